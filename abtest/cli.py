@@ -1,0 +1,100 @@
+"""The command line: `abtest run`, `abtest demo` and their neighbours.
+
+Results go to standard output, everything else to standard error. Exit codes are in
+`abtest.errors.ExitCode`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import abtest
+from abtest.commands import data, evaluation, experiment, policy, replay, results, system
+from abtest.errors import ExitCode, describe_error
+
+app = typer.Typer(
+    name="abtest",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"abtest {abtest.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Simulated A/B tests of video and comment rankers on a short-video platform.
+
+    [bold]Examples[/bold]
+
+      abtest demo                                        from nothing to a report
+
+      abtest run --treatment lsvcr --control sasrec      one experiment
+
+      abtest data import kuairand/ logs/kuairand         your own logs
+
+      abtest run --data logs/kuairand --treatment lsvcr --control sasrec
+
+      abtest run --treatment my_policy.py:MyPolicy --control sasrec
+    """
+
+
+experiment.register(app)
+replay.register(app)
+evaluation.register(app)
+results.register(app)
+data.register(app)
+policy.register(app)
+system.register(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: run the command, turn every expected error into one line and an exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Like `main`, but returns the exit code (for tests)."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="abtest", standalone_mode=False)
+        return int(result) if isinstance(result, int) else ExitCode.COMPLETE
+    except typer.Exit as stop:
+        return stop.exit_code
+    except typer.Abort:
+        return _fail(ExitCode.INTERRUPTED, "stopped")
+    except typer.TyperException as error:
+        text = error.format_message() if hasattr(error, "format_message") else str(error)
+        context = getattr(error, "ctx", None)
+        help_command = f"{context.command_path} --help" if context is not None else "abtest --help"
+        return _fail(ExitCode.USAGE, f"{text} See: {help_command}")
+    except BrokenPipeError:
+        # The reader of a pipe went away (`abtest ... | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.COMPLETE
+    except BaseException as error:
+        known = describe_error(error)
+        if known is None:
+            raise
+        return _fail(*known)
+
+
+def _fail(code: int, message: str) -> int:
+    typer.echo(f"abtest: {message}", err=True)
+    return int(code)

@@ -1,0 +1,169 @@
+"""`abtest data import|check|describe|synth`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abtest.commands import options
+from abtest.console import Console
+from abtest.errors import ExitCode, UsageError
+
+app = typer.Typer(no_args_is_help=True, help="Import, check, describe and make datasets.")
+
+Source = Annotated[Path, typer.Argument(help="A log file, or a directory of log files.")]
+Target = Annotated[Path, typer.Argument(help="Dataset directory to create.")]
+DatasetPath = Annotated[str, typer.Argument(help="A dataset directory, or 'demo'.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="data")
+
+
+@app.command("import")
+def import_command(
+    source: Source,
+    target: Target,
+    log_format: Annotated[
+        str, typer.Option("--format", help="auto, kuairand or kuaicomt.")
+    ] = "auto",
+    bad_rows: Annotated[
+        str, typer.Option("--bad-rows", help="fail (default), or skip and count them.")
+    ] = "fail",
+    force: options.Force = False,
+) -> None:
+    """Turn a Kuaishou-format log into a dataset directory.
+
+    [bold]Examples[/bold]
+
+      abtest data import KuaiRand-Pure/data logs/kuairand
+
+      abtest data import log_standard_4_08_to_4_21_1k.csv logs/one-file --bad-rows skip
+    """
+    from simulator.logs.importers import import_logs
+
+    if log_format not in {"auto", "kuairand", "kuaicomt"}:
+        raise UsageError(f"--format is '{log_format}', expected auto, kuairand or kuaicomt.")
+    if bad_rows not in {"fail", "skip"}:
+        raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
+    console = Console()
+    with console.stage("import", f"importing {source}"):
+        report = import_logs(source, target, format=log_format, bad_rows=bad_rows, overwrite=force)
+    typer.echo(report.render())
+    typer.echo(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
+
+
+@app.command()
+def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
+    """Validate a dataset: values, labels, duplicates, dangling references."""
+    from abtest.datasets import open_dataset
+    from simulator.logs.validate import check as check_dataset
+
+    console = Console()
+    opened = open_dataset(dataset, console)
+    findings = check_dataset(opened)
+    errors = [f for f in findings if f.severity == "error"]
+    if as_json:
+        rows = [
+            {
+                "severity": f.severity,
+                "table": f.table,
+                "column": f.column,
+                "row": f.row,
+                "message": f.message,
+                "hint": f.hint,
+            }
+            for f in findings
+        ]
+        typer.echo(json.dumps({"findings": rows}, ensure_ascii=False, indent=1))
+    elif not findings:
+        counts = ", ".join(f"{n:,} {t}" for t, n in opened.info.rows.items())
+        typer.echo(f"{opened.path}: no problem found in {counts}")
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.severity}: {finding.message} {finding.hint}".rstrip())
+    if errors:
+        raise typer.Exit(int(ExitCode.DATA))
+
+
+@app.command()
+def describe(
+    dataset: DatasetPath,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Compare with published figures: kuaishou.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Statistics of a dataset, beside Kuaishou's published ones if asked.
+
+    [bold]Example[/bold]
+
+      abtest data describe demo --against kuaishou
+    """
+    from abtest.datasets import open_dataset
+    from abtest.tables import comparison_table, statistics_table
+    from simulator.logs.describe import compare
+    from simulator.logs.describe import describe as describe_dataset
+
+    opened = open_dataset(dataset, Console())
+    if against is None:
+        statistics = describe_dataset(opened)
+        if as_json:
+            rows = [
+                {"name": s.name, "label": s.label, "value": s.value, "unit": s.unit}
+                for s in statistics
+            ]
+            typer.echo(json.dumps({"statistics": rows}, ensure_ascii=False, indent=1))
+        else:
+            typer.echo(statistics_table(statistics))
+        return
+    if against != "kuaishou":
+        raise UsageError(f"--against knows 'kuaishou', not '{against}'.")
+    comparisons = compare(opened, against)
+    if as_json:
+        pairs = [
+            {
+                "name": c.name,
+                "label": c.label,
+                "simulated": c.simulated,
+                "published": c.published,
+                "ratio": c.ratio,
+                "verdict": c.verdict,
+                "definition": c.definition,
+                "source": c.source,
+            }
+            for c in comparisons
+        ]
+        typer.echo(json.dumps({"comparisons": pairs}, ensure_ascii=False, indent=1))
+    else:
+        typer.echo(comparison_table(comparisons))
+
+
+@app.command()
+def synth(
+    target: Target,
+    world: Annotated[
+        str, typer.Option("--world", help="Preset of the built-in world.")
+    ] = "default",
+    users: Annotated[int, typer.Option("--users", min=1, help="People in the log.")] = 4_000,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days in the log.")] = 2,
+    seed: Annotated[int, typer.Option("--seed", help="Which world.")] = 1,
+    force: options.Force = False,
+) -> None:
+    """Write the built-in world's log as a dataset directory."""
+    from abtest.datasets import synthesise
+
+    synthesise(
+        target,
+        preset=world,
+        seed=seed,
+        users=users,
+        days=days,
+        console=Console(),
+        overwrite=force,
+    )
+    typer.echo(f"Dataset: {target}\nNext:    abtest data describe {target} --against kuaishou")

@@ -1,0 +1,112 @@
+"""`abtest policy list|show|new|check`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abtest.commands import options
+from abtest.console import Console
+from abtest.errors import ExitCode, UsageError
+
+app = typer.Typer(no_args_is_help=True, help="Built-in and your own policies.")
+
+Spec = Annotated[str, typer.Argument(help="A policy's name, or file.py:Class.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="policy")
+
+
+@app.command("list")
+def list_command(as_json: options.Json = False) -> None:
+    """Every policy that can be named."""
+    from abtest.tables import policy_table
+    from policies.registry import describe_all, plugin_warnings
+
+    console = Console()
+    records = describe_all()
+    for warning in plugin_warnings():
+        console.warn(warning)
+    if as_json:
+        rows = [
+            {"name": r.name, "summary": r.summary, "source": r.source, "ranks": list(r.ranks)}
+            for r in records
+        ]
+        typer.echo(json.dumps({"policies": rows}, ensure_ascii=False, indent=1))
+    else:
+        typer.echo(policy_table(records))
+
+
+@app.command()
+def show(spec: Spec) -> None:
+    """One policy: what it does, its settings, where its code is."""
+    import inspect
+
+    from policies.registry import create
+
+    policy = create(spec)
+    kind = type(policy)
+    typer.echo(f"{spec}  ({kind.__module__}.{kind.__qualname__})\n")
+    typer.echo(inspect.getdoc(kind) or "no description")
+    typer.echo(f"\ncode: {inspect.getsourcefile(kind)}")
+    settings = policy.settings()
+    if settings:
+        typer.echo("\nsettings (abtest.toml, [policies.NAME]):")
+        for key, value in settings.items():
+            typer.echo(f"  {key} = {json.dumps(value)}")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the file to write, without .py.")],
+    force: options.Force = False,
+) -> None:
+    """Write a policy file that runs as generated."""
+    from policies.new import class_name, policy_source
+
+    stem = name.removesuffix(".py")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", Path(stem).name):
+        raise UsageError(f"'{name}' is not a Python module name.", "Example: my_policy")
+    path = Path(f"{stem}.py")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists and is left untouched.", "Replace it: --force")
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(policy_source(path.stem), encoding="utf-8")
+    temporary.replace(path)
+    spec = f"{path}:{class_name(path.stem)}"
+    typer.echo(f"Wrote {path}")
+    typer.echo(f"Check it: abtest policy check {spec}")
+    typer.echo(f"Test it:  abtest run --treatment {spec} --control sasrec")
+
+
+@app.command()
+def check(
+    spec: Spec,
+    data: options.Data = None,
+    as_json: options.Json = False,
+) -> None:
+    """Run the contract: shapes, determinism, batching, no look into the future, save and load.
+
+    Without --data it uses a small built-in world.
+    """
+    from abtest.datasets import open_dataset, small_dataset
+    from abtest.tables import check_table
+    from policies.check import check_policy
+
+    console = Console()
+    dataset = small_dataset(console) if data is None else open_dataset(data, console)
+    with console.stage("check", f"checking {spec}"):
+        results = check_policy(spec, dataset)
+    if as_json:
+        rows = [{"name": r.name, "passed": r.passed, "detail": r.detail} for r in results]
+        typer.echo(json.dumps({"checks": rows}, ensure_ascii=False, indent=1))
+    else:
+        typer.echo(check_table(results))
+    if not all(r.passed for r in results):
+        raise typer.Exit(int(ExitCode.POLICY))

@@ -1,0 +1,101 @@
+"""What a person sees while waiting: messages and progress, all on standard error.
+
+Results go to standard output. Bars are drawn only on a terminal; piped, each stage prints one
+line when it starts and one when it ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Stage:
+    """One long step with a bar (on a terminal) and a measured duration."""
+
+    def __init__(self, console: Console, title: str, progress: Progress | None) -> None:
+        self._console = console
+        self._title = title
+        self._progress = progress
+        self._task: TaskID | None = None
+        if progress is not None:
+            self._task = progress.add_task(title, total=1.0, detail="")
+
+    def update(self, stage: str, fraction: float, detail: str = "") -> None:
+        """Report progress; the signature fits `policies.base.Progress`."""
+        if self._progress is not None and self._task is not None:
+            shown = f"{stage}: {detail}" if stage and detail else stage or detail
+            self._progress.update(self._task, completed=min(max(fraction, 0.0), 1.0), detail=shown)
+
+
+class Console:
+    """Messages and progress on standard error; remembers how long each stage took.
+
+    Args:
+        stream: Where to write; standard error by default.
+        quiet: Print nothing but warnings and errors.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._stream = stream or sys.stderr
+        self._rich = RichConsole(file=self._stream, highlight=False, markup=False)
+        self._animated = self._rich.is_terminal and not quiet
+        self._quiet = quiet
+        self.durations: dict[str, float] = {}
+
+    def say(self, text: str) -> None:
+        """A line of information."""
+        if not self._quiet:
+            self._print(text)
+
+    def note(self, text: str) -> None:
+        """A line that starts with ``note:``."""
+        self.say(f"note: {text}")
+
+    def warn(self, text: str) -> None:
+        """A line that starts with ``warning:``; shown even when quiet."""
+        self._print(f"warning: {text}")
+
+    def _print(self, text: str) -> None:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        safe = text.encode(encoding, errors="replace").decode(encoding)
+        self._rich.print(safe, soft_wrap=True)
+
+    @contextmanager
+    def stage(self, key: str, title: str) -> Iterator[Stage]:
+        """A long step: shows a bar or a line, and records its duration under ``key``."""
+        started = time.perf_counter()
+        try:
+            if self._animated:
+                with Progress(
+                    TextColumn("{task.description}"),
+                    BarColumn(bar_width=24),
+                    TaskProgressColumn(),
+                    TimeElapsedColumn(),
+                    TimeRemainingColumn(),
+                    TextColumn("{task.fields[detail]}"),
+                    console=self._rich,
+                    transient=True,
+                ) as progress:
+                    yield Stage(self, title, progress)
+            else:
+                self.say(f"{title} ...")
+                yield Stage(self, title, None)
+        finally:
+            seconds = time.perf_counter() - started
+            self.durations[key] = self.durations.get(key, 0.0) + seconds
+        self.say(f"{title}: {seconds:.1f} s")

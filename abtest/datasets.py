@@ -1,0 +1,112 @@
+"""Datasets by name: a directory, or the built-in world's log, made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from abtest.console import Console
+from abtest.drive import drive
+from abtest.paths import cache_directory
+from simulator.feed import Feed, FeedSettings
+from simulator.logs.dataset import FORMAT_VERSION, Dataset, DatasetWriter
+from simulator.recorder import Recorder
+from simulator.requests import HistoryState
+from simulator.response.truth import WorldResponse
+from simulator.world import World
+from simulator.world.logging_policy import LoggingPolicy
+
+GROUP_SIZE = 2048
+DAY_MS = 86_400_000
+DEMO = "demo"
+
+
+def open_dataset(spec: str, console: Console) -> Dataset:
+    """A dataset directory, or ``demo`` for the default built-in world's log."""
+    if spec == DEMO and not Path(spec).exists():
+        from abtest.config import RunConfig
+
+        config = RunConfig()
+        return builtin_dataset(
+            config.world, config.world_seed, config.log_users, config.burn_in_days, console
+        )
+    return Dataset.open(Path(spec))
+
+
+def small_dataset(console: Console) -> Dataset:
+    """The log of a small built-in world, for contract checks."""
+    return builtin_dataset("small", 1, 300, 2, console)
+
+
+def builtin_dataset(preset: str, seed: int, users: int, days: int, console: Console) -> Dataset:
+    """The built-in world's log, from the cache or made now."""
+    world = World.create(preset, seed)
+    address = json.dumps([FORMAT_VERSION, world.spec(), users, days], sort_keys=True)
+    digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
+    path = cache_directory() / "worlds" / f"{preset}-{seed}-{digest}"
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        synthesise(
+            path, preset=preset, seed=seed, users=users, days=days, console=console, world=world
+        )
+    return Dataset.open(path)
+
+
+def synthesise(
+    target: Path,
+    *,
+    preset: str,
+    seed: int,
+    users: int,
+    days: int,
+    console: Console,
+    overwrite: bool = False,
+    world: World | None = None,
+) -> None:
+    """Simulate the platform's own ranker and write what it would have logged.
+
+    People are simulated in groups; a group's rows are written before the next one starts, so
+    memory does not grow with the number of people.
+    """
+    world = world or World.create(preset, seed)
+    catalogue = world.catalogue()
+    response = WorldResponse(world)
+    logging_policy = LoggingPolicy(world)
+    start_ms = world.config.start_ms
+    with (
+        console.stage("world", f"writing the log of {users:,} people, {days} days") as stage,
+        DatasetWriter(
+            target,
+            name=f"built-in world '{preset}', seed {seed}",
+            source=f"abtest data synth --world {preset} --seed {seed}",
+            licence="generated; no rights reserved",
+            language="zh",
+            world=world.spec(),
+            overwrite=overwrite,
+        ) as writer,
+    ):
+        writer.append("videos", world.videos_frame())
+        writer.append("comments", world.comments_frame())
+        for first in range(0, users, GROUP_SIZE):
+            group = np.arange(first, min(first + GROUP_SIZE, users), dtype=np.int32)
+            recorder = Recorder(catalogue)
+            feed = Feed(
+                catalogue,
+                response.population(group),
+                group,
+                seed=seed,
+                start_ms=start_ms,
+                end_ms=start_ms + days * DAY_MS,
+                history=HistoryState(len(group)),
+                settings=FeedSettings(),
+                recorder=recorder,
+            )
+            feed.set_policy_label("platform")
+            drive(feed, logging_policy)
+            writer.append("users", world.users_frame(group))
+            for table, frame in recorder.drain():
+                writer.append(table, frame)
+            stage.update("", (first + len(group)) / users, f"{first + len(group):,} people")

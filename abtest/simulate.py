@@ -1,0 +1,233 @@
+"""Run every group of people through the experiment, on any number of processes.
+
+People do not influence each other, so a group of 2,048 is the unit of work, of progress and of
+resumption. Group boundaries never depend on the number of workers: the bytes are the same.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from abtest.console import Console, Stage
+from abtest.datasets import DAY_MS, GROUP_SIZE
+from abtest.drive import ArmsRanker, PolicyRanker, Ranker, drive
+from abtest.environments import Environment, EnvironmentSpec, relative_days
+from abtest.errors import AbtestError, ExitCode, Interrupted
+from abtest.run_directory import RunDirectory, write_parquet
+from abtest.training import TrainedPolicy, load_policy
+from simulator.feed import Feed
+from simulator.randomness import purpose_key, uniform
+from simulator.requests import Int32
+
+
+@dataclass(frozen=True)
+class SimulationSpec:
+    """Everything that determines the outcomes; picklable plain values.
+
+    Attributes:
+        environment: What people live in.
+        arms: Arm names, control first.
+        policies: One trained policy per arm.
+        twin: Whether everyone lives through every arm.
+        people: Number of people, or None for everyone in the log.
+        days: Experiment days.
+        seed: Seed of the split and of exploration.
+        explore_share: Share of slots filled uniformly at random.
+    """
+
+    environment: EnvironmentSpec
+    arms: tuple[str, ...]
+    policies: tuple[TrainedPolicy, ...]
+    twin: bool
+    people: int | None
+    days: int
+    seed: int
+    explore_share: float
+
+
+def assign_arms(users: Int32, arms: int, seed: int) -> NDArray[np.int64]:
+    """int64[G]: the arm of each user, a hash of (seed, user): equal shares in expectation."""
+    draws = uniform(purpose_key(seed, "abtest.assignment"), users)
+    return np.minimum((draws * arms).astype(np.int64), arms - 1)
+
+
+class Simulator:
+    """One process's copy of the environment and the policies."""
+
+    def __init__(self, spec: SimulationSpec) -> None:
+        self._spec = spec
+        self._environment: Environment = spec.environment.build()
+        loaded = {
+            p.spec: load_policy(p, self._environment.dataset)
+            for p in {q.spec: q for q in spec.policies}.values()
+        }
+        self._policies = [loaded[p.spec] for p in spec.policies]
+        self._users = self._environment.people(spec.people)
+
+    @property
+    def people(self) -> int:
+        """Number of people who take part."""
+        return len(self._users)
+
+    def group(self, number: int) -> pl.DataFrame:
+        """Outcomes of one group: a row per (user_id, arm, day), days before the start negative."""
+        users = self._users[number * GROUP_SIZE : (number + 1) * GROUP_SIZE]
+        feed, before = self._environment.warm_feed(users)
+        arms = len(self._spec.arms)
+        end_ms = self._environment.start_ms + self._spec.days * DAY_MS
+        if self._spec.twin:
+            parts = []
+            for arm in range(arms):
+                own = feed.copy() if arm < arms - 1 else feed
+                everyone = np.full(len(users), arm)
+                after = self._live(own, self._rankers(len(users)), everyone, end_ms)
+                parts.append(self._labelled(pl.concat([before, after]), users, everyone))
+            outcomes = pl.concat(parts)
+        else:
+            split = assign_arms(users, arms, self._spec.seed)
+            after = self._live(feed, self._rankers(len(users)), split, end_ms)
+            outcomes = self._labelled(pl.concat([before, after]), users, split)
+        return outcomes.join(self._environment.segments(users), on="user_id", how="left").sort(
+            "user_id", "arm", "day"
+        )
+
+    def _rankers(self, rows: int) -> list[Ranker]:
+        for policy in self._policies:
+            policy.reset(rows)
+        return [PolicyRanker(p, self._spec.explore_share) for p in self._policies]
+
+    def _live(
+        self, feed: Feed, rankers: list[Ranker], arm_of_row: NDArray[np.int64], end_ms: int
+    ) -> pl.DataFrame:
+        feed.extend(end_ms)
+        drive(feed, ArmsRanker(rankers, arm_of_row))
+        frame = feed.outcomes.to_frame(self._environment.user_ids(feed.users))
+        days = relative_days(frame, self._environment.start_ms)
+        return days.filter((pl.col("day") >= 0) & (pl.col("day") < self._spec.days))
+
+    def _labelled(
+        self, frame: pl.DataFrame, users: Int32, arm_of_row: NDArray[np.int64]
+    ) -> pl.DataFrame:
+        ids = self._environment.user_ids(users)
+        arms = pl.DataFrame(
+            {"user_id": ids, "arm": [self._spec.arms[int(a)] for a in arm_of_row]},
+        )
+        return frame.join(arms, on="user_id", how="left")
+
+
+_simulator: Simulator | None = None
+
+
+def _start_worker(spec: SimulationSpec) -> None:
+    global _simulator
+    # Ctrl-C belongs to the parent, which lets the running groups go.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _single_thread()
+    _simulator = Simulator(spec)
+
+
+def _run_group(number: int, target: Path) -> int:
+    assert _simulator is not None
+    write_parquet(_simulator.group(number), target)
+    return number
+
+
+def _single_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def default_workers() -> int:
+    """One process per available core, at most eight."""
+    return max(1, min(8, len(os.sched_getaffinity(0))))
+
+
+def group_count(people: int) -> int:
+    """Number of groups that hold this many people."""
+    return -(-people // GROUP_SIZE)
+
+
+class SimulationPool:
+    """Worker processes that fill a run directory group by group.
+
+    Args:
+        spec: What to simulate.
+        directory: Where finished groups go; groups already there are not run again.
+        workers: Number of processes.
+    """
+
+    def __init__(self, spec: SimulationSpec, directory: RunDirectory, workers: int) -> None:
+        self._spec = spec
+        self._directory = directory
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> SimulationPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, groups: int, console: Console, title: str) -> None:
+        """Simulate groups ``0 .. groups - 1``.
+
+        Raises:
+            Interrupted: Ctrl-C; finished groups are kept.
+            AbtestError: a worker process died (out of memory).
+        """
+        todo = [g for g in range(groups) if not self._directory.piece(g).is_file()]
+        if not todo:
+            return
+        with console.stage("simulate", title) as stage:
+            stage.update("", 0.0, "starting")
+            try:
+                self._submit(todo, groups, stage)
+            except KeyboardInterrupt:
+                done = len(self._directory.done(groups))
+                raise Interrupted(
+                    f"stopped after {done} of {groups} groups of people; they are saved, "
+                    "no verdict.",
+                    f"Continue: abtest run --resume {self._directory.path}",
+                ) from None
+            except BrokenProcessPool:
+                raise WorkerDied(
+                    "a worker process died, most likely out of memory.",
+                    f"Use fewer processes: abtest run --resume {self._directory.path} --workers 1",
+                ) from None
+
+    def _submit(self, todo: list[int], groups: int, stage: Stage) -> None:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self._workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(self._spec,),
+            )
+        finished = groups - len(todo)
+        pending: set[Future[int]] = {
+            self._pool.submit(_run_group, g, self._directory.piece(g)) for g in todo
+        }
+        while pending:
+            ready, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in ready:
+                future.result()
+                finished += 1
+            stage.update("", finished / groups, f"{finished} of {groups} groups")
+
+
+class WorkerDied(AbtestError):
+    """A worker process was killed."""
+
+    code = ExitCode.RESOURCES

@@ -1,0 +1,118 @@
+"""Trained policies: fitted once per (data, settings, code, seed), then kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from abtest.console import Console
+from abtest.paths import cache_directory, write_text
+from policies.base import Policy
+from policies.registry import create
+from simulator.logs.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class TrainedPolicy:
+    """A fitted policy and where its weights are.
+
+    Attributes:
+        spec: Name or ``file.py:Class``, as the user wrote it.
+        settings: Settings given to its constructor.
+        directory: Weights, readable by `load_policy` in another process.
+        summary: The policy's own facts about its training.
+    """
+
+    spec: str
+    settings: dict[str, Any]
+    directory: Path
+    summary: dict[str, Any]
+
+
+def code_version(policy: Policy) -> str:
+    """A hash of the source files that can change what the policy learns.
+
+    For a policy of ours: every module of the packages `policies`, `lsvcr` and `simulator.logs`;
+    for a user's file: that file as well.
+    """
+    root = Path(inspect.getfile(Policy)).parents[1]
+    files = [
+        file
+        for package in ("policies", "lsvcr", "simulator/logs")
+        for file in sorted((root / package).rglob("*.py"))
+    ]
+    source = inspect.getsourcefile(type(policy))
+    if source is not None and Path(source) not in files:
+        files.append(Path(source))
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files:
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def train(
+    spec: str,
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    *,
+    seed: int,
+    console: Console,
+    refresh: bool = False,
+) -> TrainedPolicy:
+    """The policy fitted to the dataset, from the cache if it was fitted before.
+
+    Args:
+        spec: Name or ``file.py:Class``.
+        settings: Constructor settings.
+        dataset: The log to train on.
+        seed: Training seed.
+        console: Progress.
+        refresh: Train again even if weights exist.
+    """
+    policy = create(spec, **settings)
+    address = json.dumps(
+        [
+            dataset.info.content_hash,
+            spec,
+            type(policy).__qualname__,
+            policy.settings(),
+            code_version(policy),
+            seed,
+        ],
+        sort_keys=True,
+    )
+    digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
+    safe_name = re.sub(r"[^\w-]+", "_", spec)[-40:].strip("_")
+    directory = cache_directory() / "policies" / f"{safe_name}-{digest}"
+    if refresh and directory.exists():
+        shutil.rmtree(directory)
+    if not (directory / "summary.json").is_file():
+        with console.stage("train", f"training {spec}") as stage:
+            policy.fit(dataset, seed=seed, progress=stage.update)
+        temporary = directory.with_name(f".{directory.name}.tmp")
+        if temporary.exists():
+            shutil.rmtree(temporary)
+        temporary.mkdir(parents=True)
+        policy.save(temporary)
+        summary = json.dumps(policy.training_summary(), sort_keys=True, allow_nan=False)
+        write_text(temporary / "summary.json", summary)
+        if directory.exists():
+            shutil.rmtree(directory)
+        temporary.rename(directory)
+    summary_text = (directory / "summary.json").read_text(encoding="utf-8")
+    return TrainedPolicy(spec, dict(settings), directory, json.loads(summary_text))
+
+
+def load_policy(trained: TrainedPolicy, dataset: Dataset) -> Policy:
+    """The fitted policy, ready to score, in this or another process."""
+    policy = create(trained.spec, **trained.settings)
+    policy.load(trained.directory, dataset)
+    return policy

@@ -1,0 +1,78 @@
+"""The policy contract: train on a log, score videos and comments for batches of requests.
+
+A policy never sees the environment. It is given a dataset once (`fit`, or `load` for cached
+weights), then asked to score candidates. The platform sorts, breaks ties, explores and records
+propensities.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.logs.dataset import Dataset
+from simulator.requests import CommentRequests, VideoRequests
+
+Scores = NDArray[np.float32]
+Progress = Callable[[str, float, str], None]
+"""``progress(stage, fraction_done, detail)``, called often; rendering is the caller's job."""
+
+
+def silent(stage: str, fraction: float, detail: str) -> None:
+    """A progress callback that shows nothing."""
+
+
+class Policy(ABC):
+    """Base class of every ranker; override what the ranker does, inherit the rest.
+
+    Scores are float32, higher is better, finite for every real candidate; what stands at padded
+    positions (candidate ``-1``) is ignored. Scores must be a function of the request alone
+    (and of the fitted weights): same request, same scores, whatever the batch around it.
+
+    Attributes:
+        name: The registered name, set by the registry.
+        is_oracle: True only for policies that read the world's truth; marked in every output.
+    """
+
+    name: str = ""
+    is_oracle: ClassVar[bool] = False
+
+    def __init__(self, **settings: Any) -> None:
+        if settings:
+            raise TypeError(f"unknown settings: {', '.join(sorted(settings))}")
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-serialisable settings that, with the data and the seed, determine the weights."""
+        return {}
+
+    def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
+        """Train on a log. Must be deterministic given the dataset, settings and seed."""
+
+    def reset(self, n_rows: int) -> None:
+        """A new group of ``n_rows`` users starts: forget anything cached per row."""
+
+    def score_videos(self, requests: VideoRequests) -> Scores:
+        """float32[B, C]: a score per candidate video. The default keeps the candidates' order."""
+        columns = requests.candidates.shape[1]
+        return np.broadcast_to(
+            -np.arange(columns, dtype=np.float32), requests.candidates.shape
+        ).copy()
+
+    def score_comments(self, requests: CommentRequests) -> Scores | None:
+        """float32[B, M], or None to leave comments in the platform's own order (most liked)."""
+        return None
+
+    def training_summary(self) -> dict[str, Any]:
+        """JSON-serialisable facts about the last fit (validation metric, epochs), for reports."""
+        return {}
+
+    def save(self, directory: Path) -> None:
+        """Write fitted weights as safetensors and JSON; the default has nothing to write."""
+
+    def load(self, directory: Path, dataset: Dataset) -> None:
+        """Restore what `save` wrote, for the dataset it was trained on."""

@@ -1,0 +1,157 @@
+"""What the feed asks of a ranker, and what a ranker may know when it answers.
+
+All indices are dense: ``user`` indexes the population, ``video`` and ``comment`` index the
+catalogue (see `simulator.logs.catalogue.Catalogue`). ``-1`` is padding everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Signal = Literal["clicked", "liked", "discussed"]
+SIGNALS: tuple[Signal, ...] = ("clicked", "liked", "discussed")
+HISTORY_LENGTH = 50
+COMMENTS_PER_EVENT = 3
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+
+class HistoryState:
+    """The last events of each user in a group, one ring buffer per signal.
+
+    Signals: ``clicked`` (valid plays), ``liked`` (likes), ``discussed`` (videos in whose comment
+    section the user liked or replied, with up to three of those comments).
+
+    Args:
+        n_users: Number of users in the group; rows are 0 .. n_users - 1.
+    """
+
+    def __init__(self, n_users: int) -> None:
+        self.n_users = n_users
+        self._videos: dict[Signal, Int32] = {
+            s: np.full((n_users, HISTORY_LENGTH), -1, dtype=np.int32) for s in SIGNALS
+        }
+        self._counts: dict[Signal, Int64] = {s: np.zeros(n_users, dtype=np.int64) for s in SIGNALS}
+        self._comments: Int32 = np.full(
+            (n_users, HISTORY_LENGTH, COMMENTS_PER_EVENT), -1, dtype=np.int32
+        )
+
+    def append(
+        self, signal: Signal, rows: Int32 | Int64, videos: Int32, comments: Int32 | None = None
+    ) -> None:
+        """Append one event per row; ``rows`` must not repeat within a call.
+
+        Args:
+            signal: Which history.
+            rows: int[B], distinct.
+            videos: int32[B].
+            comments: int32[B, 3] for ``discussed``, padded with -1.
+        """
+        slot = self._counts[signal][rows] % HISTORY_LENGTH
+        self._videos[signal][rows, slot] = videos
+        if signal == "discussed":
+            self._comments[rows, slot] = -1 if comments is None else comments
+        self._counts[signal][rows] += 1
+
+    def view(self, rows: Int32 | Int64) -> HistoryView:
+        """A read-only view of some rows as they are now (not a copy: read before appending)."""
+        return HistoryView(self, np.asarray(rows, dtype=np.int64))
+
+    def copy(self) -> HistoryState:
+        """An independent copy, for running two arms from one starting point."""
+        other = HistoryState.__new__(HistoryState)
+        other.n_users = self.n_users
+        other._videos = {s: a.copy() for s, a in self._videos.items()}
+        other._counts = {s: a.copy() for s, a in self._counts.items()}
+        other._comments = self._comments.copy()
+        return other
+
+    def _order(self, signal: Signal, rows: Int64) -> Int64:
+        """Ring positions oldest first, int64[B, 50]; rows shorter than 50 start at 0."""
+        count = self._counts[signal][rows]
+        start = np.where(count > HISTORY_LENGTH, count % HISTORY_LENGTH, 0)
+        return (start[:, None] + np.arange(HISTORY_LENGTH)) % HISTORY_LENGTH
+
+
+class HistoryView:
+    """Histories of the users of one batch of requests, gathered on access.
+
+    Gathering costs memory traffic: a policy that caches by `version` should `select` the changed
+    rows first.
+    """
+
+    def __init__(self, state: HistoryState, rows: Int64) -> None:
+        self._state = state
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def select(self, index: NDArray[np.generic]) -> HistoryView:
+        """The view restricted to a boolean mask or an integer index over the batch."""
+        return HistoryView(self._state, self._rows[index])
+
+    def version(self, signal: Signal) -> Int64:
+        """int64[B]: events ever appended; equal versions of one user mean equal histories."""
+        return self._state._counts[signal][self._rows]
+
+    def lengths(self, signal: Signal) -> Int64:
+        """int64[B]: number of events kept, at most 50."""
+        return np.minimum(self.version(signal), HISTORY_LENGTH)
+
+    def videos(self, signal: Signal) -> Int32:
+        """int32[B, 50]: video indices, oldest first, left-aligned, padded with -1."""
+        order = self._state._order(signal, self._rows)
+        return self._state._videos[signal][self._rows[:, None], order]
+
+    def comments(self) -> Int32:
+        """int32[B, 50, 3]: comment indices of the ``discussed`` events, padded with -1."""
+        order = self._state._order("discussed", self._rows)
+        return self._state._comments[self._rows[:, None], order]
+
+
+@dataclass(frozen=True)
+class VideoRequests:
+    """A batch of requests for a page of videos.
+
+    Attributes:
+        row: int32[B], the user's stable row inside the group being simulated (for caches).
+        user: int32[B], dense user index.
+        time_ms: int64[B], Unix milliseconds.
+        key: uint64[B], counter-based key of the request, for rankers that need noise.
+        candidates: int32[B, C], video indices, distinct within a row, -1 padded.
+        history: what the platform knows of each user at this moment.
+    """
+
+    row: Int32
+    user: Int32
+    time_ms: Int64
+    key: NDArray[np.uint64]
+    candidates: Int32
+    history: HistoryView
+
+
+@dataclass(frozen=True)
+class CommentRequests:
+    """A batch of opened comment sections to order.
+
+    Attributes:
+        row, user, time_ms, key, history: as in `VideoRequests` (a user may occur several times,
+            once per section opened on the page).
+        video: int32[B], the video being watched.
+        candidates: int32[B, M], comment indices of that video, -1 padded, in the platform's
+            default order (most liked first).
+    """
+
+    row: Int32
+    user: Int32
+    time_ms: Int64
+    key: NDArray[np.uint64]
+    video: Int32
+    candidates: Int32
+    history: HistoryView

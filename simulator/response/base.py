@@ -1,0 +1,159 @@
+"""The contract between the feed and whatever decides what people do.
+
+Two implementations exist: the built-in world's truth (`simulator.response.truth`) and a model
+learned from a log (`simulator.response.learned`). The feed calls, for each page:
+`watch` -> `read` (for opened comment sections, in the order the ranker chose) -> `finish`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.requests import Int32, Int64
+
+Bool = NDArray[np.bool_]
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What would happen at each slot of a page if the user gets that far; all arrays [B, S].
+
+    Attributes:
+        play_ms: int64, play time before comment time is added (see `Finished.play_ms`).
+        click, long_view, like, follow, comment, forward, hate: bool, KuaiRand's definitions.
+        profile_stay_ms: int64.
+        opened: bool, whether the comment section is opened.
+    """
+
+    play_ms: Int64
+    click: Bool
+    long_view: Bool
+    like: Bool
+    follow: Bool
+    comment: Bool
+    forward: Bool
+    hate: Bool
+    profile_stay_ms: Int64
+    opened: Bool
+
+
+@dataclass(frozen=True)
+class Read:
+    """What happens in R opened comment sections with up to M ranked comments.
+
+    Attributes:
+        dwell_ms: int64[R, M], time on each comment, 0 where not reached.
+        shown: bool[R, M], whether the comment was scrolled into view.
+        like, reply: bool[R, M].
+        stay_ms: int64[R], total stay in the section (> 0).
+    """
+
+    dwell_ms: Int64
+    shown: Bool
+    like: Bool
+    reply: Bool
+    stay_ms: Int64
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How the page ended.
+
+    Attributes:
+        reached: bool[B, S], slots the user got to (a prefix of every row; slot 0 always).
+        play_ms: int64[B, S], logged play time: keeps running while comments are open.
+        elapsed_ms: int64[B], time spent on the page.
+        left: bool[B], whether the session ended on this page.
+    """
+
+    reached: Bool
+    play_ms: Int64
+    elapsed_ms: Int64
+    left: Bool
+
+
+class Population(ABC):
+    """The people of one simulated group, with whatever they carry from page to page.
+
+    ``rows`` index the group (0 .. G-1) and never repeat within a call, except in `read`.
+    ``key`` is the uint64[B] counter-based key of the request or session; every random draw must
+    come from `simulator.randomness.mix(key, PURPOSE, slot)`, so results do not depend on batching.
+    """
+
+    @abstractmethod
+    def next_session(self, rows: Int64, now_ms: Int64, key: NDArray[np.uint64]) -> Int64:
+        """int64[B]: Unix ms at which each user's next session starts (> now_ms)."""
+
+    @abstractmethod
+    def begin_session(self, rows: Int64, time_ms: Int64, key: NDArray[np.uint64]) -> None:
+        """Reset what lives for one session (budget, satiation, short-term interest)."""
+
+    @abstractmethod
+    def watch(
+        self,
+        rows: Int64,
+        time_ms: Int64,
+        key: NDArray[np.uint64],
+        videos: Int32,
+        preview: Int32,
+    ) -> Watched:
+        """React to a page of videos.
+
+        Args:
+            rows: int64[B].
+            time_ms: int64[B].
+            key: uint64[B].
+            videos: int32[B, S], -1 padded (padding is never reached).
+            preview: int32[B, S], the comment previewed under each video, -1 where none.
+        """
+
+    @abstractmethod
+    def read(
+        self,
+        rows: Int64,
+        key: NDArray[np.uint64],
+        slot: Int64,
+        videos: Int32,
+        comments: Int32,
+    ) -> Read:
+        """Read ranked comments; ``comments`` is int32[R, M] in display order, -1 padded.
+
+        ``slot`` int64[R] is the page slot of the video, so that two sections opened by one user
+        on one page draw different noise.
+        """
+
+    @abstractmethod
+    def finish(
+        self,
+        rows: Int64,
+        key: NDArray[np.uint64],
+        videos: Int32,
+        watched: Watched,
+        stay_ms: Int64,
+    ) -> Finished:
+        """Decide how far the user got and whether they left; update what they carry.
+
+        Args:
+            rows: int64[B].
+            key: uint64[B].
+            videos: int32[B, S].
+            watched: the result of `watch` for the same page.
+            stay_ms: int64[B, S], comment stay per slot, 0 where not opened.
+        """
+
+    @abstractmethod
+    def copy(self) -> Population:
+        """An independent copy of the carried state, for running two arms from one start."""
+
+
+class Response(ABC):
+    """Makes populations. Must be picklable or cheap to rebuild in a worker process."""
+
+    @abstractmethod
+    def population(self, users: Int32) -> Population:
+        """The people with these dense user indices, before their first session."""

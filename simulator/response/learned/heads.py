@@ -1,0 +1,48 @@
+"""The outcomes a learned response predicts, in the order in which they are drawn.
+
+The joint distribution of one impression's outcomes is factorised as a chain: each outcome may
+depend on those before it. Sampling walks the chain once, so a like without a click is exactly as
+rare as in the log.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+OUTCOMES: Final = (
+    "click",
+    "long_view",
+    "open",
+    "like",
+    "hate",
+    "follow",
+    "comment",
+    "forward",
+    "profile",
+    "end",
+)
+"""Binary outcomes. ``open``: the comment section was opened; ``profile``: the author's profile was
+visited; ``end``: the session ended after this impression."""
+
+COLUMNS: Final[dict[str, str]] = {
+    "click": "is_click",
+    "long_view": "long_view",
+    "like": "is_like",
+    "hate": "is_hate",
+    "follow": "is_follow",
+    "comment": "is_comment",
+    "forward": "is_forward",
+}
+"""Outcomes read directly from a 0/1 column of the impressions table."""
+
+CLICK, LONG_VIEW, OPEN, LIKE, HATE, FOLLOW, COMMENT, FORWARD, PROFILE, END = range(len(OUTCOMES))
+
+GAUSSIANS: Final = ("play", "stay")
+"""Times, modelled as Gaussian on the normal-score scale of `quantiles.QuantileTable`."""
+
+N_OUTCOMES: Final = len(OUTCOMES)
+N_OUTPUTS: Final = N_OUTCOMES + 2 * len(GAUSSIANS)
+"""Network outputs: a logit per outcome, then mean and log-scale of play and of stay."""
+
+MOOD: Final = (CLICK, LONG_VIEW, OPEN, LIKE, HATE)
+"""Outcomes whose recent frequency a person carries from page to page."""

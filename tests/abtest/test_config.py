@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abtest.config import RunConfig, load_config, parse_percent
+from abtest.errors import UsageError
+
+
+def load(flags: dict[str, object] | None = None, **kwargs: object) -> RunConfig:
+    kwargs.setdefault("environment", {})
+    return load_config(flags or {}, **kwargs)  # type: ignore[arg-type]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "abtest.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    file = write(tmp_path, 'seed = 2\ndays = 2\ncontrol = "popular"\nusers = 20\n')
+    config = load({"seed": 4}, file=file, environment={"ABTEST_SEED": "3", "ABTEST_DAYS": "5"})
+    assert (config.seed, config.days, config.control, config.users) == (4, 5, "popular", 20)
+    assert config.treatment == ("lsvcr",)
+
+
+def test_a_mistyped_key_names_line_and_suggestion(tmp_path: Path) -> None:
+    file = write(tmp_path, '# my experiment\nseed = 2\n\ntreatmnt = "lsvcr"\n')
+    with pytest.raises(UsageError) as error:
+        load(file=file)
+    assert str(error.value) == (
+        "abtest.toml line 4: unknown key 'treatmnt'. Did you mean 'treatment'? Nothing was run"
+    )
+
+
+def test_a_wrong_type_names_the_line(tmp_path: Path) -> None:
+    file = write(tmp_path, 'control = "sasrec"\ndays = "many"\n')
+    with pytest.raises(UsageError, match=r"line 2: days is 'many', expected a whole number"):
+        load(file=file)
+
+
+def test_a_missing_configuration_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no configuration file"):
+        load(file=tmp_path / "nothing.toml")
+
+
+def test_broken_toml_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Nothing was run"):
+        load(file=write(tmp_path, "seed = = 3"))
+
+
+def test_an_unknown_environment_variable_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"ABTEST_SEDE is unknown\. Did you mean 'seed'"):
+        load(environment={"ABTEST_SEDE": "3"})
+    assert load(environment={"ABTEST_CACHE": "/somewhere"}) == RunConfig()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"users": 0},
+        {"users": -5},
+        {"days": 0},
+        {"design": "offline"},
+        {"treatment": ("lsvcr", "lsvcr")},
+        {"explore_share": 1.0},
+        {"min_effect": 1.5},
+    ],
+)
+def test_values_out_of_range_are_refused(flags: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        load(flags)
+
+
+@given(st.floats(min_value=-1, max_value=1, allow_nan=False))
+def test_percent_and_fraction_mean_the_same(value: float) -> None:
+    assert parse_percent(f"{value * 100:.10f}%") == pytest.approx(parse_percent(f"{value:.12f}"))
+
+
+def test_the_resolved_configuration_reads_back_as_itself(tmp_path: Path) -> None:
+    config = RunConfig(
+        treatment=("a", "file.py:B"),
+        users=7,
+        guardrail=("hates=-1%",),
+        min_effect=0.01,
+        policies={"a": {"dropout": 0.5}},
+    )
+    assert load(file=write(tmp_path, config.to_toml())) == config
+
+
+def test_the_command_repeats_the_experiment() -> None:
+    config = RunConfig(treatment=("lsvcr", "popular"), users=100, guardrail=("hates=-1%",))
+    assert config.command() == (
+        "abtest run --treatment lsvcr --treatment popular --control sasrec --users 100 "
+        "--guardrail hates=-1%"
+    )

@@ -1,0 +1,122 @@
+"""Imports point one way: down the house, never up, never in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("abtest", "reports", "lsvcr", "policies", "simulator")
+
+# What each place may import of ours. A longer prefix wins.
+ALLOWED = {
+    "abtest": ("abtest", "reports", "lsvcr", "policies", "simulator"),
+    "reports": ("reports",),
+    "reports.statistics": ("reports.statistics",),
+    "lsvcr": (
+        "lsvcr",
+        "policies",
+        "simulator.logs",
+        "simulator.requests",
+        "simulator.errors",
+        "simulator.randomness",
+    ),
+    "policies": (
+        "policies",
+        "simulator.logs",
+        "simulator.requests",
+        "simulator.errors",
+        "simulator.randomness",
+        "simulator.feed",  # Slates, the record in which a ranked page is handed over
+    ),
+    "simulator": ("simulator",),
+    "simulator.logs": (
+        "simulator.logs",
+        "simulator.requests",
+        "simulator.errors",
+        "simulator.randomness",
+    ),
+    "simulator.world": (
+        "simulator.world",
+        "simulator.logs",
+        "simulator.requests",
+        "simulator.errors",
+        "simulator.randomness",
+    ),
+}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            for alias in node.names:
+                yield node.lineno, f"{module}.{alias.name}"
+
+
+def _within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+@pytest.mark.parametrize(("module", "path"), list(_modules()), ids=lambda value: str(value)[-60:])
+def test_imports_point_downwards(module: str, path: Path) -> None:
+    place = max((p for p in ALLOWED if _within(module, p)), key=len)
+    for line, name in _imports(path):
+        if name.split(".")[0] in ROOMS:
+            allowed = any(_within(name, prefix) for prefix in ALLOWED[place])
+            assert allowed, f"{path.relative_to(ROOT)}:{line} imports {name}"
+
+
+def _module_graph() -> dict[str, set[str]]:
+    known = dict(_modules())
+    graph: dict[str, set[str]] = {}
+    for module, path in known.items():
+        targets = set()
+        # Only what runs at import time can form a circle.
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                targets |= {a.name for a in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    targets.add(full if full in known else node.module)
+        graph[module] = {t for t in targets if t in known and t != module}
+    return graph
+
+
+def test_modules_form_no_circle() -> None:
+    graph = _module_graph()
+    finished: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail[trail.index(module) :], module))
+        if module in finished:
+            return
+        for target in sorted(graph[module]):
+            visit(target, (*trail, module))
+        finished.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_the_policies_that_the_world_is_judged_with_are_not_named_in_it() -> None:
+    for folder in ("simulator/world", "simulator/response"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8").lower()
+            for name in ("sasrec", "lsvcr"):
+                assert name not in text, f"{path.relative_to(ROOT)} names {name}"
