@@ -21,7 +21,8 @@ from simulator.feed import Feed, FeedSettings
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import initial_history
-from simulator.outcomes import METRICS, user_days_of_log
+from simulator.log_outcomes import user_days_of_log
+from simulator.outcomes import METRICS
 from simulator.requests import HistoryState, Int32
 from simulator.response.learned import LearnedResponse
 from simulator.response.truth import WorldResponse

@@ -1,0 +1,1 @@
+"""The log format, datasets on disk, importers, validation and description."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,13 +106,12 @@ class Impressions:
         return _from_frame(frame, ids, dataset.catalogue().video_index, total)
 
 
-def _from_frame(frame: pl.DataFrame, ids: Int64, video_index: object, total: int) -> Impressions:
+def _from_frame(frame: pl.DataFrame, ids: Int64, video_index: Callable[[Int64], Int32], total: int) -> Impressions:
     def column(name: str, missing: int = -1) -> Int64:
         if name not in frame.columns:
             return np.full(frame.height, missing, dtype=np.int64)
         return frame[name].cast(pl.Int64).fill_null(missing).to_numpy()
 
-    assert callable(video_index)
     user = np.searchsorted(ids, frame["user_id"].to_numpy()).astype(np.int32)
     video = np.asarray(video_index(frame["video_id"].to_numpy()), dtype=np.int32)
     time_ms = column("time_ms")
@@ -140,8 +140,9 @@ def _from_frame(frame: pl.DataFrame, ids: Int64, video_index: object, total: int
     outcomes[:, OPEN] = np.where(stay < 0, -1, stay > 0)
     outcomes[:, PROFILE] = np.where(profile_stay < 0, -1, profile_stay > 0)
     last = np.append(new_session[1:], True)
-    cut_off = np.append(new_user[1:], True) & (busy_until > time_ms.max() - SESSION_GAP_MS)
-    outcomes[:, END] = np.where(cut_off, -1, last)
+    # A person's last impression ends a session because the log ends there: that teaches nothing,
+    # and would make the held-out impressions, which are the last ones, look special.
+    outcomes[:, END] = np.where(np.append(new_user[1:], True), -1, last)
 
     known = video >= 0
     if not known.all():

@@ -118,7 +118,7 @@ class Predictor:
 
     Attributes:
         p: float64[N, SIZE] person vectors; q: float64[V, SIZE] video vectors.
-        hidden_*, out_*: as in `ResponseNet`; chain: float64[N_OUTPUTS, N_OUTCOMES].
+        hidden_*, out_*: as in `ResponseNet`.
     """
 
     p: Float64
@@ -133,7 +133,6 @@ class Predictor:
     out_context: Float64
     out_hidden: Float64
     out_bias: Float64
-    chain: Float64
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.floating]]) -> Predictor:

@@ -32,7 +32,8 @@ def duration_group(duration_ms: Int64) -> Int64:
 def thresholds(duration_ms: Int64) -> tuple[Float64, Float64]:
     """(click, long-view) thresholds of play time in ms; an unknown duration counts as long."""
     known = np.where(duration_ms > 0, duration_ms, np.iinfo(np.int64).max)
-    return np.minimum(known, CLICK_MS) * 1.0, np.minimum(known, LONG_VIEW_MS) * 1.0
+    click = np.where(known <= CLICK_MS, known, CLICK_MS + 1)  # longer than 7 s, strictly
+    return click * 1.0, np.minimum(known, LONG_VIEW_MS) * 1.0
 
 
 def _within_state(duration_ms: Int64, state: Int64) -> tuple[Float64, Float64]:

@@ -1,0 +1,344 @@
+"""A dataset on disk: Parquet tables and ``dataset.json``, read lazily, written atomically.
+
+Layout::
+
+    DIR/dataset.json
+    DIR/impressions/part-00000.parquet ...
+    DIR/users/..., DIR/videos/..., DIR/comments/..., DIR/comment_events/...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from simulator.errors import DataError
+from simulator.logs.catalogue import Catalogue
+from simulator.logs.schema import FORMAT_VERSION, TABLES, Table
+
+INFO_FILE = "dataset.json"
+_HASH_SEED = 11
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What ``dataset.json`` says.
+
+    Attributes:
+        format_version: Version of the layout and the schema.
+        name: Short name for people.
+        source: Where the data came from.
+        licence: Under which terms.
+        language: "zh", "en" or None where there are no texts.
+        rows: Rows per table.
+        time_span_ms: First and last impression, Unix ms; None for an empty log.
+        content_hash: Hash of all values of all tables, in order.
+        columns: Columns present, per table.
+        world: Specification of the built-in world that generated the log; None for a real one.
+        notes: Sentences about repairs made on import.
+    """
+
+    format_version: int
+    name: str
+    source: str
+    licence: str
+    language: str | None
+    rows: dict[str, int]
+    time_span_ms: tuple[int, int] | None
+    content_hash: str
+    columns: dict[str, list[str]]
+    world: dict[str, Any] | None
+    notes: list[str]
+
+
+class Dataset:
+    """A log and what it is about. Open it with `Dataset.open`."""
+
+    def __init__(self, path: Path, info: DatasetInfo) -> None:
+        self.path = path
+        self.info = info
+
+    @classmethod
+    def open(cls, path: Path | str) -> Dataset:
+        """Open a dataset directory.
+
+        Raises:
+            DataError: missing, not a dataset, of another format version, or with missing or
+                mistyped columns.
+        """
+        path = Path(path)
+        file = path / INFO_FILE
+        if not path.is_dir():
+            raise DataError(f"no dataset at {path}.{_nearby(path)}", "Without data: abtest demo")
+        if not file.is_file():
+            raise DataError(
+                f"{path} is not a dataset: it has no {INFO_FILE}.",
+                f"Make one: abtest data import {path} DATASET",
+            )
+        try:
+            raw = json.loads(file.read_text(encoding="utf-8"))
+            version = raw["format_version"]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{file} is damaged.", "Import or make the dataset again") from None
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"{path} has format version {version}, this program reads {FORMAT_VERSION}.",
+                "Import or make the dataset again",
+            )
+        span = raw["time_span_ms"]
+        raw["time_span_ms"] = None if span is None else (int(span[0]), int(span[1]))
+        dataset = cls(path, DatasetInfo(**raw))
+        dataset._check_schema()
+        return dataset
+
+    def has(self, table: str) -> bool:
+        """Whether the table exists and has rows."""
+        return self.info.rows.get(table, 0) > 0
+
+    def has_column(self, table: str, column: str) -> bool:
+        """Whether the table has that column."""
+        return column in self.info.columns.get(table, [])
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """All rows of a table, lazily.
+
+        Raises:
+            DataError: the format has no such table, or its files are gone.
+        """
+        if table not in TABLES:
+            raise DataError(f"unknown table '{table}'.", f"Known: {', '.join(TABLES)}")
+        if table not in self.info.columns:
+            return pl.LazyFrame(schema=TABLES[table].dtypes())
+        files = sorted((self.path / table).glob("part-*.parquet"))
+        if not files:
+            raise DataError(
+                f"{self.path / table} has no part files, although {INFO_FILE} names it.",
+                "Import or make the dataset again",
+            )
+        return pl.scan_parquet(files)
+
+    def catalogue(self) -> Catalogue:
+        """Videos and comments in dense index order."""
+        return self._catalogue
+
+    def user_ids(self) -> NDArray[np.int64]:
+        """int64[N]: identifiers of all users, ascending; a user's dense index is the position."""
+        return self._user_ids
+
+    def captions(self) -> list[str]:
+        """Caption of every video in catalogue order, "" where there is none."""
+        return self._texts("videos", "video_id", "caption", self._catalogue.video_ids)
+
+    def comment_texts(self) -> list[str]:
+        """Text of every comment in catalogue order, "" where there is none."""
+        return self._texts("comments", "comment_id", "text", self._catalogue.comment_ids)
+
+    def has_text(self) -> bool:
+        """Whether any video has a caption or any comment a text column."""
+        return self.has_column("videos", "caption") or self.has_column("comments", "text")
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        return Catalogue.from_frames(self.scan("videos").collect(), self.scan("comments").collect())
+
+    @cached_property
+    def _user_ids(self) -> NDArray[np.int64]:
+        frame = self.scan("users").select("user_id").unique().sort("user_id").collect()
+        return frame["user_id"].to_numpy().astype(np.int64)
+
+    def _texts(self, table: str, key: str, column: str, ids: NDArray[np.int64]) -> list[str]:
+        if not self.has_column(table, column):
+            return [""] * len(ids)
+        frame = self.scan(table).select(key, pl.col(column).fill_null("")).collect()
+        wanted = pl.DataFrame({key: ids})
+        joined = wanted.join(frame.unique(key), on=key, how="left", maintain_order="left")
+        return joined[column].fill_null("").to_list()
+
+    def _check_schema(self) -> None:
+        for table in TABLES.values():
+            if table.required and table.name not in self.info.columns:
+                raise DataError(f"{self.path} has no table '{table.name}'.")
+            if table.name not in self.info.columns:
+                continue
+            check_columns(self.scan(table.name).collect_schema(), table, str(self.path))
+
+
+def check_columns(schema: Any, table: Table, where: str) -> None:
+    """Refuse a table with missing or mistyped columns.
+
+    Raises:
+        DataError: names table, column, found and expected type.
+    """
+    for column in table.columns:
+        if column.name not in schema:
+            if column.required:
+                raise DataError(
+                    f"{where}: table '{table.name}' has no column '{column.name}'.",
+                    "See docs/log-format.md",
+                )
+            continue
+        found = schema[column.name]
+        if found != column.dtype and found != pl.Null():
+            raise DataError(
+                f"{where}: column '{column.name}' of table '{table.name}' is {found}, "
+                f"expected {column.dtype}.",
+                "See docs/log-format.md",
+            )
+
+
+def _nearby(path: Path) -> str:
+    parent = path.parent
+    if not parent.is_dir():
+        return ""
+    names = [p.name for p in parent.iterdir() if (p / INFO_FILE).is_file() or p.suffix == ".csv"]
+    close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.3)
+    return f" Nearby: {', '.join(str(parent / n) for n in close)}." if close else ""
+
+
+class DatasetWriter:
+    """Writes a dataset under a temporary name and renames it when everything is there.
+
+    Use as a context manager; on an exception nothing is left behind.
+
+    Args:
+        path: Directory to create.
+        name, source, licence, language, world, notes: See `DatasetInfo`.
+        overwrite: Replace an existing dataset.
+
+    Raises:
+        DataError: the directory exists (and ``overwrite`` is False), or is not a dataset.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        name: str,
+        source: str,
+        licence: str,
+        language: str | None = None,
+        world: dict[str, Any] | None = None,
+        notes: Sequence[str] = (),
+        overwrite: bool = False,
+    ) -> None:
+        self._path = Path(path)
+        self._overwrite = overwrite
+        if self._path.exists():
+            if not overwrite:
+                raise DataError(
+                    f"{self._path} exists and is left untouched.", "Replace it: --force"
+                )
+            if not (self._path / INFO_FILE).is_file() and any(self._path.iterdir()):
+                raise DataError(f"{self._path} exists and is not a dataset; it is left untouched.")
+        self._temporary = self._path.with_name(f".{self._path.name}.tmp")
+        self._about = {"name": name, "source": source, "licence": licence, "language": language}
+        self._world = world
+        self.notes = list(notes)
+        self._parts: dict[str, int] = {}
+        self._rows: dict[str, int] = {}
+        self._schemas: dict[str, dict[str, pl.DataType]] = {}
+        self._hashes: dict[str, list[int]] = {}
+        self._span: tuple[int, int] | None = None
+
+    def __enter__(self) -> DatasetWriter:
+        if self._temporary.exists():
+            shutil.rmtree(self._temporary)
+        self._temporary.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            return
+        try:
+            self._finish()
+        except BaseException:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            raise
+
+    def append(self, table: str, frame: pl.DataFrame) -> None:
+        """Add rows to a table; parts of one table must have the same columns.
+
+        Raises:
+            DataError: unknown table, missing or mistyped columns.
+        """
+        if table not in TABLES:
+            raise DataError(f"unknown table '{table}'.", f"Known: {', '.join(TABLES)}")
+        check_columns(frame.schema, TABLES[table], str(self._path))
+        schema = dict(frame.schema)
+        if self._schemas.setdefault(table, schema) != schema:
+            raise DataError(f"parts of table '{table}' differ in their columns.")
+        part = self._parts.get(table, 0)
+        folder = self._temporary / table
+        folder.mkdir(exist_ok=True)
+        frame.write_parquet(folder / f"part-{part:05d}.parquet", compression="zstd")
+        self._parts[table] = part + 1
+        self._update_hash(table, frame)
+        self._rows[table] = self._rows.get(table, 0) + frame.height
+        if table == "impressions" and frame.height:
+            low, high = int(frame["time_ms"].min()), int(frame["time_ms"].max())  # type: ignore[arg-type]
+            if self._span is not None:
+                low, high = min(low, self._span[0]), max(high, self._span[1])
+            self._span = (low, high)
+
+    def _update_hash(self, table: str, frame: pl.DataFrame) -> None:
+        """Order-sensitive and independent of part boundaries: sum of hash(row) * f(row number)."""
+        if frame.height == 0:
+            self._hashes.setdefault(table, [0])
+            return
+        rows = frame.select(sorted(frame.columns)).hash_rows(seed=_HASH_SEED).to_numpy()
+        start = self._rows.get(table, 0)
+        with np.errstate(over="ignore"):
+            weight = (
+                np.arange(start, start + frame.height, dtype=np.uint64) * np.uint64(2)
+                + np.uint64(1)
+            ) * np.uint64(0x9E3779B97F4A7C15)
+            mixed = (rows ^ weight) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed = mixed ^ (mixed >> np.uint64(31))
+            total = np.add.reduce(mixed * np.uint64(0x94D049BB133111EB))
+        self._hashes.setdefault(table, [0])[0] += int(total)
+
+    def _finish(self) -> None:
+        for table in TABLES.values():
+            if table.name not in self._schemas and table.required:
+                empty = pl.DataFrame(schema={c.name: c.dtype for c in table.columns if c.required})
+                self.append(table.name, empty)
+        digest = hashlib.blake2b(digest_size=16)
+        for table_name in sorted(self._schemas):
+            names = sorted(self._schemas[table_name])
+            total = self._hashes[table_name][0] % 2**64
+            digest.update(f"{table_name}:{names}:{self._rows[table_name]}:{total}".encode())
+        info = DatasetInfo(
+            format_version=FORMAT_VERSION,
+            rows={name: self._rows.get(name, 0) for name in TABLES if name in self._schemas},
+            time_span_ms=self._span,
+            content_hash=digest.hexdigest(),
+            columns={name: list(schema) for name, schema in self._schemas.items()},
+            world=self._world,
+            notes=self.notes,
+            **self._about,  # type: ignore[arg-type]
+        )
+        text = json.dumps(dataclasses.asdict(info), ensure_ascii=False, indent=1, sort_keys=True)
+        (self._temporary / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+        if self._path.exists():
+            shutil.rmtree(self._path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary.rename(self._path)

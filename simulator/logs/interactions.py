@@ -1,0 +1,157 @@
+"""Sequences of positive events out of a log, and the histories they leave behind."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from simulator.logs.dataset import Dataset
+from simulator.requests import (
+    COMMENTS_PER_EVENT,
+    HISTORY_LENGTH,
+    SIGNALS,
+    HistoryState,
+    Int32,
+    Int64,
+    Signal,
+)
+
+
+class Interactions(NamedTuple):
+    """Events of one signal, sorted by user, then time, then order in the log.
+
+    Attributes:
+        user: int32[n], dense user index.
+        video: int32[n], dense video index.
+        time_ms: int64[n].
+        comments: int32[n, 3], dense comment indices padded with -1; None except for ``discussed``
+            on a log with comment events.
+    """
+
+    user: Int32
+    video: Int32
+    time_ms: Int64
+    comments: Int32 | None
+
+
+def interactions(dataset: Dataset, signal: Signal, *, before_ms: int | None = None) -> Interactions:
+    """All events of one signal.
+
+    Args:
+        dataset: The log.
+        signal: ``clicked`` (is_click), ``liked`` (is_like), or ``discussed``: videos in whose
+            comment section the user liked or replied; on a log without comment events, videos
+            whose comment section the user opened (comment_stay_time > 0).
+        before_ms: Only events strictly before this time.
+    """
+    if signal == "discussed" and dataset.has("comment_events"):
+        return _discussed(dataset, before_ms)
+    label = {
+        "clicked": pl.col("is_click") == 1,
+        "liked": pl.col("is_like") == 1,
+        "discussed": pl.col("comment_stay_time") > 0,
+    }[signal]
+    column = {"clicked": "is_click", "liked": "is_like", "discussed": "comment_stay_time"}[signal]
+    if not dataset.has_column("impressions", column):
+        empty = np.empty(0, dtype=np.int32)
+        return Interactions(empty, empty, np.empty(0, dtype=np.int64), None)
+    rows = dataset.scan("impressions").with_row_index("_row").filter(label)
+    if before_ms is not None:
+        rows = rows.filter(pl.col("time_ms") < before_ms)
+    frame = rows.select("_row", "user_id", "video_id", "time_ms").collect()
+    return Interactions(*_dense(dataset, frame), None)
+
+
+def _dense(dataset: Dataset, frame: pl.DataFrame) -> tuple[Int32, Int32, Int64]:
+    frame = frame.sort("user_id", "time_ms", "_row")
+    user = np.searchsorted(dataset.user_ids(), frame["user_id"].to_numpy()).astype(np.int32)
+    video = dataset.catalogue().video_index(frame["video_id"].to_numpy())
+    return user, video, frame["time_ms"].to_numpy().astype(np.int64)
+
+
+def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
+    rows = (
+        dataset.scan("comment_events")
+        .with_row_index("_row")
+        .filter((pl.col("is_like") == 1) | (pl.col("is_reply") == 1))
+    )
+    if before_ms is not None:
+        rows = rows.filter(pl.col("time_ms") < before_ms)
+    # One visit of a section is one event: interactions at the same (user, video, time), or, in
+    # logs that stamp each interaction, consecutive ones of a user on the same video.
+    frame = (
+        rows.select("_row", "user_id", "video_id", "comment_id", "time_ms")
+        .collect()
+        .sort("user_id", "time_ms", "_row")
+        .with_columns(
+            (
+                (pl.col("user_id") != pl.col("user_id").shift(1))
+                | (pl.col("video_id") != pl.col("video_id").shift(1))
+            )
+            .fill_null(True)
+            .cum_sum()
+            .alias("_visit")
+        )
+    )
+    visits = frame.group_by("_visit", maintain_order=True).agg(
+        pl.col("_row").first(),
+        pl.col("user_id").first(),
+        pl.col("video_id").first(),
+        pl.col("time_ms").last(),
+    )
+    user = np.searchsorted(dataset.user_ids(), visits["user_id"].to_numpy()).astype(np.int32)
+    catalogue = dataset.catalogue()
+    video = catalogue.video_index(visits["video_id"].to_numpy())
+    comments = np.full((visits.height, COMMENTS_PER_EVENT), -1, dtype=np.int32)
+    visit = frame["_visit"].to_numpy().astype(np.int64) - 1
+    rank = _rank_in_run(visit)
+    keep = rank < COMMENTS_PER_EVENT
+    comments[visit[keep], rank[keep]] = catalogue.comment_index(
+        frame["comment_id"].to_numpy()[keep]
+    )
+    return Interactions(user, video, visits["time_ms"].to_numpy().astype(np.int64), comments)
+
+
+def _rank_in_run(run: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Position of each element inside its run of equal, adjacent values."""
+    if len(run) == 0:
+        return run
+    starts = np.flatnonzero(np.r_[True, run[1:] != run[:-1]])
+    lengths = np.diff(np.r_[starts, len(run)])
+    return np.arange(len(run)) - np.repeat(starts, lengths)
+
+
+def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None) -> HistoryState:
+    """The histories that the platform has of these users at the end of the log.
+
+    Args:
+        dataset: The log.
+        users: int32[G], dense user indices; row r of the result is user ``users[r]``.
+        before_ms: Only events strictly before this time.
+    """
+    state = HistoryState(len(users))
+    row_of_user = np.full(len(dataset.user_ids()), -1, dtype=np.int64)
+    row_of_user[users] = np.arange(len(users))
+    for signal in SIGNALS:
+        events = interactions(dataset, signal, before_ms=before_ms)
+        rows = row_of_user[events.user]
+        known = (rows >= 0) & (events.video >= 0)
+        rows, videos = rows[known], events.video[known]
+        comments = None if events.comments is None else events.comments[known]
+        if len(rows) == 0:
+            continue
+        lengths = np.bincount(events.user[known], minlength=len(row_of_user))
+        from_end = (
+            lengths[events.user[known]] - 1 - _rank_in_run(events.user[known].astype(np.int64))
+        )
+        # Oldest of the last fifty first; each pass appends one event to every row that has it.
+        for age in range(HISTORY_LENGTH - 1, -1, -1):
+            pick = from_end == age
+            if pick.any():
+                state.append(
+                    signal, rows[pick], videos[pick], None if comments is None else comments[pick]
+                )
+    return state

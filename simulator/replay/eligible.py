@@ -1,0 +1,284 @@
+"""Which logged impressions can be used, what else could have been shown, and how likely it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from simulator.errors import DataError
+from simulator.logs.dataset import Dataset
+from simulator.requests import Int32, Int64
+
+Float64 = NDArray[np.float64]
+Rows = Literal["auto", "random", "all"]
+Pool = Literal["auto", "random", "all"]
+
+REMEDY = "Use --propensity COL, a random-exposure log, or simulate: abtest run"
+_OUTCOME_COLUMNS = (
+    "is_click", "long_view", "is_like", "is_hate", "play_time_ms", "comment_stay_time",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LoggedRows:
+    """Usable impressions, sorted by user and time.
+
+    Attributes:
+        user: int32[N], dense user index.
+        video: int32[N], the video that was shown.
+        time_ms: int64[N].
+        propensity: float64[N], probability that the log's policy showed this video, in (0, 1].
+        candidates: int32[N, C] eligible videos per row (-1 padded), or None if all share ``pool``.
+        pool: int32[P] eligible videos of every row, or None.
+        uniform: Whether every eligible video was equally likely in every row.
+        outcomes: Raw outcome columns, float64[N] with NaN for unknown.
+        accounting: Rows read and why others were not used.
+        kind: ``"candidates"``, ``"random pool"`` or ``"all videos"``.
+        warnings: What to mention about these rows.
+    """
+
+    user: Int32
+    video: Int32
+    time_ms: Int64
+    propensity: Float64
+    candidates: Int32 | None
+    pool: Int32 | None
+    uniform: bool
+    outcomes: dict[str, Float64]
+    accounting: dict[str, int]
+    kind: str
+    warnings: list[str]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def sizes(self) -> Int64:
+        """int64[N]: number of eligible videos per row."""
+        if self.candidates is not None:
+            return np.asarray((self.candidates >= 0).sum(axis=1), dtype=np.int64)
+        assert self.pool is not None
+        return np.full(len(self), len(self.pool), dtype=np.int64)
+
+
+def logged_rows(
+    dataset: Dataset, *, propensity_column: str, rows: Rows, pool: Pool
+) -> LoggedRows:
+    """Read what replay can use, or refuse.
+
+    Args:
+        dataset: The log.
+        propensity_column: Impressions column with the logging probability.
+        rows: ``"random"``: randomly exposed rows; ``"all"``: every row; ``"auto"``: all rows if
+            propensities and candidates are recorded or the pool is ``"all"``, else random rows.
+        pool: ``"random"``: the videos of the random rows; ``"all"``: every video of the dataset
+            (propensities are then over all videos); ``"auto"``: the ``candidates`` column if there
+            is one, else ``"random"``.
+
+    Raises:
+        DataError: the log cannot tell how likely its impressions were.
+    """
+    has_random = dataset.has_column("impressions", "is_rand")
+    has_propensity = dataset.has_column("impressions", propensity_column)
+    has_candidates = pool == "auto" and dataset.has_column("impressions", "candidates")
+    if propensity_column != "propensity" and not has_propensity:
+        raise DataError(
+            f"the impressions table has no column '{propensity_column}'.",
+            f"Its columns: {', '.join(dataset.info.columns.get('impressions', []))}.",
+        )
+    if rows == "auto":
+        recorded = has_propensity and (has_candidates or pool == "all")
+        rows = "all" if recorded else "random"
+    frame, read = _read(dataset, propensity_column, has_propensity, has_candidates, rows)
+    random = _flag(frame)
+    recorded_any = has_propensity and frame["propensity"].is_not_null().any()
+    if not recorded_any and not random.any():
+        raise DataError(_refusal(propensity_column, has_propensity, has_random), REMEDY)
+    if has_candidates:
+        return _with_candidates(dataset, frame, random, read)
+    if pool == "all":
+        videos = np.arange(dataset.catalogue().n_videos, dtype=np.int32)
+        return _with_pool(dataset, frame, random, read, videos, "all videos")
+    if not random.any():
+        raise DataError(
+            f"replay needs the videos that could have been shown: column '{propensity_column}' "
+            "holds probabilities, but there is no 'candidates' column.",
+            "If they are over all videos of the dataset: --pool all. Or simulate: abtest run",
+        )
+    not_random = int((~random).sum())
+    frame, random = frame.filter(pl.Series(random)), random[random]
+    read = {**read, "not_randomly_exposed": read["not_randomly_exposed"] + not_random}
+    shown = dataset.catalogue().video_index(frame["video_id"].to_numpy())
+    videos = np.unique(shown[shown >= 0]).astype(np.int32)
+    return _with_pool(dataset, frame, random, read, videos, "random pool")
+
+
+def _refusal(column: str, has_propensity: bool, has_random: bool) -> str:
+    if has_propensity:
+        found = f"column '{column}' is empty"
+    else:
+        found = f"no '{column}' column"
+    tail = ", and no row is marked is_rand" if has_random else ", and no 'is_rand' column"
+    return f"replay needs the probability of each shown video; {found}{tail}."
+
+
+def _read(
+    dataset: Dataset, propensity_column: str, has_propensity: bool, has_candidates: bool, rows: Rows
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    columns = [c for c in _OUTCOME_COLUMNS if dataset.has_column("impressions", c)]
+    exprs = [pl.col("user_id"), pl.col("video_id"), pl.col("time_ms"), *map(pl.col, columns)]
+    sort = ["user_id", "time_ms"]
+    if dataset.has_column("impressions", "position"):
+        exprs.append(pl.col("position"))
+        sort.append("position")
+    if has_propensity:
+        exprs.append(pl.col(propensity_column).cast(pl.Float64).alias("propensity"))
+    else:
+        exprs.append(pl.lit(None, dtype=pl.Float64).alias("propensity"))
+    if has_candidates:
+        exprs.append(pl.col("candidates"))
+    if dataset.has_column("impressions", "is_rand"):
+        exprs.append((pl.col("is_rand").fill_null(0) == 1).alias("random"))
+    else:
+        exprs.append(pl.lit(False).alias("random"))
+    scan = dataset.scan("impressions").select(exprs)
+    total = int(dataset.scan("impressions").select(pl.len()).collect().item())
+    if total == 0:
+        raise DataError("the log has no impressions, so there is nothing to replay.", "")
+    if rows == "random":
+        scan = scan.filter(pl.col("random"))
+    frame = scan.collect().sort(sort, maintain_order=True)
+    return frame, {"in_log": total, "not_randomly_exposed": total - frame.height}
+
+
+def _flag(frame: pl.DataFrame) -> NDArray[np.bool_]:
+    return frame["random"].to_numpy().astype(bool)
+
+
+def _with_candidates(
+    dataset: Dataset, frame: pl.DataFrame, random: NDArray[np.bool_], read: dict[str, int]
+) -> LoggedRows:
+    catalogue = dataset.catalogue()
+    listed = frame.select(pl.int_range(pl.len()).alias("row"), "candidates").explode("candidates")
+    listed = listed.drop_nulls().unique(maintain_order=True)
+    index = np.asarray(catalogue.video_index(listed["candidates"].to_numpy()), dtype=np.int32)
+    row = listed["row"].to_numpy().astype(np.int64)[index >= 0]
+    index = index[index >= 0]
+    counts = np.bincount(row, minlength=frame.height)
+    first = np.cumsum(counts) - counts
+    candidates = np.full((frame.height, max(int(counts.max(initial=0)), 1)), -1, dtype=np.int32)
+    candidates[row, np.arange(len(row)) - first[row]] = index
+    video = np.asarray(catalogue.video_index(frame["video_id"].to_numpy()), dtype=np.int32)
+    present = (candidates == video[:, None]).any(axis=1) & (video >= 0)
+    recorded = frame["propensity"].to_numpy().astype(np.float64)
+    equal = 1.0 / np.maximum(counts, 1)
+    propensity = np.where(np.isnan(recorded) & random, equal, recorded)
+    valid = (propensity > 0) & (propensity <= 1)
+    keep = present & valid
+    read = {
+        **read,
+        "shown_video_not_among_candidates": int((~present).sum()),
+        "without_valid_propensity": int((present & ~valid).sum()),
+    }
+    uniform = bool(np.allclose(propensity[keep], equal[keep], rtol=1e-3))
+    return _rows(
+        dataset, frame, video, propensity, keep, read, "candidates", uniform, candidates, None, []
+    )
+
+
+def _with_pool(
+    dataset: Dataset,
+    frame: pl.DataFrame,
+    random: NDArray[np.bool_],
+    read: dict[str, int],
+    pool: Int32,
+    kind: str,
+) -> LoggedRows:
+    video = np.asarray(
+        dataset.catalogue().video_index(frame["video_id"].to_numpy()), dtype=np.int32
+    )
+    recorded = frame["propensity"].to_numpy().astype(np.float64)
+    equal = 1.0 / max(len(pool), 1)
+    warnings = []
+    if kind == "random pool":
+        known = ~np.isnan(recorded)
+        ratio = float(recorded[known].mean() / equal) if known.any() else 1.0
+        if not 0.5 < ratio < 2.0:
+            warnings.append(
+                f"recorded propensities average {recorded[known].mean():.3g}, but one of "
+                f"{len(pool):,} equally likely videos has {equal:.3g}: they were over other sets. "
+                "They are ignored, and every video of the pool counts as equally likely; "
+                "a 'candidates' column would settle it."
+            )
+            recorded = np.full_like(recorded, np.nan)
+    propensity = np.where(np.isnan(recorded) & random, equal, recorded)
+    valid = (propensity > 0) & (propensity <= 1)
+    keep = valid & (video >= 0)
+    read = {
+        **read,
+        "video_unknown": int((video < 0).sum()),
+        "without_valid_propensity": int(((video >= 0) & ~valid).sum()),
+    }
+    uniform = bool(np.allclose(propensity[keep], equal, rtol=1e-3))
+    if uniform:
+        warnings += _uneven(video[keep], len(pool))
+    return _rows(
+        dataset, frame, video, propensity, keep, read, kind, uniform, None, pool, warnings
+    )
+
+
+def _uneven(video: Int32, pool_size: int) -> list[str]:
+    """Warn if pool videos were shown far from equally often (chi-square dispersion)."""
+    if pool_size < 2 or len(video) < 5 * pool_size:
+        return []
+    counts = np.bincount(np.unique(video, return_inverse=True)[1], minlength=pool_size)
+    expected = len(video) / pool_size
+    dispersion = float(((counts - expected) ** 2).sum() / expected / (pool_size - 1))
+    # Under equal chances the dispersion is 1 with standard deviation sqrt(2 / (pool - 1)).
+    if dispersion < 1.0 + 6.0 * np.sqrt(2.0 / (pool_size - 1)):
+        return []
+    return [
+        f"the rows marked random do not show the pool's videos equally often (dispersion "
+        f"{dispersion:.1f}, expected 1.0): equal chances are assumed, and may be wrong."
+    ]
+
+
+def _rows(
+    dataset: Dataset,
+    frame: pl.DataFrame,
+    video: Int32,
+    propensity: Float64,
+    keep: NDArray[np.bool_],
+    accounting: dict[str, int],
+    kind: str,
+    uniform: bool,
+    candidates: Int32 | None,
+    pool: Int32 | None,
+    warnings: list[str],
+) -> LoggedRows:
+    if not keep.any():
+        reasons = ", ".join(f"{k.replace('_', ' ')}: {v:,}" for k, v in accounting.items() if v)
+        raise DataError(f"no impression can be replayed ({reasons}).", REMEDY)
+    kept = frame.filter(pl.Series(keep))
+    user = np.searchsorted(dataset.user_ids(), kept["user_id"].to_numpy()).astype(np.int32)
+    outcomes = {
+        name: kept[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        for name in _OUTCOME_COLUMNS
+        if name in kept.columns
+    }
+    return LoggedRows(
+        user=user,
+        video=video[keep],
+        time_ms=kept["time_ms"].to_numpy().astype(np.int64),
+        propensity=propensity[keep],
+        candidates=None if candidates is None else candidates[keep],
+        pool=pool,
+        uniform=uniform,
+        outcomes=outcomes,
+        accounting={**accounting, "used": int(keep.sum())},
+        kind=kind,
+        warnings=warnings,
+    )

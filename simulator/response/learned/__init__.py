@@ -1,0 +1,5 @@
+"""How people respond, learned from a log instead of a built-in world."""
+
+from simulator.response.learned.response import LearnedResponse
+
+__all__ = ["LearnedResponse"]
