@@ -109,6 +109,14 @@ class HistoryView:
         order = self._state._order(signal, self._rows)
         return self._state._videos[signal][self._rows[:, None], order]
 
+    def gather(self, signal: Signal, position: Int64) -> Int32:
+        """int32[B, n]: the videos at positions int64[B, n] of each history, without an order.
+
+        Positions below `lengths` are real events; cheaper than `videos` where order is no matter.
+        """
+        width = HISTORY_LENGTH
+        return self._state._videos[signal].ravel()[self._rows[:, None] * width + position]
+
     def comments(self) -> Int32:
         """int32[B, 50, 3]: comment indices of the ``discussed`` events, padded with -1."""
         order = self._state._order("discussed", self._rows)

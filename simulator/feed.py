@@ -1,0 +1,429 @@
+"""The environment: many people scroll a feed at once, each on their own clock.
+
+One turn is: `Feed.video_requests` -> `Feed.show` -> (if anyone opened a comment section)
+`Feed.show_comments`. The feed knows requests and slates; who ranks is not its business.
+
+People do not influence each other. Every draw is addressed by (seed, purpose, user, session,
+step, slot), so nothing depends on who else is in the group or on how often the run was paused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.logs.catalogue import Catalogue
+from simulator.outcomes import UserDayOutcomes, china_day
+from simulator.randomness import mix, purpose_key
+from simulator.recorder import Page, Recorder, Sections
+from simulator.requests import (
+    COMMENTS_PER_EVENT,
+    CommentRequests,
+    HistoryState,
+    Int32,
+    Int64,
+    VideoRequests,
+)
+from simulator.response.base import Population, Read, Watched
+from simulator.retrieval import Retrieval, SeenVideos, Sources
+
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FeedSettings:
+    """The platform's fixed choices.
+
+    Attributes:
+        page_size: Videos per request; Kuaishou's mean burst is 5.8.
+        comment_limit: Comments of a section that are ranked.
+        sources: How many candidates each retrieval source proposes per request.
+    """
+
+    page_size: int = 6
+    comment_limit: int = 64
+    sources: Sources = field(default_factory=Sources)
+
+
+@dataclass(frozen=True)
+class Slates:
+    """Pages to show, one per request, best first.
+
+    Attributes:
+        videos: int32[B, S], -1 padded at the end of a row.
+        propensity: float32[B, S], probability with which the ranker put that video in that slot,
+            given the slots above; None where not known.
+        is_rand: bool[B, S], filled by uniformly random exposure; None for nowhere.
+    """
+
+    videos: Int32
+    propensity: NDArray[np.float32] | None = None
+    is_rand: Bool | None = None
+
+
+@dataclass
+class _Turn:
+    """What is known of the turn in progress."""
+
+    rows: Int64
+    time_ms: Int64
+    key: NDArray[np.uint64]
+    slates: Slates | None = None
+    watched: Watched | None = None
+    section_at: Int64 | None = None
+    section_slot: Int64 | None = None
+    requests: CommentRequests | None = None
+
+
+class Feed:
+    """The sessions of one group of people.
+
+    Args:
+        catalogue: Videos and comments.
+        population: What these people do; row r is ``users[r]``.
+        users: int32[G], dense user indices.
+        seed: Addresses all of the feed's own draws.
+        start_ms: Unix ms; first sessions start after it.
+        end_ms: No page is dispatched at or after it (see `extend`).
+        history: What the platform knows of each user; changed in place.
+        retrieval: The candidate stage; made from the catalogue if None.
+        settings: The platform's fixed choices.
+        recorder: Receives impressions and comment events; None to keep only outcomes.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        population: Population,
+        users: Int32,
+        *,
+        seed: int,
+        start_ms: int,
+        end_ms: int,
+        history: HistoryState,
+        retrieval: Retrieval | None = None,
+        settings: FeedSettings | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.catalogue = catalogue
+        self.users = np.asarray(users, dtype=np.int32)
+        self.settings = settings or FeedSettings()
+        self.end_ms = end_ms
+        self.recorder = recorder
+        self._policy_label = ""
+        self._population = population
+        self._history = history
+        self._retrieval = retrieval or Retrieval(catalogue, sources=self.settings.sources)
+        self._request_key = purpose_key(seed, "feed.request")
+        self._session_key = purpose_key(seed, "feed.session")
+        n = len(self.users)
+        self._seen = SeenVideos(n, catalogue.n_videos)
+        self._session: Int64 = np.zeros(n, dtype=np.int64)
+        self._step: Int64 = np.zeros(n, dtype=np.int64)
+        self._fresh_session: Bool = np.ones(n, dtype=np.bool_)
+        everyone = np.arange(n, dtype=np.int64)
+        self._next_ms: Int64 = population.next_session(
+            everyone, np.full(n, start_ms, dtype=np.int64), self._keys_of_session(everyone)
+        )
+        first_day = int(china_day(start_ms))
+        self.outcomes = UserDayOutcomes(n, first_day, self._last_day() - first_day + 1)
+        self._turn: _Turn | None = None
+
+    def video_requests(self) -> VideoRequests | None:
+        """A request from everyone who has a page due before the end; None when nobody has.
+
+        Raises:
+            RuntimeError: the previous turn is not finished.
+        """
+        if self._turn is not None:
+            raise RuntimeError("show the previous page (and its comments) first")
+        rows = np.flatnonzero(self._next_ms < self.end_ms)
+        if len(rows) == 0:
+            return None
+        time_ms = self._next_ms[rows]
+        starting = self._fresh_session[rows]
+        if starting.any():
+            new = rows[starting]
+            self._population.begin_session(new, time_ms[starting], self._keys_of_session(new))
+            self._fresh_session[new] = False
+            day = china_day(time_ms[starting])
+            self.outcomes.add(new, day, {"sessions": np.ones(len(new))})
+        key = mix(self._request_key, self.users[rows], self._session[rows], self._step[rows])
+        history = self._history.view(rows)
+        candidates = self._retrieval.candidates(
+            rows, time_ms, key, history, self._seen, self.settings.page_size
+        )
+        self._turn = _Turn(rows, time_ms, key)
+        return VideoRequests(
+            row=rows.astype(np.int32),
+            user=self.users[rows],
+            time_ms=time_ms,
+            key=key,
+            candidates=candidates,
+            history=history,
+        )
+
+    def show(self, slates: Slates) -> CommentRequests | None:
+        """Show a page to everyone who asked; the comment sections they open, or None.
+
+        Raises:
+            RuntimeError: nobody asked for a page.
+            ValueError: a slate of the wrong shape.
+        """
+        turn = self._turn
+        if turn is None or turn.slates is not None:
+            raise RuntimeError("ask for video_requests first")
+        if slates.videos.shape != (len(turn.rows), self.settings.page_size):
+            raise ValueError(
+                f"slates have shape {slates.videos.shape}, "
+                f"expected {(len(turn.rows), self.settings.page_size)}"
+            )
+        turn.slates = slates
+        videos = slates.videos
+        turn.watched = self._population.watch(
+            turn.rows, turn.time_ms, turn.key, videos, self._previews(videos, turn.time_ms)
+        )
+        at, slot = np.nonzero(turn.watched.opened & (videos >= 0))
+        turn.section_at, turn.section_slot = at, slot
+        if len(at) == 0:
+            self._finish(None, None, None)
+            return None
+        rows = turn.rows[at]
+        turn.requests = CommentRequests(
+            row=rows.astype(np.int32),
+            user=self.users[rows],
+            time_ms=turn.time_ms[at],
+            key=mix(turn.key[at], 7_000 + slot),
+            video=videos[at, slot],
+            candidates=self._sections(videos[at, slot], turn.time_ms[at]),
+            history=self._history.view(rows),
+        )
+        if self.catalogue.n_comments == 0:
+            # Sections exist but their comments are not in the data: nothing to rank.
+            self.show_comments(turn.requests.candidates)
+            return None
+        return turn.requests
+
+    def show_comments(self, order: Int32, propensity: NDArray[np.float32] | None = None) -> None:
+        """Show the opened sections, comments int32[R, M] in display order, -1 padded.
+
+        Raises:
+            RuntimeError: no section is open.
+        """
+        turn = self._turn
+        if turn is None or turn.requests is None or turn.section_slot is None:
+            raise RuntimeError("no comment section is open")
+        assert turn.section_at is not None
+        read = self._population.read(
+            turn.rows[turn.section_at],
+            turn.key[turn.section_at],
+            turn.section_slot,
+            turn.requests.video,
+            order,
+        )
+        self._finish(read, order, propensity)
+
+    def extend(self, end_ms: int) -> None:
+        """Let the simulation go on, from the same state, to a later end."""
+        self.end_ms = max(self.end_ms, end_ms)
+        self.outcomes.extend(self._last_day() - self.outcomes.first_day + 1)
+
+    def copy(self) -> Feed:
+        """An independent feed in the same state, without a recorder.
+
+        Raises:
+            RuntimeError: a turn is in progress.
+        """
+        if self._turn is not None:
+            raise RuntimeError("a page is being shown; finish the turn before copying")
+        other = Feed.__new__(Feed)
+        other.__dict__.update(self.__dict__)
+        other.recorder = None
+        other._population = self._population.copy()
+        other._history = self._history.copy()
+        other._seen = self._seen.copy()
+        other.outcomes = self.outcomes.copy()
+        for name in ("_session", "_step", "_fresh_session", "_next_ms"):
+            setattr(other, name, getattr(self, name).copy())
+        return other
+
+    def set_policy_label(self, label: str) -> None:
+        """What the log's ``policy`` column says from now on."""
+        self._policy_label = label
+
+    def _last_day(self) -> int:
+        return int(china_day(max(self.end_ms - 1, 0)))
+
+    def _keys_of_session(self, rows: Int64) -> NDArray[np.uint64]:
+        return mix(self._session_key, self.users[rows], self._session[rows])
+
+    def _previews(self, videos: Int32, time_ms: Int64) -> Int32:
+        """The most liked comment of each video, if it is written already."""
+        if self.catalogue.n_comments == 0:
+            return np.full(videos.shape, -1, dtype=np.int32)
+        first = self.catalogue.comment_offsets[videos]
+        some = (videos >= 0) & (self.catalogue.comment_offsets[videos + 1] > first)
+        top = np.minimum(first, self.catalogue.n_comments - 1)
+        written = self.catalogue.comment_time_ms[top] <= time_ms[:, None]
+        return np.where(some & written, top, -1).astype(np.int32)
+
+    def _sections(self, videos: Int32, time_ms: Int64) -> Int32:
+        """The comments of each section that are written already, most liked first."""
+        if self.catalogue.n_comments == 0:
+            return np.full((len(videos), 1), -1, dtype=np.int32)
+        counts = self.catalogue.comment_offsets[videos + 1] - self.catalogue.comment_offsets[videos]
+        width = int(min(max(counts.max(initial=1), 1), self.settings.comment_limit))
+        comments = self.catalogue.comments_of(videos, width)
+        written = self.catalogue.comment_time_ms[comments] <= time_ms[:, None]
+        return np.where((comments >= 0) & written, comments, -1)
+
+    def _finish(
+        self, read: Read | None, order: Int32 | None, propensity: NDArray[np.float32] | None
+    ) -> None:
+        turn = self._turn
+        assert turn is not None and turn.slates is not None and turn.watched is not None
+        assert turn.section_at is not None and turn.section_slot is not None
+        videos, watched, rows = turn.slates.videos, turn.watched, turn.rows
+        at, slot = turn.section_at, turn.section_slot
+        stay_ms = np.zeros(videos.shape, dtype=np.int64)
+        if read is not None:
+            stay_ms[at, slot] = read.stay_ms
+        finished = self._population.finish(rows, turn.key, videos, watched, stay_ms)
+        reached = finished.reached & (videos >= 0)
+        opened = watched.opened & reached
+        day = china_day(turn.time_ms)
+        sums: dict[str, NDArray[np.generic]] = {
+            "impressions": reached.sum(axis=1),
+            "clicks": (watched.click & reached).sum(axis=1),
+            "long_views": (watched.long_view & reached).sum(axis=1),
+            "play_time_ms": (finished.play_ms * reached).sum(axis=1),
+            "likes": (watched.like & reached).sum(axis=1),
+            "follows": (watched.follow & reached).sum(axis=1),
+            "comments_written": (watched.comment & reached).sum(axis=1),
+            "forwards": (watched.forward & reached).sum(axis=1),
+            "hates": (watched.hate & reached).sum(axis=1),
+            "comment_opens": opened.sum(axis=1),
+            "comment_watch_time_ms": (stay_ms * reached).sum(axis=1),
+        }
+        live = reached[at, slot]
+        if read is not None:
+            weights = [
+                ("comment_likes", read.like),
+                ("comment_replies", read.reply),
+                ("comments_shown", read.shown),
+            ]
+            for name, flags in weights:
+                per_section = flags.sum(axis=1) * live
+                sums[name] = np.bincount(at, weights=per_section, minlength=len(rows))
+        self.outcomes.add(rows, day, sums)
+        self.outcomes.assign(rows, day, "active", np.ones(len(rows)))
+        self._remember(turn, reached, read, order)
+        if self.recorder is not None:
+            self._record(turn, reached, stay_ms, finished.play_ms, read, order, propensity)
+        self._advance(turn, finished.elapsed_ms, finished.left, day)
+        self._turn = None
+
+    def _remember(self, turn: _Turn, reached: Bool, read: Read | None, order: Int32 | None) -> None:
+        """Append what happened to the histories, slot by slot."""
+        assert turn.slates is not None and turn.watched is not None
+        assert turn.section_at is not None and turn.section_slot is not None
+        videos, rows = turn.slates.videos, turn.rows
+        discussed: Bool | None = None
+        chosen: Int32 | None = None
+        if read is not None and order is not None:
+            touched = (read.like | read.reply) & (order >= 0)
+            if self.catalogue.n_comments == 0:
+                discussed = reached[turn.section_at, turn.section_slot]
+            else:
+                discussed = touched.any(axis=1) & reached[turn.section_at, turn.section_slot]
+                chosen = _first_touched(touched, order)
+        for slot in range(videos.shape[1]):
+            here = reached[:, slot]
+            if not here.any():
+                break
+            self._seen.add(rows[here], videos[here, slot])
+            clicked = here & turn.watched.click[:, slot]
+            self._history.append("clicked", rows[clicked], videos[clicked, slot])
+            liked = here & turn.watched.like[:, slot]
+            self._history.append("liked", rows[liked], videos[liked, slot])
+            if discussed is not None:
+                pick = np.flatnonzero(discussed & (turn.section_slot == slot))
+                at = turn.section_at[pick]
+                self._history.append(
+                    "discussed",
+                    rows[at],
+                    videos[at, slot],
+                    None if chosen is None else chosen[pick],
+                )
+
+    def _advance(self, turn: _Turn, elapsed_ms: Int64, left: Bool, day: Int64) -> None:
+        rows = turn.rows
+        after = turn.time_ms + np.maximum(elapsed_ms, 1)
+        self._step[rows] += 1
+        leaving = rows[left]
+        if len(leaving):
+            self._session[leaving] += 1
+            self._step[leaving] = 0
+            self._fresh_session[leaving] = True
+            after[left] = np.maximum(
+                self._population.next_session(leaving, after[left], self._keys_of_session(leaving)),
+                after[left] + 1,
+            )
+        self._next_ms[rows] = after
+        days_on = china_day(after) - day
+        later = days_on > 0
+        self.outcomes.assign(rows[later], day[later], "returned", days_on[later] == 1)
+
+    def _record(
+        self,
+        turn: _Turn,
+        reached: Bool,
+        stay_ms: Int64,
+        play_ms: Int64,
+        read: Read | None,
+        order: Int32 | None,
+        propensity: NDArray[np.float32] | None,
+    ) -> None:
+        assert self.recorder is not None and turn.slates is not None and turn.watched is not None
+        self.recorder.add_page(
+            Page(
+                user=self.users[turn.rows],
+                session=self._session[turn.rows],
+                step=self._step[turn.rows],
+                time_ms=turn.time_ms,
+                slates_videos=turn.slates.videos,
+                propensity=turn.slates.propensity,
+                is_rand=turn.slates.is_rand,
+                watched=turn.watched,
+                reached=reached,
+                play_ms=play_ms,
+                stay_ms=stay_ms,
+                policy=self._policy_label,
+            )
+        )
+        if read is None or order is None or self.catalogue.n_comments == 0:
+            return
+        assert turn.section_at is not None and turn.section_slot is not None
+        live = reached[turn.section_at, turn.section_slot]
+        self.recorder.add_sections(
+            Sections(
+                user=self.users[turn.rows[turn.section_at]],
+                time_ms=turn.time_ms[turn.section_at],
+                video=turn.slates.videos[turn.section_at, turn.section_slot],
+                order=order,
+                read=read,
+                live=live,
+                propensity=propensity,
+            )
+        )
+
+
+def _first_touched(touched: Bool, order: Int32) -> Int32:
+    """int32[R, 3]: the first three comments of each section that were liked or replied to."""
+    rank = np.cumsum(touched, axis=1)
+    chosen = np.full((len(order), COMMENTS_PER_EVENT), -1, dtype=np.int32)
+    at, position = np.nonzero(touched & (rank <= COMMENTS_PER_EVENT))
+    chosen[at, rank[at, position] - 1] = order[at, position]
+    return chosen

@@ -1,0 +1,98 @@
+"""What each person did on each day: the table that an experiment is analysed from."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+DAY_MS = 86_400_000
+CHINA_OFFSET_MS = 8 * 3_600_000
+
+METRICS = (
+    "active",
+    "returned",
+    "sessions",
+    "impressions",
+    "clicks",
+    "long_views",
+    "play_time_ms",
+    "likes",
+    "follows",
+    "comments_written",
+    "forwards",
+    "hates",
+    "comment_opens",
+    "comment_watch_time_ms",
+    "comment_likes",
+    "comment_replies",
+    "comments_shown",
+)
+INDEX = {name: number for number, name in enumerate(METRICS)}
+
+
+def china_day(time_ms: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """Calendar day in UTC+8, counted from the Unix epoch."""
+    return np.asarray((np.asarray(time_ms) + CHINA_OFFSET_MS) // DAY_MS, dtype=np.int64)
+
+
+class UserDayOutcomes:
+    """Sums per user and calendar day (UTC+8) of one group.
+
+    ``active`` is 1 on days with at least one page. ``returned`` is 1 on active days after which
+    the next page is dispatched on the following day; it is known even for the last simulated day
+    because the time of the next page is drawn when a page ends.
+
+    Args:
+        n_users: Rows of the group.
+        first_day: First calendar day that can hold anything.
+        days: Number of calendar days.
+    """
+
+    def __init__(self, n_users: int, first_day: int, days: int) -> None:
+        self.first_day = first_day
+        self.values: NDArray[np.float64] = np.zeros((n_users, days, len(METRICS)))
+
+    @property
+    def days(self) -> int:
+        """Number of calendar days held."""
+        return int(self.values.shape[1])
+
+    def extend(self, days: int) -> None:
+        """Make room for at least this many calendar days."""
+        if days > self.days:
+            wider = np.zeros((len(self.values), days, len(METRICS)))
+            wider[:, : self.days] = self.values
+            self.values = wider
+
+    def add(
+        self, rows: NDArray[np.int64], day: NDArray[np.int64], sums: dict[str, NDArray[np.generic]]
+    ) -> None:
+        """Add to the (row, calendar day) cells; rows must not repeat within a call."""
+        columns = [INDEX[name] for name in sums]
+        block = np.stack([np.asarray(v, dtype=np.float64) for v in sums.values()], axis=1)
+        cell = day - self.first_day
+        self.values[rows[:, None], cell[:, None], columns] += block
+
+    def assign(
+        self, rows: NDArray[np.int64], day: NDArray[np.int64], name: str, value: NDArray[np.generic]
+    ) -> None:
+        """Set one column of the (row, calendar day) cells."""
+        self.values[rows, day - self.first_day, INDEX[name]] = value
+
+    def to_frame(self, user_ids: NDArray[np.int64]) -> pl.DataFrame:
+        """One row per (user_id, day), silent days included; ``day`` counts from the epoch."""
+        users, days, _ = self.values.shape
+        data: dict[str, NDArray[np.generic]] = {
+            "user_id": np.repeat(np.asarray(user_ids, dtype=np.int64), days),
+            "day": np.tile(np.arange(self.first_day, self.first_day + days, dtype=np.int32), users),
+        }
+        flat = self.values.reshape(users * days, len(METRICS))
+        data.update({name: flat[:, number] for number, name in enumerate(METRICS)})
+        return pl.DataFrame(data)
+
+    def copy(self) -> UserDayOutcomes:
+        """An independent copy."""
+        other = UserDayOutcomes(0, self.first_day, 0)
+        other.values = self.values.copy()
+        return other

@@ -1,0 +1,216 @@
+"""The platform's candidate stage: from the whole inventory to a few dozen videos per request.
+
+It knows only what a platform observes: what each person clicked and liked, how popular videos
+are, and when they were uploaded. Sources, per request of 40: the categories of recently clicked
+videos (20), the authors of recently liked ones (4), what is popular (6), what is fresh (4), and
+uniformly random videos (6). Already seen, not yet uploaded and repeated videos are dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.logs.catalogue import Catalogue
+from simulator.randomness import mix
+from simulator.requests import HistoryView, Int32, Int64, Signal
+
+FRESH_MS = 48 * 3_600_000
+_TABLE = 4096
+_MAX_SEEN_BITS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How many candidates each source proposes."""
+
+    categories: int = 20
+    authors: int = 4
+    popular: int = 6
+    fresh: int = 4
+    random: int = 6
+
+    @property
+    def total(self) -> int:
+        """Candidates per request."""
+        return self.categories + self.authors + self.popular + self.fresh + self.random
+
+
+class SeenVideos:
+    """Which videos each user of a group was shown, one bit each.
+
+    Exact for catalogues of at most 65,536 videos (2 KB per 16,384 videos and user). Above that,
+    videos share bits: a false "seen" only withholds a candidate.
+    """
+
+    def __init__(self, n_users: int, n_videos: int) -> None:
+        self._bits = min(_MAX_SEEN_BITS, max(8, -(-n_videos // 8) * 8))
+        self._seen: NDArray[np.uint8] = np.zeros((n_users, self._bits // 8), dtype=np.uint8)
+
+    def add(self, rows: Int64, videos: Int32) -> None:
+        """Mark one video per row (rows distinct); -1 is ignored."""
+        real = videos >= 0
+        bit = videos[real] % self._bits
+        self._seen[rows[real], bit >> 3] |= np.left_shift(1, bit & 7).astype(np.uint8)
+
+    def contains(self, rows: Int64, videos: Int32) -> NDArray[np.bool_]:
+        """bool[B, C] for videos int32[B, C] >= 0."""
+        bit = videos % self._bits
+        width = self._seen.shape[1]
+        byte = self._seen.ravel()[rows[:, None] * width + (bit >> 3)]
+        return np.asarray((byte >> (bit & 7).astype(np.uint8)) & 1, dtype=np.bool_)
+
+    def copy(self) -> SeenVideos:
+        """An independent copy."""
+        other = SeenVideos.__new__(SeenVideos)
+        other._bits = self._bits
+        other._seen = self._seen.copy()
+        return other
+
+
+class Retrieval:
+    """Draws candidates; stateless apart from the catalogue, so it can be shared.
+
+    Args:
+        catalogue: The inventory.
+        popularity: float[V], any non-negative score of how popular a video is; None for equal.
+        sources: How many candidates each source proposes.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        popularity: NDArray[np.floating] | None = None,
+        sources: Sources | None = None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._sources = sources or Sources()
+        weights = np.ones(catalogue.n_videos) if popularity is None else np.asarray(popularity)
+        weights = np.maximum(weights.astype(np.float64), 0.0) + 1e-9
+        self._upload_order = np.argsort(catalogue.upload_ms, kind="stable").astype(np.int32)
+        self._upload_sorted = catalogue.upload_ms[self._upload_order]
+        self._popular = _sampling_table(np.arange(catalogue.n_videos), weights)
+        n_categories = max(int(catalogue.category.max(initial=-1)) + 1, 1)
+        self._by_category = np.tile(self._popular, (n_categories + 1, 1))
+        order = np.argsort(catalogue.category, kind="stable")
+        bounds = np.searchsorted(catalogue.category[order], np.arange(n_categories + 1))
+        for category in range(n_categories):
+            members = order[bounds[category] : bounds[category + 1]]
+            if len(members):
+                self._by_category[category] = _sampling_table(members, weights[members])
+        self._author_order = np.argsort(catalogue.author, kind="stable").astype(np.int32)
+        authors = np.arange(catalogue.n_authors + 1)
+        self._author_start = np.searchsorted(catalogue.author[self._author_order], authors)
+        self._category = catalogue.category.astype(np.int32)
+        self._all_uploaded_ms = int(self._upload_sorted[-1]) if catalogue.n_videos else 0
+
+    def candidates(
+        self,
+        rows: Int64,
+        time_ms: Int64,
+        key: NDArray[np.uint64],
+        history: HistoryView,
+        seen: SeenVideos,
+        at_least: int,
+    ) -> Int32:
+        """Distinct candidates per request.
+
+        Args:
+            rows: int64[B], rows of the group.
+            time_ms: int64[B].
+            key: uint64[B], request keys.
+            history: the histories of the same users.
+            seen: what they were shown before.
+            at_least: rows left with fewer candidates are topped up with seen videos.
+
+        Returns:
+            int32[B, C], ascending within a row after the dropped ones (-1).
+        """
+        s = self._sources
+        draws = _uniforms(key, 2 * (s.categories + s.authors) + s.popular + s.fresh + s.random)
+        parts, at = [], 0
+        for size, signal in ((s.categories, "clicked"), (s.authors, "liked")):
+            pick, within = draws[:, at : at + size], draws[:, at + size : at + 2 * size]
+            at += 2 * size
+            recent = self._recent(history, signal, pick)  # type: ignore[arg-type]
+            if signal == "clicked":
+                category = np.where(recent >= 0, self._category[recent], -1)
+                parts.append(self._by_category[category, (within * _TABLE).astype(np.int32)])
+            else:
+                parts.append(self._same_author(recent, within))
+        available = np.searchsorted(self._upload_sorted, time_ms, side="right")
+        fresh_from = np.searchsorted(self._upload_sorted, time_ms - FRESH_MS, side="right")
+        popular = draws[:, at : at + s.popular]
+        parts.append(self._popular[(popular * _TABLE).astype(np.int32)])
+        at += s.popular
+        fresh = draws[:, at : at + s.fresh]
+        span = (available - fresh_from)[:, None]
+        index = np.minimum(
+            fresh_from[:, None] + (fresh * span).astype(np.int64), available[:, None] - 1
+        )
+        parts.append(np.where(span > 0, self._upload_order[np.maximum(index, 0)], -1))
+        at += s.fresh
+        parts.append(self._random(draws[:, at : at + s.random], available))
+        videos = np.concatenate(parts, axis=1).astype(np.int32)
+        usable = (videos >= 0) & ~seen.contains(rows, np.maximum(videos, 0))
+        if int(time_ms.min(initial=0)) < self._all_uploaded_ms:
+            usable &= self._catalogue.upload_ms[videos] <= time_ms[:, None]
+        videos = _distinct(np.where(usable, videos, -1))
+        short = (videos >= 0).sum(axis=1) < at_least
+        if short.any():
+            videos[short] = self._top_up(videos[short], key[short], available[short])
+        return videos
+
+    def _recent(self, history: HistoryView, signal: Signal, pick: NDArray[np.float32]) -> Int32:
+        """One random recent video per draw; -1 for users without any."""
+        length = history.lengths(signal)[:, None]
+        position = (pick * length).astype(np.int64)
+        videos = history.gather(signal, position)
+        return np.where(length > 0, videos, -1).astype(np.int32)
+
+    def _same_author(self, videos: Int32, within: NDArray[np.float32]) -> Int32:
+        author = np.where(videos >= 0, self._catalogue.author[videos], -1)
+        known = author >= 0
+        author = np.maximum(author, 0)
+        start = self._author_start[author]
+        count = self._author_start[author + 1] - start if self._catalogue.n_authors else start * 0
+        index = np.minimum(start + (within * count).astype(np.int64), len(self._author_order) - 1)
+        return np.where(known & (count > 0), self._author_order[index], -1).astype(np.int32)
+
+    def _random(self, draws: NDArray[np.float32], available: Int64) -> Int32:
+        index = (draws * available[:, None]).astype(np.int64)
+        index = np.minimum(index, np.maximum(available[:, None] - 1, 0))
+        return np.where(available[:, None] > 0, self._upload_order[index], -1).astype(np.int32)
+
+    def _top_up(self, videos: Int32, key: NDArray[np.uint64], available: Int64) -> Int32:
+        """Fill rows that ran out of unseen videos with random ones, seen or not."""
+        extra = self._random(_uniforms(mix(key, 977), videos.shape[1]), available)
+        both = _distinct(np.concatenate([videos, extra], axis=1))
+        # Ascending order puts the dropped ones first: keep the tail.
+        return both[:, -videos.shape[1] :]
+
+
+def _uniforms(key: NDArray[np.uint64], count: int) -> NDArray[np.float32]:
+    """float32[B, count] in [0, 1): two draws per 64-bit word."""
+    words = mix(key[:, None], np.arange((count + 1) // 2) + 1)
+    halves = words.view(np.uint32).reshape(len(key), -1)[:, :count]
+    return np.asarray((halves >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24))
+
+
+def _distinct(videos: Int32) -> Int32:
+    """Sort every row ascending and replace repeats by -1 (sorted again, so -1 come first)."""
+    ordered = np.sort(videos, axis=1)
+    repeat = ordered[:, 1:] == ordered[:, :-1]
+    if repeat.any():
+        ordered[:, 1:][repeat] = -1
+        ordered = np.sort(ordered, axis=1)
+    return ordered
+
+
+def _sampling_table(members: NDArray[np.integer], weights: NDArray[np.float64]) -> Int32:
+    """4,096 members in proportion to their weights (systematic sampling): O(1) draws."""
+    cumulative = np.cumsum(weights)
+    points = (np.arange(_TABLE) + 0.5) / _TABLE * cumulative[-1]
+    return np.asarray(members[np.searchsorted(cumulative, points)], dtype=np.int32)

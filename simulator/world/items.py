@@ -1,0 +1,226 @@
+"""Videos and comments of the built-in world: hidden qualities, and texts that carry them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.randomness import purpose_key
+from simulator.requests import Int32, Int64
+from simulator.world.config import WorldConfig
+from simulator.world.vocabulary import (
+    CAPTIONS,
+    STYLE_EMOJI,
+    STYLE_NAMES,
+    STYLES,
+    TAILS,
+    TOPIC_NAMES,
+    TOPICS,
+    TOPICS_PER_GROUP,
+)
+
+Float32 = NDArray[np.float32]
+
+DIMENSIONS = 16
+N_STYLES = len(STYLE_NAMES)
+N_TOPICS = len(TOPIC_NAMES)
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True)
+class Videos:
+    """Hidden and visible qualities of all videos, in index order.
+
+    Attributes:
+        vector: float32[V, 16], unit length: what the video is about.
+        quality: float32[V], standard normal: how good it is, for everyone.
+        topic: int16[V].
+        author: int32[V].
+        duration_ms: int64[V].
+        upload_ms: int64[V].
+        words: int16[V, 2], indices of the caption's two topic words.
+        template: int16[V], the caption's template.
+        episode: int16[V].
+        popularity: float32[V], what the platform displays.
+    """
+
+    vector: Float32
+    quality: Float32
+    topic: NDArray[np.int16]
+    author: Int32
+    duration_ms: Int64
+    upload_ms: Int64
+    words: NDArray[np.int16]
+    template: NDArray[np.int16]
+    episode: NDArray[np.int16]
+    popularity: Float32
+
+
+@dataclass(frozen=True)
+class Comments:
+    """Hidden and visible qualities of all comments, grouped by video, most liked first.
+
+    Attributes:
+        offsets: int64[V + 1].
+        style: float32[M, 8]: how much of each style; its dominant style is what the text shows.
+        dominant: int8[M].
+        appeal: float32[M], standard normal: how good it is, for everyone.
+        length: int16[M], characters.
+        phrase, emoji, tail, word: int16[M], what the text is made of.
+        likes, replies: int32[M].
+        time_ms: int64[M].
+    """
+
+    offsets: Int64
+    style: Float32
+    dominant: NDArray[np.int8]
+    appeal: Float32
+    length: NDArray[np.int16]
+    phrase: NDArray[np.int16]
+    emoji: NDArray[np.int16]
+    tail: NDArray[np.int16]
+    word: NDArray[np.int16]
+    likes: Int32
+    replies: Int32
+    time_ms: Int64
+
+
+def _generator(seed: int, purpose: str) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(int(purpose_key(seed, purpose))))
+
+
+def _unit(vectors: NDArray[np.floating[Any]]) -> Float32:
+    norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norm, 1e-12), dtype=np.float32)
+
+
+def topic_vectors(seed: int) -> Float32:
+    """float32[24, 16]: unit vectors; topics of one group are closer to each other."""
+    random = _generator(seed, "world.topics")
+    groups = _unit(random.normal(size=(-(-N_TOPICS // TOPICS_PER_GROUP), DIMENSIONS)))
+    own = _unit(random.normal(size=(N_TOPICS, DIMENSIONS)))
+    return _unit(0.6 * groups[np.arange(N_TOPICS) // TOPICS_PER_GROUP] + 0.8 * own)
+
+
+def make_videos(config: WorldConfig, seed: int) -> Videos:
+    """All videos, uploaded evenly over the old and the new days."""
+    random = _generator(seed, "world.videos")
+    n = config.n_videos
+    centres = topic_vectors(seed)
+    author_topic = random.integers(0, N_TOPICS, config.n_authors)
+    author_offset = random.normal(size=(config.n_authors, DIMENSIONS)) / np.sqrt(DIMENSIONS)
+    productivity = 1.0 / (np.arange(config.n_authors) + 10.0) ** 0.6
+    author = random.choice(config.n_authors, n, p=productivity / productivity.sum())
+    stray = random.random(n) < 0.15
+    topic = np.where(stray, random.integers(0, N_TOPICS, n), author_topic[author])
+    noise = random.normal(size=(n, DIMENSIONS)) / np.sqrt(DIMENSIONS)
+    vector = _unit(0.8 * centres[topic] + 0.35 * author_offset[author] + 0.45 * noise)
+    quality = random.normal(size=n)
+    seconds = np.clip(np.exp(random.normal(4.2276, 1.0338, n)), 5.0, 600.0)
+    span = (config.old_days + config.new_days) * DAY_MS
+    upload = config.start_ms - config.old_days * DAY_MS + np.sort(random.random(n)) * span
+    # Words of a caption lean on the video's own place inside its topic.
+    sizes = np.array([len(TOPICS[name]) for name in TOPIC_NAMES])
+    lean = (np.argsort(np.argsort(vector[:, 0])) * sizes[topic] // n).astype(np.int64)
+    free = random.integers(0, 1_000, n) % sizes[topic]
+    first = np.where(random.random(n) < 0.5, lean, free)
+    second = random.integers(0, 1_000, n) % sizes[topic]
+    return Videos(
+        vector=vector,
+        quality=quality.astype(np.float32),
+        topic=topic.astype(np.int16),
+        author=author.astype(np.int32),
+        duration_ms=(seconds * 1000).astype(np.int64),
+        upload_ms=upload.astype(np.int64),
+        words=np.stack([first, second], axis=1).astype(np.int16),
+        template=random.integers(0, len(CAPTIONS), n).astype(np.int16),
+        episode=random.integers(1, 30, n).astype(np.int16),
+        popularity=np.exp(0.9 * quality + 0.5 * random.normal(size=n)).astype(np.float32),
+    )
+
+
+def make_comments(config: WorldConfig, seed: int, videos: Videos) -> Comments:
+    """The comments of all videos, ordered by video and likes."""
+    random = _generator(seed, "world.comments")
+    n = len(videos.quality)
+    centre = np.log(config.comments_median) + 0.25 * videos.quality
+    counts = np.exp(centre + config.comments_sigma * random.normal(size=n))
+    counts = np.clip(np.round(counts), config.comments_min, config.comments_max).astype(np.int64)
+    video = np.repeat(np.arange(n), counts)
+    m = len(video)
+    # Topics differ in how people talk under them.
+    lean = random.normal(size=(N_TOPICS, N_STYLES)) * 0.5
+    gumbel = -np.log(-np.log(random.random((m, N_STYLES))))
+    dominant = np.argmax(lean[videos.topic[video]] + gumbel, axis=1)
+    style = 0.25 * random.normal(size=(m, N_STYLES)) / np.sqrt(N_STYLES)
+    style[np.arange(m), dominant] += 1.0
+    appeal = random.normal(size=m)
+    phrase = random.integers(0, 6, m)
+    tail = random.integers(0, len(TAILS), m) * (random.random(m) < 0.5)
+    likes = np.exp(1.0 + 1.1 * appeal + 0.5 * videos.quality[video] + 0.6 * random.normal(size=m))
+    likes = np.floor(likes * 2.0).astype(np.int64)
+    delay = np.exp(random.normal(2.0, 1.4, m)) * HOUR_MS
+    order = np.lexsort((np.arange(m), -likes, video))
+    phrases = [STYLES[name] for name in STYLE_NAMES]
+    base_length = np.array([[len(p) + 1 for p in row] for row in phrases])
+    tail_length = np.array([len(t) for t in TAILS])
+    length = base_length[dominant, phrase] + tail_length[tail]
+    offsets = np.zeros(n + 1, dtype=np.int64)
+    offsets[1:] = np.cumsum(counts)
+    return Comments(
+        offsets=offsets,
+        style=style[order].astype(np.float32),
+        dominant=dominant[order].astype(np.int8),
+        appeal=appeal[order].astype(np.float32),
+        length=length[order].astype(np.int16),
+        phrase=phrase[order].astype(np.int16),
+        emoji=random.integers(0, 3, m)[order].astype(np.int16),
+        tail=tail[order].astype(np.int16),
+        word=random.integers(0, 10, m)[order].astype(np.int16),
+        likes=likes[order].astype(np.int32),
+        replies=(likes[order] * 0.08).astype(np.int32),
+        time_ms=(videos.upload_ms[video] + delay)[order].astype(np.int64),
+    )
+
+
+def captions(videos: Videos) -> list[str]:
+    """Caption of every video: template, two topic words, hashtags."""
+    texts = []
+    rows = zip(
+        videos.topic.tolist(),
+        videos.words.tolist(),
+        videos.template.tolist(),
+        videos.episode.tolist(),
+        strict=True,
+    )
+    for topic, (first, second), template, episode in rows:
+        name = TOPIC_NAMES[topic]
+        words = TOPICS[name]
+        sentence = CAPTIONS[template].format(a=words[first], b=words[second], n=episode)
+        texts.append(f"{sentence} #{name} #{words[first]}")
+    return texts
+
+
+def comment_texts(videos: Videos, comments: Comments) -> list[str]:
+    """Text of every comment: a phrase of its style about its video, perhaps a tail and emoji."""
+    video = np.repeat(np.arange(len(videos.topic)), np.diff(comments.offsets))
+    phrases = [STYLES[name] for name in STYLE_NAMES]
+    emoji = [STYLE_EMOJI[name] for name in STYLE_NAMES]
+    words = [TOPICS[name] for name in TOPIC_NAMES]
+    rows = zip(
+        comments.dominant.tolist(),
+        comments.phrase.tolist(),
+        comments.tail.tolist(),
+        comments.emoji.tolist(),
+        comments.word.tolist(),
+        videos.topic[video].tolist(),
+        strict=True,
+    )
+    return [
+        phrases[style][phrase].replace("{w}", words[topic][word]) + TAILS[tail] + emoji[style][face]
+        for style, phrase, tail, face, word, topic in rows
+    ]

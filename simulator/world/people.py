@@ -1,0 +1,181 @@
+"""The people of the built-in world: drawn on demand, any range, always the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import gammaincinv
+
+from simulator.randomness import normal, purpose_key, uniform
+from simulator.requests import Int32
+from simulator.world.config import WorldConfig
+from simulator.world.items import DIMENSIONS, N_STYLES, N_TOPICS
+
+Float32 = NDArray[np.float32]
+
+# Published shares of KuaiRand's 27,285 users (docs/world.md).
+ACTIVITY = {
+    "full_active": 0.6582,
+    "high_active": 0.225692,
+    "middle_active": 0.078175,
+    "2_14_day_new": 0.023273,
+    "low_active": 0.010995,
+    "other": 0.003665,
+}
+_FOLLOW_QUANTILES = (
+    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
+    (0, 1, 7, 16, 50, 155, 430, 1021, 1743, 4128, 5003),
+)
+_FANS_QUANTILES = (
+    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
+    (0, 0, 1, 2, 10, 48, 221, 660, 1159, 4374, 1_986_249),
+)
+_REGISTER_QUANTILES = (
+    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
+    (14, 42, 124, 265, 683, 1188, 1701, 2108, 2381, 2700, 3624),
+)
+_FOLLOW_RANGES = (
+    (0, 10, 50, 100, 150, 250, 500),
+    ("0", "(0,10]", "(10,50]", "(50,100]", "(100,150]", "(150,250]", "(250,500]", "500+"),
+)
+_REGISTER_RANGES = (
+    (14, 30, 60, 90, 180, 365, 730),
+    ("8-14", "15-30", "31-60", "61-90", "91-180", "181-365", "366-730", "730+"),
+)
+
+
+@dataclass(frozen=True)
+class People:
+    """Fixed traits of G people; log-odds unless said otherwise.
+
+    Attributes:
+        taste: float32[G, 16], unit length: what they like to watch.
+        drift: float32[G, 16], unit length: where taste moves to and fro.
+        phase: float32[G], where in that movement they are (0..1).
+        comment_taste: float32[G, 8], standard normal: which comment styles they enjoy.
+        click, like, open, read: float32[G], how readily they do each.
+        pace: float32[G], log seconds: how slowly they read.
+        session: float32[G], log: how long their sessions are.
+        visits: float32[G], sessions per day, relative to the mean (mean 1).
+    """
+
+    taste: Float32
+    drift: Float32
+    phase: Float32
+    comment_taste: Float32
+    click: Float32
+    like: Float32
+    open: Float32
+    read: Float32
+    pace: Float32
+    session: Float32
+    visits: Float32
+
+
+def make_people(
+    config: WorldConfig, seed: int, topics: Float32, taste_map: Float32, users: Int32
+) -> People:
+    """The people with these indices.
+
+    Args:
+        config: Parameters.
+        seed: The world's seed.
+        topics: float32[24, 16], topic vectors.
+        taste_map: float32[16, 8], what video taste says about comment taste.
+        users: int32[G], any indices.
+    """
+
+    def draw(purpose: str, *counters: NDArray[np.int64] | int) -> NDArray[np.float64]:
+        return normal(purpose_key(seed, f"people.{purpose}"), users, *counters)
+
+    def draws(purpose: str, width: int) -> NDArray[np.float64]:
+        key = purpose_key(seed, f"people.{purpose}")
+        return normal(key, users[:, None], np.arange(width))
+
+    preference = np.exp(1.6 * draws("topics", N_TOPICS))
+    preference /= preference.sum(axis=1, keepdims=True)
+    own = draws("taste", DIMENSIONS) / np.sqrt(DIMENSIONS)
+    taste = _unit(preference @ topics + 0.3 * own)
+    predictable = config.comment_taste_predictable
+    explained = taste @ taste_map
+    comment_taste = np.sqrt(predictable) * explained + np.sqrt(1.0 - predictable) * draws(
+        "comments", N_STYLES
+    )
+    shape = 1.0 / config.visits_person_cv**2
+    level = uniform(purpose_key(seed, "people.visits"), users)
+    return People(
+        taste=taste,
+        drift=_unit(draws("drift", DIMENSIONS)),
+        phase=uniform(purpose_key(seed, "people.phase"), users).astype(np.float32),
+        comment_taste=(config.comment_taste_strength * comment_taste).astype(np.float32),
+        click=(config.click_person_sigma * draw("click")).astype(np.float32),
+        like=(config.like_person_sigma * draw("like")).astype(np.float32),
+        open=(config.open_person_sigma * draw("open")).astype(np.float32),
+        read=(config.read_person_sigma * draw("read")).astype(np.float32),
+        pace=(config.dwell_person_sigma * draw("pace")).astype(np.float32),
+        session=(config.session_person_sigma * draw("session")).astype(np.float32),
+        visits=(gammaincinv(shape, level) / shape).astype(np.float32),
+    )
+
+
+def _unit(vectors: NDArray[np.float64]) -> Float32:
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norm, 1e-12), dtype=np.float32)
+
+
+def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
+    """Visible features, with the published marginals; activity follows how often they come."""
+    shape = 1.0 / config.visits_person_cv**2
+    level = uniform(purpose_key(seed, "people.visits"), users)
+    visits = gammaincinv(shape, level) / shape
+    # Visits decide the class only in part: published classes say little about volume.
+    noisy = np.log(np.maximum(visits, 1e-3)) + 0.5 * normal(
+        purpose_key(seed, "people.activity"), users
+    )
+    rank = _normal_rank(noisy, config)
+    edges = np.cumsum([ACTIVITY[name] for name in ACTIVITY])
+    order = np.searchsorted(edges, 1.0 - rank).clip(0, len(ACTIVITY) - 1)
+    names = np.array(list(ACTIVITY))
+    follow = _by_quantile(uniform(purpose_key(seed, "people.follow"), users), _FOLLOW_QUANTILES)
+    fans = _by_quantile(uniform(purpose_key(seed, "people.fans"), users), _FANS_QUANTILES)
+    days = _by_quantile(uniform(purpose_key(seed, "people.register"), users), _REGISTER_QUANTILES)
+    return pl.DataFrame(
+        {
+            "user_id": users.astype(np.int64),
+            "user_active_degree": names[order],
+            "follow_user_num": follow,
+            "follow_user_num_range": _ranges(follow, _FOLLOW_RANGES),
+            "fans_user_num": fans,
+            "register_days": days,
+            "register_days_range": _ranges(days, _REGISTER_RANGES),
+        }
+    )
+
+
+def _normal_rank(values: NDArray[np.float64], config: WorldConfig) -> NDArray[np.float64]:
+    """Approximate population rank (0..1) of log visits plus noise, by its normal moments."""
+    from scipy.special import digamma, ndtr, polygamma
+
+    shape = 1.0 / config.visits_person_cv**2
+    mean = float(digamma(shape) - np.log(shape))
+    deviation = float(np.sqrt(polygamma(1, shape) + 0.25))
+    return np.asarray(ndtr((values - mean) / deviation))
+
+
+def _by_quantile(
+    level: NDArray[np.float64], table: tuple[tuple[float, ...], tuple[int, ...]]
+) -> NDArray[np.int64]:
+    """Log-linear between the published quantiles."""
+    levels, values = table
+    logs = np.log1p(np.asarray(values, dtype=np.float64))
+    return np.floor(np.expm1(np.interp(level, levels, logs)) + 1e-9).astype(np.int64)
+
+
+def _ranges(
+    values: NDArray[np.int64], table: tuple[tuple[int, ...], tuple[str, ...]]
+) -> NDArray[np.str_]:
+    edges, names = table
+    return np.array(names)[np.searchsorted(edges, values)]

@@ -1,0 +1,173 @@
+"""A world: the inventory, where people come from, and how to rebuild both from a few numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from simulator.errors import DataError
+from simulator.logs.catalogue import Catalogue
+from simulator.randomness import purpose_key
+from simulator.requests import Int32
+from simulator.world.config import WorldConfig
+from simulator.world.items import (
+    DIMENSIONS,
+    N_STYLES,
+    Comments,
+    Videos,
+    captions,
+    comment_texts,
+    make_comments,
+    make_videos,
+    topic_vectors,
+)
+from simulator.world.people import People, make_people, users_frame
+from simulator.world.vocabulary import TOPIC_NAMES
+
+WORLD_VERSION = 1
+
+
+class World:
+    """The built-in world, a pure function of its parameters and one seed.
+
+    Args:
+        config: Parameters.
+        seed: Which of the worlds with these parameters.
+    """
+
+    def __init__(self, config: WorldConfig, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+
+    @classmethod
+    def create(cls, preset: str | WorldConfig = "default", seed: int = 1) -> World:
+        """A world from a preset's name or from parameters."""
+        config = preset if isinstance(preset, WorldConfig) else WorldConfig.preset(preset)
+        return cls(config, seed)
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> World:
+        """Rebuild the identical world from `spec`.
+
+        Raises:
+            DataError: the specification is of another version of the world.
+        """
+        if spec.get("world_version") != WORLD_VERSION:
+            raise DataError(
+                f"the log comes from world version {spec.get('world_version')}, "
+                f"this program has {WORLD_VERSION}.",
+                "Make it again: abtest data synth",
+            )
+        return cls(WorldConfig.from_dict(spec["config"]), int(spec["seed"]))
+
+    def spec(self) -> dict[str, Any]:
+        """Everything needed to rebuild the world, JSON-serialisable."""
+        return {
+            "world_version": WORLD_VERSION,
+            "seed": self.seed,
+            "config": dataclasses.asdict(self.config),
+        }
+
+    @cached_property
+    def topics(self) -> NDArray[np.float32]:
+        """float32[24, 16]: topic vectors."""
+        return topic_vectors(self.seed)
+
+    @cached_property
+    def videos(self) -> Videos:
+        """All videos."""
+        return make_videos(self.config, self.seed)
+
+    @cached_property
+    def comments(self) -> Comments:
+        """All comments."""
+        return make_comments(self.config, self.seed, self.videos)
+
+    @cached_property
+    def taste_map(self) -> NDArray[np.float32]:
+        """float32[16, 8]: maps a unit taste vector to unit-variance comment taste."""
+        random = np.random.Generator(np.random.Philox(int(purpose_key(self.seed, "world.map"))))
+        return random.normal(size=(DIMENSIONS, N_STYLES)).astype(np.float32)
+
+    @cached_property
+    def affinity_moments(self) -> tuple[float, float]:
+        """Mean and standard deviation of taste . video over random people and videos."""
+        people = self.people(np.arange(2_000, dtype=np.int32))
+        step = max(1, len(self.videos.quality) // 2_000)
+        affinity = people.taste @ self.videos.vector[::step].T
+        return float(affinity.mean()), float(affinity.std())
+
+    def people(self, users: Int32) -> People:
+        """The people with these indices."""
+        users = np.asarray(users, dtype=np.int32)
+        return make_people(self.config, self.seed, self.topics, self.taste_map, users)
+
+    def popularity(self) -> NDArray[np.float32]:
+        """float32[V]: what the platform's counters say, before the log starts."""
+        return self.videos.popularity
+
+    def catalogue(self) -> Catalogue:
+        """The inventory as rankers may know it."""
+        return self._catalogue
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        videos, comments = self.videos, self.comments
+        # Category and author codes follow the same rules as a catalogue read from a log.
+        names = sorted({TOPIC_NAMES[t] for t in np.unique(videos.topic)})
+        code = np.array([names.index(n) if n in names else -1 for n in TOPIC_NAMES])
+        _, author = np.unique(videos.author, return_inverse=True)
+        return Catalogue.build(
+            np.arange(len(videos.quality)),
+            author=author,
+            category=code[videos.topic],
+            category_names=names,
+            duration_ms=videos.duration_ms,
+            upload_ms=videos.upload_ms,
+            comment_offsets=comments.offsets,
+            comment_likes=comments.likes,
+            comment_replies=comments.replies,
+            comment_time_ms=comments.time_ms,
+        )
+
+    def videos_frame(self) -> pl.DataFrame:
+        """The ``videos`` table."""
+        videos = self.videos
+        names = [TOPIC_NAMES[t] for t in videos.topic.tolist()]
+        return pl.DataFrame(
+            {
+                "video_id": np.arange(len(videos.quality), dtype=np.int64),
+                "author_id": videos.author.astype(np.int64),
+                "category": names,
+                "tags": [[name] for name in names],
+                "caption": captions(videos),
+                "duration_ms": videos.duration_ms,
+                "upload_time_ms": videos.upload_ms,
+                "video_type": ["NORMAL"] * len(names),
+                "comment_count": np.diff(self.comments.offsets),
+            }
+        )
+
+    def comments_frame(self) -> pl.DataFrame:
+        """The ``comments`` table."""
+        comments = self.comments
+        video = np.repeat(np.arange(len(self.videos.quality)), np.diff(comments.offsets))
+        return pl.DataFrame(
+            {
+                "comment_id": np.arange(len(comments.appeal), dtype=np.int64),
+                "video_id": video.astype(np.int64),
+                "text": comment_texts(self.videos, comments),
+                "like_count": comments.likes.astype(np.int64),
+                "reply_count": comments.replies.astype(np.int64),
+                "time_ms": comments.time_ms,
+            }
+        )
+
+    def users_frame(self, users: Int32) -> pl.DataFrame:
+        """The ``users`` table for these people."""
+        return users_frame(self.config, self.seed, np.asarray(users, dtype=np.int32))
