@@ -1,0 +1,1 @@
+"""Rankers: the contract, the registry and the built-in baselines."""

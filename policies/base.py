@@ -7,7 +7,6 @@ propensities.
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +26,7 @@ def silent(stage: str, fraction: float, detail: str) -> None:
     """A progress callback that shows nothing."""
 
 
-class Policy(ABC):
+class Policy:
     """Base class of every ranker; override what the ranker does, inherit the rest.
 
     Scores are float32, higher is better, finite for every real candidate; what stands at padded

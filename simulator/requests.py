@@ -114,8 +114,9 @@ class HistoryView:
 
         Positions below `lengths` are real events; cheaper than `videos` where order is no matter.
         """
-        width = HISTORY_LENGTH
-        return self._state._videos[signal].ravel()[self._rows[:, None] * width + position]
+        flat = self._state._videos[signal].ravel()
+        videos: Int32 = flat[self._rows[:, None] * HISTORY_LENGTH + position]
+        return videos
 
     def comments(self) -> Int32:
         """int32[B, 50, 3]: comment indices of the ``discussed`` events, padded with -1."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.logs.catalogue import Catalogue
-from simulator.randomness import mix
+from simulator.randomness import mix, uniforms
 from simulator.requests import HistoryView, Int32, Int64, Signal
 
 FRESH_MS = 48 * 3_600_000
@@ -129,7 +129,7 @@ class Retrieval:
             int32[B, C], ascending within a row after the dropped ones (-1).
         """
         s = self._sources
-        draws = _uniforms(key, 2 * (s.categories + s.authors) + s.popular + s.fresh + s.random)
+        draws = uniforms(key, 2 * (s.categories + s.authors) + s.popular + s.fresh + s.random)
         parts, at = [], 0
         for size, signal in ((s.categories, "clicked"), (s.authors, "liked")):
             pick, within = draws[:, at : at + size], draws[:, at + size : at + 2 * size]
@@ -186,17 +186,10 @@ class Retrieval:
 
     def _top_up(self, videos: Int32, key: NDArray[np.uint64], available: Int64) -> Int32:
         """Fill rows that ran out of unseen videos with random ones, seen or not."""
-        extra = self._random(_uniforms(mix(key, 977), videos.shape[1]), available)
+        extra = self._random(uniforms(mix(key, 977), videos.shape[1]), available)
         both = _distinct(np.concatenate([videos, extra], axis=1))
         # Ascending order puts the dropped ones first: keep the tail.
         return both[:, -videos.shape[1] :]
-
-
-def _uniforms(key: NDArray[np.uint64], count: int) -> NDArray[np.float32]:
-    """float32[B, count] in [0, 1): two draws per 64-bit word."""
-    words = mix(key[:, None], np.arange((count + 1) // 2) + 1)
-    halves = words.view(np.uint32).reshape(len(key), -1)[:, :count]
-    return np.asarray((halves >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24))
 
 
 def _distinct(videos: Int32) -> Int32:

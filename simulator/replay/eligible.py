@@ -64,9 +64,7 @@ class LoggedRows:
         return np.full(len(self), len(self.pool), dtype=np.int64)
 
 
-def logged_rows(
-    dataset: Dataset, *, propensity_column: str, rows: Rows, pool: Pool
-) -> LoggedRows:
+def logged_rows(dataset: Dataset, *, propensity_column: str, rows: Rows, pool: Pool) -> LoggedRows:
     """Read what replay can use, or refuse.
 
     Args:
@@ -93,6 +91,11 @@ def logged_rows(
         recorded = has_propensity and (has_candidates or pool == "all")
         rows = "all" if recorded else "random"
     frame, read = _read(dataset, propensity_column, has_propensity, has_candidates, rows)
+    ids = dataset.user_ids()
+    place = np.clip(np.searchsorted(ids, frame["user_id"].to_numpy()), 0, len(ids) - 1)
+    stranger = ids[place] != frame["user_id"].to_numpy()
+    frame = frame.filter(pl.Series(~stranger))
+    read["user_unknown"] = int(stranger.sum())
     random = _flag(frame)
     recorded_any = has_propensity and frame["propensity"].is_not_null().any()
     if not recorded_any and not random.any():
@@ -117,10 +120,7 @@ def logged_rows(
 
 
 def _refusal(column: str, has_propensity: bool, has_random: bool) -> str:
-    if has_propensity:
-        found = f"column '{column}' is empty"
-    else:
-        found = f"no '{column}' column"
+    found = f"column '{column}' is empty" if has_propensity else f"no '{column}' column"
     tail = ", and no row is marked is_rand" if has_random else ", and no 'is_rand' column"
     return f"replay needs the probability of each shown video; {found}{tail}."
 
@@ -225,9 +225,7 @@ def _with_pool(
     uniform = bool(np.allclose(propensity[keep], equal, rtol=1e-3))
     if uniform:
         warnings += _uneven(video[keep], len(pool))
-    return _rows(
-        dataset, frame, video, propensity, keep, read, kind, uniform, None, pool, warnings
-    )
+    return _rows(dataset, frame, video, propensity, keep, read, kind, uniform, None, pool, warnings)
 
 
 def _uneven(video: Int32, pool_size: int) -> list[str]:

@@ -58,7 +58,7 @@ class WorldConfig:
     comment_order_effect: float = 1.0
     sequence_strength: float = 1.0
     click_base: float = -2.2
-    click_taste: float = 1.0
+    click_taste: float = 1.4
     click_quality: float = 0.5
     click_person_sigma: float = 0.8
     click_session: float = 0.6
@@ -69,8 +69,9 @@ class WorldConfig:
     play_full_taste: float = 0.5
     play_full_duration: float = 0.8
     play_share: float = 1.6
-    play_share_taste: float = 0.25
-    play_replay: float = 0.25
+    play_share_duration: float = 0.5
+    play_share_taste: float = 0.3
+    play_replay: float = 0.15
     like_base: float = -4.6
     like_taste: float = 0.8
     like_click: float = 1.6
@@ -89,8 +90,8 @@ class WorldConfig:
     dwell_length: float = 0.5
     dwell_match: float = 0.3
     dwell_appeal: float = 0.1
-    dwell_sigma: float = 0.6
-    dwell_person_sigma: float = 0.35
+    dwell_sigma: float = 0.75
+    dwell_person_sigma: float = 0.45
     read_base: float = 1.1
     read_match: float = 0.5
     read_appeal: float = 0.2

@@ -95,10 +95,11 @@ def replay_states(
     before = CarriedState(len(user), base_mood)
     people, first, count = np.unique(user, return_index=True, return_counts=True)
     order = np.argsort(-count, kind="stable")
-    people, first, count = people[order].astype(np.int64), first[order], count[order]
+    first, count = first[order], count[order]
+    members = people[order].astype(np.int64)
     for step in range(int(count[0]) if len(count) else 0):
         active = int(np.searchsorted(-count, -step, side="left"))
-        rows, who = first[:active] + step, people[:active]
+        rows, who = first[:active] + step, members[:active]
         before.mood[rows] = state.mood[who]
         before.liked[rows], before.hated[rows] = state.liked[who], state.hated[who]
         before.liked_count[rows] = state.liked_count[who]

@@ -104,9 +104,13 @@ class CommentModel:
         x = log_likes[comment]
         log_dwell = np.log(np.maximum(dwell, 1.0))
         timed = dwell > 0
-        slope, mean = np.polyfit(x[timed], log_dwell[timed], 1) if np.ptp(x[timed]) else (
-            0.0,
-            log_dwell[timed].mean(),
+        slope, mean = (
+            np.polyfit(x[timed], log_dwell[timed], 1)
+            if np.ptp(x[timed])
+            else (
+                0.0,
+                log_dwell[timed].mean(),
+            )
         )
         residual = log_dwell - mean - slope * x
         user_dwell = _effects(user[timed], residual[timed], n_users)
@@ -237,10 +241,18 @@ def _logistic(x: Float64, label: NDArray[np.bool_]) -> Float64:
 
 
 def _visits(events: pl.DataFrame, known: NDArray[np.bool_]) -> pl.DataFrame:
-    """One row per visited section: comments shown and dwell in all."""
+    """One row per visited section: comments shown and dwell in all.
+
+    A visit is a run of consecutive events of one person under one video.
+    """
+    moved = pl.any_horizontal(
+        (pl.col(name) != pl.col(name).shift(1)).fill_null(True) for name in ("user_id", "video_id")
+    )
     return (
         events.filter(pl.Series(known))
-        .group_by("user_id", "video_id")
+        .sort("user_id", "time_ms", maintain_order=True)
+        .with_columns(moved.cum_sum().alias("visit"))
+        .group_by("visit")
         .agg(shown=pl.len(), dwell=pl.col("dwell_ms").sum())
     )
 

@@ -24,6 +24,7 @@ Bool = NDArray[np.bool_]
 MAX_ROWS = 1_500_000
 _LONG_VIEW_MS = 18_000
 _CLICK_MS = 7_000
+_DEEP = 50
 DURATION_FEATURES = 5
 CONTEXT_FEATURES = 10
 USER_NUMBERS = ("follow_user_num", "fans_user_num", "register_days")
@@ -100,19 +101,28 @@ class Impressions:
         )
         if frame.height == 0:
             raise DataError(
-                f"the dataset at {dataset.path} has no impressions, so there is nobody to learn from.",
+                f"the dataset at {dataset.path} has no impressions to learn from.",
                 "Check it: abtest data describe DIR. Without data: abtest demo",
             )
         return _from_frame(frame, ids, dataset.catalogue().video_index, total)
 
 
-def _from_frame(frame: pl.DataFrame, ids: Int64, video_index: Callable[[Int64], Int32], total: int) -> Impressions:
+def _from_frame(
+    frame: pl.DataFrame, ids: Int64, video_index: Callable[[Int64], Int32], total: int
+) -> Impressions:
     def column(name: str, missing: int = -1) -> Int64:
         if name not in frame.columns:
             return np.full(frame.height, missing, dtype=np.int64)
         return frame[name].cast(pl.Int64).fill_null(missing).to_numpy()
 
-    user = np.searchsorted(ids, frame["user_id"].to_numpy()).astype(np.int32)
+    user_id = frame["user_id"].to_numpy()
+    user = np.clip(np.searchsorted(ids, user_id), 0, max(len(ids) - 1, 0)).astype(np.int32)
+    strangers = int((ids[user] != user_id).sum()) if len(ids) else frame.height
+    if strangers:
+        raise DataError(
+            f"{strangers} impressions are of people that the users table does not know.",
+            "Check the dataset: abtest data check DIR",
+        )
     video = np.asarray(video_index(frame["video_id"].to_numpy()), dtype=np.int32)
     time_ms = column("time_ms")
     stay = np.maximum(column("comment_stay_time"), -1)
@@ -121,8 +131,9 @@ def _from_frame(frame: pl.DataFrame, ids: Int64, video_index: Callable[[Int64], 
     profile_stay = np.maximum(column("profile_stay_time"), -1)
 
     new_user = np.append(True, user[1:] != user[:-1])
-    request = column("request_id") if "request_id" in frame.columns else time_ms
-    new_page = new_user | np.append(True, (request[1:] != request[:-1]))
+    numbered = "request_id" in frame.columns and frame["request_id"].null_count() == 0
+    request = column("request_id") if numbered else time_ms
+    new_page = new_user | np.append(True, request[1:] != request[:-1])
     given = "session_id" in frame.columns and frame["session_id"].null_count() == 0
     busy_until = time_ms + np.maximum(logged_play, 0)
     if given:
@@ -213,8 +224,8 @@ def context_features(time_ms: Int64, mood: Float64) -> Float64:
 
 
 def place_feature(place: Int64) -> Float64:
-    """How deep into the session, on a compressed scale."""
-    return np.asarray(np.log1p(place) / 3.0)
+    """How deep into the session, on a compressed scale that ends where logs grow thin."""
+    return np.asarray(np.log1p(np.minimum(place, _DEEP)) / 3.0)
 
 
 @dataclass(frozen=True)
@@ -240,9 +251,7 @@ class UserFeatures:
         names: list[str] = []
         if not dataset.has("users"):
             return cls(level, names, numbers)
-        columns = [
-            c for c in (USER_LEVEL, *USER_NUMBERS) if dataset.has_column("users", c)
-        ]
+        columns = [c for c in (USER_LEVEL, *USER_NUMBERS) if dataset.has_column("users", c)]
         table = dataset.scan("users").select("user_id", *columns).unique("user_id").collect()
         table = table.filter(pl.col("user_id").is_in(ids.tolist()))
         row = np.searchsorted(ids, table["user_id"].to_numpy())

@@ -16,9 +16,7 @@ def auc(label: NDArray[np.integer], score: Float64) -> float | None:
     if positive == 0 or negative == 0:
         return None
     ranks = rankdata(score)
-    return float(
-        (ranks[label == 1].sum() - positive * (positive + 1) / 2) / (positive * negative)
-    )
+    return float((ranks[label == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
 def calibration_error(label: NDArray[np.integer], probability: Float64, bins: int = 10) -> float:
@@ -35,7 +33,7 @@ def brier(label: NDArray[np.integer], probability: Float64 | float) -> float:
     return float(np.mean((label - probability) ** 2))
 
 
-def pinball(value: Float64, quantile: Float64 | float, level: float) -> float:
+def pinball(value: NDArray[np.number], quantile: Float64 | float, level: float) -> float:
     """Mean pinball loss of a predicted quantile (Koenker & Bassett, Econometrica 1978)."""
     error = value - quantile
     return float(np.mean(np.maximum(level * error, (level - 1.0) * error)))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from simulator.requests import Int32
 from simulator.response.learned.features import CONTEXT_FEATURES, DURATION_FEATURES, USER_NUMBERS
-from simulator.response.learned.heads import N_OUTPUTS, N_OUTCOMES
+from simulator.response.learned.heads import N_OUTCOMES, N_OUTPUTS
 
 Float64 = NDArray[np.float64]
 
@@ -90,7 +90,9 @@ class ResponseNet(nn.Module):
             + duration @ self.duration
         )
 
-    def forward(self, p: Tensor, q: Tensor, liked: Tensor, hated: Tensor, context: Tensor) -> Tensor:
+    def forward(
+        self, p: Tensor, q: Tensor, liked: Tensor, hated: Tensor, context: Tensor
+    ) -> Tensor:
         """Outputs [B, N_OUTPUTS] before the chain's terms are added."""
         pair = torch.cat([p * q, liked * q, hated * q], dim=-1)
         hidden = torch.tanh(
@@ -163,7 +165,8 @@ class Predictor:
         Args:
             users: int32[B].
             videos: int32[B, S], valid indices.
-            liked, hated: float64[B, SIZE], from `taste`.
+            liked: float64[B, SIZE], from `taste`.
+            hated: float64[B, SIZE], from `taste`.
             context: float64[B, CONTEXT_FEATURES].
             place: float64[B, S], from `place_feature`.
 

@@ -91,9 +91,7 @@ class LearnedPopulation(Population):
 
     def next_session(self, rows: Int64, now_ms: Int64, key: Key) -> Int64:
         """See the base class."""
-        return self._behaviour.returns.next_start(
-            self._users[rows], now_ms, uniform(key, _RETURN)
-        )
+        return self._behaviour.returns.next_start(self._users[rows], now_ms, uniform(key, _RETURN))
 
     def begin_session(self, rows: Int64, time_ms: Int64, key: Key) -> None:
         """See the base class."""
@@ -118,9 +116,7 @@ class LearnedPopulation(Population):
         drawn, _ = model.chain.walk(outputs, lambda head: uniform(at, _OUTCOME, head, slot))
         duration = model.duration_ms[real]
         mean, scale = model.chain.location(outputs, drawn, 0)
-        play = model.play.draw(
-            mean + scale * normal(at, _PLAY, slot), play_state(drawn), duration
-        )
+        play = model.play.draw(mean + scale * normal(at, _PLAY, slot), play_state(drawn), duration)
         as_opened = drawn.copy()
         as_opened[..., OPEN] = 1
         mean, scale = model.chain.location(outputs, as_opened, 1)
@@ -142,9 +138,7 @@ class LearnedPopulation(Population):
             opened=flag[..., OPEN],
         )
 
-    def read(
-        self, rows: Int64, key: Key, slot: Int64, videos: Int32, comments: Int32
-    ) -> Read:
+    def read(self, rows: Int64, key: Key, slot: Int64, videos: Int32, comments: Int32) -> Read:
         """See the base class; a row without listed comments (all -1) still has a stay."""
         model = self._behaviour
         score = self._stay_mean[rows, slot] + self._stay_scale[rows, slot] * normal(
@@ -162,7 +156,7 @@ class LearnedPopulation(Population):
         slot = np.arange(videos.shape[1])
         chance = np.maximum(self._end_chance[rows][:, : videos.shape[1]], _LEAST_END)
         ends = (uniform(key[:, None], _END, slot) < chance) & valid
-        stopped_before = np.cumsum(ends, axis=1) - ends
+        stopped_before: Int64 = np.cumsum(ends, axis=1) - ends
         reached = (stopped_before == 0) & valid
         reached[:, 0] = True
         play = watched.play_ms + stay_ms
@@ -172,7 +166,8 @@ class LearnedPopulation(Population):
             reached=reached,
             play_ms=play,
             elapsed_ms=np.maximum(spent.sum(axis=1), 1),
-            left=ends.any(axis=1),
+            # Somebody with nothing left to be shown leaves.
+            left=np.asarray(ends.any(axis=1) | ~valid.any(axis=1)),
         )
 
     def copy(self) -> LearnedPopulation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields
@@ -35,6 +36,14 @@ _LONGEST_OVERHEAD_MS = 600_000.0
 
 def _silent(stage: str, fraction: float, detail: str) -> None:
     """Show nothing."""
+
+
+def code_version() -> str:
+    """Hash of this package's source: a cached model belongs to the code that learned it."""
+    digest = hashlib.blake2b(digest_size=10)
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.name.encode() + b"\x00" + file.read_bytes() + b"\x00")
+    return digest.hexdigest()
 
 
 class LearnedResponse(Response):

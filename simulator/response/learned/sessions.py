@@ -63,7 +63,8 @@ class ReturnModel:
 
         Args:
             user: int32[S].
-            start_ms, end_ms: int64[S], of each session.
+            start_ms: int64[S].
+            end_ms: int64[S].
             log_end_ms: End of observation; later sessions are unknown.
             n_users: Number of users.
             minimum_gap_ms: See the class.
@@ -78,9 +79,7 @@ class ReturnModel:
         gap, happened, who = np.maximum(gap, 1e-6)[usable], same[usable], user[usable]
         counts = np.bincount(who, weights=happened, minlength=n_users)
         exposure = np.bincount(who, weights=gap, minlength=n_users)
-        common = (
-            counts.sum() / exposure.sum() if counts.sum() > 0 else _DEFAULT_SESSIONS_PER_HOUR
-        )
+        common = counts.sum() / exposure.sum() if counts.sum() > 0 else _DEFAULT_SESSIONS_PER_HOUR
         rate = (counts + _PRIOR_GAPS) / (exposure + _PRIOR_GAPS / common)
         return cls(
             rate=rate,
@@ -129,9 +128,11 @@ def _product_limit_quantiles(gap: Float64, happened: NDArray[np.bool_]) -> Float
     at_risk = np.arange(len(gap), 0, -1)
     survival = np.cumprod(1.0 - happened / at_risk)
     event, left = gap[happened], survival[happened]
-    quantiles = np.interp(levels, np.concatenate([[0.0], 1.0 - left]), np.concatenate([[0.0], event]))
+    quantiles = np.interp(
+        levels, np.concatenate([[0.0], 1.0 - left]), np.concatenate([[0.0], event])
+    )
     beyond = levels > 1.0 - left[-1]
     if left[-1] > 0:
         tail = gap.sum() / happened.sum()
         quantiles[beyond] = event[-1] + tail * np.log(left[-1] / (1.0 - levels[beyond]))
-    return quantiles
+    return np.asarray(quantiles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,11 +44,21 @@ STAGE = "learning how people respond"
 TRAIN, CALIBRATE, TEST = 0, 1, 2
 _TRAIN_SHARE, _CALIBRATE_SHARE = 0.85, 0.925
 _MINIMUM_EXAMPLES = 3
-_PRIOR_SD = 0.2
-_WEIGHT_DECAY = 1e-3
+_PRIOR_SD = {
+    **dict.fromkeys(("user", "level", "video", "author", "category"), 0.2),
+    **dict.fromkeys(("hidden_context", "out_context"), 0.15),
+    **dict.fromkeys(("hidden_user", "hidden_video", "hidden_pair", "out_hidden"), 0.5),
+    **dict.fromkeys(("user_numbers", "duration", "out_user", "out_video"), 0.5),
+    "chain": 4.0,
+}
+"""Standard deviations of the Gaussian priors of the weights: what little data must argue against.
+
+Embeddings are shrunken hardest, and so is the hour of day, because nothing may be made of hours at
+which a small log has few impressions. Biases have no prior."""
 _DROP_USER, _DROP_VIDEO = 0.1, 0.3
-_BATCH = 1024
+_MIN_BATCH, _MAX_BATCH, _BATCHES = 64, 1024, 48
 _LEARNING_RATE = 0.01
+_CHAIN_RATE = 0.05
 _MAX_STEPS = 4_000
 _MAX_EPOCHS = 40
 _PATIENCE = 4
@@ -156,9 +167,7 @@ def train(log: Impressions, entities: Entities, *, seed: int, progress: Progress
         predictor, chain_weights = _export(net, data)
     chain = Chain(chain_weights, Calibration.none(fixed))
     chain = replace(chain, calibration=_calibrate(predictor, chain, log, before, scores, part))
-    return Fitted(
-        predictor, chain, play, stay, final, base_mood, before, part, epochs, best
-    )
+    return Fitted(predictor, chain, play, stay, final, base_mood, before, part, epochs, best)
 
 
 def _rates(outcomes: NDArray[np.int8], sessions_per_row: float) -> tuple[Float64, Float64]:
@@ -261,9 +270,7 @@ class _Tensors:
             self.duration_of_video[videos],
         )
 
-    def outputs(
-        self, net: ResponseNet, rows: Tensor, generator: torch.Generator | None
-    ) -> Tensor:
+    def outputs(self, net: ResponseNet, rows: Tensor, generator: torch.Generator | None) -> Tensor:
         """Outputs with chain terms, given the outcomes that really happened."""
         user = self.user[rows]
         user_slot = self.user_slot[user]
@@ -318,29 +325,30 @@ def _optimise(
     base[:N_OUTCOMES] = logit_of(np.clip(base_rate, 1e-4, 1.0 - 1e-4))
     net = ResponseNet(data.sizes, torch.from_numpy(base), generator)
     tables = [net.user, net.level, net.video, net.author, net.category]
-    others = [w for w in net.parameters() if all(w is not t for t in tables)]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": tables, "weight_decay": 0.0},
-            {"params": others, "weight_decay": _WEIGHT_DECAY},
-        ],
-        lr=_LEARNING_RATE,
-    )
+    others = [w for w in net.parameters() if w is not net.chain]
+    # Some outcomes exclude each other: chain weights have a long way to go from 0.
+    groups: list[dict[str, Any]] = [
+        {"params": others},
+        {"params": [net.chain], "lr": _CHAIN_RATE},
+    ]
+    optimiser = torch.optim.Adam(groups, lr=_LEARNING_RATE)
     learn = torch.from_numpy(np.flatnonzero(part == TRAIN))
     held = torch.from_numpy(some_rows(part == CALIBRATE))
-    per_epoch = -(-len(learn) // _BATCH)
+    batch = int(np.clip(len(learn) // _BATCHES, _MIN_BATCH, _MAX_BATCH))
+    per_epoch = -(-len(learn) // batch)
     epochs = max(1, min(_MAX_EPOCHS, _MAX_STEPS // per_epoch))
-    penalty = 0.5 / (_PRIOR_SD**2 * max(len(learn), 1))
+    weights = dict(net.named_parameters())
     best, best_epoch, kept = np.inf, 0, _weights(net)
     epoch = 0
     for epoch in range(1, epochs + 1):
         order = learn[torch.randperm(len(learn), generator=generator)]
-        for step, rows in enumerate(order.split(_BATCH)):
+        for step, rows in enumerate(torch.split(order, batch)):
             if (epoch - 1) * per_epoch + step >= _MAX_STEPS:
                 break
             optimiser.zero_grad()
-            prior = sum((t[1:] ** 2).sum() for t in tables)
-            loss = data.loss(data.outputs(net, rows, generator), rows) + penalty * prior
+            prior = sum((weights[name] ** 2).sum() / sd**2 for name, sd in _PRIOR_SD.items())
+            loss = data.loss(data.outputs(net, rows, generator), rows)
+            loss = loss + 0.5 / len(learn) * prior
             loss.backward()  # type: ignore[no-untyped-call]
             for t in tables:
                 assert t.grad is not None
@@ -349,9 +357,7 @@ def _optimise(
             if step % 50 == 0:
                 progress(STAGE, (epoch - 1 + step / per_epoch) / epochs, f"epoch {epoch}")
         with torch.no_grad():
-            score = (
-                float(data.loss(data.outputs(net, held, None), held)) if len(held) else -epoch
-            )
+            score = float(data.loss(data.outputs(net, held, None), held)) if len(held) else -epoch
         if score < best - 1e-4:
             best, best_epoch, kept = score, epoch, _weights(net)
         elif epoch - best_epoch >= _PATIENCE:

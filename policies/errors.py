@@ -1,0 +1,29 @@
+"""Errors of the policies room. The application maps them to exit codes."""
+
+from __future__ import annotations
+
+
+class PolicyError(Exception):
+    """Base class: what is wrong, where, and what to do next.
+
+    Attributes:
+        problem: One sentence.
+        hint: The next command or the remedy; may be empty.
+    """
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(f"{problem} {hint}".strip())
+        self.problem = problem
+        self.hint = hint
+
+
+class UnknownPolicy(PolicyError):
+    """No policy of that name or at that path, or settings it does not know."""
+
+
+class PolicyContractError(PolicyError):
+    """A policy returned something that the contract forbids."""
+
+
+class CheckpointError(PolicyError):
+    """Weights that are damaged or belong to other data, settings or code."""

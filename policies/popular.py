@@ -1,0 +1,65 @@
+"""Popularity with time decay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.base import Policy, Progress, Scores, silent
+from policies.checkpoint import load_arrays, save_arrays
+from simulator.logs.dataset import Dataset
+from simulator.logs.interactions import interactions
+from simulator.requests import Signal, VideoRequests
+
+DAY_MS = 86_400_000
+
+
+class PopularPolicy(Policy):
+    """Most liked (or clicked) lately; a click counts half as much every `half_life_days`.
+
+    Args:
+        signal: Which events count: "liked" or "clicked".
+        half_life_days: Decay of an event's weight with age.
+    """
+
+    def __init__(self, signal: Signal = "clicked", half_life_days: float = 7.0) -> None:
+        super().__init__()
+        self._settings: dict[str, Any] = {"signal": signal, "half_life_days": half_life_days}
+        self._scores: NDArray[np.float32] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Constructor settings."""
+        return dict(self._settings)
+
+    def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
+        """Count decayed events per video; a video without any gets an average one's chance."""
+        events = interactions(dataset, self._settings["signal"])
+        known = events.video >= 0
+        n = dataset.catalogue().n_videos
+        if known.any():
+            age = (events.time_ms.max() - events.time_ms[known]) / DAY_MS
+            weights = 0.5 ** (age / self._settings["half_life_days"])
+            counts: NDArray[np.floating[Any]] = np.bincount(
+                events.video[known], weights=weights, minlength=n
+            )
+        else:
+            counts = np.zeros(n)
+        self._scores = np.log1p(counts).astype(np.float32)
+
+    def score_videos(self, requests: VideoRequests) -> Scores:
+        """The same score for everyone."""
+        assert self._scores is not None, "fit or load first"
+        return self._scores[requests.candidates]
+
+    def save(self, directory: Path) -> None:
+        """One array of scores."""
+        assert self._scores is not None, "fit first"
+        save_arrays(directory, {"scores": self._scores}, self._settings)
+
+    def load(self, directory: Path, dataset: Dataset) -> None:
+        """Read the scores back."""
+        arrays = load_arrays(directory, self._settings)
+        self._scores = arrays["scores"]

@@ -1,0 +1,20 @@
+"""Uniformly random order: the floor under every other policy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policies.base import Policy, Scores
+from simulator.randomness import mix, uniform
+from simulator.requests import VideoRequests
+
+_PURPOSE = 8_117
+
+
+class RandomPolicy(Policy):
+    """Uniformly random order of the candidates; comments as the platform orders them."""
+
+    def score_videos(self, requests: VideoRequests) -> Scores:
+        """A draw per (request, video)."""
+        key = mix(requests.key, _PURPOSE)
+        return uniform(key[:, None], requests.candidates).astype(np.float32)

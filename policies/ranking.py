@@ -1,0 +1,135 @@
+"""What the platform does with scores: check, sort, break ties, explore, record propensities."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.base import Policy, Scores
+from policies.errors import PolicyContractError
+from simulator.feed import Slates
+from simulator.randomness import mix, uniform
+from simulator.requests import CommentRequests, Int32, VideoRequests
+
+_TIE, _EXPLORE, _PICK = 501, 502, 503
+
+
+def rank(scores: Scores, candidates: Int32, key: NDArray[np.uint64], size: int) -> Int32:
+    """The best candidates, best first.
+
+    Ties are broken by a hash of (request, candidate), so that no candidate order and no
+    identifier is favoured; padding comes last.
+
+    Args:
+        scores: float32[B, C].
+        candidates: int32[B, C], -1 padded.
+        key: uint64[B], request keys.
+        size: How many to keep.
+
+    Returns:
+        int32[B, size], -1 padded.
+    """
+    width = candidates.shape[1]
+    keyed = np.where(candidates >= 0, scores, -np.inf)
+    kept = min(size, width)
+    if kept < width:
+        # Everything that could be among the best, with its ties; sorted exactly afterwards.
+        part = np.partition(keyed, width - kept, axis=1)[:, width - kept]
+        contenders = (keyed >= part[:, None]).sum(axis=1).max(initial=kept)
+        at = np.argpartition(-keyed, min(int(contenders), width - 1), axis=1)[:, : int(contenders)]
+        keyed = np.take_along_axis(keyed, at, axis=1)
+        candidates = np.take_along_axis(candidates, at, axis=1)
+    tie = mix(key[:, None], _TIE, candidates)
+    order = np.lexsort((tie, -keyed), axis=1)[:, :kept]
+    best = np.take_along_axis(candidates, order, axis=1)
+    if kept < size:
+        padding = np.full((len(best), size - kept), -1, dtype=np.int32)
+        best = np.concatenate([best, padding], axis=1)
+    return best.astype(np.int32)
+
+
+def rank_videos(
+    policy: Policy, requests: VideoRequests, page_size: int, explore_share: float = 0.0
+) -> Slates:
+    """A page per request: the policy's best, with a share of slots filled at random.
+
+    Propensities are exact for slots in which exploration is the only randomness: the chosen one
+    has ``1 - share + share / n``, a random one ``share / n``, n candidates left.
+    """
+    scores = checked_video_scores(policy, requests)
+    videos = rank(scores, requests.candidates, requests.key, page_size)
+    if explore_share <= 0.0:
+        propensity = (videos >= 0).astype(np.float32)
+        return Slates(videos=videos, propensity=propensity, is_rand=None)
+    return _explore(videos, requests, explore_share)
+
+
+def rank_comments(policy: Policy, requests: CommentRequests) -> Int32:
+    """Comments of each section in the policy's order, or in the platform's if it has none."""
+    scores = policy.score_comments(requests)
+    if scores is None:
+        return requests.candidates
+    _check(policy, scores, requests.candidates, requests.user, "comment")
+    return rank(scores, requests.candidates, requests.key, requests.candidates.shape[1])
+
+
+def checked_video_scores(policy: Policy, requests: VideoRequests) -> Scores:
+    """The policy's scores, refused if they break the contract.
+
+    Raises:
+        PolicyContractError: wrong shape or type, or a non-finite score of a real candidate.
+    """
+    scores = policy.score_videos(requests)
+    _check(policy, scores, requests.candidates, requests.user, "video")
+    return scores
+
+
+def _check(policy: Policy, scores: object, candidates: Int32, users: Int32, what: str) -> None:
+    name = type(policy).__name__
+    remedy = f"Reproduce: abtest policy check {policy.name or name}"
+    if not isinstance(scores, np.ndarray) or scores.shape != candidates.shape:
+        found = getattr(scores, "shape", type(scores).__name__)
+        raise PolicyContractError(
+            f"{name} returned {what} scores of shape {found}, expected {candidates.shape}.", remedy
+        )
+    if not np.issubdtype(scores.dtype, np.floating):
+        raise PolicyContractError(
+            f"{name} returned {what} scores of type {scores.dtype}, expected float32.", remedy
+        )
+    # One pass in the common case: a finite sum proves that every term is finite.
+    if np.isfinite(np.sum(scores, dtype=np.float64)):
+        return
+    bad = ~np.isfinite(scores) & (candidates >= 0)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise PolicyContractError(
+            f"{name} returned a non-finite score for {what} {candidates[row, column]} "
+            f"(user {users[row]}).",
+            remedy,
+        )
+
+
+def _explore(videos: Int32, requests: VideoRequests, share: float) -> Slates:
+    """Replace a share of slots by a uniform draw from the candidates not yet on the page."""
+    page = videos.copy()
+    slots = page.shape[1]
+    propensity = np.zeros(page.shape, dtype=np.float32)
+    is_rand = uniform(requests.key[:, None], _EXPLORE, np.arange(slots)) < share
+    for slot in range(slots):
+        above = page[:, :slot]
+        # What the policy would put here: its best that exploration has not used up already.
+        taken = (videos[:, :, None] == above[:, None, :]).any(axis=2)
+        first = np.argmin(taken, axis=1)
+        greedy = np.take_along_axis(videos, first[:, None], axis=1)[:, 0]
+        used = (requests.candidates[:, :, None] == above[:, None, :]).any(axis=2)
+        free = (requests.candidates >= 0) & ~used
+        count = free.sum(axis=1)
+        draw = uniform(requests.key, _PICK, slot)
+        wanted = np.minimum((draw * count).astype(np.int64), np.maximum(count - 1, 0))
+        at = np.argmax(np.cumsum(free, axis=1) > wanted[:, None], axis=1)
+        drawn = np.take_along_axis(requests.candidates, at[:, None], axis=1)[:, 0]
+        shown = np.where(is_rand[:, slot] & (count > 0), drawn, greedy)
+        page[:, slot] = np.where(count > 0, shown, -1)
+        base = share / np.maximum(count, 1)
+        propensity[:, slot] = np.where(shown == greedy, 1.0 - share + base, base)
+    return Slates(videos=page, propensity=propensity, is_rand=is_rand & (page >= 0))

@@ -1,0 +1,69 @@
+"""When people come: a Poisson process whose clock runs with the published hour profile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.requests import Int64
+from simulator.world.config import WorldConfig
+
+HOUR_MS = 3_600_000
+WEEK_HOURS = 168
+BREAK_MS = 31 * 60_000
+"""Sessions are told apart by a gap of 30 minutes, so nobody returns sooner."""
+
+# Share of impressions per hour of day, China time, and per weekday from Monday: KuaiRand-27K
+# standard logs ("hour_profile.standard" and "dow_profile.standard", before 30 April).
+HOURS = (
+    0.03297, 0.02005, 0.01282, 0.00903, 0.00812, 0.01146, 0.02133, 0.03093,
+    0.03582, 0.04017, 0.04477, 0.04791, 0.05284, 0.05316, 0.04795, 0.04893,
+    0.05149, 0.05438, 0.05847, 0.06166, 0.06614, 0.06863, 0.06783, 0.05313,
+)  # fmt: skip
+WEEKDAYS = (0.13614, 0.13493, 0.13606, 0.13733, 0.14496, 0.15942, 0.15116)
+
+
+class VisitClock:
+    """Maps calendar time to activity time, in which visits are evenly spread.
+
+    One day of activity time is one average day. ``start_ms`` of the world is taken as the
+    weekday it really was.
+    """
+
+    def __init__(self, config: WorldConfig) -> None:
+        hours = np.asarray(HOURS) / np.sum(HOURS)
+        weekdays = np.asarray(WEEKDAYS) / np.sum(WEEKDAYS) * 7.0
+        per_hour = np.outer(weekdays, hours).ravel()
+        self._edges = np.concatenate([[0.0], np.cumsum(per_hour)])
+        # 1 January 1970 was a Thursday; weeks are counted from Monday, China time.
+        self._offset_ms = 8 * HOUR_MS + 3 * 24 * HOUR_MS
+
+    def next_visit(
+        self, now_ms: Int64, rate: NDArray[np.float64], draw: NDArray[np.floating[Any]]
+    ) -> Int64:
+        """int64[B]: the first visit at least half an hour after ``now_ms``.
+
+        Args:
+            now_ms: int64[B], Unix ms.
+            rate: float64[B], visits per day of activity time.
+            draw: float[B] in (0, 1).
+        """
+        start = self._activity(now_ms + BREAK_MS)
+        arrival = start - np.log(draw.astype(np.float64)) / rate
+        return self._calendar(arrival)
+
+    def _activity(self, time_ms: Int64) -> NDArray[np.float64]:
+        hours = (time_ms + self._offset_ms) / HOUR_MS
+        week = np.floor(hours / WEEK_HOURS)
+        grid = np.arange(WEEK_HOURS + 1)
+        inside = np.interp(hours - week * WEEK_HOURS, grid, self._edges)
+        return np.asarray(week * self._edges[-1] + inside)
+
+    def _calendar(self, activity: NDArray[np.float64]) -> Int64:
+        week = np.floor(activity / self._edges[-1])
+        grid = np.arange(WEEK_HOURS + 1)
+        hours = np.interp(activity - week * self._edges[-1], self._edges, grid)
+        time_ms: Int64 = ((week * WEEK_HOURS + hours) * HOUR_MS).astype(np.int64)
+        return time_ms - self._offset_ms
