@@ -1,0 +1,1 @@
+"""Outcome tables in, lift reports out."""

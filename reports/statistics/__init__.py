@@ -1,0 +1,1 @@
+"""Pure numerics of online experiments; imports nothing of ours."""

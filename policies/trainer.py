@@ -1,0 +1,119 @@
+"""One training loop for every neural policy: AdamW, early stopping, best weights kept.
+
+Deterministic given the batches: the stopping rule counts epochs, never seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from policies.base import Progress
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How long and how fast to learn.
+
+    Attributes:
+        epochs: At most.
+        patience: Epochs without a better validation metric before stopping.
+        learning_rate, weight_decay: AdamW's.
+        warmup_steps: Linear warm-up.
+        clip: Largest gradient norm.
+    """
+
+    epochs: int = 40
+    patience: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    warmup_steps: int = 50
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What happened: epochs run, the best one, its validation metric and the last loss."""
+
+    epochs: int
+    best_epoch: int
+    best_metric: float
+    final_loss: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "validation": round(self.best_metric, 6),
+            "loss": round(self.final_loss, 6),
+        }
+
+
+def train(
+    module: nn.Module,
+    batches: Callable[[int], Iterable[Any]],
+    loss: Callable[[Any], Tensor],
+    validate: Callable[[], float],
+    settings: TrainerSettings,
+    *,
+    progress: Progress,
+    stage: str,
+    metric_name: str = "NDCG@10",
+) -> TrainingSummary:
+    """Train until the validation metric stops rising; leave the best weights in the module.
+
+    Args:
+        module: What is trained, in place.
+        batches: Batches of one epoch, given its number; must be a pure function of it.
+        loss: Mean loss of a batch.
+        validate: Validation metric, higher is better; the module is in eval mode.
+        settings: How long and how fast.
+        progress: Called after every batch and epoch.
+        stage: Name for progress.
+        metric_name: Name for progress.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    warmup = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    )
+    best_metric, best_epoch = float("-inf"), 0
+    best = {name: value.clone() for name, value in module.state_dict().items()}
+    value, epoch = 0.0, 0
+    for epoch in range(1, settings.epochs + 1):
+        module.train()
+        total, count = 0.0, 0
+        for batch in batches(epoch):
+            optimiser.zero_grad(set_to_none=True)
+            step_loss = loss(batch)
+            step_loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+            optimiser.step()
+            warmup.step()
+            total += float(step_loss.detach())
+            count += 1
+            progress(
+                stage, (epoch - 1) / settings.epochs, f"epoch {epoch}, loss {total / count:.3f}"
+            )
+        value = total / max(count, 1)
+        module.eval()
+        with torch.no_grad():
+            metric = validate()
+        detail = f"epoch {epoch}, loss {value:.3f}, {metric_name} {metric:.4f}"
+        progress(stage, epoch / settings.epochs, detail)
+        if metric > best_metric:
+            best_metric, best_epoch = metric, epoch
+            best = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        elif epoch - best_epoch >= settings.patience:
+            break
+    module.load_state_dict(best)
+    module.eval()
+    progress(stage, 1.0, f"best epoch {best_epoch}, {metric_name} {best_metric:.4f}")
+    return TrainingSummary(epoch, best_epoch, best_metric, value)

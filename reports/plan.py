@@ -1,0 +1,174 @@
+"""What an experiment measures and when it is a success: decided before anything is simulated."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+class PlanError(Exception):
+    """The plan names something that does not exist, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of the per-user outcome table.
+
+    Attributes:
+        name: For the command line and results.json.
+        label: For people.
+        unit: What the shown value is in.
+        numerator: Outcome columns that are added up.
+        denominator: Outcome columns of a ratio, or empty for a mean per user-day.
+        scale: Multiplies the numerator before it is shown (0.001 for ms to s).
+        direction: Whether more is better.
+        percent: Whether a value is shown as a percentage.
+    """
+
+    name: str
+    label: str
+    unit: str
+    numerator: tuple[str, ...]
+    denominator: tuple[str, ...] = ()
+    scale: float = 1.0
+    direction: Literal["up", "down"] = "up"
+    percent: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Either "mean" (per user-day) or "ratio" (of sums, clustered by user)."""
+        return "ratio" if self.denominator else "mean"
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "comment_watch_time",
+            "Comment watch time",
+            "s per user-day",
+            ("comment_watch_time_ms",),
+            scale=0.001,
+        ),
+        Metric("click_rate", "Click rate", "%", ("clicks",), ("impressions",), percent=True),
+        Metric(
+            "comment_open_rate",
+            "Comment open rate",
+            "%",
+            ("comment_opens",),
+            ("impressions",),
+            percent=True,
+        ),
+        Metric(
+            "stay_per_open",
+            "Comment stay per open",
+            "s",
+            ("comment_watch_time_ms",),
+            ("comment_opens",),
+            scale=0.001,
+        ),
+        Metric(
+            "play_time", "Play time", "s per user-day", ("play_time_ms",), scale=0.001
+        ),
+        Metric("likes", "Likes", "per user-day", ("likes",)),
+        Metric(
+            "comment_interactions",
+            "Comment likes and replies",
+            "per user-day",
+            ("comment_likes", "comment_replies"),
+        ),
+        Metric("sessions", "Sessions", "per user-day", ("sessions",)),
+        Metric("impressions", "Videos shown", "per user-day", ("impressions",)),
+        Metric("long_view_rate", "Long-view rate", "%", ("long_views",), ("impressions",),
+               percent=True),
+        Metric(
+            "return_next_day", "Return next day", "%", ("returned",), ("active",), percent=True
+        ),
+        Metric("hates", "Hates", "per user-day", ("hates",), direction="down"),
+    )
+}  # fmt: skip
+
+SECONDARY = (
+    "click_rate",
+    "comment_open_rate",
+    "stay_per_open",
+    "play_time",
+    "likes",
+    "comment_interactions",
+    "sessions",
+    "return_next_day",
+)
+GUARDRAILS: dict[str, float] = {"hates": 0.10}
+
+
+@dataclass(frozen=True)
+class AnalysisPlan:
+    """What is tested and what counts.
+
+    Attributes:
+        primary: The metric that decides.
+        secondary: Tested together, Holm-corrected.
+        guardrails: Metric name to the largest harmful relative change that is acceptable (> 0).
+        confidence: Of all intervals before correction.
+        min_effect: Smallest relative effect of the primary metric worth shipping.
+    """
+
+    primary: str = "comment_watch_time"
+    secondary: tuple[str, ...] = SECONDARY
+    guardrails: dict[str, float] = dataclasses.field(default_factory=lambda: dict(GUARDRAILS))
+    confidence: float = 0.95
+    min_effect: float = 0.005
+
+
+def metric(name: str) -> Metric:
+    """A metric by name.
+
+    Raises:
+        PlanError: no such metric; suggests the nearest.
+    """
+    if name not in METRICS:
+        close = difflib.get_close_matches(name, METRICS, n=1)
+        guess = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(METRICS)}"
+        raise PlanError(f"unknown metric '{name}'. {guess}")
+    return METRICS[name]
+
+
+def build_plan(
+    *,
+    primary: str = "comment_watch_time",
+    guardrails: Iterable[str] = (),
+    min_effect: float = 0.005,
+) -> AnalysisPlan:
+    """The default plan with a primary metric, further guardrails and a minimum effect.
+
+    Args:
+        primary: Metric name.
+        guardrails: ``METRIC=-1%``: the metric may not get worse by more than that.
+        min_effect: As a fraction.
+
+    Raises:
+        PlanError: unknown metric or unreadable margin.
+    """
+    metric(primary)
+    margins = dict(GUARDRAILS)
+    for text in guardrails:
+        name, separator, margin = text.partition("=")
+        metric(name.strip())
+        try:
+            value = float(margin.strip().rstrip("%").replace("−", "-"))
+        except ValueError:
+            separator = ""
+            value = 0.0
+        if not separator or value == 0.0:
+            raise PlanError(f"guardrail '{text}' is not METRIC=MARGIN. Example: click_rate=-1%")
+        margins[name.strip()] = abs(value) / (100.0 if "%" in margin else 1.0)
+    margins.pop(primary, None)
+    secondary = tuple(
+        name
+        for name in dict.fromkeys(("comment_watch_time", *SECONDARY))
+        if name != primary and name not in margins
+    )
+    return AnalysisPlan(primary, secondary, margins, min_effect=min_effect)

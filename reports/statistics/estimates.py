@@ -1,0 +1,100 @@
+"""One metric in one arm: a mean or a ratio, with or without covariates.
+
+A ratio metric is sum(x) / sum(y) over users; a mean has y = 1. Its influence function is
+``z = (x - R y) / mean(y)`` (delta method; Deng, Knoblich & Lu, KDD 2018), so that users, not
+impressions, are the units. Covariates from before the experiment are removed by
+``z - theta'(c - mean(c))`` with theta estimated from both arms together (CUPED: Deng, Xu,
+Kohavi & Walker, WSDM 2013; for ratios: the same on the linearised metric).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from reports.statistics.errors import StatisticsError
+from reports.statistics.moments import Float, Moments
+
+NUMERATOR, DENOMINATOR = 0, 1
+
+
+class ArmEstimate(NamedTuple):
+    """One metric in one arm.
+
+    Attributes:
+        users: Number of users.
+        value: The metric as it is.
+        adjusted: The metric after covariate adjustment; equals ``value`` without covariates.
+        variance: Sampling variance of ``adjusted``.
+        raw_variance: Sampling variance of ``value``.
+    """
+
+    users: int
+    value: float
+    adjusted: float
+    variance: float
+    raw_variance: float
+
+
+def estimate_arms(arms: Sequence[Moments]) -> list[ArmEstimate]:
+    """Estimates of all arms of one metric, with a common covariate adjustment.
+
+    Args:
+        arms: Moments of the columns (numerator, denominator, covariate, covariate, ...) per arm;
+            for a mean the denominator is the constant 1.
+
+    Raises:
+        StatisticsError: fewer than two users in an arm, or a denominator that sums to zero.
+    """
+    for moments in arms:
+        if moments.mean[DENOMINATOR] == 0.0:
+            raise StatisticsError(
+                "the ratio has no denominator.",
+                "It sums to zero in at least one arm.",
+                "Choose a metric whose denominator occurs.",
+            )
+    theta = adjustment(arms)
+    total = sum(m.users for m in arms)
+    centre = sum((m.mean[2:] * m.users for m in arms), np.zeros(len(theta))) / total
+    result = []
+    for moments in arms:
+        gradient = _gradient(moments)
+        covariance = moments.covariance()
+        raw = float(gradient @ covariance[:2, :2] @ gradient) / moments.users
+        full = np.concatenate([gradient, -theta])
+        variance = float(full @ covariance @ full) / moments.users
+        value = float(moments.mean[NUMERATOR] / moments.mean[DENOMINATOR])
+        adjusted = value - float(theta @ (moments.mean[2:] - centre))
+        result.append(
+            ArmEstimate(moments.users, value, adjusted, max(variance, 0.0), max(raw, 0.0))
+        )
+    return result
+
+
+def adjustment(arms: Sequence[Moments]) -> Float:
+    """theta: regression of the linearised metric on the covariates, within arms, pooled.
+
+    Covariates that do not vary, or only together with others, get no weight.
+    """
+    k = len(arms[0].mean) - 2
+    if k == 0:
+        return np.zeros(0)
+    cc = np.zeros((k, k))
+    cz = np.zeros(k)
+    for moments in arms:
+        gradient = _gradient(moments)
+        cc += moments.cross[2:, 2:]
+        cz += moments.cross[2:, :2] @ gradient
+    scale = np.sqrt(np.diag(cc))
+    scale = np.where(scale > 0, scale, 1.0)
+    # The pseudo-inverse of the correlation matrix drops collinear directions.
+    inverse = np.linalg.pinv(cc / np.outer(scale, scale), rcond=1e-10, hermitian=True)
+    return np.asarray((inverse @ (cz / scale)) / scale)
+
+
+def _gradient(moments: Moments) -> Float:
+    """Of the ratio of means with respect to (mean x, mean y)."""
+    x, y = moments.mean[NUMERATOR], moments.mean[DENOMINATOR]
+    return np.array([1.0 / y, -x / y**2])
