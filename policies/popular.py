@@ -39,14 +39,11 @@ class PopularPolicy(Policy):
         events = interactions(dataset, self._settings["signal"])
         known = events.video >= 0
         n = dataset.catalogue().n_videos
+        counts: NDArray[np.float64] = np.zeros(n)
         if known.any():
             age = (events.time_ms.max() - events.time_ms[known]) / DAY_MS
             weights = 0.5 ** (age / self._settings["half_life_days"])
-            counts: NDArray[np.floating[Any]] = np.bincount(
-                events.video[known], weights=weights, minlength=n
-            )
-        else:
-            counts = np.zeros(n)
+            np.add.at(counts, events.video[known], weights)
         self._scores = np.log1p(counts).astype(np.float32)
 
     def score_videos(self, requests: VideoRequests) -> Scores:

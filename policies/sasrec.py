@@ -53,7 +53,8 @@ class Block(nn.Module):
             q, k, v, dropout_p=self.dropout if self.training else 0.0, is_causal=True
         )
         x = x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim)))
-        return x + self.drop(self.feed_forward(self.norm_2(x)))
+        x = x + self.drop(self.feed_forward(self.norm_2(x)))
+        return x
 
 
 class SASRecModel(nn.Module):
@@ -196,7 +197,8 @@ class SASRec(Policy):
             encoded = self._encode(requests.history.select(stale))
             self._cache.put(requests.row[stale], versions[stale], encoded)
         users = self._cache.get(requests.row)
-        return np.einsum("bd,bcd->bc", users, self._table[requests.candidates])
+        scores: Scores = np.einsum("bd,bcd->bc", users, self._table[requests.candidates])
+        return scores
 
     def training_summary(self) -> dict[str, Any]:
         """Epochs and validation NDCG@10 of the last fit."""

@@ -28,9 +28,10 @@ class Sequences(NamedTuple):
     def of(cls, user: NDArray[np.integer], item: NDArray[np.integer]) -> Sequences:
         """From events sorted by user, then time; unknown items (-1) are left out."""
         known = item >= 0
-        user, item = user[known].astype(np.int64), item[known].astype(np.int64)
-        users, first = np.unique(user, return_index=True)
-        return cls(item, np.append(first, len(user)).astype(np.int64), users)
+        owner = user[known].astype(np.int64)
+        users, first = np.unique(owner, return_index=True)
+        starts = np.append(first, len(owner)).astype(np.int64)
+        return cls(item[known].astype(np.int64), starts, users)
 
     def lengths(self) -> Int64:
         """int64[U]."""

@@ -180,7 +180,8 @@ def _with_candidates(
     keep = present & valid
     read = {
         **read,
-        "shown_video_not_among_candidates": int((~present).sum()),
+        "without_candidates": int((counts == 0).sum()),
+        "shown_video_not_among_candidates": int((~present & (counts > 0)).sum()),
         "without_valid_propensity": int((present & ~valid).sum()),
     }
     uniform = bool(np.allclose(propensity[keep], equal[keep], rtol=1e-3))

@@ -109,7 +109,7 @@ def replay(
         if METRICS[name].column in logged.outcomes
         and not np.isnan(logged.outcomes[METRICS[name].column]).all()
     ]
-    verdicts = [o.verdict for o in overlap.values()]
+    verdicts = [o.verdict for o in overlap.values()] + ([CAUTION] if logged.warnings else [])
     warnings = list(logged.warnings)
     if treatment == control:
         warnings.append(f"both policies are '{treatment}': the difference is 0 by construction.")

@@ -90,7 +90,8 @@ class ReplayResult:
         uniform: Whether every eligible video was equally likely.
         overlap: Per policy name.
         metrics: In order.
-        verdict: The worse of the two overlap verdicts.
+        verdict: The worse of the two overlap verdicts; at best ``"caution"`` if the log itself
+            gives cause for doubt.
         warnings: Sentences for people.
         definition: What exactly was estimated.
     """

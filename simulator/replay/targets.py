@@ -87,14 +87,14 @@ def targets(
     width = logged.candidates.shape[1] if logged.pool is None else len(logged.pool)  # type: ignore[union-attr]
     block = max(1, _CELLS // max(width, 1))
     waves = Waves(dataset, logged.user, logged.time_ms)
-    for wave, people in waves:
+    for step, (wave, people) in enumerate(waves):
         for start in range(0, len(wave), block):
             rows, who = wave[start : start + block], people[start : start + block]
             requests = VideoRequests(
                 row=logged.user[rows],
                 user=logged.user[rows],
                 time_ms=logged.time_ms[rows],
-                key=mix(request_key, logged.user[rows], logged.time_ms[rows], logged.video[rows]),
+                key=mix(request_key, logged.user[rows], logged.time_ms[rows], step),
                 candidates=_candidates(logged, rows),
                 history=waves.state.view(who),
             )

@@ -52,6 +52,7 @@ class _Page:
     p_click: Float32
     duration: Float32
     shortest_click: Float32
+    room: Float32
     p_full: Float32
     share: Float32
 
@@ -142,9 +143,7 @@ class WorldPopulation(Population):
         skip_mean = np.float32(c.play_skip_seconds)
         reach = 1.0 - np.exp(-page.shortest_click / skip_mean)
         skipped = -skip_mean * np.log1p(-u[..., 2] * reach)
-        partial = page.shortest_click + (page.duration - page.shortest_click) * (
-            u[..., 2] ** page.share
-        )
+        partial = page.shortest_click + page.room * u[..., 2] ** page.share
         replayed = page.duration * (1.0 - c.play_replay * np.log(u[..., 3]))
         play = np.where(click, np.where(full, replayed, partial), skipped)
         play_ms = (play * 1000.0).astype(np.int64)
@@ -271,6 +270,7 @@ class WorldPopulation(Population):
             )
         )
         duration = self._duration[videos]
+        shortest = np.minimum(np.float32(7.0), duration)
         full = (
             c.play_full_base
             + c.play_full_taste * affinity
@@ -281,7 +281,8 @@ class WorldPopulation(Population):
             logit=logit,
             p_click=expit(logit),
             duration=duration,
-            shortest_click=np.minimum(np.float32(7.0), duration),
+            shortest_click=shortest,
+            room=np.minimum(duration, np.float32(c.play_patience)) - shortest,
             p_full=expit(full),
             share=np.float32(c.play_share)
             * (duration / 60.0) ** np.float32(c.play_share_duration)
@@ -317,7 +318,7 @@ class WorldPopulation(Population):
 
     def _p_long_view(self, page: _Page) -> Float32:
         """P(play >= min(duration, 18 s)): certain after a full play, else by the share's law."""
-        room = np.maximum(page.duration - page.shortest_click, 1e-6)
+        room = np.maximum(page.room, 1e-6)
         need = np.minimum(page.duration, 18.0) - page.shortest_click
         partial = 1.0 - np.clip(need / room, 0.0, 1.0) ** (1.0 / page.share)
         partial = np.where(page.duration <= 18.0, 0.0, partial)
@@ -328,7 +329,7 @@ class WorldPopulation(Population):
     def _expected_play(self, page: _Page) -> Float32:
         c = self._config
         full = page.duration * (1.0 + c.play_replay)
-        partial = page.shortest_click + (page.duration - page.shortest_click) / (1.0 + page.share)
+        partial = page.shortest_click + page.room / (1.0 + page.share)
         skip = c.play_skip_seconds
         tail = np.exp(-page.shortest_click / skip)
         skipped = skip - page.shortest_click * tail / (1.0 - tail)

@@ -68,6 +68,7 @@ class WorldConfig:
     play_full_base: float = -1.2
     play_full_taste: float = 0.5
     play_full_duration: float = 0.8
+    play_patience: float = 180.0
     play_share: float = 1.6
     play_share_duration: float = 0.5
     play_share_taste: float = 0.3

@@ -13,20 +13,20 @@ from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.randomness import purpose_key, uniform
 from simulator.requests import Int32, Int64
-from simulator.response.learned.carried import Int8
 from simulator.response.learned.heads import COLUMNS, END, OPEN, OUTCOMES, PROFILE
 from simulator.response.learned.sessions import SESSION_GAP_MS, hour_of_day
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+Int8 = NDArray[np.int8]
 
 MAX_ROWS = 1_500_000
 _LONG_VIEW_MS = 18_000
 _CLICK_MS = 7_000
 _DEEP = 50
 DURATION_FEATURES = 5
-CONTEXT_FEATURES = 10
+CONTEXT_FEATURES = 5
 USER_NUMBERS = ("follow_user_num", "fans_user_num", "register_days")
 USER_LEVEL = "user_active_degree"
 
@@ -214,13 +214,13 @@ def duration_features(duration_ms: Int64) -> Float32:
     return np.stack(columns, axis=-1).astype(np.float32)
 
 
-def context_features(time_ms: Int64, mood: Float64) -> Float64:
-    """float64[B, 10]: two harmonics of the hour, weekend flag, the five moods."""
+def context_features(time_ms: Int64) -> Float64:
+    """float64[B, 5]: two harmonics of the hour, weekend flag."""
     angle = hour_of_day(time_ms) * (2.0 * np.pi / 24.0)
     day = (time_ms + 8 * 3_600_000) // 86_400_000
     weekend = (day + 3) % 7 >= 5  # 1970-01-01 was a Thursday
     waves = [np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)]
-    return np.concatenate([np.stack([*waves, weekend], axis=-1), mood], axis=-1)
+    return np.stack([*waves, weekend], axis=-1)
 
 
 def place_feature(place: Int64) -> Float64:

@@ -43,6 +43,3 @@ GAUSSIANS: Final = ("play", "stay")
 N_OUTCOMES: Final = len(OUTCOMES)
 N_OUTPUTS: Final = N_OUTCOMES + 2 * len(GAUSSIANS)
 """Network outputs: a logit per outcome, then mean and log-scale of play and of stay."""
-
-MOOD: Final = (CLICK, LONG_VIEW, OPEN, LIKE, HATE)
-"""Outcomes whose recent frequency a person carries from page to page."""

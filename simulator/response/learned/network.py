@@ -2,8 +2,8 @@
 
 A person vector p (own embedding + activity level + profile numbers) and a video vector q (own
 embedding + author + category + duration) meet in one hidden layer whose inputs are p, q, their
-product, the products of q with the mean of recently liked and recently hated videos, the hour,
-the person's recent moods and the depth of the session. Someone or something without a history in
+product, the products of q with the mean of recently liked and recently hated videos, the hour
+and the depth of the session. Someone or something without a history in
 the log has a zero embedding, so the prediction backs off to features and common rates.
 """
 

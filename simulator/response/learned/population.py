@@ -23,9 +23,7 @@ from simulator.response.learned.heads import (
     HATE,
     LIKE,
     LONG_VIEW,
-    N_OUTCOMES,
     OPEN,
-    OUTCOMES,
     PROFILE,
 )
 from simulator.response.learned.network import Predictor
@@ -109,7 +107,7 @@ class LearnedPopulation(Population):
             real,
             self._liked[rows],
             self._hated[rows],
-            context_features(time_ms, self._carried.mood[rows]),
+            context_features(time_ms),
             place_feature(self._place[rows][:, None] + slot),
         )
         at = key[:, None]
@@ -194,18 +192,11 @@ class LearnedPopulation(Population):
         self, rows: Int64, videos: Int32, watched: Watched, reached: NDArray[np.bool_]
     ) -> None:
         """Move the carried state past the impressions that were reached."""
-        outcomes = np.full((*videos.shape, N_OUTCOMES), -1, dtype=np.int8)
-        for name, happened in (
-            ("click", watched.click),
-            ("long_view", watched.long_view),
-            ("open", watched.opened),
-            ("like", watched.like),
-            ("hate", watched.hate),
-        ):
-            outcomes[..., OUTCOMES.index(name)] = happened
         for slot in range(videos.shape[1]):
             got = reached[:, slot] & (videos[:, slot] >= 0)
-            self._carried.update(rows[got], videos[got, slot], outcomes[got, slot])
+            self._carried.update(
+                rows[got], videos[got, slot], watched.like[got, slot], watched.hate[got, slot]
+            )
         self._place[rows] += reached.sum(axis=1)
         for taste, ring, happened in (
             (self._liked, self._carried.liked, watched.like),

@@ -126,7 +126,7 @@ class LearnedResponse(Response):
     def population(self, users: Int32) -> LearnedPopulation:
         """See the base class; ``users`` index ``dataset.user_ids()`` and may repeat."""
         users = np.asarray(users, dtype=np.int32)
-        known = len(self._final.mood)
+        known = len(self._final)
         if len(users) and (users.min() < 0 or users.max() >= known):
             raise DataError(
                 f"the learned response knows {known} people; user {int(users.max())} is not one.",
@@ -262,7 +262,7 @@ def _to_arrays(behaviour: Behaviour, final: CarriedState) -> dict[str, NDArray[A
     return arrays
 
 
-_CARRIED = ("mood", "liked", "hated", "liked_count", "hated_count")
+_CARRIED = ("liked", "hated", "liked_count", "hated_count")
 
 
 def _from_arrays(arrays: dict[str, NDArray[Any]]) -> tuple[Behaviour, CarriedState]:
@@ -272,7 +272,7 @@ def _from_arrays(arrays: dict[str, NDArray[Any]]) -> tuple[Behaviour, CarriedSta
     comments: dict[str, Any] = part("comments.")
     comments["dwell_known"] = bool(comments["dwell_known"].item())
     comments["overhead_ms"] = float(comments["overhead_ms"].item())
-    final = CarriedState(0, np.zeros(5))
+    final = CarriedState(0)
     for name in _CARRIED:
         setattr(final, name, arrays[f"final.{name}"])
     behaviour = Behaviour(

@@ -29,7 +29,8 @@ from simulator.response.learned.features import (
 from simulator.response.learned.heads import (
     END,
     GAUSSIANS,
-    MOOD,
+    HATE,
+    LIKE,
     N_OUTCOMES,
     N_OUTPUTS,
     OPEN,
@@ -62,7 +63,7 @@ _CHAIN_RATE = 0.05
 _MAX_STEPS = 4_000
 _MAX_EPOCHS = 40
 _PATIENCE = 4
-_EVALUATION_ROWS = 40_000
+_EVALUATION_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,6 @@ class Fitted:
         chain: Chain weights with their calibration.
         play: Play times; stay: comment stays (one cell per duration group).
         final: What every user carries at the end of the log.
-        base_mood: float64[5], mood of somebody unknown.
         before: The state before each impression (for evaluation).
         part: int8[N], TRAIN, CALIBRATE or TEST per impression.
         epochs: Epochs run; best_epoch: the one kept.
@@ -101,7 +101,6 @@ class Fitted:
     play: PlayTime
     stay: QuantileTable
     final: CarriedState
-    base_mood: Float64
     before: CarriedState
     part: NDArray[np.int8]
     epochs: int
@@ -139,10 +138,8 @@ def train(log: Impressions, entities: Entities, *, seed: int, progress: Progress
     n_users = len(entities.users.level)
     sessions_per_row = float(np.clip(len(np.unique(log.session)) / len(log), 0.001, 0.999))
     base_rate, fixed = _rates(log.outcomes[learn], sessions_per_row)
-    base_mood = base_rate[list(MOOD)]
-    before, final = replay_states(
-        log.user, log.video, log.outcomes, log.page_start, base_mood, n_users
-    )
+    like, hate = log.outcomes[:, LIKE] == 1, log.outcomes[:, HATE] == 1
+    before, final = replay_states(log.user, log.video, like, hate, log.page_start, n_users)
 
     duration = entities.duration_ms[log.video]
     state = play_state(log.outcomes)
@@ -167,7 +164,7 @@ def train(log: Impressions, entities: Entities, *, seed: int, progress: Progress
         predictor, chain_weights = _export(net, data)
     chain = Chain(chain_weights, Calibration.none(fixed))
     chain = replace(chain, calibration=_calibrate(predictor, chain, log, before, scores, part))
-    return Fitted(predictor, chain, play, stay, final, base_mood, before, part, epochs, best)
+    return Fitted(predictor, chain, play, stay, final, before, part, epochs, best)
 
 
 def _rates(outcomes: NDArray[np.int8], sessions_per_row: float) -> tuple[Float64, Float64]:
@@ -222,7 +219,7 @@ class _Tensors:
         learn: Bool,
     ) -> _Tensors:
         context = np.concatenate(
-            [context_features(log.time_ms, before.mood), place_feature(log.place)[:, None]], axis=1
+            [context_features(log.time_ms), place_feature(log.place)[:, None]], axis=1
         )
         user_slot = _slots(log.user[learn], np.arange(len(entities.users.level)), 1)
         video_slot = _slots(log.video[learn], np.arange(len(entities.author)), _MINIMUM_EXAMPLES)
@@ -391,7 +388,7 @@ def _export(net: ResponseNet, data: _Tensors) -> tuple[Predictor, Float64]:
 
 
 def some_rows(mask: Bool) -> Int64:
-    """int64: at most 40,000 rows of a mask, evenly spread over people."""
+    """int64: at most 20,000 rows of a mask, evenly spread over people."""
     rows = np.flatnonzero(mask)
     return rows[:: -(-len(rows) // _EVALUATION_ROWS) or 1].astype(np.int64)
 
@@ -405,7 +402,7 @@ def row_outputs(
         log.video[rows][:, None],
         predictor.taste(before.liked[rows]),
         predictor.taste(before.hated[rows]),
-        context_features(log.time_ms[rows], before.mood[rows]),
+        context_features(log.time_ms[rows]),
         place_feature(log.place[rows])[:, None],
     )[:, 0]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from simulator.replay import METRICS, ReplayResult, ScorerError, replay
 from simulator.replay import targets as targets_module
 from simulator.requests import VideoRequests
 
+EXTRACT = Path(__file__).parents[3] / "../shared/data/kuairand/log_random_4_22_to_5_08_1k.head.csv"
 Make = Callable[[pl.DataFrame, int], Dataset]
 
 VIDEOS = 30
@@ -236,6 +238,7 @@ def test_propensities_over_other_sets_are_noticed(memory_dataset: Make) -> None:
     frame = uniform_log(10).with_columns(pl.lit(0.9, pl.Float32).alias("propensity"))
     with_wrong = run(memory_dataset(frame, VIDEOS))
     assert any("over other sets" in warning for warning in with_wrong.warnings)
+    assert with_wrong.verdict == "caution"
     assert with_wrong.metrics == run(memory_dataset(uniform_log(10), VIDEOS)).metrics
 
 
@@ -286,3 +289,20 @@ def test_a_scorer_that_breaks_its_contract_is_named(memory_dataset: Make, bad: s
             treatment="mine",
             control="mine",
         )
+
+
+@pytest.mark.skipif(not EXTRACT.is_file(), reason="the KuaiRand extract is not beside the project")
+def test_five_real_people_are_too_few_and_it_says_so(memory_dataset: Make) -> None:
+    frame = pl.read_csv(EXTRACT)
+    dataset = memory_dataset(frame, 7_583)
+    taste = np.random.default_rng(0).normal(size=(2, 7_583))
+    scorers = {"one": by_video(taste[0]), "two": by_video(taste[1])}
+    result = replay(dataset, scorers, treatment="one", control="two")
+    assert result.verdict == "too little overlap"
+    assert result.rows["used"] == 226
+    assert any("at least 50 are needed" in warning for warning in result.warnings)
+    for metric in result.metrics:
+        assert metric.logged_mean >= 0
+        for found in metric.estimates.values():
+            assert found.treatment is None
+            assert found.difference is None

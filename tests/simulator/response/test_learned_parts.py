@@ -14,7 +14,6 @@ from simulator.response.learned.features import CONTEXT_FEATURES
 from simulator.response.learned.heads import (
     HATE,
     LIKE,
-    MOOD,
     N_OUTCOMES,
     N_OUTPUTS,
     OUTCOMES,
@@ -37,41 +36,38 @@ def test_states_before_each_page_match_a_plain_loop() -> None:
     random = np.random.default_rng(2)
     user = np.sort(random.integers(0, 9, 400)).astype(np.int32)
     video = random.integers(0, 30, 400).astype(np.int32)
-    outcomes = random.integers(-1, 2, (400, N_OUTCOMES)).astype(np.int8)
+    like, hate = random.random((2, 400)) < 0.4
     page_start = np.arange(400)
     for i in range(1, 400):
         if user[i] == user[i - 1] and random.random() < 0.5:
             page_start[i] = page_start[i - 1]
-    base = np.full(5, 0.2)
-    before, final = replay_states(user, video, outcomes, page_start, base, 10)
-    mood = {u: base.copy() for u in range(10)}
+    before, final = replay_states(user, video, like, hate, page_start, 10)
     liked: dict[int, list[int]] = {u: [] for u in range(10)}
     hated: dict[int, list[int]] = {u: [] for u in range(10)}
     at_start = {}
     for i in range(400):
         u = int(user[i])
         if page_start[i] == i:
-            at_start[i] = (mood[u].copy(), liked[u][-KEPT:], hated[u][-KEPT:])
+            at_start[i] = (liked[u][-KEPT:], hated[u][-KEPT:], len(liked[u]))
         expected = at_start[int(page_start[i])]
-        np.testing.assert_allclose(before.mood[i], expected[0])
-        assert sorted(before.liked[i][before.liked[i] >= 0]) == sorted(expected[1])
-        assert sorted(before.hated[i][before.hated[i] >= 0]) == sorted(expected[2])
-        for k, head in enumerate(MOOD):
-            if outcomes[i, head] >= 0:
-                mood[u][k] = 0.9 * mood[u][k] + 0.1 * outcomes[i, head]
-        if outcomes[i, LIKE] == 1:
+        assert sorted(before.liked[i][before.liked[i] >= 0]) == sorted(expected[0])
+        assert sorted(before.hated[i][before.hated[i] >= 0]) == sorted(expected[1])
+        assert before.liked_count[i] == expected[2]
+        if like[i]:
             liked[u].append(int(video[i]))
-        if outcomes[i, HATE] == 1:
+        if hate[i]:
             hated[u].append(int(video[i]))
-    np.testing.assert_allclose(final.mood, np.stack([mood[u] for u in range(10)]))
+    assert final.hated_count.tolist() == [len(hated[u]) for u in range(10)]
 
 
 def test_taken_states_are_independent() -> None:
-    state = CarriedState(3, np.zeros(5))
+    state = CarriedState(3)
     other = state.copy()
-    other.update(np.array([1]), np.array([4], np.int32), np.ones((1, N_OUTCOMES), np.int8))
+    yes = np.ones(1, dtype=bool)
+    other.update(np.array([1]), np.array([4], np.int32), yes, ~yes)
     assert state.liked_count.sum() == 0
     assert other.liked_count.tolist() == [0, 1, 0]
+    assert other.hated_count.sum() == 0
 
 
 def test_quantile_table_reproduces_its_cells_and_inverts() -> None:

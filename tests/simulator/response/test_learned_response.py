@@ -83,7 +83,9 @@ def test_simulated_rates_and_times_are_those_of_the_log(
     assert like == pytest.approx(log["is_like"].mean(), abs=0.03)
     assert opened == pytest.approx((log["comment_stay_time"] > 0).mean(), abs=0.04)
     assert not any(w.follow.any() or w.forward.any() for w, _, _ in pages)
-    assert not any((w.like & ~w.click).mean() > 0.005 for w, _, _ in pages)
+    assert np.mean([w.like & ~w.click for w, _, _ in pages]) < 0.005
+    early, late = (np.mean([w.click for w, _, _ in part]) for part in (pages[:30], pages[30:]))
+    assert early == pytest.approx(late, abs=0.03), "what was simulated must not feed on itself"
     stay = np.concatenate([s[s > 0] for _, s, _ in pages])
     real = log.filter(pl.col("comment_stay_time") > 0)["comment_stay_time"]
     assert np.median(stay) == pytest.approx(real.median(), rel=0.2)
