@@ -12,12 +12,14 @@ from abtest.console import Console
 from abtest.drive import drive
 from abtest.paths import cache_directory
 from simulator.feed import Feed, FeedSettings
-from simulator.logs.dataset import FORMAT_VERSION, Dataset, DatasetWriter
+from simulator.logs.dataset import Dataset, DatasetWriter
+from simulator.logs.schema import FORMAT_VERSION
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState
+from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldResponse
+from simulator.retrieval import Retrieval
 from simulator.world import World
-from simulator.world.logging_policy import LoggingPolicy
 
 GROUP_SIZE = 2048
 DAY_MS = 86_400_000
@@ -74,7 +76,7 @@ def synthesise(
     world = world or World.create(preset, seed)
     catalogue = world.catalogue()
     response = WorldResponse(world)
-    logging_policy = LoggingPolicy(world)
+    retrieval = Retrieval(catalogue, world.popularity())
     start_ms = world.config.start_ms
     with (
         console.stage("world", f"writing the log of {users:,} people, {days} days") as stage,
@@ -101,11 +103,12 @@ def synthesise(
                 start_ms=start_ms,
                 end_ms=start_ms + days * DAY_MS,
                 history=HistoryState(len(group)),
+                retrieval=retrieval,
                 settings=FeedSettings(),
                 recorder=recorder,
             )
             feed.set_policy_label("platform")
-            drive(feed, logging_policy)
+            drive(feed, PlatformRanker(world, group))
             writer.append("users", world.users_frame(group))
             for table, frame in recorder.drain():
                 writer.append(table, frame)

@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from abtest.datasets import DAY_MS
 from abtest.drive import drive
 from simulator.feed import Feed, FeedSettings
+from simulator.log_outcomes import user_days_of_log
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import initial_history
-from simulator.log_outcomes import user_days_of_log
 from simulator.outcomes import METRICS
 from simulator.requests import HistoryState, Int32
 from simulator.response.learned import LearnedResponse
+from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldResponse
+from simulator.retrieval import Retrieval
 from simulator.world import World
-from simulator.world.logging_policy import LoggingPolicy
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class BuiltInEnvironment(Environment):
         self._world = World.from_spec(dataset.info.world)
         self.catalogue = self._world.catalogue()
         self._response = WorldResponse(self._world)
-        self._platform = LoggingPolicy(self._world)
+        self._retrieval = Retrieval(self.catalogue, self._world.popularity())
         self._log_users = int(dataset.info.rows["users"])
         log_days = _days_of_log(dataset, self._world.config.start_ms)
         self.start_ms = self._world.config.start_ms + log_days * DAY_MS
@@ -116,10 +117,11 @@ class BuiltInEnvironment(Environment):
             start_ms=self.start_ms - burn_in_ms,
             end_ms=self.start_ms,
             history=HistoryState(len(users)),
+            retrieval=self._retrieval,
             settings=FeedSettings(),
         )
         feed.set_policy_label("platform")
-        drive(feed, self._platform)
+        drive(feed, PlatformRanker(self._world, users))
         return feed, relative_days(feed.outcomes.to_frame(self.user_ids(users)), self.start_ms)
 
     def user_ids(self, users: Int32) -> NDArray[np.int64]:
@@ -140,6 +142,7 @@ class LearnedEnvironment(Environment):
         self.catalogue = dataset.catalogue()
         self._user_ids = dataset.user_ids()
         self._response = LearnedResponse.load(Path(spec.model), dataset)
+        self._retrieval = Retrieval(self.catalogue, exposure_counts(dataset))
         assert dataset.info.time_span_ms is not None
         # The experiment starts at the first midnight (UTC+8) after the log.
         last = dataset.info.time_span_ms[1]
@@ -160,6 +163,7 @@ class LearnedEnvironment(Environment):
             start_ms=self.start_ms,
             end_ms=self.start_ms,
             history=initial_history(self.dataset, users),
+            retrieval=self._retrieval,
             settings=FeedSettings(),
         )
         before = user_days_of_log(self.dataset, self._user_ids[users])
@@ -174,6 +178,15 @@ class LearnedEnvironment(Environment):
         ids = pl.DataFrame({"user_id": self._user_ids[users]})
         frame = ids.join(self.dataset.scan("users").collect(), on="user_id", how="left")
         return segment_columns(frame)
+
+
+def exposure_counts(dataset: Dataset) -> NDArray[np.float64]:
+    """float64[V]: how often the log shows each video, for the candidate stage."""
+    counts = dataset.scan("impressions").group_by("video_id").agg(pl.len()).collect()
+    index = dataset.catalogue().video_index(counts["video_id"].to_numpy())
+    shown = np.zeros(dataset.catalogue().n_videos)
+    shown[index[index >= 0]] = counts["len"].to_numpy()[index >= 0]
+    return shown
 
 
 CHINA_OFFSET_MS = 8 * 3_600_000

@@ -11,6 +11,7 @@ from reports.plan import PlanError
 from reports.results import ResultFormatError
 from reports.statistics.errors import StatisticsError
 from simulator.errors import DataError, SimulatorError
+from simulator.replay import ScorerError
 
 
 class ExitCode(IntEnum):
@@ -71,7 +72,7 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
             return ExitCode.USAGE, str(error)
         case CheckpointError():
             return ExitCode.DATA, str(error)
-        case PolicyContractError() | PolicyError():
+        case PolicyContractError() | PolicyError() | ScorerError():
             return ExitCode.POLICY, str(error)
         case DataError() | SimulatorError() | StatisticsError() | ResultFormatError():
             return ExitCode.DATA, str(error)

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+class ResultFormatError(Exception):
+    """A results.json that this version cannot read."""
+
+
+SCHEMA_VERSION = 1
 
 Role = Literal["primary", "secondary", "guardrail"]
 VerdictState = Literal["better", "worse", "not clear", "suspicious", "no verdict"]
@@ -170,7 +179,7 @@ class ExperimentResult:
         """Canonical JSON: sorted keys, no NaN (None instead), newline at the end."""
         return (
             json.dumps(
-                dataclasses.asdict(self),
+                _finite(dataclasses.asdict(self)),
                 ensure_ascii=False,
                 allow_nan=False,
                 indent=1,
@@ -178,3 +187,85 @@ class ExperimentResult:
             )
             + "\n"
         )
+
+    @classmethod
+    def from_json(cls, text: str) -> ExperimentResult:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ResultFormatError: not such a document, or one of another schema version.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise ResultFormatError(f"results.json is not JSON: {error}.") from None
+        if not isinstance(document, dict):
+            raise ResultFormatError("results.json does not hold an experiment.")
+        version = document.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise ResultFormatError(
+                f"results.json has schema version {version!r}, this abtest reads {SCHEMA_VERSION}."
+            )
+        try:
+            result: ExperimentResult = _record(cls, document, "")
+        except (TypeError, ValueError) as error:
+            raise ResultFormatError(f"results.json is damaged: {error}.") from None
+        return result
+
+
+def _finite(value: Any) -> Any:
+    """Plain JSON values with None for every number that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _record(kind: Any, value: Any, where: str) -> Any:
+    """Rebuild nested records and tuples from plain JSON values, following the type hints.
+
+    Raises:
+        ValueError: naming the field that is unknown, missing or of another type.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if value is None:
+            return None
+        return _record(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is tuple:
+        items = _expect(list, value, where)
+        return tuple(_record(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(items))
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{where} is {value!r}, expected one of {', '.join(arguments)}")
+        return value
+    if origin is dict:
+        named = _expect(dict, value, where)
+        return {k: _record(arguments[1], v, f"{where}.{k}") for k, v in named.items()}
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, _expect(dict, value, where), where)
+    if kind is float:
+        return math.nan if value is None else _expect((float, int), value, where)
+    return value if kind is Any else _expect(kind, value, where)
+
+
+def _dataclass(kind: Any, values: dict[str, Any], where: str) -> Any:
+    hints = get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for name in sorted(set(values) - set(fields)):
+        raise ValueError(f"unknown field '{name}'" + (f" in {where}" if where else ""))
+    for name, declared in fields.items():
+        required = declared.default is declared.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise ValueError(f"no field '{name}'" + (f" in {where}" if where else ""))
+    prefix = f"{where}." if where else ""
+    return kind(**{n: _record(hints[n], v, f"{prefix}{n}") for n, v in values.items()})
+
+
+def _expect(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{where or 'the document'} has a {type(value).__name__} in it")
+    return value

@@ -54,10 +54,9 @@ class Knob:
 KNOBS = (
     Knob("click_base", "click_random", 0.176158, "ctr.random", 1.2),
     Knob("platform_noise", "click_standard", 0.378718, "ctr.standard", -2.0, True, 0.02, 20.0),
-    Knob("play_patience", "play_standard", 19.695739, "effect.paired_videos", 2.0, True,
-         low=30.0, high=600.0),
-    Knob("play_share_taste", "play_contrast", 19.695739 / 7.75229, "effect.paired_videos", 0.6,
-         low=0.0, high=1.2),
+    Knob("play_full_base", "play_standard", 19.695739, "effect.paired_videos", 2.0),
+    Knob("play_full_taste", "play_contrast", 19.695739 / 7.75229, "effect.paired_videos", 2.5,
+         low=0.0, high=3.0),
     Knob("play_share", "long_view_standard", 0.276481, "effect.paired_videos", -1.5, True,
          low=0.2, high=8.0),
     Knob("like_base", "like", 0.018478, "rate.pure_standard", 1.0),

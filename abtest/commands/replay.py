@@ -9,6 +9,7 @@ import typer
 
 from abtest.commands import options
 from abtest.console import Console
+from abtest.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -21,14 +22,20 @@ def replay_command(
     control: Annotated[str, typer.Option("--control", "-c", help="Policy to compare with.")],
     data: Annotated[str, typer.Option("--data", help="A dataset directory, or 'demo'.")] = "demo",
     top_share: Annotated[
-        float, typer.Option("--top-share", help="A policy shows one of its top share of the pool.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            "--top-share",
+            help="A policy shows one of its best videos out of this share of those eligible "
+            "(default 0.1 of a pool, the single best of recorded candidates).",
+        ),
+    ] = None,
     propensity: Annotated[
         str, typer.Option("--propensity", help="Column with the probability of what was shown.")
     ] = "propensity",
     rows: Annotated[
-        str, typer.Option("--rows", help="random (uniform exposure) or all (needs propensities).")
-    ] = "random",
+        str,
+        typer.Option("--rows", help="auto, random (uniform exposure) or all (propensities)."),
+    ] = "auto",
     training_seed: Annotated[int, typer.Option("--training-seed", help="Seed of training.")] = 1,
     as_json: options.Json = False,
 ) -> None:
@@ -45,13 +52,15 @@ def replay_command(
     from abtest.counterfactual import replay_policies
     from abtest.tables import replay_table
 
+    if rows not in {"auto", "random", "all"}:
+        raise UsageError(f"--rows is '{rows}', expected auto, random or all.")
     result = replay_policies(
         treatment,
         control,
         data,
         top_share=top_share,
         propensity_column=propensity,
-        rows=rows,
+        rows=rows,  # type: ignore[arg-type]
         seed=training_seed,
         console=Console(),
     )

@@ -64,7 +64,14 @@ class LoggedRows:
         return np.full(len(self), len(self.pool), dtype=np.int64)
 
 
-def logged_rows(dataset: Dataset, *, propensity_column: str, rows: Rows, pool: Pool) -> LoggedRows:
+def logged_rows(
+    dataset: Dataset,
+    *,
+    propensity_column: str,
+    rows: Rows,
+    pool: Pool,
+    since_ms: int | None = None,
+) -> LoggedRows:
     """Read what replay can use, or refuse.
 
     Args:
@@ -75,6 +82,7 @@ def logged_rows(dataset: Dataset, *, propensity_column: str, rows: Rows, pool: P
         pool: ``"random"``: the videos of the random rows; ``"all"``: every video of the dataset
             (propensities are then over all videos); ``"auto"``: the ``candidates`` column if there
             is one, else ``"random"``.
+        since_ms: Use only impressions at or after this time.
 
     Raises:
         DataError: the log cannot tell how likely its impressions were.
@@ -90,7 +98,7 @@ def logged_rows(dataset: Dataset, *, propensity_column: str, rows: Rows, pool: P
     if rows == "auto":
         recorded = has_propensity and (has_candidates or pool == "all")
         rows = "all" if recorded else "random"
-    frame, read = _read(dataset, propensity_column, has_propensity, has_candidates, rows)
+    frame, read = _read(dataset, propensity_column, has_propensity, has_candidates, rows, since_ms)
     ids = dataset.user_ids()
     place = np.clip(np.searchsorted(ids, frame["user_id"].to_numpy()), 0, len(ids) - 1)
     stranger = ids[place] != frame["user_id"].to_numpy()
@@ -126,7 +134,12 @@ def _refusal(column: str, has_propensity: bool, has_random: bool) -> str:
 
 
 def _read(
-    dataset: Dataset, propensity_column: str, has_propensity: bool, has_candidates: bool, rows: Rows
+    dataset: Dataset,
+    propensity_column: str,
+    has_propensity: bool,
+    has_candidates: bool,
+    rows: Rows,
+    since_ms: int | None,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     columns = [c for c in _OUTCOME_COLUMNS if dataset.has_column("impressions", c)]
     exprs = [pl.col("user_id"), pl.col("video_id"), pl.col("time_ms"), *map(pl.col, columns)]
@@ -148,10 +161,15 @@ def _read(
     total = int(dataset.scan("impressions").select(pl.len()).collect().item())
     if total == 0:
         raise DataError("the log has no impressions, so there is nothing to replay.", "")
+    later = total
+    if since_ms is not None:
+        scan = scan.filter(pl.col("time_ms") >= since_ms)
+        later = int(scan.select(pl.len()).collect().item())
     if rows == "random":
         scan = scan.filter(pl.col("random"))
     frame = scan.collect().sort(sort, maintain_order=True)
-    return frame, {"in_log": total, "not_randomly_exposed": total - frame.height}
+    read = {"in_log": total, "before_the_replayed_part": total - later}
+    return frame, {**read, "not_randomly_exposed": later - frame.height}
 
 
 def _flag(frame: pl.DataFrame) -> NDArray[np.bool_]:

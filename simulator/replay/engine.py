@@ -67,6 +67,7 @@ def replay(
     propensity_column: str = "propensity",
     rows: Rows = "auto",
     pool: Pool = "auto",
+    since_ms: int | None = None,
     seed: int = 0,
 ) -> ReplayResult:
     """Estimate per-impression metrics under two target policies, and their difference.
@@ -88,6 +89,7 @@ def replay(
         propensity_column: Impressions column with logging probabilities.
         rows: See `logged_rows`.
         pool: See `logged_rows`.
+        since_ms: Only impressions at or after this time are used; histories hold earlier ones.
         seed: Of request keys and of the order of ties.
 
     Raises:
@@ -95,7 +97,9 @@ def replay(
         ScorerError: a scorer broke its contract.
     """
     _check(dataset, scorers, treatment, control, metrics, top_share, rows, pool)
-    logged = logged_rows(dataset, propensity_column=propensity_column, rows=rows, pool=pool)
+    logged = logged_rows(
+        dataset, propensity_column=propensity_column, rows=rows, pool=pool, since_ms=since_ms
+    )
     sizes = logged.sizes()
     m = top_counts(sizes, top_share, logged.candidates is not None)
     wanted = {name: scorers[name] for name in dict.fromkeys((treatment, control))}

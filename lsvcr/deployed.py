@@ -1,0 +1,167 @@
+"""The deployed half of one task: tables of items, and the encoders of people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+
+from lsvcr.finetune import Inventory, mean_of_comments, text_vectors, title_vectors
+from lsvcr.sr_model import TEMPERATURE, SRModel
+from simulator.requests import Int32, Int64
+
+Float32 = NDArray[np.float32]
+Half = NDArray[np.float16]
+
+_BLOCK = 256
+_LEARNED_ON_ITEMS = ("ids.", "gate", "llm_", "merge.")
+
+
+class DeployedTask:
+    """Ranks for one task from tables; make it with `of` or `from_arrays`.
+
+    A history token is linear in its comments' vectors, so its parts are computed per item, once.
+
+    Args:
+        model: The fine-tuned model; only its encoders and head are used.
+        tables: ``candidates`` float16[n, dim], unit vectors of what is ranked, with a last row of
+            zeros; ``video_tokens`` float32[V, dim], tokens of liked videos; ``section_tokens``
+            float32[V, dim] and ``comment_parts`` float16[D + 1, dim], whose sum is the token of a
+            comment section (last row: no text); ``queries`` float32[V, dim], videos being
+            watched; ``comment_row`` int64[M], row of each comment.
+    """
+
+    def __init__(self, model: SRModel, tables: dict[str, NDArray[Any]]) -> None:
+        self._model = model.eval()
+        self._tables = tables
+        self._candidates: Float32 = tables["candidates"].astype(np.float32)
+        self._parts: Float32 = tables["comment_parts"].astype(np.float32)
+        self._rows: Int64 = tables["comment_row"].astype(np.int64)
+        dim = model.dim
+        # Comment task: keys and values of every state, since the query comes with the video.
+        self.encoding_shape = (dim,) if model.task == "video" else (51, 2 * dim)
+
+    @classmethod
+    def of(cls, model: SRModel, inventory: Inventory) -> DeployedTask:
+        """Compute the tables of a fine-tuned model."""
+        model.eval()
+        n, dim = inventory.catalogue.n_videos, model.dim
+        videos = np.arange(n)
+        with torch.inference_mode():
+            index = torch.from_numpy(videos)
+            titles = title_vectors(model, inventory, index)
+            vectors = model.videos(index, titles)
+            popular = None
+            parts = torch.zeros(1, dim)
+            if inventory.has_text:
+                popular = mean_of_comments(
+                    model, inventory, inventory.popular_comments(videos, None)[:, None]
+                )
+                texts = torch.arange(len(inventory.embeddings))
+                adapted = torch.cat([text_vectors(model, inventory, t) for t in texts.split(8192)])
+                weight = model.merge.weight[:, dim:]
+                parts = torch.cat([adapted @ weight.T, parts])
+            candidates = vectors
+            rows = np.where(inventory.comment >= 0, inventory.comment, len(parts) - 1)
+            if model.task == "comment":
+                candidates = adapted
+            candidates = torch.cat([F.normalize(candidates, dim=-1), torch.zeros(1, dim)])
+            tables = {
+                "candidates": candidates.numpy().astype(np.float16),
+                "video_tokens": model.tokens(index, titles, popular).numpy(),
+                "section_tokens": model.tokens(index, titles, None).numpy(),
+                "comment_parts": parts.numpy().astype(np.float16),
+                "queries": vectors.numpy(),
+                "comment_row": rows.astype(np.int64),
+            }
+        return cls(model, tables)
+
+    @classmethod
+    def from_arrays(cls, model: SRModel, arrays: dict[str, NDArray[Any]]) -> DeployedTask:
+        """Restore what `arrays` gave."""
+        weights = {
+            name.removeprefix("model."): torch.from_numpy(value.copy())
+            for name, value in arrays.items()
+            if name.startswith("model.")
+        }
+        own = {k: v for k, v in model.state_dict().items() if k.startswith(_LEARNED_ON_ITEMS)}
+        model.load_state_dict({**own, **weights}, strict=True)
+        return cls(model, {k: v for k, v in arrays.items() if not k.startswith("model.")})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Tables, and the weights that encode people."""
+        weights = {
+            f"model.{name}": value.detach().numpy()
+            for name, value in self._model.state_dict().items()
+            if not name.startswith(_LEARNED_ON_ITEMS)
+        }
+        return {**self._tables, **weights}
+
+    def encode(self, videos: Int32, sections: Int32, comments: Int32) -> Float32:
+        """Encode people from their histories, in blocks of similar length.
+
+        Args:
+            videos: int32[B, 50], liked videos, oldest first, -1 padded.
+            sections: int32[B, 50], videos of the comment history.
+            comments: int32[B, 50, 3], comments of that history.
+
+        Returns:
+            float32[B, *encoding_shape].
+        """
+        counts = np.stack([(videos >= 0).sum(1), (sections >= 0).sum(1)], axis=1)
+        result = np.zeros((len(videos), *self.encoding_shape), dtype=np.float32)
+        order = np.lexsort((counts[:, 1], counts[:, 0]))
+        with torch.inference_mode():
+            for at in range(0, len(order), _BLOCK):
+                rows = order[at : at + _BLOCK]
+                n, m = counts[rows].max(axis=0)
+                states, visible = self._model.states(
+                    torch.from_numpy(self._tables["video_tokens"][videos[rows, :n]]),
+                    torch.from_numpy(self._section_tokens(sections[rows, :m], comments[rows, :m])),
+                    torch.from_numpy(counts[rows, :1]),
+                    torch.from_numpy(counts[rows, 1:]),
+                )
+                if self._model.task == "video":
+                    person = self._model.person(states, visible)[:, 0]
+                    result[rows] = F.normalize(person, dim=-1).numpy()
+                else:
+                    keys_values = self._model.video_query.key_value(states)[:, 0]
+                    result[rows, : m + 1] = keys_values.numpy()
+        return result
+
+    def at_video(self, encoded: Float32, count: Int64, video: Int32) -> Float32:
+        """Unit vectors float32[R, dim] of people at the video that they are watching.
+
+        Args:
+            encoded: float32[R, 51, 2 * dim], of `encode`.
+            count: int64[R], events in the comment history.
+            video: int32[R].
+        """
+        longest = int(count.max(initial=0)) + 1
+        visible = np.arange(longest) <= count[:, None]
+        with torch.inference_mode():
+            person = self._model.video_query(
+                torch.from_numpy(self._tables["queries"][video])[:, None],
+                torch.from_numpy(encoded[:, None, :longest]),
+                torch.from_numpy(visible[:, None]),
+            )[:, 0]
+            unit: Float32 = F.normalize(person, dim=-1).numpy()
+        return unit
+
+    def score(self, people: Float32, candidates: Int32) -> Float32:
+        """float32[B, C]: cosine over temperature; candidates are videos or comments."""
+        rows = candidates if self._model.task == "video" else self._rows[candidates]
+        scores: Float32 = np.einsum("bd,bcd->bc", people, self._candidates[rows])
+        return scores / np.float32(TEMPERATURE)
+
+    def _section_tokens(self, sections: Int32, comments: Int32) -> Float32:
+        tokens: Float32 = self._tables["section_tokens"][sections]
+        if len(self._rows) == 0:
+            return tokens
+        known = comments >= 0
+        rows = np.where(known, self._rows[np.maximum(comments, 0)], len(self._parts) - 1)
+        count = np.maximum((rows < len(self._parts) - 1).sum(axis=2), 1)
+        return tokens + self._parts[rows].sum(axis=2) / count[..., None].astype(np.float32)

@@ -1,0 +1,225 @@
+"""What LSVCR learns from: both histories of every person, cut into windows with targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsvcr.sr_model import MAX_LENGTH, Task
+from simulator.logs.dataset import Dataset
+from simulator.logs.interactions import Interactions, interactions
+from simulator.requests import COMMENTS_PER_EVENT, Signal
+
+Int64 = NDArray[np.int64]
+# (user, time) packed into one sortable integer; Unix milliseconds need 41 bits.
+_TIME_BITS = 42
+
+
+@dataclass(frozen=True)
+class History:
+    """One kind of event of all people, sorted by person and time.
+
+    Attributes:
+        starts: int64[U + 1]; person u has events ``starts[u] : starts[u + 1]``.
+        video: int64[n].
+        comments: int64[n, 3], the comments liked or replied to, -1 padded.
+        other: int64[n], how many events of the other kind the person had before this one.
+    """
+
+    starts: Int64
+    video: Int64
+    comments: Int64
+    other: Int64
+
+    @property
+    def lengths(self) -> Int64:
+        """int64[U]."""
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The liked videos and the comment sections taken part in."""
+
+    liked: History
+    discussed: History
+
+    def of(self, task: Task) -> tuple[History, History]:
+        """(own, other) history of a task."""
+        pair = (self.liked, self.discussed)
+        return pair if task == "video" else (pair[1], pair[0])
+
+
+def histories(dataset: Dataset, signal: Signal) -> Histories:
+    """Both histories of everybody in a log; ``signal`` makes the video history."""
+    n_users = len(dataset.user_ids())
+    events = [_known(interactions(dataset, s)) for s in (signal, "discussed")]
+    keys = [(e.user.astype(np.int64) << _TIME_BITS) + e.time_ms for e in events]
+    built = []
+    for number, event in enumerate(events):
+        starts = np.searchsorted(event.user, np.arange(n_users + 1)).astype(np.int64)
+        other_starts = np.searchsorted(events[1 - number].user, event.user)
+        before = np.searchsorted(keys[1 - number], keys[number], side="left") - other_starts
+        comments = np.full((len(event.user), COMMENTS_PER_EVENT), -1, dtype=np.int64)
+        if event.comments is not None:
+            comments = event.comments.astype(np.int64)
+        built.append(History(starts, event.video.astype(np.int64), comments, before))
+    return Histories(built[0], built[1])
+
+
+def _known(events: Interactions) -> Interactions:
+    keep = events.video >= 0
+    comments = None if events.comments is None else events.comments[keep]
+    return Interactions(events.user[keep], events.video[keep], events.time_ms[keep], comments)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of histories and the moments at which something is predicted.
+
+    Attributes:
+        videos: int64[B, L], liked videos, -1 padded at the end.
+        sections: int64[B, M], videos of the comment history, -1 padded.
+        section_comments: int64[B, M, 3].
+        video_count, comment_count: int64[B, K], events that each moment has seen.
+        real: bool[B, K], whether the moment exists.
+        target: int64[B, K], the video that is liked (or under which is commented) next.
+        target_comments: int64[B, K, 3], comments interacted with (comment task), -1 padded.
+    """
+
+    videos: Int64
+    sections: Int64
+    section_comments: Int64
+    video_count: Int64
+    comment_count: Int64
+    real: NDArray[np.bool_]
+    target: Int64
+    target_comments: Int64
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Targets ``start .. stop - 1`` of one person, seen from the event ``base`` on."""
+
+    user: Int64
+    base: Int64
+    start: Int64
+    stop: Int64
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def windows(
+    history: History, stop: Int64, targets: int, random: np.random.Generator
+) -> Windows:
+    """Cut histories so that every event is a target once, with up to 50 events before it.
+
+    Args:
+        history: The task's own history.
+        stop: int64[U], events from here on are held out.
+        targets: Most targets per window.
+        random: Decides where the first cut of a long history falls.
+    """
+    users = np.flatnonzero(stop > 0)
+    first = random.integers(1, targets + 1, len(users))
+    parts = []
+    for number in range(int(stop.max(initial=0)) // targets + 2):
+        low = np.where(number == 0, 0, first + (number - 1) * targets)
+        high = np.minimum(first + number * targets, stop[users])
+        some = high > low
+        parts.append((users[some], np.asarray(low)[some], high[some]))
+    user = np.concatenate([p[0] for p in parts])
+    start = np.concatenate([p[1] for p in parts])
+    end = np.concatenate([p[2] for p in parts])
+    return Windows(user, np.maximum(end - 1 - MAX_LENGTH, 0), start, end)
+
+
+def last_events(history: History, users: Int64) -> Windows:
+    """The last event of some people, with up to 50 events before it."""
+    stop = history.lengths[users]
+    return Windows(users, np.maximum(stop - 1 - MAX_LENGTH, 0), stop - 1, stop)
+
+
+def make_batch(both: Histories, task: Task, chosen: Windows) -> Batch:
+    """Gather windows into padded arrays.
+
+    A target sees the last 50 events at most: where a window is longer than that, its later
+    targets start from the window's base, so nobody sees more than the model has positions for.
+    """
+    own, other = both.of(task)
+    moments = int((chosen.stop - chosen.start).max(initial=1))
+    column = np.arange(moments)
+    number = chosen.start[:, None] + column
+    real = (number < chosen.stop[:, None]) & (number >= chosen.base[:, None])
+    event = np.where(real, own.starts[chosen.user][:, None] + number, 0)
+    if len(own.video) == 0:
+        event = np.zeros_like(event)
+    own_count = np.where(real, number - chosen.base[:, None], 0)
+    own_index, own_real = _span(own, chosen.user, chosen.base, chosen.stop - 1 - chosen.base)
+    seen = np.where(real, own.other[event], 0)
+    latest = seen.max(axis=1, initial=0)
+    other_base = np.maximum(latest - MAX_LENGTH, 0)
+    other_count = np.maximum(seen - other_base[:, None], 0)
+    other_index, other_real = _span(other, chosen.user, other_base, latest - other_base)
+    own_videos = np.where(own_real, own.video[own_index], -1)
+    other_videos = _take(other.video, other_index, other_real)
+    liked = task == "video"
+    section_index, section_real = (other_index, other_real) if liked else (own_index, own_real)
+    sections = other if liked else own
+    comments = np.full((*section_index.shape, COMMENTS_PER_EVENT), -1, dtype=np.int64)
+    if len(sections.video):
+        comments = np.where(section_real[..., None], sections.comments[section_index], -1)
+    return Batch(
+        videos=own_videos if liked else other_videos,
+        sections=other_videos if liked else own_videos,
+        section_comments=comments,
+        video_count=own_count if liked else other_count,
+        comment_count=other_count if liked else own_count,
+        real=real,
+        target=np.where(real, own.video[event], 0),
+        target_comments=np.where(real[..., None], own.comments[event], -1),
+    )
+
+
+def _span(
+    history: History, user: Int64, base: Int64, length: Int64
+) -> tuple[Int64, NDArray[np.bool_]]:
+    """Event numbers int64[B, longest] from ``base`` on, and which are real."""
+    column = np.arange(int(length.max(initial=0)))
+    index = (history.starts[user] + base)[:, None] + column
+    real = column < length[:, None]
+    return np.where(real, index, 0), real
+
+
+def _take(values: Int64, index: Int64, real: NDArray[np.bool_]) -> Int64:
+    if len(values) == 0:
+        return np.full(index.shape, -1, dtype=np.int64)
+    return np.where(real, values[index], -1)
+
+
+def batches(
+    both: Histories, task: Task, stop: Int64, *, size: int, targets: int, seed: list[int]
+) -> Iterator[Batch]:
+    """One epoch: every target once, in random batches of similar length.
+
+    Args:
+        both: Histories.
+        task: Which.
+        stop: int64[U], events of the task's own history from here on are held out.
+        size: Windows per batch.
+        targets: Most targets per window.
+        seed: Of the epoch.
+    """
+    random = np.random.default_rng(seed)
+    own = both.of(task)[0]
+    cut = windows(own, stop, targets, random)
+    order = np.lexsort((random.random(len(cut)), cut.stop - cut.base))
+    groups = [order[at : at + size] for at in range(0, len(order), size)]
+    for number in random.permutation(len(groups)):
+        pick = groups[number]
+        chosen = Windows(cut.user[pick], cut.base[pick], cut.start[pick], cut.stop[pick])
+        yield make_batch(both, task, chosen)

@@ -1,0 +1,264 @@
+"""LSVCR as a policy: stage 2 on frozen text embeddings, then ranking from tables alone.
+
+After training every video and comment is a row of a table: its vector as a candidate and its part
+of a history token. Ranking needs neither the language model nor its text embeddings, and this file
+imports no transformers; new items are embedded when they are published.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lsvcr.deployed import DeployedTask
+from lsvcr.examples import Histories, histories
+from lsvcr.finetune import FinetuneSettings, Inventory, finetune
+from lsvcr.sr_model import SRModel, Task
+from lsvcr.text_tables import Texts, TextTables
+from policies.base import Policy, Progress, Scores, silent
+from policies.cache import RowCache
+from policies.checkpoint import load_arrays, save_arrays
+from policies.errors import PolicyError
+from simulator.logs.dataset import Dataset
+from simulator.requests import CommentRequests, Signal, VideoRequests
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"epochs": 30, "lm_width": 128, "lm_layers": 2, "lm_tokens": 500_000},
+    "base": {"epochs": 50, "lm_width": 256, "lm_layers": 4, "lm_tokens": 4_000_000},
+}
+
+
+class LSVCR(Policy):
+    """Videos and comments from both histories: LSVCR's deployed model (arXiv 2403.13574).
+
+    Stage 1, the alignment of the model with a large language model, is not built yet: text
+    embeddings come from a small language model trained on the log's own texts.
+
+    Args:
+        preset: "small" (default) or "base": sizes of the language model and length of training.
+        signal: Which events make the video history: "liked" or "clicked".
+        dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
+        text: False leaves all texts out, IDs alone.
+        epochs, patience, learning_rate, batch, targets: Training of stage 2; ``epochs`` 0 takes
+            the preset's.
+    """
+
+    def __init__(
+        self,
+        preset: str = "small",
+        signal: Signal = "liked",
+        dim: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        feed_forward: int = 256,
+        dropout: float = 0.3,
+        text: bool = True,
+        epochs: int = 0,
+        patience: int = 3,
+        learning_rate: float = 1e-3,
+        batch: int = 64,
+        targets: int = 10,
+    ) -> None:
+        super().__init__()
+        if preset not in PRESETS:
+            raise PolicyError(
+                f"lsvcr has no preset '{preset}'.", f"Known: {', '.join(sorted(PRESETS))}"
+            )
+        self._settings: dict[str, Any] = {
+            "preset": preset,
+            "signal": signal,
+            "dim": dim,
+            "layers": layers,
+            "heads": heads,
+            "feed_forward": feed_forward,
+            "dropout": dropout,
+            "text": text,
+            "epochs": epochs or PRESETS[preset]["epochs"],
+            "patience": patience,
+            "learning_rate": learning_rate,
+            "batch": batch,
+            "targets": targets,
+        }
+        self._tasks: dict[Task, DeployedTask] = {}
+        self._videos = RowCache(0)
+        self._sections = RowCache(0)
+        self._summary: dict[str, Any] = {}
+        self._dataset_hash = ""
+
+    def settings(self) -> dict[str, Any]:
+        """Constructor settings."""
+        return dict(self._settings)
+
+    def training_summary(self) -> dict[str, Any]:
+        """Language model loss, and epochs and validation NDCG@5 per task, of the last fit."""
+        return dict(self._summary)
+
+    def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
+        """Language model, text embeddings, then one fine-tuned model per task."""
+        s = self._settings
+        self._dataset_hash = dataset.info.content_hash
+        self._summary = {}
+        tables = self._text_tables(dataset, seed, progress)
+        catalogue = dataset.catalogue()
+        span = dataset.info.time_span_ms
+        inventory = Inventory(catalogue, tables, span[1] if span else np.iinfo(np.int64).max)
+        both = histories(dataset, s["signal"])
+        tasks: list[Task] = ["video"]
+        if tables.has_comments and (both.discussed.comments >= 0).any():
+            tasks.append("comment")
+        self._tasks = {}
+        for number, task in enumerate(tasks):
+            torch.manual_seed(seed * 10 + number)
+            model = self._new_model(task, catalogue.n_videos, tables.width)
+            if (both.of(task)[0].lengths > 0).any():
+                self._summary[task] = finetune(
+                    model,
+                    both,
+                    inventory,
+                    FinetuneSettings(
+                        epochs=s["epochs"],
+                        patience=s["patience"],
+                        learning_rate=s["learning_rate"],
+                        batch=s["batch"],
+                        targets=s["targets"],
+                    ),
+                    seed=seed,
+                    progress=_scaled(progress, number, len(tasks)),
+                    stage=f"{task} task",
+                ).to_dict()
+            _forget_unseen(model, both)
+            self._tasks[task] = DeployedTask.of(model, inventory)
+        self.reset(0)
+
+    def save(self, directory: Path) -> None:
+        """Write the deployed tables and weights."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for task, deployed in self._tasks.items():
+            arrays.update({f"{task}.{k}": v for k, v in deployed.arrays().items()})
+        save_arrays(directory, arrays, self._about())
+
+    def load(self, directory: Path, dataset: Dataset) -> None:
+        """Restore what `save` wrote; needs no language model."""
+        self._dataset_hash = dataset.info.content_hash
+        arrays = load_arrays(directory, self._about())
+        self._tasks = {}
+        tasks: tuple[Task, ...] = ("video", "comment")
+        for task in tasks:
+            own = {
+                name.removeprefix(f"{task}."): value
+                for name, value in arrays.items()
+                if name.startswith(f"{task}.")
+            }
+            if own:
+                model = self._new_model(task, 1, 0)
+                self._tasks[task] = DeployedTask.from_arrays(model, own)
+        self.reset(0)
+
+    def reset(self, n_rows: int) -> None:
+        """Forget the encodings of the previous group."""
+        if "video" in self._tasks:
+            self._videos = RowCache(*self._tasks["video"].encoding_shape)
+            self._videos.reset(n_rows)
+        if "comment" in self._tasks:
+            self._sections = RowCache(*self._tasks["comment"].encoding_shape)
+            self._sections.reset(n_rows)
+
+    def score_videos(self, requests: VideoRequests) -> Scores:
+        """Cosine of the person and each candidate, over the temperature."""
+        people = self._encoded("video", self._videos, requests)
+        return self._tasks["video"].score(people, requests.candidates)
+
+    def score_comments(self, requests: CommentRequests) -> Scores | None:
+        """Cosine of the person at this video and each comment; None without comment texts."""
+        if "comment" not in self._tasks:
+            return None
+        encoded = self._encoded("comment", self._sections, requests)
+        deployed = self._tasks["comment"]
+        history = requests.history
+        count = history.lengths("discussed")
+        people = deployed.at_video(encoded, count, requests.video)
+        return deployed.score(people, requests.candidates)
+
+    def _encoded(
+        self, task: Task, cache: RowCache, requests: VideoRequests | CommentRequests
+    ) -> NDArray[np.float32]:
+        """One encoding per request; only people whose histories changed are encoded anew."""
+        signal: Signal = self._settings["signal"]
+        versions = requests.history.version(signal) * 1_000_003 + requests.history.version(
+            "discussed"
+        )
+        stale = cache.stale(requests.row, versions)
+        if len(stale):
+            history = requests.history.select(stale)
+            encoded = self._tasks[task].encode(
+                history.videos(signal), history.videos("discussed"), history.comments()
+            )
+            cache.put(requests.row[stale], versions[stale], encoded)
+        return cache.get(requests.row)
+
+    def _new_model(self, task: Task, n_videos: int, text_dim: int) -> SRModel:
+        s = self._settings
+        return SRModel(
+            task,
+            n_videos,
+            text_dim,
+            dim=s["dim"],
+            layers=s["layers"],
+            heads=s["heads"],
+            feed_forward=s["feed_forward"],
+            dropout=s["dropout"],
+        )
+
+    def _about(self) -> dict[str, Any]:
+        return {"policy": "lsvcr", "dataset": self._dataset_hash, "settings": self._settings}
+
+    def _text_tables(self, dataset: Dataset, seed: int, progress: Progress) -> TextTables:
+        texts = Texts.of(dataset)
+        empty = TextTables(np.zeros((0, 0), np.float16), texts.title * 0 - 1, texts.comment * 0 - 1)
+        if not self._settings["text"] or not texts.distinct:
+            return empty
+        # Imported here: a deployed policy loads and ranks without transformers.
+        from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
+
+        preset = PRESETS[self._settings["preset"]]
+        settings = LanguageModelSettings(
+            width=preset["lm_width"],
+            layers=preset["lm_layers"],
+            training_tokens=preset["lm_tokens"],
+        )
+        model, loss = SmallLanguageModel.train(
+            texts.distinct, settings, seed=seed, progress=_scaled(progress, 0, 6)
+        )
+        self._summary["language model"] = {"texts": len(texts.distinct), "loss": round(loss, 6)}
+        embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
+        return TextTables(_standardised(embeddings), texts.title, texts.comment)
+
+
+def _standardised(embeddings: NDArray[np.float16]) -> NDArray[np.float16]:
+    """Zero mean and unit variance per dimension: pooled states of a language model share a large
+    common direction that would drown the differences between texts."""
+    values = embeddings.astype(np.float32)
+    return ((values - values.mean(0)) / (values.std(0) + 1e-6)).astype(np.float16)
+
+
+def _forget_unseen(model: SRModel, both: Histories) -> None:
+    """Videos without an event have learned no ID vector: only their text speaks."""
+    seen: Tensor = torch.zeros(model.ids.num_embeddings, dtype=torch.bool)
+    for history in (both.liked, both.discussed):
+        seen[torch.from_numpy(history.video)] = True
+    with torch.no_grad():
+        model.ids.weight[~seen] = 0.0
+
+
+def _scaled(progress: Progress, part: int, parts: int) -> Progress:
+    """A progress callback for one part of several."""
+
+    def scaled(stage: str, fraction: float, detail: str) -> None:
+        progress(stage, (part + fraction) / parts, detail)
+
+    return scaled

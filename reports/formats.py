@@ -1,0 +1,225 @@
+"""How numbers are written: one place, so that the table, the report and the CSV agree.
+
+Nothing here returns "nan" or "inf": what cannot be computed is written `MISSING`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from reports.results import ArmValue, Estimate, MetricComparison
+
+MISSING = "n/a"
+
+_ASCII = str.maketrans(
+    {
+        "−": "-",
+        "–": "-",
+        "—": "-",
+        "±": "+/-",
+        "×": "x",
+        "…": "...",
+        "’": "'",
+        "“": '"',
+        "”": '"',
+        "\u00a0": " ",
+        "\u202f": " ",
+    }
+)
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+
+
+def plain(text: str) -> str:
+    """One line of text without control or text-direction characters.
+
+    Names come from logs and plugins; they must not be able to steer a terminal.
+    """
+    return "".join(
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _BIDI else c
+        for c in text
+    )
+
+
+def to_ascii(text: str) -> str:
+    """The text in ASCII: typographic signs by their plain form, other letters escaped."""
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def typographic(text: str) -> str:
+    """True minus signs, and spaces that do not break before a percent sign."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text.replace("+/-", "±"))
+    return re.sub(r"(?<=\d) (?=%)", "\u00a0", text)
+
+
+def known(value: float | None) -> bool:
+    """Whether there is a number to show."""
+    return value is not None and math.isfinite(value)
+
+
+def count(value: int) -> str:
+    """A number of things: 12,345."""
+    return f"{value:,}"
+
+
+def number(value: float | None, *, signed: bool = False, decimals: int | None = None) -> str:
+    """A value with about four significant digits, without exponent where that is readable."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value != 0 and not 1e-6 <= abs(value) < 1e15:
+        return f"{value:{'+' if signed else ''}.2e}"
+    places = _decimals([value]) if decimals is None else decimals
+    text = f"{value:{'+' if signed else ''},.{places}f}"
+    return text.replace("-", "") if _is_zero(text) and not signed else text
+
+
+def trimmed(value: float) -> str:
+    """A value without zeros at its end: 0.0001 rather than 0.0001000."""
+    text = number(value)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def numbers(values: Sequence[float | None]) -> list[str]:
+    """Values that belong side by side, with the same number of decimals."""
+    places = _decimals([v for v in values if v is not None and math.isfinite(v)])
+    return [number(v, decimals=places) for v in values]
+
+
+def unit_suffix(unit: str) -> str:
+    """What follows a value: "s per user-day" is written " s", "per user-day" nothing."""
+    first = unit.partition(" ")[0]
+    return "" if first in ("", "per") else f" {first}"
+
+
+def arm_values(arms: Sequence[ArmValue], unit: str) -> list[str]:
+    """The metric's value in each arm, with its unit."""
+    return [
+        text if text == MISSING else text + unit_suffix(unit)
+        for text in numbers([arm.value for arm in arms])
+    ]
+
+
+def difference(estimate: Estimate | None, unit: str) -> str:
+    """An absolute lift with its unit: "+1.34 s"; of percentages in points."""
+    if estimate is None or not known(estimate.value):
+        return MISSING
+    places = _difference_decimals(estimate)
+    return number(estimate.value, signed=True, decimals=places) + _difference_suffix(unit)
+
+
+def percent(value: float | None, *, signed: bool = True) -> str:
+    """A fraction as a percentage: 0.032 is "+3.2 %"."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{_percent_digits(value, _percent_decimals([value]), signed)} %"
+
+
+def share(value: float) -> str:
+    """A fraction somebody chose, as briefly as they would say it: "10 %", "0.5 %"."""
+    return f"{100.0 * value:.4g} %"
+
+
+def lift(estimate: Estimate | None) -> str:
+    """The relative lift alone, with the decimals of its interval."""
+    if estimate is None or not known(estimate.value):
+        return MISSING
+    return f"{_percent_digits(estimate.value, _lift_decimals(estimate), True)} %"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """The bounds alone: "+1.1 to +5.3 %"."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return MISSING
+    if not (known(estimate.low) and known(estimate.high)):
+        return MISSING
+    places = _lift_decimals(estimate)
+    low, high = (_percent_digits(v, places, True) for v in (estimate.low, estimate.high))
+    return f"{low} to {high} %"
+
+
+def absolute_interval(estimate: Estimate | None, unit: str) -> str:
+    """The bounds of a difference, with its unit: "-0.12 to +0.41 s"."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return MISSING
+    if not (known(estimate.low) and known(estimate.high)):
+        return MISSING
+    places = _difference_decimals(estimate)
+    low, high = (number(v, signed=True, decimals=places) for v in (estimate.low, estimate.high))
+    return f"{low} to {high}{_difference_suffix(unit)}"
+
+
+def shown_interval(metric: MetricComparison) -> str:
+    """The relative interval; the absolute one where the control is too noisy for it."""
+    relative = interval(metric.relative)
+    return absolute_interval(metric.absolute, metric.unit) if relative == MISSING else relative
+
+
+def confidence(level: float) -> str:
+    """A confidence level, exact to a twentieth of what is missing to 100 %: "99.4 %"."""
+    shown = 100.0 * level
+    for places in range(5):
+        text = f"{shown:.{places}f}"
+        if abs(float(text) - shown) <= 0.05 * (100.0 - shown) + 1e-9 and float(text) < 100.0:
+            return f"{text} %"
+    return "over 99.99 %"
+
+
+def p_value(p: float | None) -> str:
+    """A p value without false precision."""
+    if p is None or not math.isfinite(p):
+        return MISSING
+    if p < 0.001:
+        return "<0.001"
+    if p > 0.995:
+        return ">0.99"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_equals(p: float | None) -> str:
+    """A p value in a sentence: "p = 0.012", "p < 0.001"."""
+    text = p_value(p)
+    if text == MISSING:
+        return f"p {MISSING}"
+    return f"p {text[0]} {text[1:]}" if text[0] in "<>" else f"p = {text}"
+
+
+def _difference_suffix(unit: str) -> str:
+    return " points" if unit == "%" else unit_suffix(unit)
+
+
+def _difference_decimals(estimate: Estimate) -> int:
+    parts = (estimate.value, estimate.low, estimate.high)
+    return _decimals([v for v in parts if v is not None and math.isfinite(v)], digits=3)
+
+
+def _decimals(values: Sequence[float], *, digits: int = 4) -> int:
+    """Decimals that give the largest value this many significant digits."""
+    largest = max((abs(v) for v in values), default=0.0)
+    if largest == 0.0:
+        return 0
+    return min(max(digits - 1 - math.floor(math.log10(largest)), 0), 9)
+
+
+def _lift_decimals(estimate: Estimate) -> int:
+    parts = (estimate.value, estimate.low, estimate.high)
+    return _percent_decimals([v for v in parts if v is not None and math.isfinite(v)])
+
+
+def _percent_decimals(values: Sequence[float]) -> int:
+    largest = max((abs(100.0 * v) for v in values), default=0.0)
+    if largest == 0.0 or largest >= 0.1:
+        return 0 if largest >= 1000.0 else 1
+    return min(1 - math.floor(math.log10(largest)), 6)
+
+
+def _percent_digits(value: float, places: int, signed: bool) -> str:
+    if abs(value) > 1e7:
+        return f"{min(max(100.0 * value, -1e300), 1e300):{'+' if signed else ''}.1e}"
+    text = f"{100.0 * value:{'+' if signed else ''},.{places}f}"
+    return text.lstrip("+-") if _is_zero(text) else text
+
+
+def _is_zero(text: str) -> bool:
+    return not any(c in "123456789" for c in text)

@@ -1,0 +1,159 @@
+"""The sentences around the numbers, shared by the terminal table and the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from reports import formats
+from reports.results import ArmComparison, ExperimentResult, MetricComparison, Role, SegmentLift
+
+Status = Literal["pass", "warn", "fail", "not run", "note"]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One reason to trust the numbers or not; "note" states a fact without judging it."""
+
+    label: str
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True)
+class Warn:
+    """A warning and the metrics it is about ("" for the experiment as a whole)."""
+
+    about: str
+    text: str
+
+
+def of_role(comparison: ArmComparison, role: Role) -> list[MetricComparison]:
+    """The metrics with one role, in the order of the record."""
+    return [m for m in comparison.metrics if m.role == role]
+
+
+def family(metrics: list[MetricComparison]) -> str:
+    """How the metrics of one role are corrected: "(Holm, 8 metrics)"; empty if they are not."""
+    names = dict.fromkeys(m.family.removeprefix(m.role).strip() for m in metrics)
+    return ", ".join(name for name in names if name)
+
+
+def chips(result: ExperimentResult) -> list[Chip]:
+    """The health checks, and what else a reader should know before believing the numbers."""
+    found = [Chip(check.label, check.status, check.detail) for check in result.health]
+    names = {check.name for check in result.health}
+    if "power" not in names:
+        found += _power(result)
+    if "fidelity" not in names and result.simulated:
+        found.append(_environment(result))
+    if "aa" not in names:
+        found.append(Chip("A/A calibration", "not run", "this experiment contains no A/A runs"))
+    return found
+
+
+def _power(result: ExperimentResult) -> list[Chip]:
+    primaries = [m for c in result.comparisons for m in of_role(c, "primary")]
+    effects = [e for m in primaries if (e := m.detectable_effect) is not None and formats.known(e)]
+    if not effects:
+        return []
+    metric = primaries[0].label.lower()
+    return [Chip("Power", "note", f"detects ±{_size(max(effects))} in {metric} (80 % power)")]
+
+
+def _environment(result: ExperimentResult) -> Chip:
+    environment = result.context.get("environment")
+    facts = environment if isinstance(environment, dict) else {}
+    kind = str(facts.get("kind", "simulated people"))
+    rows = facts.get("fidelity")
+    if isinstance(rows, list) and rows:
+        verdicts = Counter(str(row.get("verdict")) for row in rows if isinstance(row, dict))
+        words = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
+        return Chip("World fidelity", "note", f"{kind}; against published statistics: {words}")
+    quality = facts.get("quality")
+    binary = quality.get("binary") if isinstance(quality, dict) else None
+    if isinstance(binary, dict):
+        areas = [
+            row["auc"]
+            for row in binary.values()
+            if isinstance(row, dict) and isinstance(row.get("auc"), float)
+        ]
+        if areas:
+            spread = " to ".join(dict.fromkeys(f"{a:.2f}" for a in (min(areas), max(areas))))
+            return Chip("World fidelity", "note", f"{kind}; held-out AUC {spread}")
+    return Chip("World fidelity", "not run", f"{kind}; not compared with anything")
+
+
+def _size(value: float | None) -> str:
+    return formats.percent(value, signed=False)
+
+
+def harm(metric: MetricComparison) -> str:
+    """What would be bad: "a rise" or "a fall"."""
+    return "a fall" if metric.direction == "up" else "a rise"
+
+
+def preference(metric: MetricComparison) -> str:
+    """Which direction is good."""
+    return "more is better" if metric.direction == "up" else "less is better"
+
+
+def margin(metric: MetricComparison) -> str:
+    """The non-inferiority margin in words."""
+    if metric.margin is None:
+        return "no margin"
+    verb = "fall" if metric.direction == "up" else "rise"
+    return f"must not {verb} by more than {formats.share(metric.margin)}"
+
+
+def guardrail(metric: MetricComparison) -> str:
+    """What the interval says about the margin; goes after the outcome and a colon."""
+    if metric.margin is None or metric.outcome == "no data":
+        return "nothing can be said about this guardrail."
+    beyond = f"{harm(metric)} beyond {formats.share(metric.margin)}"
+    if metric.outcome == "within margin":
+        return f"the interval rules out {beyond}."
+    if metric.outcome == "margin broken":
+        return f"the whole interval is {beyond}."
+    return f"the interval does not rule out {beyond}."
+
+
+def segment_outcome(segment: SegmentLift, metric: MetricComparison) -> str:
+    """Whether the corrected interval of a segment excludes no change, and on which side."""
+    lift = segment.relative
+    if lift is None or lift.low is None or lift.high is None:
+        return "no data"
+    if lift.low <= 0.0 <= lift.high:
+        return "not clear"
+    return "better" if (lift.low > 0.0) == (metric.direction == "up") else "worse"
+
+
+def detectable(metric: MetricComparison) -> str:
+    """The power of the test in words."""
+    if not formats.known(metric.detectable_effect):
+        return f"What this test could detect in {metric.label.lower()} is not known."
+    return (
+        f"With this data's variance, the test detects a change of "
+        f"±{_size(metric.detectable_effect)} in {metric.label.lower()} (80 % power)."
+    )
+
+
+def true_effect(comparison: ArmComparison) -> str | None:
+    """The twin design's result, where there is one."""
+    effect = comparison.true_effect
+    if effect is None:
+        return None
+    return (
+        "Twin design: the same people lived through both arms; paired effect "
+        f"{formats.lift(effect)} (interval {formats.interval(effect)})."
+    )
+
+
+def warnings(result: ExperimentResult, comparison: ArmComparison) -> list[Warn]:
+    """Warnings of the experiment and of the metrics; each text once, naming its metrics."""
+    about: dict[str, list[str]] = {text: [] for text in result.warnings}
+    for metric in comparison.metrics:
+        for text in metric.warnings:
+            about.setdefault(text, []).append(metric.label)
+    return [Warn(", ".join(labels), text) for text, labels in about.items()]
