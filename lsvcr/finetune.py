@@ -43,6 +43,7 @@ class FinetuneSettings:
         video_negatives: Shared negatives where the catalogue is above 20,000 videos.
         id_text_weight: Of the ID-text loss.
         id_text_negatives: Per anchor.
+        id_text_anchors: Most videos per batch that take part, so that the cost is bounded.
     """
 
     epochs: int = 50
@@ -54,6 +55,7 @@ class FinetuneSettings:
     video_negatives: int = 4_096
     id_text_weight: float = 0.1
     id_text_negatives: int = 99
+    id_text_anchors: int = 512
 
 
 class Inventory:
@@ -247,26 +249,27 @@ class _VideoTask:
         distinct = np.unique(seen[seen >= 0])
         if not self.inventory.has_text or len(distinct) < 2:
             return torch.zeros(())
+        distinct = self.random.permutation(distinct)[: self.settings.id_text_anchors]
         videos = torch.from_numpy(distinct)
         videos = videos[self.inventory.title[videos] >= 0]
         n = len(videos)
         if n < 2:
             return torch.zeros(())
-        ids = F.normalize(self.model.ids(videos), dim=-1)
         titles = title_vectors(self.model, self.inventory, videos)
         assert titles is not None
-        titles = F.normalize(titles, dim=-1)
+        ids = F.normalize(self.model.ids(videos), dim=-1)
+        logits = ids @ F.normalize(titles, dim=-1).T / TEMPERATURE
         # A non-zero cyclic shift never meets the anchor itself, whatever the popularity.
         shift = torch.randint(
             1, n, (n, self.settings.id_text_negatives), generator=self.torch_random
         )
         other = (torch.arange(n)[:, None] + shift) % n
-        own = (ids * titles).sum(-1, keepdim=True)
         label = torch.zeros(n, dtype=torch.long)
-        losses = []
-        for anchor, table in ((ids, titles), (titles, ids)):
-            negative = torch.einsum("nd,nkd->nk", anchor, F.embedding(other, table))
-            losses.append(F.cross_entropy(torch.cat([own, negative], 1) / TEMPERATURE, label))
+        own = logits.diagonal()[:, None]
+        losses = [
+            F.cross_entropy(torch.cat([own, table.gather(1, other)], dim=1), label)
+            for table in (logits, logits.T)
+        ]
         return (losses[0] + losses[1]) / 2
 
     def validate(self, both: Histories, held: Windows) -> float:

@@ -28,7 +28,7 @@ from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, Signal, VideoRequests
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"epochs": 30, "lm_width": 128, "lm_layers": 2, "lm_tokens": 500_000},
+    "small": {"epochs": 30, "lm_width": 128, "lm_layers": 2, "lm_tokens": 250_000},
     "base": {"epochs": 50, "lm_width": 256, "lm_layers": 4, "lm_tokens": 4_000_000},
 }
 

@@ -106,9 +106,10 @@ class Mixing(nn.Module):
         scores = torch.einsum("blhd,bmhd->bhlm", q, k) / math.sqrt(q.shape[-1])
         visible = torch.arange(other.shape[1]) <= other_count[:, :, None]
         scores = scores[:, None].masked_fill(~visible[:, :, None, None, :], float("-inf"))
-        weights = self.drop(scores.softmax(dim=-1))
+        # The moments of one sequence share their dropout masks.
+        weights = scores.softmax(dim=-1) * self.drop(torch.ones_like(scores[:, :1]))
         mixed = torch.einsum("bkhlm,bmhd->bklhd", weights, v).flatten(-2)
-        mixed = self.norm(own[:, None] + self.drop(self.out(mixed)))
+        mixed = self.norm(own[:, None] + self.out(mixed) * self.drop(torch.ones_like(own))[:, None])
         # join([own ; mixed]), with the half that does not depend on the moment computed once.
         own_half, mixed_half = self.join.weight.split(dim, dim=1)
         joined: Tensor = F.linear(mixed, mixed_half) + F.linear(own, own_half, self.join.bias)[:, None]
@@ -120,17 +121,15 @@ class AttentivePooling(nn.Module):
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
-        self.score = nn.Sequential(
-            nn.Linear(dim, 2 * dim),
-            nn.Dropout(dropout),
-            nn.LayerNorm(2 * dim),
-            nn.GELU(),
-            nn.Linear(2 * dim, 1),
-        )
+        self.hidden = nn.Linear(dim, 2 * dim)
+        self.drop = nn.Dropout(dropout)
+        self.score = nn.Sequential(nn.LayerNorm(2 * dim), nn.GELU(), nn.Linear(2 * dim, 1))
 
     def forward(self, states: Tensor, visible: Tensor) -> Tensor:
         """float[B, K, L, dim] and bool[B, K, L] to float[B, K, dim]."""
-        scores = self.score(states).squeeze(-1).masked_fill(~visible, float("-inf"))
+        hidden = self.hidden(states)
+        hidden = hidden * self.drop(torch.ones_like(hidden[:, :1]))
+        scores = self.score(hidden).squeeze(-1).masked_fill(~visible, float("-inf"))
         pooled: Tensor = torch.einsum("bkl,bkld->bkd", scores.softmax(dim=-1), states)
         return pooled
 
@@ -268,4 +267,4 @@ class SRModel(nn.Module):
 
 def cosine_logits(person: Tensor, candidates: Tensor) -> Tensor:
     """Cosine similarity over temperature: float[N, dim] x float[C, dim] to float[N, C]."""
-    return F.normalize(person, dim=-1) @ F.normalize(candidates, dim=-1).T / TEMPERATURE
+    return (F.normalize(person, dim=-1) / TEMPERATURE) @ F.normalize(candidates, dim=-1).T

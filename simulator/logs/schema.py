@@ -114,9 +114,7 @@ IMPRESSIONS = Table(
             maximum=1,
         ),
         Column("date", pl.Int32(), "yyyymmdd as reported, China time"),
-        Column(
-            "hourmin", pl.Int16(), "hour * 100 as reported", minimum=0, maximum=2359
-        ),
+        Column("hourmin", pl.Int16(), "hour * 100 as reported", minimum=0, maximum=2359),
     ),
     required=True,
 )
