@@ -6,7 +6,9 @@ and the comment sections somebody took part in, are encoded causally; each then 
 other; a person is one vector per task, compared with candidates by cosine.
 
 Differences from the paper: a start token opens each history, so that people without a history get
-a ranking too; many positions of one sequence are trained in one pass (see `SRModel.states`).
+a ranking too; many positions of one sequence are trained in one pass (see `SRModel.states`); every
+map starts as the identity, so that training starts from "the mean of what this person took part
+in" rather than from noise (Zhang et al., Fixup, ICLR 2019, for the zero residual branches).
 """
 
 from __future__ import annotations
@@ -23,6 +25,20 @@ TEMPERATURE = 0.07
 MAX_LENGTH = 50
 
 
+def _start_at_zero(layer: nn.Linear) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+def _start_at_identity(layer: nn.Linear, scale: float = 1.0) -> None:
+    """Each block of inputs as wide as the output is passed through, scaled."""
+    blocks = layer.in_features // layer.out_features
+    eye = scale * torch.eye(layer.out_features)
+    with torch.no_grad():
+        layer.weight.copy_(torch.cat([eye] * blocks, dim=1))
+    nn.init.zeros_(layer.bias)
+
+
 class EncoderLayer(nn.Module):
     """A post-norm transformer layer with causal attention."""
 
@@ -36,6 +52,8 @@ class EncoderLayer(nn.Module):
             nn.Linear(dim, feed_forward), nn.GELU(), nn.Linear(feed_forward, dim)
         )
         self.drop = nn.Dropout(dropout)
+        _start_at_zero(self.out)
+        _start_at_zero(self.feed_forward[2])
 
     def forward(self, x: Tensor) -> Tensor:
         """float[B, L, dim] to the same; position i sees positions <= i."""
@@ -88,6 +106,8 @@ class Mixing(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.join = nn.Linear(2 * dim, dim)
         self.drop = nn.Dropout(dropout)
+        _start_at_zero(self.out)
+        _start_at_identity(self.join, 0.5)
 
     def forward(self, own: Tensor, other: Tensor, other_count: Tensor) -> Tensor:
         """What each of K moments sees: own states mixed with the other history up to then.
@@ -145,6 +165,9 @@ class VideoQuery(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.drop = nn.Dropout(dropout)
+        _start_at_identity(self.out)
+        nn.init.eye_(self.key_value.weight[dim:])
+        nn.init.zeros_(self.key_value.bias[dim:])
 
     def forward(self, video: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
         """float[B, K, dim], float[B, K, L, 2 * dim] and bool[B, K, L] to float[B, K, dim]."""
@@ -193,6 +216,7 @@ class SRModel(nn.Module):
             )
             self.llm_adapter = nn.Linear(256, dim, bias=False)
             self.merge = nn.Linear(2 * dim, dim)
+            _start_at_identity(self.merge)
         sizes = (dim, layers, heads, feed_forward, dropout)
         self.video_encoder = HistoryEncoder(*sizes)
         self.comment_encoder = HistoryEncoder(*sizes)

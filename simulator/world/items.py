@@ -93,6 +93,13 @@ def _generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(int(purpose_key(seed, purpose))))
 
 
+# Quantile function of log(duration in seconds): KuaiRand-Pure's pool of 7,583 videos.
+_DURATION = (
+    np.array([0.0, 0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99, 1.0]),
+    np.log([5.0, 7.44, 10.73, 14.59, 31.95, 81.17, 148.2, 237.8, 303.5, 510.0, 1177.7]),
+)
+
+
 def _unit(vectors: NDArray[np.floating[Any]]) -> Float32:
     norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norm, 1e-12), dtype=np.float32)
@@ -120,7 +127,7 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
     noise = random.normal(size=(n, DIMENSIONS)) / np.sqrt(DIMENSIONS)
     vector = _unit(0.8 * centres[topic] + 0.35 * author_offset[author] + 0.45 * noise)
     quality = random.normal(size=n)
-    seconds = np.clip(np.exp(random.normal(4.2276, 1.0338, n)), 5.0, 600.0)
+    seconds = np.exp(np.interp(random.random(n), *_DURATION))
     span = (config.old_days + config.new_days) * DAY_MS
     upload = config.start_ms - config.old_days * DAY_MS + np.sort(random.random(n)) * span
     # Words of a caption lean on the video's own place inside its topic.
