@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 
-from lsvcr.finetune import Inventory, mean_of_comments, text_vectors, title_vectors
+from lsvcr.inventory import Inventory, mean_of_comments, text_vectors, title_vectors
 from lsvcr.sr_model import TEMPERATURE, SRModel
 from simulator.requests import Int32, Int64
 
@@ -61,7 +61,10 @@ class DeployedTask:
                     model, inventory, inventory.popular_comments(videos, None)[:, None]
                 )
                 texts = torch.arange(len(inventory.embeddings))
-                adapted = torch.cat([text_vectors(model, inventory, t) for t in texts.split(8192)])
+                blocks = -(-len(texts) // 8192)
+                adapted = torch.cat(
+                    [text_vectors(model, inventory, t) for t in torch.tensor_split(texts, blocks)]
+                )
                 weight = model.merge.weight[:, dim:]
                 parts = torch.cat([adapted @ weight.T, parts])
             candidates = vectors
@@ -155,7 +158,7 @@ class DeployedTask:
         """float32[B, C]: cosine over temperature; candidates are videos or comments."""
         rows = candidates if self._model.task == "video" else self._rows[candidates]
         scores: Float32 = np.einsum("bd,bcd->bc", people, self._candidates[rows])
-        return scores / np.float32(TEMPERATURE)
+        return np.asarray(scores / np.float32(TEMPERATURE), dtype=np.float32)
 
     def _section_tokens(self, sections: Int32, comments: Int32) -> Float32:
         tokens: Float32 = self._tables["section_tokens"][sections]
@@ -164,4 +167,5 @@ class DeployedTask:
         known = comments >= 0
         rows = np.where(known, self._rows[np.maximum(comments, 0)], len(self._parts) - 1)
         count = np.maximum((rows < len(self._parts) - 1).sum(axis=2), 1)
-        return tokens + self._parts[rows].sum(axis=2) / count[..., None].astype(np.float32)
+        mean = self._parts[rows].sum(axis=2) / count[..., None].astype(np.float32)
+        return np.asarray(tokens + mean, dtype=np.float32)

@@ -26,18 +26,29 @@ class History:
         starts: int64[U + 1]; person u has events ``starts[u] : starts[u + 1]``.
         video: int64[n].
         comments: int64[n, 3], the comments liked or replied to, -1 padded.
-        other: int64[n], how many events of the other kind the person had before this one.
+        earlier: int64[n], how many events of this kind the person had strictly before this one.
+        other: int64[n], the same of the other kind.
     """
 
     starts: Int64
     video: Int64
     comments: Int64
+    earlier: Int64
     other: Int64
 
     @property
     def lengths(self) -> Int64:
         """int64[U]."""
         return np.diff(self.starts)
+
+    def until(self, stop: Int64) -> History:
+        """Without each person's events from number ``stop[u]`` on; int64[U]."""
+        number = np.arange(len(self.video)) - np.repeat(self.starts[:-1], self.lengths)
+        kept = number < np.repeat(stop, self.lengths)
+        starts = np.concatenate([[0], np.cumsum(np.minimum(stop, self.lengths))])
+        return History(
+            starts, self.video[kept], self.comments[kept], self.earlier[kept], self.other[kept]
+        )
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,12 @@ def histories(dataset: Dataset, signal: Signal) -> Histories:
         starts = np.searchsorted(event.user, np.arange(n_users + 1)).astype(np.int64)
         other_starts = np.searchsorted(events[1 - number].user, event.user)
         before = np.searchsorted(keys[1 - number], keys[number], side="left") - other_starts
+        # A page's events carry its time: when it is ranked, none of them has happened yet.
+        earlier = np.searchsorted(keys[number], keys[number], side="left") - starts[event.user]
         comments = np.full((len(event.user), COMMENTS_PER_EVENT), -1, dtype=np.int64)
         if event.comments is not None:
             comments = event.comments.astype(np.int64)
-        built.append(History(starts, event.video.astype(np.int64), comments, before))
+        built.append(History(starts, event.video.astype(np.int64), comments, earlier, before))
     return Histories(built[0], built[1])
 
 
@@ -113,9 +126,7 @@ class Windows:
         return len(self.user)
 
 
-def windows(
-    history: History, stop: Int64, targets: int, random: np.random.Generator
-) -> Windows:
+def windows(history: History, stop: Int64, targets: int, random: np.random.Generator) -> Windows:
     """Cut histories so that every event is a target once, with up to 50 events before it.
 
     Args:
@@ -158,7 +169,7 @@ def make_batch(both: Histories, task: Task, chosen: Windows) -> Batch:
     event = np.where(real, own.starts[chosen.user][:, None] + number, 0)
     if len(own.video) == 0:
         event = np.zeros_like(event)
-    own_count = np.where(real, number - chosen.base[:, None], 0)
+    own_count = np.where(real, np.maximum(own.earlier[event] - chosen.base[:, None], 0), 0)
     own_index, own_real = _span(own, chosen.user, chosen.base, chosen.stop - 1 - chosen.base)
     seen = np.where(real, own.other[event], 0)
     latest = seen.max(axis=1, initial=0)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
-from lsvcr.finetune import FinetuneSettings, Inventory, finetune
+from lsvcr.finetune import FinetuneSettings, finetune
+from lsvcr.inventory import Inventory
 from lsvcr.sr_model import SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
 from policies.base import Policy, Progress, Scores, silent
@@ -60,7 +61,7 @@ class LSVCR(Policy):
         text: bool = True,
         epochs: int = 0,
         patience: int = 3,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-4,
         batch: int = 64,
         targets: int = 10,
     ) -> None:
@@ -240,10 +241,14 @@ class LSVCR(Policy):
 
 
 def _standardised(embeddings: NDArray[np.float16]) -> NDArray[np.float16]:
-    """Zero mean and unit variance per dimension: pooled states of a language model share a large
-    common direction that would drown the differences between texts."""
+    """Zero mean and unit variance per dimension.
+
+    Pooled states of a language model share a large common direction that would drown the
+    differences between texts.
+    """
     values = embeddings.astype(np.float32)
-    return ((values - values.mean(0)) / (values.std(0) + 1e-6)).astype(np.float16)
+    scaled = (values - values.mean(0)) / (values.std(0) + 1e-6)
+    return np.asarray(scaled, dtype=np.float16)
 
 
 def _forget_unseen(model: SRModel, both: Histories) -> None:

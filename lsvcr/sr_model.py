@@ -53,7 +53,9 @@ class EncoderLayer(nn.Module):
         )
         self.drop = nn.Dropout(dropout)
         _start_at_zero(self.out)
-        _start_at_zero(self.feed_forward[2])
+        last = self.feed_forward[-1]
+        assert isinstance(last, nn.Linear)
+        _start_at_zero(last)
 
     def forward(self, x: Tensor) -> Tensor:
         """float[B, L, dim] to the same; position i sees positions <= i."""
@@ -63,8 +65,8 @@ class EncoderLayer(nn.Module):
             q, k, v, dropout_p=self.dropout if self.training else 0.0, is_causal=True
         )
         x = self.norm_1(x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim))))
-        x = self.norm_2(x + self.drop(self.feed_forward(x)))
-        return x
+        states: Tensor = self.norm_2(x + self.drop(self.feed_forward(x)))
+        return states
 
 
 class HistoryEncoder(nn.Module):
@@ -87,7 +89,7 @@ class HistoryEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """float[B, L, dim] to float[B, L + 1, dim]: state i has seen the first i events."""
         b, length, _ = tokens.shape
-        x = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
+        x: Tensor = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
         x = self.drop(self.norm(x + self.positions[: length + 1]))
         for layer in self.layers:
             x = layer(x)
@@ -131,8 +133,10 @@ class Mixing(nn.Module):
         mixed = torch.einsum("bkhlm,bmhd->bklhd", weights, v).flatten(-2)
         mixed = self.norm(own[:, None] + self.out(mixed) * self.drop(torch.ones_like(own))[:, None])
         # join([own ; mixed]), with the half that does not depend on the moment computed once.
-        own_half, mixed_half = self.join.weight.split(dim, dim=1)
-        joined: Tensor = F.linear(mixed, mixed_half) + F.linear(own, own_half, self.join.bias)[:, None]
+        own_half, mixed_half = self.join.weight[:, :dim], self.join.weight[:, dim:]
+        joined: Tensor = (
+            F.linear(mixed, mixed_half) + F.linear(own, own_half, self.join.bias)[:, None]
+        )
         return joined
 
 
@@ -165,7 +169,7 @@ class VideoQuery(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.drop = nn.Dropout(dropout)
-        _start_at_identity(self.out)
+        _start_at_identity(self.out, 4.0)
         nn.init.eye_(self.key_value.weight[dim:])
         nn.init.zeros_(self.key_value.bias[dim:])
 
@@ -216,7 +220,11 @@ class SRModel(nn.Module):
             )
             self.llm_adapter = nn.Linear(256, dim, bias=False)
             self.merge = nn.Linear(2 * dim, dim)
-            _start_at_identity(self.merge)
+            # At first a liked video is its title, a comment section what was said in it.
+            with torch.no_grad():
+                own = (1.0, 0.0) if task == "video" else (0.0, 1.0)
+                self.merge.weight.copy_(torch.cat([w * torch.eye(dim) for w in own], dim=1))
+            nn.init.zeros_(self.merge.bias)
         sizes = (dim, layers, heads, feed_forward, dropout)
         self.video_encoder = HistoryEncoder(*sizes)
         self.comment_encoder = HistoryEncoder(*sizes)
@@ -225,6 +233,18 @@ class SRModel(nn.Module):
             self.pooling = AttentivePooling(dim, dropout)
         else:
             self.video_query = VideoQuery(dim, heads, dropout)
+
+    @property
+    def text_hidden(self) -> int:
+        """Width of the text path's hidden layer."""
+        return max(self.text_dim // 4, 1)
+
+    def text_layers(self) -> tuple[nn.Linear, nn.Linear]:
+        """The two linear layers of the text path."""
+        first, _, second = self.llm_emb_mlp
+        assert isinstance(first, nn.Linear)
+        assert isinstance(second, nn.Linear)
+        return first, second
 
     def text(self, embeddings: Tensor) -> Tensor:
         """LLM embeddings float[..., text_dim] to float[..., dim]."""
@@ -247,7 +267,8 @@ class SRModel(nn.Module):
         if titles is None:
             return own
         comments = torch.zeros_like(titles) if comments is None else comments
-        return own + self.merge(torch.cat([titles, comments], dim=-1))
+        merged: Tensor = self.merge(torch.cat([titles, comments], dim=-1))
+        return own + merged
 
     def states(
         self,

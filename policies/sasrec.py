@@ -53,8 +53,8 @@ class Block(nn.Module):
             q, k, v, dropout_p=self.dropout if self.training else 0.0, is_causal=True
         )
         x = x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim)))
-        x = x + self.drop(self.feed_forward(self.norm_2(x)))
-        return x
+        result: Tensor = x + self.drop(self.feed_forward(self.norm_2(x)))
+        return result
 
 
 class SASRecModel(nn.Module):

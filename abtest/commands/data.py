@@ -52,7 +52,7 @@ def import_command(
         raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
     console = Console()
     with console.stage("import", f"importing {source}"):
-        report = import_logs(source, target, format=log_format, bad_rows=bad_rows, overwrite=force)
+        report = import_logs(source, target, format=log_format, bad_rows=bad_rows, overwrite=force)  # type: ignore[arg-type]
     typer.echo(report.render())
     typer.echo(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
 

@@ -1,0 +1,139 @@
+"""A closed-form start for the text path, in place of stage 1.
+
+Fine-tuning compares people and texts by a sharp cosine. From a random start it first learns to
+make all texts alike, because differences that mean nothing cost the most, and then needs very long
+to find those that mean something. Alignment with a language model (stage 1) is the paper's answer.
+Until that is built, the text path starts from the directions in which the comments that somebody
+takes part in resemble those they took part in before, compared with others under the same video
+(and, for videos, the titles of what somebody likes next, compared with all titles): the leading
+eigenvectors of the symmetrised cross-covariance of the two (canonical correlation:
+Hotelling, Biometrika 1936), computed from the training events alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lsvcr.examples import History
+from lsvcr.inventory import Inventory
+from lsvcr.sr_model import SRModel
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+_KEPT = 48
+_SAMPLE = 50_000
+_FEWEST_EVENTS = 500
+# Power of the constant over that of the directions: the larger, the closer the first cosines.
+_CONSTANT_SHARE = {"video": 4.0, "comment": 60.0}
+
+
+def start_from_agreement(model: SRModel, own: History, inventory: Inventory) -> bool:
+    """Set the text path to the directions of agreement; False if there are too few events.
+
+    Args:
+        model: A fresh model.
+        own: The task's own history, without held-out events.
+        inventory: Texts.
+    """
+    if not inventory.has_text or len(own.video) < _FEWEST_EVENTS:
+        return False
+    table = inventory.embeddings.numpy().astype(np.float64)
+    if model.task == "video":
+        titles = inventory.title.numpy()
+        mean, whiten = _whitening(table, titles)
+        white = (table - mean) @ whiten
+        events, counted = _mean_rows(white, titles[own.video][:, None])
+        others = np.zeros_like(events)
+    else:
+        mean, whiten = _whitening(table, inventory.comment)
+        white = (table - mean) @ whiten
+        rows = inventory.rows_of_comments(own.comments).numpy()
+        events, counted = _mean_rows(white, rows)
+        others = _mean_of_section(white, inventory, own.video)
+    before = _mean_before(events, counted, own)
+    some = counted & np.isfinite(before).all(axis=1)
+    if some.sum() < _FEWEST_EVENTS:
+        return False
+    crossed = before[some].T @ (events - others)[some] / some.sum()
+    values, vectors = np.linalg.eigh((crossed + crossed.T) / 2.0)
+    # Without any agreement the spectrum is symmetric around 0: its lower end measures the noise.
+    best = np.argsort(-values)[: model.text_hidden // 2]
+    best = best[values[best] > -values[0]]
+    if len(best) == 0:
+        return False
+    weights = np.sqrt(values[best] / values[best[0]])
+    _set_linear(model, whiten @ vectors[:, best] * weights, mean, float((weights**2).sum()))
+    return True
+
+
+def _whitening(table: Float64, rows: Int64) -> tuple[Float64, Float64]:
+    """Mean, and the map float64[h, kept] to uncorrelated unit-variance leading components."""
+    known = rows[rows >= 0]
+    sample = table[known[:: max(1, len(known) // _SAMPLE)]]
+    mean = sample.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(sample.T))
+    keep = np.argsort(-values)[: min(_KEPT, len(values))]
+    keep = keep[values[keep] > 1e-6 * values[keep[0]]]
+    return mean, vectors[:, keep] / np.sqrt(values[keep])
+
+
+def _mean_rows(white: Float64, rows: Int64) -> tuple[Float64, NDArray[np.bool_]]:
+    """Mean vector of each event's texts int64[n, k], and which events have any."""
+    real = rows >= 0
+    total = (white[np.maximum(rows, 0)] * real[..., None]).sum(axis=1)
+    mean: Float64 = total / np.maximum(real.sum(axis=1), 1)[:, None]
+    return mean, np.asarray(real.any(axis=1))
+
+
+def _mean_of_section(white: Float64, inventory: Inventory, videos: Int64) -> Float64:
+    """Mean vector of all comments of each event's video."""
+    offsets = inventory.catalogue.comment_offsets
+    real = inventory.comment >= 0
+    vectors = white[np.maximum(inventory.comment, 0)] * real[:, None]
+    total = np.concatenate([np.zeros((1, white.shape[1])), np.cumsum(vectors, axis=0)])
+    count = np.concatenate([[0], np.cumsum(real)])
+    sums = total[offsets[videos + 1]] - total[offsets[videos]]
+    counts = count[offsets[videos + 1]] - count[offsets[videos]]
+    return np.asarray(sums / np.maximum(counts, 1)[:, None])
+
+
+def _mean_before(own: Float64, counted: NDArray[np.bool_], history: History) -> Float64:
+    """Mean over a person's earlier events, float64[n, kept]; NaN for the first one."""
+    kept = own * counted[:, None]
+    total = np.concatenate([np.zeros((1, own.shape[1])), np.cumsum(kept, axis=0)])
+    count = np.concatenate([[0], np.cumsum(counted)])
+    first = np.repeat(history.starts[:-1], history.lengths)
+    at = np.arange(len(own))
+    number = (count[at] - count[first])[:, None]
+    return np.where(number > 0, (total[at] - total[first]) / np.maximum(number, 1), np.nan)
+
+
+def _set_linear(model: SRModel, directions: Float64, mean: Float64, power: float) -> None:
+    """Make text(e) = [directions' (e - mean) ; constant]: GELU(x) - GELU(-x) = x.
+
+    The constant, shared by all texts, holds the first cosines close together: what somebody took
+    part in says a little about what comes next, not everything.
+    """
+    first, second = model.text_layers()
+    n, half, dim = directions.shape[1], model.text_hidden // 2, model.dim
+    weight = torch.from_numpy(directions.T.astype(np.float32))
+    bias = torch.from_numpy((-directions.T @ mean).astype(np.float32))
+    constant = np.sqrt(_CONSTANT_SHARE[model.task] * power / max(dim - n, 1))
+    with torch.no_grad():
+        for sign, offset in ((1.0, 0), (-1.0, half)):
+            first.weight[offset : offset + n] = sign * weight
+            first.bias[offset : offset + n] = sign * bias
+        second.weight.mul_(0.1)
+        second.bias.zero_()
+        model.llm_adapter.weight.zero_()
+        model.llm_adapter.weight[:, :dim] = torch.eye(dim)
+        for i in range(n):
+            second.weight[i] = 0.0
+            second.weight[i, i], second.weight[i, half + i] = 1.0, -1.0
+        second.bias[n:dim:2], second.bias[n + 1 : dim : 2] = constant, -constant
+        # An empty history is a text that says nothing.
+        model.video_encoder.start.copy_(second.bias[:dim])
+        model.comment_encoder.start.copy_(second.bias[:dim])

@@ -1,0 +1,185 @@
+"""Checks of a dataset: values, labels, duplicates, dangling references; lazily, table by table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from simulator.logs.dataset import Dataset
+from simulator.logs.schema import TABLES, Column, Table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem.
+
+    Attributes:
+        table, column: Where; ``column`` is empty for problems of whole rows.
+        row: Number of the first bad row, from 0, in the order of the part files; None if not
+            about a row.
+        severity: "error" if a run would be wrong, "warning" otherwise.
+        message: What is wrong, with counts.
+        hint: What to do about it.
+    """
+
+    table: str
+    column: str
+    row: int | None
+    severity: Literal["error", "warning"]
+    message: str
+    hint: str
+
+
+def check(dataset: Dataset) -> list[Finding]:
+    """All problems of a dataset, worst first; an empty list means none was found."""
+    findings: list[Finding] = []
+    for table in TABLES.values():
+        if not dataset.has(table.name):
+            continue
+        findings += _values(dataset, table)
+        findings += _duplicates(dataset, table)
+    findings += _references(dataset)
+    findings += _emptiness(dataset)
+    return sorted(findings, key=lambda f: (f.severity != "error", f.table, f.column))
+
+
+def _values(dataset: Dataset, table: Table) -> list[Finding]:
+    """Nulls, bounds and labels of every column, in one pass."""
+    present = [c for c in table.columns if dataset.has_column(table.name, c.name)]
+    checks = [(c, *found) for c in present for found in _rules(c)]
+    rows = dataset.scan(table.name).with_row_index("_row")
+    if not checks:
+        return []
+    wanted = []
+    for number, (_, _, bad) in enumerate(checks):
+        bad = bad.fill_null(False)
+        wanted.append(bad.sum().alias(f"count {number}"))
+        wanted.append(pl.col("_row").filter(bad).min().alias(f"row {number}"))
+        wanted.append(
+            pl.col(checks[number][0].name).filter(bad).first().cast(pl.String).alias(f"v {number}")
+        )
+    found = rows.select(wanted).collect().row(0, named=True)
+    findings = []
+    for number, (column, rule, _) in enumerate(checks):
+        count, row = found[f"count {number}"], found[f"row {number}"]
+        if not count:
+            continue
+        value = found[f"v {number}"]
+        shown = "empty" if value is None else value
+        findings.append(
+            Finding(
+                table.name,
+                column.name,
+                row,
+                "error",
+                f"{table.name} row {row}: {column.name} is {shown}, expected {rule}. "
+                f"{_rows(count)}.",
+                "Correct the source and import again: abtest data import",
+            )
+        )
+    return findings
+
+
+def _rules(column: Column) -> list[tuple[str, pl.Expr]]:
+    """(what is expected, where it is violated)."""
+    value = pl.col(column.name)
+    rules = []
+    if not column.nullable:
+        rules.append(("a value", value.is_null()))
+    if column.unit == "0/1":
+        rules.append(("0 or 1", ~value.is_in([0, 1])))
+        return rules
+    if column.minimum is not None:
+        rules.append((f"at least {column.minimum}", value < column.minimum))
+    if column.maximum is not None:
+        rules.append((f"at most {column.maximum}", value > column.maximum))
+    return rules
+
+
+def _duplicates(dataset: Dataset, table: Table) -> list[Finding]:
+    if table.key:
+        key, what = list(table.key), f"{table.key[0]} is not unique"
+        severity: Literal["error", "warning"] = "error"
+        hint = "Keep one row per identifier and import again"
+    elif table.name == "impressions":
+        key, what = ["user_id", "video_id", "time_ms"], "the same impression is there twice"
+        severity, hint = "warning", "Usual in KuaiRand (0.6 to 0.9 % of rows); they are kept"
+    else:
+        return []
+    rows = dataset.scan(table.name).with_row_index("_row").select("_row", *key)
+    repeated = rows.group_by(key).agg(pl.len(), pl.col("_row").sort().get(1, null_on_oob=True))
+    found = (
+        repeated.filter(pl.col("len") > 1)
+        .select((pl.col("len") - 1).sum().alias("count"), pl.col("_row").min().alias("row"))
+        .collect(engine="streaming")
+        .row(0, named=True)
+    )
+    if not found["count"]:
+        return []
+    message = f"{table.name} row {found['row']}: {what}. {_rows(found['count'])}."
+    column = key[0] if len(key) == 1 else ""
+    return [Finding(table.name, column, found["row"], severity, message, hint)]
+
+
+_REFERENCES = (
+    ("impressions", "user_id", "users"),
+    ("impressions", "video_id", "videos"),
+    ("comments", "video_id", "videos"),
+    ("comment_events", "user_id", "users"),
+    ("comment_events", "video_id", "videos"),
+    ("comment_events", "comment_id", "comments"),
+)
+
+
+def _references(dataset: Dataset) -> list[Finding]:
+    findings = []
+    for table, column, target in _REFERENCES:
+        if not dataset.has(table) or not dataset.has(target):
+            continue
+        rows = dataset.scan(table).select(column).with_row_index("_row")
+        known = dataset.scan(target).select(column).unique()
+        found = (
+            rows.join(known, on=column, how="anti")
+            .select(pl.len().alias("count"), pl.col("_row").min().alias("row"))
+            .collect()
+            .row(0, named=True)
+        )
+        if found["count"]:
+            findings.append(
+                Finding(
+                    table,
+                    column,
+                    found["row"],
+                    "error",
+                    f"{table} row {found['row']}: {column} is not in table '{target}'. "
+                    f"{_rows(found['count'])}.",
+                    f"Add it to '{target}', or leave the rows out",
+                )
+            )
+    return findings
+
+
+def _emptiness(dataset: Dataset) -> list[Finding]:
+    findings = []
+    if dataset.info.rows.get("impressions", 0) == 0:
+        findings.append(
+            Finding(
+                "impressions", "", None, "error", "impressions is empty.",
+                "Import a log: abtest data import",
+            )
+        )  # fmt: skip
+    if dataset.info.rows.get("comments", 0) == 0:
+        findings.append(
+            Finding(
+                "comments", "", None, "warning",
+                "there are no comments: sections can be opened, but not ranked.",
+                "Import comment_features, or go on without",
+            )
+        )  # fmt: skip
+    return findings
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"

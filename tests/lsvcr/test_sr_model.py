@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lsvcr.sr_model import TEMPERATURE, SRModel, Task, cosine_logits
+
+DIM, HEADS, VIDEOS, TEXT = 8, 2, 7, 12
+
+
+def made(task: Task, text_dim: int = TEXT, seed: int = 0) -> SRModel:
+    """A model with every parameter random, so that no branch is silent by its initial value."""
+    torch.manual_seed(seed)
+    model = SRModel(task, VIDEOS, text_dim, dim=DIM, heads=HEADS, feed_forward=16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.4)
+    return model.eval()
+
+
+# --- The design, one person and one query at a time, without masks or batches. ---
+
+
+def attention(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """One query against the rows of keys, head by head."""
+    size = DIM // HEADS
+    parts = []
+    for head in range(HEADS):
+        span = slice(head * size, (head + 1) * size)
+        scores = torch.stack([q[span] @ k[span] / math.sqrt(size) for k in keys])
+        weights = scores.exp() / scores.exp().sum()
+        parts.append(sum(w * v[span] for w, v in zip(weights, values, strict=True)))
+    return torch.cat(parts)
+
+
+def split(layer: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
+    out = layer(x)
+    return out[..., :DIM], out[..., DIM : 2 * DIM]
+
+
+def encoded(encoder: nn.Module, tokens: Tensor) -> Tensor:
+    x = torch.cat([encoder.start[None], tokens])
+    x = encoder.norm(x + encoder.positions[: len(x)])
+    for layer in encoder.layers:
+        qkv = layer.qkv(x)
+        q, k, v = qkv[:, :DIM], qkv[:, DIM : 2 * DIM], qkv[:, 2 * DIM :]
+        read = [attention(q[i], k[: i + 1], v[: i + 1]) for i in range(len(x))]
+        x = layer.norm_1(x + layer.out(torch.stack(read)))
+        x = layer.norm_2(x + layer.feed_forward(x))
+    return x
+
+
+def reference(model: SRModel, videos: Tensor, sections: Tensor, watching: Tensor) -> Tensor:
+    """The person of whole histories float[n, dim] and float[m, dim]."""
+    own, other = encoded(model.video_encoder, videos), encoded(model.comment_encoder, sections)
+    if model.task == "comment":
+        own, other = other, own
+    q = model.mixing.query(own)
+    k, v = split(model.mixing.key_value, other)
+    read = torch.stack([attention(line, k, v) for line in q])
+    mixed = model.mixing.norm(own + model.mixing.out(read))
+    states = model.mixing.join(torch.cat([own, mixed], dim=-1))
+    if model.task == "video":
+        scores = model.pooling.score(model.pooling.hidden(states))[:, 0]
+        weights = scores.exp() / scores.exp().sum()
+        return (weights[:, None] * states).sum(0)
+    k, v = split(model.video_query.key_value, states)
+    read = attention(model.video_query.query(watching), k, v)
+    return model.video_query.norm(watching + model.video_query.out(read))
+
+
+def person(
+    model: SRModel, videos: Tensor, sections: Tensor, n: list[int], m: list[int], watching: Tensor
+) -> Tensor:
+    states, visible = model.states(
+        videos[None], sections[None], torch.tensor([n]), torch.tensor([m])
+    )
+    result: Tensor = model.person(states, visible, watching.expand(1, len(n), -1))[0]
+    return result
+
+
+TASKS: tuple[Task, ...] = ("video", "comment")
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(n=st.integers(0, 5), m=st.integers(0, 5), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_model_is_the_design_written_out(task: Task, n: int, m: int, seed: int) -> None:
+    model = made(task, seed=seed)
+    videos, sections, watching = torch.randn(n, DIM), torch.randn(m, DIM), torch.randn(DIM)
+    with torch.no_grad():
+        found = person(model, videos, sections, [n], [m], watching)[0]
+        expected = reference(model, videos, sections, watching)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(
+    moments=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=1, max_size=5),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=15, deadline=None)
+def test_each_moment_is_a_person_whose_histories_end_there(
+    task: Task, moments: list[tuple[int, int]], seed: int
+) -> None:
+    model = made(task, seed=seed)
+    videos, sections, watching = torch.randn(6, DIM), torch.randn(5, DIM), torch.randn(DIM)
+    n, m = [list(x) for x in zip(*moments, strict=True)]
+    with torch.no_grad():
+        together = person(model, videos, sections, n, m, watching)
+        for number, (i, j) in enumerate(moments):
+            alone = reference(model, videos[:i], sections[:j], watching)
+            torch.testing.assert_close(together[number], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_later_events_and_padding_change_nothing(task: Task) -> None:
+    model = made(task)
+    videos, sections, watching = torch.randn(6, DIM), torch.randn(5, DIM), torch.randn(DIM)
+    other_future = torch.cat([videos[:4], 50.0 * torch.randn(9, DIM)])
+    other_sections = torch.cat([sections[:3], 50.0 * torch.randn(8, DIM)])
+    with torch.no_grad():
+        before = person(model, videos, sections, [4], [3], watching)
+        after = person(model, other_future, other_sections, [4], [3], watching)
+    torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_visible_event_matters(task: Task) -> None:
+    """Both histories reach the person: the mixing is not decoration."""
+    model = made(task)
+    videos, sections, watching = torch.randn(4, DIM), torch.randn(4, DIM), torch.randn(DIM)
+    with torch.no_grad():
+        before = person(model, videos, sections, [4], [4], watching)
+        for changed in _one_changed(videos):
+            after = person(model, changed, sections, [4], [4], watching)
+            assert not torch.allclose(before, after, atol=1e-4)
+        for changed in _one_changed(sections):
+            after = person(model, videos, changed, [4], [4], watching)
+            assert not torch.allclose(before, after, atol=1e-4)
+
+
+def _one_changed(tokens: Tensor) -> Iterator[Tensor]:
+    for i in range(len(tokens)):
+        changed = tokens.clone()
+        changed[i] += torch.randn(DIM)
+        yield changed
+
+
+def test_token_is_merged_text_plus_gated_id() -> None:
+    model = made("video")
+    index = torch.tensor([3, 0])
+    titles, comments = torch.randn(2, DIM), torch.randn(2, DIM)
+    token = model.tokens(index, titles, comments)
+    expected = (
+        torch.cat([titles, comments], 1) @ model.merge.weight.T
+        + model.merge.bias
+        + model.gate * model.ids.weight[index]
+    )
+    torch.testing.assert_close(token, expected)
+    torch.testing.assert_close(
+        model.videos(index, titles), model.gate * model.ids.weight[index] + titles
+    )
+
+
+def test_text_path_narrows_as_in_the_paper() -> None:
+    """h -> h / 4 -> 256 -> d, the last without bias."""
+    model = SRModel("video", VIDEOS, 128)
+    assert model.llm_emb_mlp[0].weight.shape == (32, 128)
+    assert model.llm_emb_mlp[2].weight.shape == (256, 32)
+    assert model.llm_adapter.weight.shape == (64, 256)
+    assert model.llm_adapter.bias is None
+    assert float(model.gate.detach()) == 1.0
+
+
+def test_ids_alone_need_no_text_path() -> None:
+    model = made("video", text_dim=0)
+    assert not any(name.startswith(("llm", "merge")) for name, _ in model.named_parameters())
+    index = torch.tensor([[1, 2]])
+    with torch.no_grad():
+        tokens = model.tokens(index, None, None)
+        states, visible = model.states(
+            tokens, tokens[:, :0], torch.tensor([[2]]), torch.tensor([[0]])
+        )
+        assert torch.isfinite(model.person(states, visible)).all()
+
+
+def test_a_fresh_model_scores_by_what_was_liked_before() -> None:
+    """The zero and identity start: the nearest candidate is what resembles the history."""
+    torch.manual_seed(1)
+    model = SRModel("video", VIDEOS, TEXT, dim=64).eval()
+    liked, unrelated = torch.randn(64), torch.randn(64)
+    tokens = liked.expand(1, 5, 64)
+    with torch.no_grad():
+        states, visible = model.states(
+            tokens, tokens[:, :0], torch.tensor([[5]]), torch.tensor([[0]])
+        )
+        logits = cosine_logits(model.person(states, visible)[0], torch.stack([liked, unrelated]))
+    assert logits[0, 0] > logits[0, 1] + 5.0
+
+
+def test_score_is_cosine_over_temperature() -> None:
+    people, candidates = torch.randn(3, DIM), torch.randn(4, DIM) * 9.0
+    expected = F.cosine_similarity(people[:, None], candidates[None], dim=-1) / 0.07
+    torch.testing.assert_close(cosine_logits(people, candidates), expected)
+    assert TEMPERATURE == 0.07
