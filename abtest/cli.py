@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import abtest
-from abtest.commands import data, evaluation, experiment, policy, replay, results, system
+from abtest.commands import data, evaluation, experiment, policy, replay, results, system, world
 from abtest.errors import ExitCode, describe_error
 
 app = typer.Typer(
@@ -61,6 +61,7 @@ evaluation.register(app)
 results.register(app)
 data.register(app)
 policy.register(app)
+world.register(app)
 system.register(app)
 
 

@@ -6,6 +6,8 @@ import errno
 from enum import IntEnum
 from pathlib import Path
 
+from polars.exceptions import PolarsError
+
 from policies.errors import CheckpointError, PolicyContractError, PolicyError, UnknownPolicy
 from reports.plan import PlanError
 from reports.results import ResultFormatError
@@ -76,6 +78,8 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
             return ExitCode.POLICY, str(error)
         case DataError() | SimulatorError() | StatisticsError() | ResultFormatError():
             return ExitCode.DATA, str(error)
+        case PolarsError():
+            return ExitCode.DATA, f"a table cannot be read: {str(error).splitlines()[0]}"
         case KeyboardInterrupt():
             return ExitCode.INTERRUPTED, "stopped"
         case MemoryError():

@@ -71,7 +71,12 @@ class DeployedTask:
             rows = np.where(inventory.comment >= 0, inventory.comment, len(parts) - 1)
             if model.task == "comment":
                 candidates = adapted
-            candidates = torch.cat([F.normalize(candidates, dim=-1), torch.zeros(1, dim)])
+            unit = F.normalize(candidates, dim=-1)
+            known = unit.norm(dim=-1) > 0.0
+            if model.task == "video" and known.any():
+                # Neither text nor events: a video scores as the average one does.
+                unit[~known] = unit[known].mean(dim=0)
+            candidates = torch.cat([unit, torch.zeros(1, dim)])
             tables = {
                 "candidates": candidates.numpy().astype(np.float16),
                 "video_tokens": model.tokens(index, titles, popular).numpy(),

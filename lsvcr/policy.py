@@ -129,7 +129,7 @@ class LSVCR(Policy):
                         targets=s["targets"],
                     ),
                     seed=seed,
-                    progress=_scaled(progress, number, len(tasks)),
+                    progress=_scaled(progress, 2 + number * 4 // len(tasks), 6, 4 // len(tasks)),
                     stage=f"{task} task",
                 ).to_dict()
             _forget_unseen(model, both)
@@ -260,10 +260,10 @@ def _forget_unseen(model: SRModel, both: Histories) -> None:
         model.ids.weight[~seen] = 0.0
 
 
-def _scaled(progress: Progress, part: int, parts: int) -> Progress:
-    """A progress callback for one part of several."""
+def _scaled(progress: Progress, part: int, parts: int, width: int = 1) -> Progress:
+    """A progress callback for the parts ``part .. part + width - 1`` of several."""
 
     def scaled(stage: str, fraction: float, detail: str) -> None:
-        progress(stage, (part + fraction) / parts, detail)
+        progress(stage, (part + width * fraction) / parts, detail)
 
     return scaled

@@ -173,7 +173,14 @@ class Dataset:
                 raise DataError(f"{self.path} has no table '{table.name}'.")
             if table.name not in self.info.columns:
                 continue
-            check_columns(self.scan(table.name).collect_schema(), table, str(self.path))
+            try:
+                schema = self.scan(table.name).collect_schema()
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise DataError(
+                    f"{self.path / table.name} is damaged: {str(error).splitlines()[0]}.",
+                    "Import it again: abtest data import",
+                ) from None
+            check_columns(schema, table, str(self.path))
 
 
 def check_columns(schema: Any, table: Table, where: str) -> None:

@@ -1,0 +1,54 @@
+"""A cache of its own, a small log of the built-in world, and the command line in-process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from abtest.cli import run
+from abtest.console import Console
+from abtest.datasets import synthesise
+
+
+class Result(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def small_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 people, one day, 1,200 videos."""
+    target = tmp_path_factory.mktemp("logs") / "small"
+    synthesise(target, preset="small", seed=1, users=120, days=1, console=Console(quiet=True))
+    return target
+
+
+@pytest.fixture
+def abtest(
+    tmp_path: Path,
+    shared_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., Result]:
+    """Run a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABTEST_CACHE", str(shared_cache))
+
+    def invoke(*arguments: object) -> Result:
+        capsys.readouterr()
+        code = run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return Result(int(code), out, err)
+
+    return invoke

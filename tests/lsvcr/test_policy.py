@@ -1,0 +1,441 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from lsvcr.examples import histories, last_events, make_batch
+from lsvcr.finetune import people
+from lsvcr.inventory import Inventory
+from lsvcr.policy import LSVCR
+from lsvcr.sr_model import TEMPERATURE, SRModel, Task
+from lsvcr.text_tables import Texts, TextTables
+from policies.base import Scores
+from policies.errors import CheckpointError, PolicyError
+from policies.registry import create
+from simulator.logs.dataset import Dataset
+from simulator.logs.interactions import initial_history
+
+Ask = Callable[[Dataset], Any]
+VIDEOS = np.arange(60, dtype=np.int32)
+FRESH = np.array([14, 29, 44, 59])
+LEARNING: dict[str, Any] = {"epochs": 12, "patience": 12, "dropout": 0.1}
+
+
+@pytest.fixture(scope="session")
+def fitted(planted: Any) -> LSVCR:
+    policy = LSVCR(**LEARNING)
+    policy.fit(planted.dataset, seed=1)
+    return policy
+
+
+def sections(dataset: Dataset, videos: Any) -> Any:
+    return dataset.catalogue().comments_of(np.asarray(videos), 16)
+
+
+def scores_of(policy: LSVCR, dataset: Dataset, asking: Ask) -> tuple[Scores, Scores | None]:
+    """Everybody's scores of all videos, and of the section under one video each."""
+    asked = asking(dataset)
+    policy.reset(len(asked.users))
+    watched = (asked.users * 7 % 60).astype(np.int32)
+    return (
+        policy.score_videos(asked.videos(VIDEOS)),
+        policy.score_comments(asked.comments(watched, sections(dataset, watched))),
+    )
+
+
+# --- What is learned ---
+
+
+def test_the_next_video_of_the_chain_beats_popularity(
+    planted: Any, fitted: LSVCR, asking: Ask
+) -> None:
+    asked = asking(planted.dataset)
+    liked = asked.history.view(asked.users).videos("liked")[:, :10]
+    following = np.where(liked[:, 9] % 15 == 13, liked[:, 9] - 13, liked[:, 9] + 1)
+    rows = np.arange(len(liked))
+    counts = np.bincount(liked.ravel(), minlength=60).astype(np.float32)
+
+    def mean_rank(scores: Any) -> float:
+        scores = scores.copy()
+        scores[rows[:, None], liked] = -np.inf
+        return float((scores >= scores[rows, following][:, None]).sum(axis=1).mean())
+
+    fitted.reset(len(rows))
+    learned = mean_rank(fitted.score_videos(asked.videos(VIDEOS)))
+    popular = mean_rank(np.tile(counts, (len(rows), 1)))
+    # 50 videos are left to each: 25.5 by chance; 5 of its own chain.
+    assert learned < 4.0 < popular
+
+
+def test_comments_of_the_preferred_style_come_first(
+    planted: Any, fitted: LSVCR, asking: Ask
+) -> None:
+    asked = asking(planted.dataset)
+    watched = (asked.users * 7 % 60).astype(np.int32)
+    comments = sections(planted.dataset, watched)
+    ids = planted.dataset.catalogue().comment_ids[comments]
+    mine = planted.style[ids] == planted.taste[:, None]
+    fitted.reset(len(asked.users))
+    scores = fitted.score_comments(asked.comments(watched, comments))
+    assert scores is not None
+    wins = [
+        float((line[good][:, None] > line[~good][None]).mean())
+        for line, good in zip(scores, mine, strict=True)
+        if good.any() and not good.all()
+    ]
+    assert np.mean(wins) > 0.95
+
+
+def test_a_video_nobody_has_seen_is_ranked_by_its_text(
+    planted: Any, fitted: LSVCR, asking: Ask
+) -> None:
+    asked = asking(planted.dataset)
+    home = asked.history.view(asked.users).videos("liked")[:, 0] // 15
+    fitted.reset(len(asked.users))
+    scores = fitted.score_videos(asked.videos(FRESH.astype(np.int32)))
+    assert (scores.argmax(axis=1) == home).mean() > 0.9
+
+
+# --- The contract ---
+
+
+def test_same_request_same_scores_whatever_the_batch(
+    planted: Any, fitted: LSVCR, asking: Ask
+) -> None:
+    asked = asking(planted.dataset)
+    together = scores_of(fitted, planted.dataset, asking)
+    watched = (asked.users * 7 % 60).astype(np.int32)
+    comments = sections(planted.dataset, watched)
+    for row in (0, 5, 77):
+        fitted.reset(len(asked.users))
+        videos = fitted.score_videos(asked.videos(VIDEOS, [row]))
+        own = fitted.score_comments(
+            asked.comments(watched[[row]], comments[[row]], [row]),
+        )
+        assert together[1] is not None and own is not None
+        np.testing.assert_allclose(videos[0], together[0][row], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(own[0], together[1][row], rtol=1e-4, atol=1e-4)
+
+
+def test_candidates_do_not_influence_each_other_and_padding_may_stand_anywhere(
+    planted: Any, fitted: LSVCR, asking: Ask
+) -> None:
+    asked = asking(planted.dataset)
+    fitted.reset(len(asked.users))
+    everything = fitted.score_videos(asked.videos(VIDEOS))
+    some = np.array([31, -1, 4, 59, -1], dtype=np.int32)
+    scores = fitted.score_videos(asked.videos(some))
+    assert scores.dtype == np.float32 and scores.shape == (len(asked.users), 5)
+    real = some >= 0
+    np.testing.assert_allclose(scores[:, real], everything[:, some[real]], atol=1e-4)
+
+
+def test_a_changed_history_is_encoded_anew(planted: Any, fitted: LSVCR, asking: Ask) -> None:
+    """Either history: the cache must watch both, in both tasks."""
+    asked = asking(planted.dataset)
+    n = len(asked.users)
+    watched = (asked.users * 7 % 60).astype(np.int32)
+    comments = sections(planted.dataset, watched)
+
+    def both() -> tuple[Scores, Scores]:
+        told = fitted.score_comments(asked.comments(watched, comments))
+        assert told is not None
+        return fitted.score_videos(asked.videos(VIDEOS)), told
+
+    fitted.reset(n)
+    before = both()
+    for step in ("liked", "discussed"):
+        changed = np.array([3, 8])
+        chosen = np.full((2, 3), -1, dtype=np.int32)
+        chosen[:, 0] = 5
+        asked.history.append(step, changed, np.array([40, 2], dtype=np.int32), chosen)
+        cached = both()
+        fitted.reset(n)
+        anew = both()
+        same = np.setdiff1d(np.arange(n), changed)
+        for told, fresh, old in zip(cached, anew, before, strict=True):
+            np.testing.assert_array_equal(told[same], old[same])
+            np.testing.assert_allclose(told, fresh, atol=1e-4)
+            # The other history moves a person less than the task's own, but it does.
+            assert (np.abs(told - old).max(axis=1) > 2e-4)[changed].all()
+        own = 0 if step == "liked" else 1
+        assert (np.abs(cached[own] - before[own]).max(axis=1) > 1e-2)[changed].all()
+        before = cached
+
+
+def test_people_without_a_history_get_finite_scores(planted: Any, fitted: LSVCR) -> None:
+    from simulator.requests import HistoryState, VideoRequests
+
+    fitted.reset(2)
+    rows = np.arange(2)
+    scores = fitted.score_videos(
+        VideoRequests(
+            row=rows.astype(np.int32),
+            user=rows.astype(np.int32),
+            time_ms=np.zeros(2, dtype=np.int64),
+            key=rows.astype(np.uint64),
+            candidates=np.tile(VIDEOS, (2, 1)),
+            history=HistoryState(2).view(rows),
+        )
+    )
+    assert np.isfinite(scores).all()
+    assert np.ptp(scores[0]) > 0.0
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)
+
+
+TASKS: tuple[Task, ...] = ("video", "comment")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_serving_computes_what_training_computed(planted: Any, task: Task) -> None:
+    """Tables and caches against the model as it is trained, for the last event of everybody."""
+    from lsvcr.deployed import DeployedTask
+
+    dataset = planted.dataset
+    texts = Texts.of(dataset)
+    random = np.random.default_rng(0)
+    table = random.normal(size=(len(texts.distinct), 16)).astype(np.float16)
+    catalogue = dataset.catalogue()
+    inventory = Inventory(catalogue, TextTables(table, texts.title, texts.comment), 2**62)
+    torch.manual_seed(0)
+    model = SRModel(task, catalogue.n_videos, 16, dim=16, feed_forward=32).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    both = histories(dataset, "liked")
+    batch = make_batch(both, task, last_events(both.of(task)[0], np.arange(160)))
+    with torch.no_grad():
+        trained = F.normalize(people(model, inventory, batch, None), dim=-1).numpy()
+
+    # The platform's view of the same people just before that event, from the log itself.
+    deployed = DeployedTask.of(model, inventory)
+    signal = "liked" if task == "video" else "discussed"
+    served = np.zeros_like(trained)
+    for user in range(160):
+        own = both.of(task)[0]
+        time = _last_time(dataset, signal, user)
+        view = initial_history(dataset, np.array([user], dtype=np.int32), time).view(np.arange(1))
+        encoded = deployed.encode(view.videos("liked"), view.videos("discussed"), view.comments())
+        if task == "comment":
+            video = own.video[[own.starts[user + 1] - 1]].astype(np.int32)
+            encoded = deployed.at_video(encoded, view.lengths("discussed"), video)
+        served[user] = encoded[0]
+        if user == 11:
+            break
+    np.testing.assert_allclose(served[:12], trained[:12], atol=4e-3)
+    candidates = np.arange(40, dtype=np.int32)[None]
+    vectors = (
+        model.videos(torch.arange(40), model.text(inventory.embeddings[inventory.title[:40]]))
+        if task == "video"
+        else model.text(inventory.embeddings[torch.from_numpy(inventory.comment[:40])])
+    )
+    expected = trained[:1] @ F.normalize(vectors, dim=-1).detach().numpy().T / TEMPERATURE
+    np.testing.assert_allclose(deployed.score(served[:1], candidates), expected, atol=0.1)
+
+
+def _last_time(dataset: Dataset, signal: Any, user: int) -> int:
+    from simulator.logs.interactions import interactions
+
+    events = interactions(dataset, signal)
+    return int(events.time_ms[events.user == user].max())
+
+
+# --- Logs that lack something ---
+
+QUICK: dict[str, Any] = {"epochs": 1, "dim": 16, "feed_forward": 32}
+
+
+@pytest.mark.parametrize(
+    ("text", "comment_events", "ranks_comments"),
+    [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
+)
+def test_poorer_logs_still_rank(
+    write_log: Any,
+    asking: Ask,
+    tmp_path: Path,
+    text: bool,
+    comment_events: bool,
+    ranks_comments: bool,
+) -> None:
+    log = write_log(tmp_path / "log", users=24, text=text, comment_events=comment_events)
+    policy = LSVCR(**QUICK)
+    policy.fit(log.dataset, seed=1)
+    videos, comments = scores_of(policy, log.dataset, asking)
+    assert np.isfinite(videos).all() and np.ptp(videos, axis=1).min() > 0.0
+    assert (comments is not None) == ranks_comments
+    assert comments is None or np.isfinite(comments).all()
+
+
+def test_ids_alone_learn_the_chain(write_log: Any, asking: Ask, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", text=False, comment_events=False)
+    policy = LSVCR(**LEARNING)
+    policy.fit(log.dataset, seed=1)
+    asked = asking(log.dataset)
+    policy.reset(len(asked.users))
+    scores = policy.score_videos(asked.videos(VIDEOS))
+    home = asked.history.view(asked.users).videos("liked")[:, 0] // 15
+    seen_by_somebody = np.setdiff1d(VIDEOS, FRESH)
+    best = seen_by_somebody[scores[:, seen_by_somebody].argmax(axis=1)]
+    assert (best // 15 == home).mean() > 0.9
+    # Nothing is known of a new video: it scores as the average one.
+    average = scores[:, seen_by_somebody].mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(scores[:, FRESH], np.tile(average, (1, len(FRESH))), atol=0.02)
+
+
+def test_text_can_be_left_out(planted: Any, asking: Ask) -> None:
+    policy = LSVCR(text=False, **QUICK)
+    policy.fit(planted.dataset, seed=1)
+    assert "language model" not in policy.training_summary()
+    assert scores_of(policy, planted.dataset, asking)[1] is None
+
+
+# --- Determinism, checkpoints, deployment ---
+
+
+def test_a_fit_is_decided_by_data_settings_and_seed(
+    write_log: Any, asking: Ask, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "log", users=24)
+    told = []
+    for seed in (1, 1, 2):
+        policy = LSVCR(**QUICK)
+        torch.manual_seed(seed + len(told) * 100)  # the state left by others must not matter
+        policy.fit(log.dataset, seed=seed)
+        told.append((scores_of(policy, log.dataset, asking), policy.training_summary()))
+    np.testing.assert_array_equal(told[0][0][0], told[1][0][0])
+    np.testing.assert_array_equal(told[0][0][1], told[1][0][1])
+    assert json.dumps(told[0][1]) == json.dumps(told[1][1])
+    assert np.abs(told[0][0][0] - told[2][0][0]).max() > 1e-3
+
+
+def test_summary_tells_epochs_and_validation_of_both_tasks(fitted: LSVCR) -> None:
+    summary = fitted.training_summary()
+    assert set(summary) == {"language model", "video", "comment"}
+    for task in TASKS:
+        assert 1 <= summary[task]["best_epoch"] <= summary[task]["epochs"] <= 12
+        assert 0.0 < summary[task]["validation"] <= 1.0
+    assert 0.0 < summary["language model"]["loss"] < 10.0
+
+
+def test_saved_and_loaded_scores_are_identical(
+    planted: Any, fitted: LSVCR, asking: Ask, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
+    loaded = LSVCR(**LEARNING)
+    loaded.load(tmp_path, planted.dataset)
+    for mine, theirs in zip(
+        scores_of(fitted, planted.dataset, asking),
+        scores_of(loaded, planted.dataset, asking),
+        strict=True,
+    ):
+        assert mine is not None and theirs is not None
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_weights_of_other_settings_or_another_log_are_refused(
+    planted: Any, fitted: LSVCR, write_log: Any, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    fitted.save(weights)
+    with pytest.raises(CheckpointError):
+        LSVCR(**{**LEARNING, "dim": 32}).load(weights, planted.dataset)
+    other = write_log(tmp_path / "other", users=30).dataset
+    with pytest.raises(CheckpointError, match="another dataset"):
+        LSVCR(**LEARNING).load(weights, other)
+
+
+def test_deployment_needs_no_transformers(
+    planted: Any, fitted: LSVCR, asking: Ask, tmp_path: Path
+) -> None:
+    """Load and rank in a process where importing them fails."""
+    fitted.save(tmp_path)
+    script = textwrap.dedent(
+        """
+        import sys
+        for blocked in ("transformers", "tokenizers", "lsvcr.language_model"):
+            sys.modules[blocked] = None
+        import json
+        from pathlib import Path
+        import numpy as np
+        from policies.registry import create
+        from simulator.logs.dataset import Dataset
+        from simulator.logs.interactions import initial_history
+        from simulator.requests import CommentRequests, VideoRequests
+
+        log, weights, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+        dataset = Dataset.open(log)
+        policy = create("lsvcr", **settings)
+        policy.load(weights, dataset)
+        users = np.arange(160, dtype=np.int32)
+        history = initial_history(dataset, users).view(users)
+        common = dict(row=users, user=users, time_ms=np.zeros(160, dtype=np.int64),
+                      key=users.astype(np.uint64), history=history)
+        policy.reset(160)
+        videos = np.tile(np.arange(60, dtype=np.int32), (160, 1))
+        watched = (users * 7 % 60).astype(np.int32)
+        comments = dataset.catalogue().comments_of(watched, 16)
+        np.savez(weights / "scores.npz",
+                 videos=policy.score_videos(VideoRequests(candidates=videos, **common)),
+                 comments=policy.score_comments(
+                     CommentRequests(video=watched, candidates=comments, **common)))
+        """
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            script,
+            str(planted.dataset.path),
+            str(tmp_path),
+            json.dumps(LEARNING),
+        ],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    told = np.load(tmp_path / "scores.npz")
+    videos, comments = scores_of(fitted, planted.dataset, asking)
+    assert comments is not None
+    np.testing.assert_allclose(told["videos"], videos, atol=1e-4)
+    np.testing.assert_allclose(told["comments"], comments, atol=1e-4)
+
+
+def test_settings_are_complete_and_wrong_ones_are_refused() -> None:
+    policy = create("lsvcr")
+    assert isinstance(policy, LSVCR)
+    again = LSVCR(**policy.settings())
+    assert again.settings() == policy.settings()
+    json.dumps(policy.settings())
+    with pytest.raises(PolicyError, match="no preset 'huge'"):
+        LSVCR(preset="huge")
+
+
+def test_progress_never_runs_backwards(write_log: Any, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", users=24)
+    told: list[tuple[str, float]] = []
+    LSVCR(**QUICK).fit(
+        log.dataset, seed=1, progress=lambda stage, share, detail: told.append((stage, share))
+    )
+    assert [s for s in dict.fromkeys(stage for stage, _ in told)] == [
+        "language model",
+        "text embeddings",
+        "video task",
+        "comment task",
+    ]
+    shares = [share for _, share in told]
+    assert all(b >= a for a, b in zip(shares, shares[1:], strict=False))
+    assert shares[-1] == 1.0
