@@ -19,7 +19,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from policies.base import Progress
 
 Float16 = NDArray[np.float16]
-_PAD, _END = "<pad>", "<end>"
+# Token numbers of our own, below those of the vocabulary: no text can spell them.
+_PAD, _END, _OWN = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class LanguageModelSettings:
         vocabulary: Entries of the byte-level BPE.
         max_tokens: Longest text; the rest is cut off.
         training_tokens: How many tokens are trained on, drawn from the texts at random.
-        batch_tokens: Tokens per batch.
+        passes: Most times that one text is trained on, where there are few.
+        batch_tokens: Tokens per batch, at most.
         learning_rate: Peak; falls to 0 along a half cosine.
     """
 
@@ -41,6 +43,7 @@ class LanguageModelSettings:
     vocabulary: int = 2_048
     max_tokens: int = 48
     training_tokens: int = 500_000
+    passes: int = 4
     batch_tokens: int = 2_048
     learning_rate: float = 2e-3
 
@@ -72,10 +75,10 @@ class SmallLanguageModel:
             The model, and its mean loss in nats per token over the last tenth of training.
         """
         progress("language model", 0.0, f"vocabulary of {len(texts):,} texts")
-        tokenizer = _tokenizer(texts, settings.vocabulary)
+        tokenizer = _tokenizer(texts, settings.vocabulary - _OWN)
         torch.manual_seed(seed)
         config = LlamaConfig(
-            vocab_size=tokenizer.get_vocab_size(),
+            vocab_size=tokenizer.get_vocab_size() + _OWN,
             hidden_size=settings.width,
             intermediate_size=3 * settings.width,
             num_hidden_layers=settings.layers,
@@ -83,9 +86,9 @@ class SmallLanguageModel:
             num_key_value_heads=settings.heads,
             max_position_embeddings=settings.max_tokens + 2,
             tie_word_embeddings=True,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=1,
+            pad_token_id=_PAD,
+            bos_token_id=_END,
+            eos_token_id=_END,
         )
         model = LlamaForCausalLM(config)
         built = cls(tokenizer, model, settings.max_tokens)
@@ -99,8 +102,14 @@ class SmallLanguageModel:
         encoded = self._encode([texts[i] for i in order[: settings.training_tokens // 4]])
         lengths = np.array([len(e) for e in encoded])
         count = int(np.searchsorted(np.cumsum(lengths), settings.training_tokens)) + 1
-        parts = _batches(lengths[:count], settings.batch_tokens)
-        schedule = random.permutation(len(parts))
+        total = int(lengths[:count].sum())
+        passes = -(-settings.training_tokens // total)
+        # Few texts make small batches: what is learned depends on the number of steps.
+        batch_tokens = min(settings.batch_tokens, max(256, total // 64))
+        parts = _batches(lengths[:count], batch_tokens)
+        schedule = np.concatenate(
+            [random.permutation(len(parts)) for _ in range(min(passes, settings.passes))]
+        )
         optimiser = torch.optim.AdamW(
             self._model.parameters(), lr=settings.learning_rate, weight_decay=0.01
         )
@@ -142,7 +151,7 @@ class SmallLanguageModel:
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        return [[1, *e.ids[: self._max_tokens], 1] for e in encodings]
+        return [[_END, *(i + _OWN for i in e.ids[: self._max_tokens]), _END] for e in encodings]
 
 
 def _tokenizer(texts: list[str], vocabulary: int) -> Tokenizer:
@@ -151,7 +160,6 @@ def _tokenizer(texts: list[str], vocabulary: int) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[_PAD, _END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -173,7 +181,7 @@ def _batches(lengths: NDArray[np.integer], tokens: int) -> list[NDArray[np.intp]
 
 def _pad(encoded: list[list[int]]) -> tuple[Tensor, Tensor]:
     width = max(len(e) for e in encoded)
-    tokens = torch.zeros((len(encoded), width), dtype=torch.long)
+    tokens = torch.full((len(encoded), width), _PAD)
     for row, ids in enumerate(encoded):
         tokens[row, : len(ids)] = torch.tensor(ids)
-    return tokens, tokens.ne(0)
+    return tokens, tokens.ne(_PAD)

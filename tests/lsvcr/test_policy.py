@@ -170,7 +170,7 @@ def test_a_changed_history_is_encoded_anew(planted: Any, fitted: LSVCR, asking: 
             assert (np.abs(told - old).max(axis=1) > 2e-4)[changed].all()
         own = 0 if step == "liked" else 1
         assert (np.abs(cached[own] - before[own]).max(axis=1) > 1e-2)[changed].all()
-        before = cached
+        before = anew
 
 
 def test_people_without_a_history_get_finite_scores(planted: Any, fitted: LSVCR) -> None:

@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from lsvcr.examples import Histories, histories, last_events, make_batch
+from lsvcr.finetune import FinetuneSettings, _CommentTask, _VideoTask, finetune, people
+from lsvcr.inventory import Inventory, mean_of_comments, text_vectors
+from lsvcr.sr_model import TEMPERATURE, SRModel, Task
+from lsvcr.text_tables import Texts, TextTables
+from simulator.logs.catalogue import Catalogue
+
+TEXT, DIM = 12, 16
+
+
+def catalogue_of(counts: list[int], **arrays: Any) -> Catalogue:
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return Catalogue.build(np.arange(len(counts)), comment_offsets=offsets, **arrays)
+
+
+def inventory_of(catalogue: Catalogue, *, textless: tuple[int, ...] = ()) -> Inventory:
+    """Every title and comment its own random embedding; some comments without text."""
+    random = np.random.default_rng(3)
+    v, m = catalogue.n_videos, catalogue.n_comments
+    comment = np.arange(v, v + m)
+    comment[list(textless)] = -1
+    table = random.normal(size=(v + m, TEXT)).astype(np.float16)
+    return Inventory(catalogue, TextTables(table, np.arange(v), comment), 1_000)
+
+
+def model_of(task: Task, n_videos: int) -> SRModel:
+    torch.manual_seed(0)
+    model = SRModel(task, n_videos, TEXT, dim=DIM, feed_forward=32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model.eval()
+
+
+# --- Text vectors ---
+
+
+def test_each_text_is_adapted_once_and_gathered_in_place() -> None:
+    inventory = inventory_of(catalogue_of([2, 3]))
+    model = model_of("video", 2)
+    rows = torch.tensor([[3, -1, 3], [0, 6, -1]])
+    vectors = text_vectors(model, inventory, rows)
+    for place in np.ndindex(2, 3):
+        row = int(rows[place])
+        expected = model.text(inventory.embeddings[row]) if row >= 0 else torch.zeros(DIM)
+        torch.testing.assert_close(vectors[place], expected)
+
+
+def test_mean_is_over_the_comments_that_have_text() -> None:
+    inventory = inventory_of(catalogue_of([3, 2]), textless=(1,))
+    model = model_of("video", 2)
+    found = mean_of_comments(model, inventory, np.array([[0, 1, 4], [1, -1, -1], [-1, -1, -1]]))
+    table = inventory.embeddings
+    expected = (model.text(table[2]) + model.text(table[6])) / 2
+    torch.testing.assert_close(found[0], expected)
+    torch.testing.assert_close(found[1:], torch.zeros(2, DIM))
+
+
+def test_popular_comment_is_the_most_liked_or_one_of_three() -> None:
+    inventory = inventory_of(catalogue_of([5, 0, 2]))
+    videos = np.array([[0, 1, 2, -1]])
+    assert inventory.popular_comments(videos, None).tolist() == [[0, -1, 5, -1]]
+    random = np.random.default_rng(0)
+    drawn = np.concatenate([inventory.popular_comments(videos, random) for _ in range(200)])
+    assert set(drawn[:, 0]) == {0, 1, 2}
+    assert set(drawn[:, 1]) == {-1} == set(drawn[:, 3])
+    assert set(drawn[:, 2]) == {5, 6}
+    shares = np.bincount(drawn[:, 0]) / len(drawn)
+    assert np.abs(shares - 1 / 3).max() < 0.12
+
+
+def test_videos_of_the_future_are_no_candidates() -> None:
+    catalogue = catalogue_of([0, 0, 0], upload_ms=[10, 2_000, 1_000])
+    assert inventory_of(catalogue).available.tolist() == [0, 2]
+
+
+# --- The ID-text contrast ---
+
+
+def contrast(
+    model: SRModel, inventory: Inventory, videos: list[int], negatives: int = 99
+) -> Tensor:
+    task = _VideoTask(model, inventory, FinetuneSettings(id_text_negatives=negatives), [1, 2])
+    return task.id_text(_history_of(videos))
+
+
+def _history_of(videos: list[int]) -> Any:
+    from lsvcr.examples import Batch
+
+    empty = np.full((1, 1), -1)
+    return Batch(
+        videos=np.array([videos]),
+        sections=empty,
+        section_comments=empty[..., None],
+        video_count=empty,
+        comment_count=empty,
+        real=np.zeros((1, 1), dtype=bool),
+        target=empty,
+        target_comments=empty[..., None],
+    )
+
+
+def test_contrast_of_two_videos_has_a_closed_form() -> None:
+    """Every one of the 99 negatives can only be the other video, however often it occurs."""
+    inventory = inventory_of(catalogue_of([0, 0]))
+    model = model_of("video", 2)
+    ids = F.normalize(model.ids.weight, dim=-1)
+    titles = F.normalize(model.text(inventory.embeddings[:2]), dim=-1)
+    c = ids @ titles.T / TEMPERATURE
+    expected = torch.zeros(())
+    for i, j in ((0, 1), (1, 0)):
+        expected += torch.log1p(99 * torch.exp(c[i, j] - c[i, i])) / 4  # ID to text
+        expected += torch.log1p(99 * torch.exp(c[j, i] - c[i, i])) / 4  # text to ID
+    skewed = [0] * 40 + [1]
+    torch.testing.assert_close(contrast(model, inventory, skewed), expected)
+
+
+def test_contrast_draws_every_other_video_and_never_the_anchor() -> None:
+    """All IDs and titles orthogonal but own pairs equal: the loss reveals the negatives."""
+    n = 8
+    inventory = inventory_of(catalogue_of([0] * n))
+    model = model_of("video", n)
+    own = torch.eye(n, DIM)
+    with torch.no_grad():
+        model.ids.weight.copy_(own)
+    model.text = lambda embeddings: own[: len(embeddings)]  # type: ignore[method-assign]
+    loss = contrast(model, inventory, list(range(n)))
+    # An anchor among its own negatives would add exp(1 / 0.07) to the denominator.
+    expected = torch.log1p(99 * torch.exp(torch.tensor(-1.0 / TEMPERATURE)))
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_contrast_is_silent_where_there_is_nothing_to_contrast() -> None:
+    inventory = inventory_of(catalogue_of([0, 0]))
+    assert float(contrast(model_of("video", 2), inventory, [1, 1, 1, -1])) == 0.0
+
+
+def test_contrast_costs_the_same_per_video() -> None:
+    """Linear: at most 512 anchors with 99 negatives, whatever the batch holds."""
+    n = 3_000
+    inventory = inventory_of(catalogue_of([0] * n))
+    model = model_of("video", n)
+    seen: list[int] = []
+    plain = model.text
+    model.text = lambda e: (seen.append(len(e)), plain(e))[1]  # type: ignore[method-assign, func-returns-value]
+    assert torch.isfinite(contrast(model, inventory, list(range(n))))
+    assert seen == [512]
+
+
+# --- The comment task ---
+
+
+def test_choices_are_one_comment_taken_part_in_and_others_of_the_video() -> None:
+    catalogue = catalogue_of([30, 2, 1, 0, 4])
+    inventory = inventory_of(catalogue)
+    task = _CommentTask(model_of("comment", 5), inventory, FinetuneSettings(), [1, 2])
+    videos = np.array([0, 1, 2, 3, 4])
+    comments = np.array([[3, 7, -1], [31, -1, -1], [32, -1, -1], [-1, -1, -1], [33, 34, 36]])
+    for _ in range(20):
+        rows = task._choices(videos, comments).numpy()
+        assert rows.shape == (5, 20)
+        told = np.where(rows >= 0, rows - catalogue.n_videos, -1)
+        assert told[0, 0] in (3, 7)
+        others = told[0, 1:]
+        assert len(set(others)) == 19 and set(others) <= set(range(30)) - {3, 7}
+        assert told[1].tolist() == [31, 30] + [-1] * 18
+        assert told[2].tolist() == [32] + [-1] * 19
+        assert told[3].tolist() == [-1] * 20
+        assert told[4, 0] in (33, 34, 36)
+        assert sorted(told[4, 1:])[-2:] == [-1, 35]
+
+
+def test_all_negatives_are_equally_likely() -> None:
+    inventory = inventory_of(catalogue_of([40]))
+    task = _CommentTask(model_of("comment", 1), inventory, FinetuneSettings(), [1, 2])
+    videos, comments = np.zeros(400, dtype=np.int64), np.tile([[5, -1, -1]], (400, 1))
+    drawn = task._choices(videos, comments).numpy()[:, 1:] - 1
+    shares = np.bincount(drawn.ravel(), minlength=40) / 400
+    assert shares[5] == 0.0
+    expected = 19 / 39
+    error = np.sqrt(expected * (1 - expected) / 400)
+    assert np.abs(np.delete(shares, 5) - expected).max() < 4.5 * error
+
+
+def test_comment_loss_is_cross_entropy_over_the_masked_choices(planted: Any) -> None:
+    both, inventory, model = _set_up(planted, "comment")
+    batch = make_batch(both, "comment", last_events(both.discussed, np.arange(30)))
+    task = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    same = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    persons = people(model, inventory, batch, None)
+    rows = same._choices(batch.target[batch.real], batch.target_comments[batch.real])
+    losses = []
+    for person, line in zip(persons, rows, strict=True):
+        if line[0] < 0:
+            continue
+        vectors = [model.text(inventory.embeddings[row]) for row in line if row >= 0]
+        logits = torch.stack([F.cosine_similarity(person, v, dim=0) / 0.07 for v in vectors])
+        losses.append(torch.logsumexp(logits, 0) - logits[0])
+    expected = torch.stack(losses).mean()
+    torch.testing.assert_close(task.task_loss(batch, persons), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_section_without_other_comments_teaches_nothing(planted: Any) -> None:
+    _, inventory, model = _set_up(planted, "comment")
+    task = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    task._choices = lambda videos, comments: torch.tensor([[4] + [-1] * 19])  # type: ignore[method-assign]
+    persons = torch.randn(1, DIM, requires_grad=True)
+    batch = _history_of([0])
+    batch.real[:] = True
+    loss = task.task_loss(batch, persons)
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert persons.grad is not None and float(persons.grad.abs().max()) == 0.0
+
+
+# --- The video task ---
+
+
+def _set_up(planted: Any, task: Task) -> tuple[Histories, Inventory, SRModel]:
+    dataset = planted.dataset
+    texts = Texts.of(dataset)
+    table = np.random.default_rng(0).normal(size=(len(texts.distinct), TEXT)).astype(np.float16)
+    catalogue = dataset.catalogue()
+    inventory = Inventory(catalogue, TextTables(table, texts.title, texts.comment), 2**62)
+    return histories(dataset, "liked"), inventory, model_of(task, catalogue.n_videos)
+
+
+def test_video_loss_is_cross_entropy_over_the_whole_catalogue(planted: Any) -> None:
+    both, inventory, model = _set_up(planted, "video")
+    batch = make_batch(both, "video", last_events(both.liked, np.arange(20)))
+    persons = people(model, inventory, batch, None)
+    task = _VideoTask(model, inventory, FinetuneSettings(), [1, 2])
+    vectors = model.videos(
+        torch.arange(60), model.text(inventory.embeddings[inventory.title[torch.arange(60)]])
+    )
+    logits = F.cosine_similarity(persons[:, None], vectors[None], dim=-1) / 0.07
+    target = torch.from_numpy(batch.target[:, 0])
+    torch.testing.assert_close(
+        task.task_loss(batch, persons), F.cross_entropy(logits, target), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("task", ["video", "comment"])
+def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task: Task) -> None:
+    both, inventory, model = _set_up(planted, task)
+    users = np.arange(25)
+    held = last_events(both.of(task)[0], users)
+    batch = make_batch(both, task, held)
+    kind = _VideoTask if task == "video" else _CommentTask
+    with torch.no_grad():
+        found = kind(model, inventory, FinetuneSettings(), [1, 2]).validate(both, held)
+        persons = F.normalize(people(model, inventory, batch, None), dim=-1).numpy()
+        titles = model.text(inventory.embeddings[inventory.title])
+        videos = F.normalize(model.videos(torch.arange(60), titles), dim=-1).numpy()
+        rows = inventory.rows_of_comments(np.arange(len(inventory.comment)))
+        comments = F.normalize(model.text(inventory.embeddings[rows]), dim=-1).numpy()
+    gains = []
+    for user in users:
+        if task == "video":
+            target = int(batch.target[user, 0])
+            seen = set(batch.videos[user, : batch.video_count[user, 0]]) - {target}
+            others = [v for v in range(60) if v not in seen and v != target]
+            table = videos
+        else:
+            section = inventory.catalogue.comments_of(batch.target[user].astype(np.int32), 64)[0]
+            mine = set(batch.target_comments[user, 0])
+            target = int(batch.target_comments[user, 0, 0])
+            others = [c for c in section if c >= 0 and c not in mine]
+            table = comments
+            if target < 0:
+                continue
+        scores = table @ persons[user]
+        rank = sum(scores[o] >= scores[target] for o in others)
+        gains.append(1 / np.log2(rank + 2) if rank < 5 else 0.0)
+    assert found == pytest.approx(np.mean(gains), abs=1e-6)
+    assert 0.0 < found < 1.0
+
+
+def test_large_catalogues_are_sampled_and_always_hold_the_targets(
+    planted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsvcr.finetune.FULL_SOFTMAX_UP_TO", 10)
+    _, inventory, model = _set_up(planted, "video")
+    task = _VideoTask(model, inventory, FinetuneSettings(video_negatives=8), [1, 2])
+    target = torch.tensor([59, 3, 3, 40])
+    candidates, label = task._candidates(target)
+    assert len(candidates) <= 8 + 3 and len(candidates) == len(candidates.unique())
+    assert candidates[label].tolist() == target.tolist()
+
+
+# --- Together ---
+
+
+@pytest.mark.parametrize("task", ["video", "comment"])
+def test_training_learns_and_repeats_with_its_seed(planted: Any, task: Task) -> None:
+    told = []
+    for _ in range(2):
+        both, inventory, _ = _set_up(planted, task)
+        torch.manual_seed(4)
+        model = SRModel(task, 60, TEXT, dim=DIM, feed_forward=32)
+        summary = finetune(
+            model,
+            both,
+            inventory,
+            FinetuneSettings(epochs=2, learning_rate=3e-3),
+            seed=1,
+            progress=lambda *_: None,
+            stage=task,
+        )
+        told.append((summary, model.state_dict()))
+    assert told[0][0] == told[1][0]
+    for name, value in told[0][1].items():
+        torch.testing.assert_close(value, told[1][1][name], rtol=0, atol=0)

@@ -1,0 +1,70 @@
+"""Every kind of damage is found, with table, column, row and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+
+from simulator.logs.dataset import Dataset
+from simulator.logs.validate import check
+from tests.simulator.logs.conftest import impressions
+
+Make = Callable[..., Dataset]
+
+
+def test_clean_log_has_no_errors(make_dataset: Make) -> None:
+    findings = check(make_dataset(impressions(is_click=[0, 1])))
+    assert [f for f in findings if f.severity == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "row", "expected"),
+    [
+        ("is_click", [0, 2, 3], 1, "is_click is 2, expected 0 or 1. 2 rows."),
+        ("is_like", [None, 0, -1], 2, "is_like is -1, expected 0 or 1. 1 row."),
+        ("time_ms", [1, -7, 3], 1, "time_ms is -7, expected at least 0"),
+        ("play_time_ms", [1, 2, -3], 2, "play_time_ms is -3"),
+        ("is_click", [0, None, 1], 1, "is_click is empty, expected a value"),
+        ("duration_ms", [5, 0, 5], 1, "duration_ms is 0, expected at least 1"),
+    ],
+)
+def test_bad_values(
+    make_dataset: Make, column: str, values: list[int | None], row: int, expected: str
+) -> None:
+    findings = [
+        f
+        for f in check(make_dataset(impressions(**{column: values})))
+        if f.severity == "error" and f.column == column
+    ]
+    assert len(findings) == 1
+    assert (findings[0].table, findings[0].row) == ("impressions", row)
+    assert expected in findings[0].message
+    assert findings[0].hint
+
+
+def test_duplicates(make_dataset: Make) -> None:
+    twice = pl.DataFrame({"user_id": [1, 1]})
+    dataset = make_dataset(impressions(video_id=[5, 5], time_ms=[9, 9]), users=twice)
+    found = {f.table: f for f in check(dataset) if "twice" in f.message or "unique" in f.message}
+    assert found["users"].severity == "error"
+    assert (found["users"].column, found["users"].row) == ("user_id", 1)
+    assert found["impressions"].severity == "warning"
+
+
+def test_dangling_references(make_dataset: Make) -> None:
+    comments = pl.DataFrame({"comment_id": [1, 2], "video_id": [0, 77]})
+    dataset = make_dataset(
+        impressions(video_id=[0, 1, 9]),
+        videos=pl.DataFrame({"video_id": [0, 1]}),
+        comments=comments,
+    )
+    found = {(f.table, f.column): f for f in check(dataset) if "not in table" in f.message}
+    assert found["impressions", "video_id"].row == 2
+    assert found["comments", "video_id"].row == 1
+
+
+def test_empty_log(make_dataset: Make) -> None:
+    findings = check(make_dataset(impressions(is_click=[0]).clear()))
+    assert any(f.severity == "error" and "empty" in f.message for f in findings)
