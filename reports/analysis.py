@@ -104,7 +104,8 @@ class UserTable:
     """
 
     def __init__(self, frame: pl.DataFrame, arms: Sequence[str]) -> None:
-        self.frame = frame
+        # Sums of floats depend on their order: the same rows give the same bytes in any order.
+        self.frame = frame.sort("arm", "user_id", "day")
         self.arms = list(arms)
         present = set(frame["arm"].unique().to_list())
         for arm in arms:

@@ -19,10 +19,7 @@ from simulator.logs.schema import TABLES
 from simulator.requests import CommentRequests, HistoryState, VideoRequests
 
 START_MS = 1_700_000_000_000
-VIDEOS, COMMENTS_EACH, CHAIN, STYLES = 60, 16, 15, 4
-FRESH = 4
-"""The last videos of the planted log: one per chain, liked by nobody."""
-
+VIDEOS, CHAIN, STYLES = 60, 15, 4
 STYLE_WORDS = (
     ("哈哈", "笑死", "绝了", "太搞笑"),
     ("加油", "支持", "好样的", "真棒"),
@@ -53,7 +50,12 @@ class Planted:
 
 
 def write_planted(
-    path: Path, *, users: int = 160, text: bool = True, comment_events: bool = True
+    path: Path,
+    *,
+    users: int = 160,
+    comments_each: int = 16,
+    text: bool = True,
+    comment_events: bool = True,
 ) -> Planted:
     """People walk along a chain of 14 videos and like comments of one style only.
 
@@ -63,7 +65,7 @@ def write_planted(
     random = np.random.default_rng(5)
     video = np.arange(VIDEOS)
     chain = video // CHAIN
-    comment = np.arange(VIDEOS * COMMENTS_EACH)
+    comment = np.arange(VIDEOS * comments_each)
     style = random.integers(0, STYLES, len(comment))
     taste = random.integers(0, STYLES, users)
     impressions: list[tuple[int, int, int, int, int]] = []
@@ -76,14 +78,14 @@ def write_planted(
             shown = home * CHAIN + (at + step) % (CHAIN - 1)
             stays = step % 2 == 0
             impressions.append((user, shown, time, 1, 5_000 if stays else 0))
-            mine = np.flatnonzero((comment // COMMENTS_EACH == shown) & (style == taste[user]))
+            mine = np.flatnonzero((comment // comments_each == shown) & (style == taste[user]))
             if stays:
                 events += [(user, shown, int(c), time) for c in random.permutation(mine)[:2]]
     columns = list(zip(*impressions, strict=True))
     videos: dict[str, Any] = {"video_id": video, "author_id": chain}
     comments: dict[str, Any] = {
         "comment_id": comment,
-        "video_id": comment // COMMENTS_EACH,
+        "video_id": comment // comments_each,
         "like_count": random.integers(0, 50, len(comment)),
     }
     if text:
