@@ -11,6 +11,7 @@ from typing import Any
 from abtest.console import Console
 from abtest.environments import EnvironmentSpec
 from abtest.paths import cache_directory, write_text
+from abtest.training import fix_threads
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
 from simulator.response.learned import LearnedResponse, code_version
@@ -22,6 +23,7 @@ def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
     digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
     directory = cache_directory() / "responses" / f"response-{digest}"
     if not (directory / "quality.json").is_file():
+        fix_threads()
         with console.stage("response", "learning how people respond, from the log") as stage:
             response = LearnedResponse.fit(dataset, seed=seed, progress=stage.update)
         temporary = directory.with_name(f".{directory.name}.tmp")

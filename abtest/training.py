@@ -18,6 +18,8 @@ from policies.base import Policy
 from policies.registry import create
 from simulator.logs.dataset import Dataset
 
+TRAINING_THREADS = 2
+
 
 @dataclass(frozen=True)
 class TrainedPolicy:
@@ -95,6 +97,7 @@ def train(
     if refresh and directory.exists():
         shutil.rmtree(directory)
     if not (directory / "summary.json").is_file():
+        fix_threads()
         with console.stage("train", f"training {spec}") as stage:
             policy.fit(dataset, seed=seed, progress=stage.update)
         temporary = directory.with_name(f".{directory.name}.tmp")
@@ -109,6 +112,13 @@ def train(
         temporary.rename(directory)
     summary_text = (directory / "summary.json").read_text(encoding="utf-8")
     return TrainedPolicy(spec, dict(settings), directory, json.loads(summary_text))
+
+
+def fix_threads() -> None:
+    """Train on a fixed number of threads: sums of floats, and so weights, depend on it."""
+    import torch
+
+    torch.set_num_threads(TRAINING_THREADS)
 
 
 def load_policy(trained: TrainedPolicy, dataset: Dataset) -> Policy:

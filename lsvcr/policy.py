@@ -60,7 +60,7 @@ class LSVCR(Policy):
         dropout: float = 0.3,
         text: bool = True,
         epochs: int = 0,
-        patience: int = 3,
+        patience: int = 2,
         learning_rate: float = 3e-4,
         batch: int = 64,
         targets: int = 10,

@@ -248,7 +248,11 @@ class SRModel(nn.Module):
 
     def text(self, embeddings: Tensor) -> Tensor:
         """LLM embeddings float[..., text_dim] to float[..., dim]."""
-        adapted: Tensor = self.llm_adapter(self.llm_emb_mlp(embeddings))
+        first, second = self.text_layers()
+        # Nothing bends between the last two maps: multiplied first, they cost a fraction.
+        weight = self.llm_adapter.weight @ second.weight
+        bias = self.llm_adapter.weight @ second.bias
+        adapted: Tensor = F.linear(F.gelu(first(embeddings)), weight, bias)
         return adapted
 
     def videos(self, index: Tensor, titles: Tensor | None) -> Tensor:

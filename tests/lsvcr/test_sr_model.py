@@ -180,6 +180,22 @@ def test_text_path_narrows_as_in_the_paper() -> None:
     assert float(model.gate.detach()) == 1.0
 
 
+def test_text_is_the_two_stages_one_after_the_other() -> None:
+    model = made("video")
+    embeddings = torch.randn(5, TEXT)
+    expected = model.llm_adapter(model.llm_emb_mlp(embeddings))
+    torch.testing.assert_close(model.text(embeddings), expected, rtol=1e-4, atol=1e-5)
+    expected.square().sum().backward()
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    model.text(embeddings).square().sum().backward()
+    assert len(gradients) == 5
+    for name, parameter in model.named_parameters():
+        if name in gradients:
+            assert parameter.grad is not None
+            torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-4)
+
+
 def test_ids_alone_need_no_text_path() -> None:
     model = made("video", text_dim=0)
     assert not any(name.startswith(("llm", "merge")) for name, _ in model.named_parameters())
