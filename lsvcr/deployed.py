@@ -10,13 +10,14 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 
 from lsvcr.inventory import Inventory, mean_of_comments, text_vectors, title_vectors
+from lsvcr.lengths import by_lengths
 from lsvcr.sr_model import TEMPERATURE, SRModel
 from simulator.requests import Int32, Int64
 
 Float32 = NDArray[np.float32]
 Half = NDArray[np.float16]
 
-_BLOCK = 256
+_BLOCK = 32
 _LEARNED_ON_ITEMS = ("ids.", "gate", "llm_", "merge.")
 
 
@@ -121,7 +122,8 @@ class DeployedTask:
         """
         counts = np.stack([(videos >= 0).sum(1), (sections >= 0).sum(1)], axis=1)
         result = np.zeros((len(videos), *self.encoding_shape), dtype=np.float32)
-        order = np.lexsort((counts[:, 1], counts[:, 0]))
+        own = 0 if self._model.task == "video" else 1
+        order = by_lengths(counts[:, own], counts[:, 1 - own])
         with torch.inference_mode():
             for at in range(0, len(order), _BLOCK):
                 rows = order[at : at + _BLOCK]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lsvcr.lengths import by_lengths
 from lsvcr.sr_model import MAX_LENGTH, Task
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import Interactions, interactions
@@ -16,7 +17,6 @@ from simulator.requests import COMMENTS_PER_EVENT, Signal
 Int64 = NDArray[np.int64]
 # (user, time) packed into one sortable integer; Unix milliseconds need 41 bits.
 _TIME_BITS = 42
-_LENGTH_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -213,20 +213,6 @@ def _take(values: Int64, index: Int64, real: NDArray[np.bool_]) -> Int64:
     return np.where(real, values[index], -1)
 
 
-def _by_lengths(own: History, cut: Windows, random: np.random.Generator) -> Int64:
-    """An order in which neighbours have similar lengths of both histories.
-
-    Own lengths in steps, the other length rising in one step and falling in the next: sorting by
-    one length alone leaves the other history mostly padding.
-    """
-    if len(cut) == 0:
-        return np.zeros(0, dtype=np.int64)
-    step = (cut.stop - cut.base) // _LENGTH_STEP
-    other = np.minimum(own.other[own.starts[cut.user] + cut.stop - 1], MAX_LENGTH)
-    rising = np.where(step % 2 == 0, other, -other)
-    return np.lexsort((random.random(len(cut)), rising, step))
-
-
 def batches(
     both: Histories, task: Task, stop: Int64, *, size: int, targets: int, seed: list[int]
 ) -> Iterator[Batch]:
@@ -243,7 +229,10 @@ def batches(
     random = np.random.default_rng(seed)
     own = both.of(task)[0]
     cut = windows(own, stop, targets, random)
-    order = _by_lengths(own, cut, random)
+    if len(cut) == 0:
+        return
+    other_lengths = np.minimum(own.other[own.starts[cut.user] + cut.stop - 1], MAX_LENGTH)
+    order = by_lengths(cut.stop - cut.base, other_lengths, random.random(len(cut)))
     groups = [order[at : at + size] for at in range(0, len(order), size)]
     for number in random.permutation(len(groups)):
         pick = groups[number]

@@ -257,19 +257,24 @@ def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task:
     held = last_events(both.of(task)[0], users)
     batch = make_batch(both, task, held)
     kind = _VideoTask if task == "video" else _CommentTask
+    trained = kind(model, inventory, FinetuneSettings(), [1, 2])
     with torch.no_grad():
-        found = kind(model, inventory, FinetuneSettings(), [1, 2]).validate(both, held)
+        found = trained.validate(both, held)
+        assert trained.validate(both, held) == found
         persons = F.normalize(people(model, inventory, batch, None), dim=-1).numpy()
         titles = model.text(inventory.embeddings[inventory.title])
         videos = F.normalize(model.videos(torch.arange(60), titles), dim=-1).numpy()
         rows = inventory.rows_of_comments(np.arange(len(inventory.comment)))
         comments = F.normalize(model.text(inventory.embeddings[rows]), dim=-1).numpy()
+    rivals = trained.rivals(batch, np.random.default_rng([1, 2, 1]))
     gains = []
     for user in users:
         if task == "video":
             target = int(batch.target[user, 0])
             seen = set(batch.videos[user, : batch.video_count[user, 0]]) - {target}
-            others = [v for v in range(60) if v not in seen and v != target]
+            others = [v for v in rivals[user] if v >= 0]
+            assert rivals.shape[1] == 99 and not seen & set(others) and target not in others
+            assert len(set(others)) > 30
             table = videos
         else:
             section = inventory.catalogue.comments_of(batch.target[user].astype(np.int32), 64)[0]

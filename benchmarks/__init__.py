@@ -1,0 +1,1 @@
+"""What measures us, side by side in one run."""

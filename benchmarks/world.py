@@ -1,0 +1,107 @@
+"""Impressions per second of the environment on one core, beside a bare numpy loop.
+
+    python -m benchmarks.world
+    python -m benchmarks.world --policy random --policy sasrec --policy lsvcr
+
+The bare loop draws clicks and log-normal watch times from 64-dimensional dot products for slates of
+10 videos in batches of 4,096 people: what a simulator without behaviour would cost. Both run in
+this process, one after the other, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import time
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ[_name] = "1"
+
+import numpy as np
+import torch
+
+from abtest.config import RunConfig
+from abtest.console import Console
+from abtest.datasets import DAY_MS, builtin_dataset
+from abtest.drive import PolicyRanker, Ranker, drive
+from abtest.training import load_policy, train
+from simulator.feed import Feed
+from simulator.requests import HistoryState
+from simulator.response.platform import PlatformRanker
+from simulator.response.truth import WorldResponse
+from simulator.retrieval import Retrieval
+from simulator.world import World
+
+
+def bare_loop(seconds: float) -> float:
+    """Impressions per second of the bare loop."""
+    rng = np.random.default_rng(0)
+    users = rng.normal(size=(4_096, 64)).astype(np.float32)
+    videos = rng.normal(size=(12_000, 64)).astype(np.float32)
+    shown, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        slate = rng.integers(0, len(videos), (len(users), 10))
+        score = np.einsum("bd,bsd->bs", users, videos[slate]) / 8.0
+        click = rng.random(score.shape, dtype=np.float32) < 1.0 / (1.0 + np.exp(-score))
+        watch = np.exp(rng.normal(size=score.shape) + score) * click
+        shown += watch.size
+    return shown / (time.perf_counter() - started)
+
+
+def environment(world: World, ranker: Ranker | None, users: int, days: int) -> tuple[int, float]:
+    """Impressions and seconds of one group of people; the platform's own ranker if None."""
+    group = np.arange(users, dtype=np.int32)
+    catalogue = world.catalogue()
+    start_ms = world.config.start_ms
+    feed = Feed(
+        catalogue,
+        WorldResponse(world).population(group),
+        group,
+        seed=1,
+        start_ms=start_ms,
+        end_ms=start_ms + days * DAY_MS,
+        history=HistoryState(users),
+        retrieval=Retrieval(catalogue, world.popularity()),
+    )
+    started = time.perf_counter()
+    drive(feed, ranker or PlatformRanker(world, group))
+    seconds = time.perf_counter() - started
+    frame = feed.outcomes.to_frame(group.astype(np.int64))
+    return int(frame["impressions"].sum()), seconds
+
+
+def main() -> None:
+    """Print a line per policy and the ratio to the bare loop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--policy", action="append", help="repeatable; default: random")
+    parser.add_argument("--users", type=int, default=2_048)
+    parser.add_argument("--days", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    config = RunConfig()
+    console = Console()
+    dataset = builtin_dataset(
+        config.world, config.world_seed, config.log_users, config.burn_in_days, console
+    )
+    assert dataset.info.world is not None
+    world = World.from_spec(dataset.info.world)
+    world.catalogue()
+    bare = bare_loop(3.0)
+    print(f"{'bare loop':<12} {bare:>12,.0f} impressions/s")
+    for spec in options.policy or ["random"]:
+        policy = load_policy(train(spec, {}, dataset, seed=1, console=console), dataset)
+        torch.set_num_threads(1)
+        policy.reset(options.users)
+        shown, seconds = environment(world, PolicyRanker(policy), options.users, options.days)
+        rate = shown / seconds
+        print(
+            f"{spec:<12} {rate:>12,.0f} impressions/s, {bare / rate:.1f} times the bare loop's "
+            f"time ({shown:,} in {seconds:.1f} s, {options.users:,} people)"
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory {peak:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
