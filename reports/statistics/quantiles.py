@@ -1,0 +1,252 @@
+"""Quantiles of values or of clustered events, with intervals in closed form.
+
+``x`` is the quantile q if a share q of the values lies at or below it. So the interval needs no
+density: it holds every ``x`` whose share of values is not significantly different from q, and its
+bounds are two of the values (the "outer" interval of Deng, Knoblich & Lu, "Applying the delta
+method in metric analytics", KDD 2018, section 4).
+
+One value per user: the number of values at or below x is binomial; the interval is exact for any
+distribution (conservative by less than one rank; David & Nagaraja, Order Statistics, 2003, 7.1).
+Several values per user: the share is a ratio of sums over users, ``sum_i Y_i / sum_i N_i`` with
+Y_i of the N_i values of user i at or below x, and its standard error s is the delta method's,
+
+    s^2 = sum_i (Y_i - p N_i)^2 / (m (m - 1) mean(N)^2),    p = sum Y / sum N,
+
+for m users, taken at the estimated quantile. Assumption: users enough for the share to be normal.
+
+Two arms: the standard error of a quantile is half the width of its interval at ±1.96 s, over 1.96;
+difference and ratio then follow ``compare`` (Welch and Fieller), so they share one p value.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+
+from reports.statistics.errors import StatisticsError
+from reports.statistics.estimates import ArmEstimate
+from reports.statistics.lift import Comparison, Interval, compare
+from reports.statistics.moments import Float
+
+# Fixed, so that a p value does not depend on the confidence asked for.
+_REACH = 1.96
+
+
+class QuantileEstimate(NamedTuple):
+    """A quantile in one arm.
+
+    Attributes:
+        quantile: q.
+        users: With at least one value.
+        values: Number of values.
+        interval: The ceil(n q)-th smallest value and bounds; None where there are too few values
+            for one.
+        standard_error: Of the quantile; 0 if a tie holds the whole interval, None if there are
+            too few values.
+        proportion_error: s, standard error of the share of values at or below the quantile.
+        design_effect: s^2 over the variance of as many independent values; 1 for one per user.
+        confidence: Of the interval.
+    """
+
+    quantile: float
+    users: int
+    values: int
+    interval: Interval
+    standard_error: float | None
+    proportion_error: float
+    design_effect: float
+    confidence: float
+
+    def arm(self) -> ArmEstimate:
+        """As an arm of a comparison.
+
+        Raises:
+            StatisticsError: no standard error.
+        """
+        if self.standard_error is None:
+            raise StatisticsError(
+                f"the quantile {self.quantile:g} has no standard error.",
+                f"{self.values:,} values of {self.users:,} users are too few.",
+                "Choose a quantile nearer to the median.",
+            )
+        if self.standard_error == 0.0:
+            raise StatisticsError(
+                f"the quantile {self.quantile:g} has no standard error.",
+                f"Too many values equal {self.interval.value:g}.",
+                "Compare the shares of users above and below this value.",
+            )
+        value, variance = self.interval.value, self.standard_error**2
+        return ArmEstimate(self.users, value, value, variance, variance)
+
+
+def quantile_estimate(
+    values: ArrayLike, quantile: float, *, users: ArrayLike | None = None, confidence: float = 0.95
+) -> QuantileEstimate:
+    """Quantile of one arm and its interval.
+
+    Args:
+        values: float[n].
+        quantile: q, between 0 and 1.
+        users: [n], whose value it is; None if each is of another user. Fastest if sorted.
+        confidence: Of the interval.
+
+    Raises:
+        StatisticsError: fewer than two users, missing values, or a quantile outside (0, 1).
+    """
+    x = _checked(values, quantile, users)
+    n = len(x)
+    middle = _middle(n, quantile)
+    ordered = np.partition(x, middle - 1)
+    value = float(ordered[middle - 1])
+    alpha = 1.0 - confidence
+    independent = float(np.sqrt(quantile * (1.0 - quantile) / n))
+    if users is None:
+        clusters, error = n, independent
+        # Smallest counts whose tail is not below alpha / 2.
+        low = int(stats.binom.ppf(alpha / 2.0, n, quantile))
+        high = n - int(stats.binom.ppf(alpha / 2.0, n, 1.0 - quantile)) + 1
+    else:
+        clusters, error = _proportion_error(x <= value, np.asarray(users))
+        reach = float(stats.t.isf(alpha / 2.0, clusters - 1)) * error
+        low, high = _ranks(n, quantile, reach)
+    near, far = _ranks(n, quantile, _REACH * error)
+    found = _at_ranks(ordered, (low, high, near, far))
+    width = None if found[2] is None or found[3] is None else found[3] - found[2]
+    return QuantileEstimate(
+        quantile,
+        clusters,
+        n,
+        Interval(value, found[0], found[1]),
+        None if width is None else width / (2.0 * _REACH),
+        error,
+        (error / independent) ** 2,
+        confidence,
+    )
+
+
+def quantile_p_value(
+    values: ArrayLike, quantile: float, null: float, *, users: ArrayLike | None = None
+) -> float:
+    """Two-sided p value of a quantile being ``null``.
+
+    Below alpha exactly if the interval of ``quantile_estimate`` at 1 - alpha excludes it.
+
+    Args:
+        values: float[n].
+        quantile: q.
+        null: Value tested.
+        users: As for ``quantile_estimate``.
+
+    Raises:
+        StatisticsError: as for ``quantile_estimate``.
+    """
+    x = _checked(values, quantile, users)
+    n = len(x)
+    below, at_most = int((x < null).sum()), int((x <= null).sum())
+    if users is None:
+        too_low = float(stats.binom.cdf(at_most, n, quantile))
+        too_high = float(stats.binom.sf(below - 1, n, quantile))
+    else:
+        middle = _middle(n, quantile)
+        value = np.partition(x, middle - 1)[middle - 1]
+        clusters, error = _proportion_error(x <= value, np.asarray(users))
+        too_low = float(special.stdtr(clusters - 1, (at_most / n - quantile) / error))
+        too_high = float(special.stdtr(clusters - 1, (quantile - below / n) / error))
+    return min(1.0, 2.0 * too_low, 2.0 * too_high)
+
+
+def compare_quantiles(
+    control: QuantileEstimate, treatment: QuantileEstimate, *, confidence: float = 0.95
+) -> Comparison:
+    """Difference of two arms' quantiles and their ratio less one, with one p value.
+
+    Raises:
+        StatisticsError: too few values or too many ties around a quantile.
+    """
+    return compare(control.arm(), treatment.arm(), confidence=confidence)
+
+
+def _checked(values: ArrayLike, quantile: float, users: ArrayLike | None) -> Float:
+    x = np.asarray(values, dtype=np.float64)
+    if not 0.0 < quantile < 1.0:
+        raise StatisticsError("there is no such quantile.", f"{quantile:g} is not in (0, 1).")
+    if users is not None and np.shape(users) != x.shape:
+        raise StatisticsError(
+            "values and users differ in number.", f"{x.shape} and {np.shape(users)}."
+        )
+    if len(x) < 2:
+        raise StatisticsError("a quantile needs at least two users.", f"There are {len(x)} values.")
+    # A sum is finite only if all its terms are; it spares a pass over the data.
+    if not np.isfinite(x.sum()) and not np.isfinite(x).all():
+        raise StatisticsError(
+            "a metric has missing or infinite values.",
+            f"{int((~np.isfinite(x)).sum()):,} of {x.size:,}.",
+            "Drop these rows, or give them a value.",
+        )
+    return x
+
+
+def _middle(n: int, quantile: float) -> int:
+    """Rank of the estimate: the smallest with at least a share q at or below."""
+    # n q may come out of rounding just above a whole number.
+    return min(max(int(np.ceil(n * quantile - 1e-9 * n * quantile)), 1), n)
+
+
+def _ranks(n: int, quantile: float, reach: float) -> tuple[int, int]:
+    """Of the smallest and largest value whose share is within ``reach`` of q."""
+    return int(np.ceil(n * (quantile - reach))), int(np.floor(n * (quantile + reach))) + 1
+
+
+def _at_ranks(ordered: Float, ranks: tuple[int, ...]) -> list[float | None]:
+    """Values at 1-based ranks; None beyond the ends."""
+    n = len(ordered)
+    inside = sorted({rank - 1 for rank in ranks if 1 <= rank <= n})
+    if inside:
+        ordered.partition(inside)
+    return [float(ordered[rank - 1]) if 1 <= rank <= n else None for rank in ranks]
+
+
+def _proportion_error(flags: NDArray[np.bool_], users: NDArray[Any]) -> tuple[int, float]:
+    """Number of users, and standard error of the share of flagged values, clustered by user."""
+    sizes, flagged = _per_user(flags, users)
+    m = len(sizes)
+    if m < 2:
+        raise StatisticsError("a quantile needs at least two users.", f"There are {m}.")
+    residual = flagged - flagged.sum() / sizes.sum() * sizes
+    error = float(np.sqrt(residual @ residual / (m * (m - 1.0))) / sizes.mean())
+    if not error > 0.0:
+        raise StatisticsError(
+            "the quantile has no interval.",
+            f"All {m:,} users have the same share of values at or below it.",
+            "Use more users.",
+        )
+    return m, error
+
+
+def _per_user(flags: NDArray[np.bool_], users: NDArray[Any]) -> tuple[Float, Float]:
+    """Values and flagged values of each user."""
+    new = users[1:] != users[:-1]
+    if (users[1:] >= users[:-1]).all():
+        starts = np.concatenate([[0], np.flatnonzero(new) + 1])
+        sizes = np.diff(starts, append=len(users))
+        flagged = np.add.reduceat(flags, starts, dtype=np.int64)
+        return sizes.astype(np.float64), flagged.astype(np.float64)
+    codes = _codes(users)
+    sizes = np.bincount(codes)
+    flagged = np.bincount(codes[flags], minlength=len(sizes))
+    seen = sizes > 0
+    return sizes[seen].astype(np.float64), flagged[seen].astype(np.float64)
+
+
+def _codes(users: NDArray[Any]) -> NDArray[np.int64]:
+    """Small whole numbers for users; some may stand for nobody."""
+    if np.issubdtype(users.dtype, np.integer):
+        ids = users.astype(np.int64)
+        low = int(ids.min())
+        if int(ids.max()) - low <= 4 * len(ids) + 1_000:
+            return np.asarray(ids - low)
+    # Sorting is the slow way, and the only one for scattered ids and names.
+    return np.asarray(np.unique(users, return_inverse=True)[1], dtype=np.int64)

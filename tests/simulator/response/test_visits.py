@@ -1,0 +1,106 @@
+"""When people come: against the published hours and a Poisson process."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from scipy import stats
+
+from simulator.outcomes import CHINA_OFFSET_MS, DAY_MS
+from simulator.randomness import purpose_key, uniform
+from simulator.response.visits import BREAK_MS, HOUR_MS, HOURS, WEEKDAYS, VisitClock
+from simulator.world.config import WorldConfig
+
+CLOCK = VisitClock(WorldConfig())
+START_MS = WorldConfig().start_ms
+ERROR_RATE = 1e-4
+PEOPLE = 20_000
+moments = st.integers(0, 4_102_444_800_000)  # to the year 2100
+
+
+def streams(rate: float, steps: int, people: int = PEOPLE) -> np.ndarray:
+    """Times of the first visits of many people, int64[steps, people]."""
+    now = np.full(people, START_MS, dtype=np.int64)
+    found = []
+    for step in range(steps):
+        draw = uniform(purpose_key(3, "visits"), np.arange(people), step)
+        now = CLOCK.next_visit(now, np.full(people, rate), draw)
+        found.append(now)
+    return np.stack(found)
+
+
+@settings(max_examples=200)
+@given(now=moments, rate=st.floats(0.05, 50), draw=st.floats(2**-24, 1 - 2**-24))
+def test_nobody_returns_within_half_an_hour(now: int, rate: float, draw: float) -> None:
+    later = CLOCK.next_visit(np.array([now]), np.array([rate]), np.array([draw]))
+    # Calendar times are whole milliseconds, cut off.
+    assert later[0] >= now + BREAK_MS - 1
+    assert later[0] > now + 30 * 60_000
+
+
+@given(now=moments, rate=st.floats(0.05, 50), draws=st.tuples(*[st.floats(0.001, 0.999)] * 2))
+def test_a_smaller_draw_is_a_longer_absence(
+    now: int, rate: float, draws: tuple[float, float]
+) -> None:
+    low, high = sorted(draws)
+    at = np.array([now, now])
+    found = CLOCK.next_visit(at, np.full(2, rate), np.array([low, high]))
+    assert found[0] >= found[1]
+
+
+def test_a_week_of_activity_is_a_week() -> None:
+    now = np.array([START_MS, START_MS + 5 * DAY_MS + 1234])
+    # exp(-7 rate) is the draw whose waiting time is seven average days.
+    found = CLOCK.next_visit(now, np.ones(2), np.full(2, np.exp(-7.0)))
+    assert found - now - BREAK_MS == pytest.approx(np.full(2, 7 * DAY_MS), abs=2)
+
+
+def test_waiting_times_are_exponential_in_average_days() -> None:
+    """Of visits spread over many weeks, the hours of the day average out."""
+    now = START_MS + np.arange(PEOPLE) * 7_919_000
+    draw = uniform(purpose_key(4, "visits"), np.arange(PEOPLE))
+    waited = CLOCK.next_visit(now, np.full(PEOPLE, 0.02), draw) - now - BREAK_MS
+    # At a visit in 50 days, the time of day moves a waiting time by little.
+    assert stats.kstest(waited / DAY_MS, stats.expon(scale=50.0).cdf).pvalue > ERROR_RATE
+
+
+@pytest.mark.parametrize("unit", ["hour", "weekday"])
+def test_visits_come_at_the_published_hours_and_days(unit: str) -> None:
+    # Seven full days, after which practically everybody has visits to come.
+    times = streams(rate=0.4, steps=14)
+    first, last = START_MS + DAY_MS, START_MS + 8 * DAY_MS
+    assert (times[-1] < last).mean() < 1e-3
+    inside = times[(times >= first) & (times < last)]
+    local = inside + CHINA_OFFSET_MS
+    if unit == "hour":
+        found = np.bincount(local % DAY_MS // HOUR_MS, minlength=24)
+        published = np.asarray(HOURS)
+    else:
+        # 1 January 1970 was a Thursday, the fourth day from Monday.
+        found = np.bincount((local // DAY_MS + 3) % 7, minlength=7)
+        published = np.asarray(WEEKDAYS)
+    expected = published / published.sum()
+    # Five standard deviations, and one percent because pauses delay some visits by half an hour.
+    error = 5 * np.sqrt(expected / len(inside)) + 0.01 * expected
+    assert (np.abs(found / len(inside) - expected) < error).all()
+
+
+def test_people_with_twice_the_rate_come_about_twice_as_often() -> None:
+    """Between visits lie an exponential wait and half an hour."""
+    for rate in (0.5, 1.0):
+        times = streams(rate, steps=40, people=2_000)
+        span_days = (times[-1] - START_MS) / DAY_MS / 40
+        # 40 waits of mean 1/rate for 2,000 people; the pause is counted in calendar time.
+        expected = 1.0 / rate + BREAK_MS / DAY_MS
+        tolerance = 5.0 / rate / np.sqrt(80_000) + 0.3 * BREAK_MS / DAY_MS
+        assert abs(span_days.mean() - expected) < tolerance
+
+
+def test_batches_do_not_matter() -> None:
+    now = START_MS + np.arange(50) * 10_000_000
+    rate, draw = np.linspace(0.1, 9.0, 50), uniform(purpose_key(1, "t"), np.arange(50))
+    together = CLOCK.next_visit(now, rate, draw)
+    alone = [CLOCK.next_visit(now[i : i + 1], rate[i : i + 1], draw[i : i + 1]) for i in range(50)]
+    assert np.array_equal(together, np.concatenate(alone))
