@@ -23,6 +23,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
 _TO_UNIT = 2.0**-53
+_BELOW_ONE = 1.0 - 2.0**-53
 
 
 def purpose_key(seed: int, purpose: str) -> np.uint64:
@@ -62,7 +63,9 @@ def mix(key: Any, *counters: Any) -> UInt64:
 def uniform(key: Any, *counters: Any) -> NDArray[np.float64]:
     """Uniform draws in the open interval (0, 1), one per broadcast address."""
     bits = mix(key, *counters)
-    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * _TO_UNIT
+    draws = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * _TO_UNIT
+    # In float64 the largest of the 2^53 values rounds up to 1, whose normal quantile is infinite.
+    return np.minimum(draws, _BELOW_ONE)
 
 
 def normal(key: Any, *counters: Any) -> NDArray[np.float64]:

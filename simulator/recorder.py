@@ -107,6 +107,7 @@ class Recorder:
         shown = sections.read.shown & (sections.order >= 0) & sections.live[:, None]
         at, position = np.nonzero(shown)
         comments = sections.order[at, position]
+        propensity = sections.propensity
         self._events.append(
             {
                 "user_id": self._ids(sections.user[at]),
@@ -118,6 +119,11 @@ class Recorder:
                 "is_like": sections.read.like[at, position].astype(np.int8),
                 "is_reply": sections.read.reply[at, position].astype(np.int8),
                 "dwell_ms": sections.read.dwell_ms[at, position],
+                "propensity": (
+                    np.full(len(at), np.nan, dtype=np.float32)
+                    if propensity is None
+                    else propensity[at, position].astype(np.float32)
+                ),
             }
         )
 
@@ -147,7 +153,7 @@ class Recorder:
             )
         if self._events:
             data = {k: np.concatenate([d[k] for d in self._events]) for k in self._events[0]}
-            frame = pl.DataFrame(data)
+            frame = pl.DataFrame(data).with_columns(propensity=pl.col("propensity").fill_nan(None))
             dtypes = TABLES["comment_events"].dtypes()
             yield (
                 "comment_events",

@@ -187,9 +187,7 @@ class Retrieval:
     def _top_up(self, videos: Int32, key: NDArray[np.uint64], available: Int64) -> Int32:
         """Fill rows that ran out of unseen videos with random ones, seen or not."""
         extra = self._random(uniforms(mix(key, 977), videos.shape[1]), available)
-        both = _distinct(np.concatenate([videos, extra], axis=1))
-        # Ascending order puts the dropped ones first: keep the tail.
-        return both[:, -videos.shape[1] :]
+        return _distinct(np.where(videos >= 0, videos, extra))
 
 
 def _distinct(videos: Int32) -> Int32:

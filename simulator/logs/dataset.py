@@ -98,9 +98,13 @@ class Dataset:
                 f"{path} has format version {version}, this program reads {FORMAT_VERSION}.",
                 "Import or make the dataset again",
             )
-        span = raw["time_span_ms"]
-        raw["time_span_ms"] = None if span is None else (int(span[0]), int(span[1]))
-        dataset = cls(path, DatasetInfo(**raw))
+        try:
+            span = raw["time_span_ms"]
+            raw["time_span_ms"] = None if span is None else (int(span[0]), int(span[1]))
+            info = DatasetInfo(**raw)
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise DataError(f"{file} is damaged.", "Import or make the dataset again") from None
+        dataset = cls(path, info)
         dataset._check_schema()
         return dataset
 
@@ -248,7 +252,8 @@ class DatasetWriter:
                 raise DataError(
                     f"{self._path} exists and is left untouched.", "Replace it: --force"
                 )
-            if not (self._path / INFO_FILE).is_file() and any(self._path.iterdir()):
+            empty = self._path.is_dir() and not any(self._path.iterdir())
+            if not empty and not (self._path / INFO_FILE).is_file():
                 raise DataError(f"{self._path} exists and is not a dataset; it is left untouched.")
         self._temporary = self._path.with_name(f".{self._path.name}.tmp")
         self._about = {"name": name, "source": source, "licence": licence, "language": language}

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.requests import (
     COMMENTS_PER_EVENT,
@@ -46,6 +47,9 @@ def interactions(dataset: Dataset, signal: Signal, *, before_ms: int | None = No
             comment section the user liked or replied; on a log without comment events, videos
             whose comment section the user opened (comment_stay_time > 0).
         before_ms: Only events strictly before this time.
+
+    Raises:
+        DataError: an event of somebody who is not in table ``users``.
     """
     if signal == "discussed" and dataset.has("comment_events"):
         return _discussed(dataset, before_ms)
@@ -67,9 +71,22 @@ def interactions(dataset: Dataset, signal: Signal, *, before_ms: int | None = No
 
 def _dense(dataset: Dataset, frame: pl.DataFrame) -> tuple[Int32, Int32, Int64]:
     frame = frame.sort("user_id", "time_ms", "_row")
-    user = np.searchsorted(dataset.user_ids(), frame["user_id"].to_numpy()).astype(np.int32)
+    user = _user_index(dataset, "impressions", frame["user_id"].to_numpy())
     video = dataset.catalogue().video_index(frame["video_id"].to_numpy())
     return user, video, frame["time_ms"].to_numpy().astype(np.int64)
+
+
+def _user_index(dataset: Dataset, table: str, user_id: Int64) -> Int32:
+    known = dataset.user_ids()
+    index = np.searchsorted(known, user_id)
+    found = index < len(known)
+    found[found] = known[index[found]] == user_id[found]
+    if not found.all():
+        raise DataError(
+            f"{dataset.path}: {table} has user_id {user_id[~found][0]}, table 'users' does not.",
+            f"See all such rows: abtest data check {dataset.path}",
+        )
+    return index.astype(np.int32)
 
 
 def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
@@ -102,7 +119,7 @@ def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
         pl.col("video_id").first(),
         pl.col("time_ms").last(),
     )
-    user = np.searchsorted(dataset.user_ids(), visits["user_id"].to_numpy()).astype(np.int32)
+    user = _user_index(dataset, "comment_events", visits["user_id"].to_numpy())
     catalogue = dataset.catalogue()
     video = catalogue.video_index(visits["video_id"].to_numpy())
     comments = np.full((visits.height, COMMENTS_PER_EVENT), -1, dtype=np.int32)
