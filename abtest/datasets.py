@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from abtest.console import Console
-from abtest.drive import drive
+from abtest.console import Console, Stage
+from abtest.drive import Report, drive
 from abtest.paths import cache_directory
 from simulator.feed import Feed, FeedSettings
 from simulator.logs.dataset import Dataset, DatasetWriter
@@ -21,7 +21,7 @@ from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval
 from simulator.world import World
 
-GROUP_SIZE = 2048
+GROUP_SIZE = 4096
 DAY_MS = 86_400_000
 DEMO = "demo"
 
@@ -108,8 +108,12 @@ def synthesise(
                 recorder=recorder,
             )
             feed.set_policy_label("platform")
-            drive(feed, PlatformRanker(world, group))
+            drive(feed, PlatformRanker(world, group), _part(stage, first, len(group), users))
             writer.append("users", world.users_frame(group))
             for table, frame in recorder.drain():
                 writer.append(table, frame)
-            stage.update("", (first + len(group)) / users, f"{first + len(group):,} people")
+
+
+def _part(stage: Stage, first: int, size: int, users: int) -> Report:
+    """Progress of one group of people, as progress of the whole log."""
+    return lambda fraction: stage.update("", (first + size * fraction) / users)

@@ -105,18 +105,29 @@ def _select_comments(requests: CommentRequests, index: NDArray[np.intp]) -> Comm
     )
 
 
-def drive(feed: Feed, ranker: Ranker, on_step: Callable[[], None] | None = None) -> None:
+Report = Callable[[float], None]
+"""``report(fraction_done)``, from 0 to 1, called now and then."""
+
+_PAGES_PER_REPORT = 16
+
+
+def drive(feed: Feed, ranker: Ranker, report: Report | None = None) -> None:
     """Let everyone in the feed live until its end time.
 
     Args:
         feed: The environment.
         ranker: Who fills the pages.
-        on_step: Called after every page, for progress.
+        report: Told the share of the simulated time that has passed.
     """
     page_size = feed.settings.page_size
+    started = feed.time_left_ms()
+    pages = 0
     while (requests := feed.video_requests()) is not None:
         sections = feed.show(ranker.slates(requests, page_size))
         if sections is not None:
             feed.show_comments(ranker.comments(sections))
-        if on_step is not None:
-            on_step()
+        pages += 1
+        if report is not None and pages % _PAGES_PER_REPORT == 0:
+            report(1.0 - feed.time_left_ms() / started)
+    if report is not None:
+        report(1.0)

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from abtest.datasets import DAY_MS
-from abtest.drive import drive
+from abtest.drive import Report, drive
 from simulator.feed import Feed, FeedSettings
 from simulator.log_outcomes import user_days_of_log
 from simulator.logs.catalogue import Catalogue
@@ -65,16 +65,18 @@ class Environment(ABC):
     dataset: Dataset
     catalogue: Catalogue
     start_ms: int
+    burn_in_days: int
 
     @abstractmethod
     def people(self, count: int | None) -> Int32:
         """The dense indices of the people who take part."""
 
     @abstractmethod
-    def warm_feed(self, users: Int32) -> tuple[Feed, pl.DataFrame]:
+    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
         """A feed at the start of the experiment, and the people's days before it.
 
         The frame has one row per (user_id, day) with the outcome columns; days are negative.
+        ``report`` is told how far the days before have come.
         """
 
     @abstractmethod
@@ -93,6 +95,7 @@ class BuiltInEnvironment(Environment):
         assert dataset.info.world is not None
         self.dataset = dataset
         self._spec = spec
+        self.burn_in_days = spec.burn_in_days
         self._world = World.from_spec(dataset.info.world)
         self.catalogue = self._world.catalogue()
         self._response = WorldResponse(self._world)
@@ -106,7 +109,7 @@ class BuiltInEnvironment(Environment):
         assert count is not None
         return np.arange(self._log_users, self._log_users + count, dtype=np.int32)
 
-    def warm_feed(self, users: Int32) -> tuple[Feed, pl.DataFrame]:
+    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
         """Let the platform's own ranker serve these people for the burn-in days."""
         burn_in_ms = self._spec.burn_in_days * DAY_MS
         feed = Feed(
@@ -121,7 +124,7 @@ class BuiltInEnvironment(Environment):
             settings=FeedSettings(),
         )
         feed.set_policy_label("platform")
-        drive(feed, PlatformRanker(self._world, users))
+        drive(feed, PlatformRanker(self._world, users), report)
         return feed, relative_days(feed.outcomes.to_frame(self.user_ids(users)), self.start_ms)
 
     def user_ids(self, users: Int32) -> NDArray[np.int64]:
@@ -139,6 +142,7 @@ class LearnedEnvironment(Environment):
     def __init__(self, dataset: Dataset, spec: EnvironmentSpec) -> None:
         self.dataset = dataset
         self._spec = spec
+        self.burn_in_days = 0
         self.catalogue = dataset.catalogue()
         self._user_ids = dataset.user_ids()
         self._response = LearnedResponse.load(Path(spec.model), dataset)
@@ -153,7 +157,7 @@ class LearnedEnvironment(Environment):
         everyone = np.arange(len(self._user_ids), dtype=np.int32)
         return everyone if count is None else everyone[:count]
 
-    def warm_feed(self, users: Int32) -> tuple[Feed, pl.DataFrame]:
+    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
         """Start from the histories and the days in the log."""
         feed = Feed(
             self.catalogue,

@@ -24,6 +24,7 @@ from abtest.run_directory import RunDirectory, check_free, default_path
 from abtest.simulate import SimulationPool, SimulationSpec, default_workers, group_count
 from abtest.training import TrainedPolicy, train
 from policies.registry import create, plugin_warnings
+from reports import formats
 from reports.analysis import analyze
 from reports.html import write_html
 from reports.plan import AnalysisPlan, build_plan
@@ -225,7 +226,9 @@ def _simulate(
             if config.max_users <= pilot:
                 people = config.max_users
             else:
-                pool.run(PILOT_GROUPS, console, f"pilot: {pilot:,} people, {days}")
+                # Idle processes run ahead: what they find is used only if it is needed.
+                ahead = min(max(PILOT_GROUPS, processes), group_count(config.max_users))
+                pool.run(ahead, console, f"pilot: {pilot:,} people, {days}")
                 people = _size(config, plan, spec, directory, console)
         pool.run(group_count(people), console, f"simulating {people:,} people, {days}")
     return people
@@ -260,14 +263,15 @@ def _size(
     groups = max(PILOT_GROUPS, group_count(int(needed) + 1))
     people = min(groups * GROUP_SIZE, config.max_users // GROUP_SIZE * GROUP_SIZE)
     console.say(
-        f"power: {people:,} people to detect {config.detect:+.1%} in {config.primary} "
-        f"(80 % power; the pilot's {pilot:,} detect {detectable:+.1%})"
+        f"power: {people:,} people to detect +/-{formats.share(config.detect)} in {config.primary} "
+        f"(80 % power; the pilot's {pilot:,} detect +/-{formats.percent(detectable, signed=False)})"
     )
     if needed > people:
         reached = detectable * (pilot / people) ** 0.5
+        effect = formats.percent(reached, signed=False)
         console.warn(
-            f"{people:,} people can detect only +/-{reached:.1%} (80 % power). "
-            f"For +/-{config.detect:.1%}: --users {groups * GROUP_SIZE}"
+            f"{people:,} people can detect only +/-{effect} (80 % power). "
+            f"For +/-{formats.share(config.detect)}: --users {groups * GROUP_SIZE}"
         )
     return people
 

@@ -1,6 +1,6 @@
 """Run every group of people through the experiment, on any number of processes.
 
-People do not influence each other, so a group of 2,048 is the unit of work, of progress and of
+People do not influence each other, so a group of 4,096 is the unit of work, of progress and of
 resumption. Group boundaries never depend on the number of workers: the bytes are the same.
 """
 
@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from abtest.console import Console, Stage
 from abtest.datasets import DAY_MS, GROUP_SIZE
-from abtest.drive import ArmsRanker, PolicyRanker, Ranker, drive
+from abtest.drive import ArmsRanker, PolicyRanker, Ranker, Report, drive
 from abtest.environments import Environment, EnvironmentSpec, relative_days
 from abtest.errors import AbtestError, ExitCode, Interrupted
 from abtest.run_directory import RunDirectory, write_parquet
@@ -79,23 +80,27 @@ class Simulator:
         """Number of people who take part."""
         return len(self._users)
 
-    def group(self, number: int) -> pl.DataFrame:
+    def group(self, number: int, report: Report = lambda fraction: None) -> pl.DataFrame:
         """Outcomes of one group: a row per (user_id, arm, day), days before the start negative."""
         users = self._users[number * GROUP_SIZE : (number + 1) * GROUP_SIZE]
-        feed, before = self._environment.warm_feed(users)
         arms = len(self._spec.arms)
+        lives = arms if self._spec.twin else 1
+        # Days with the policies in the loop cost about three times a day of the burn-in.
+        warm = self._environment.burn_in_days / 3.0
+        parts = _Parts(report, [warm] + [float(self._spec.days)] * lives)
+        feed, before = self._environment.warm_feed(users, parts.next())
         end_ms = self._environment.start_ms + self._spec.days * DAY_MS
         if self._spec.twin:
-            parts = []
+            lived = []
             for arm in range(arms):
                 own = feed.copy() if arm < arms - 1 else feed
                 everyone = np.full(len(users), arm)
-                after = self._live(own, self._rankers(len(users)), everyone, end_ms)
-                parts.append(self._labelled(pl.concat([before, after]), users, everyone))
-            outcomes = pl.concat(parts)
+                after = self._live(own, everyone, end_ms, parts.next())
+                lived.append(self._labelled(pl.concat([before, after]), users, everyone))
+            outcomes = pl.concat(lived)
         else:
             split = assign_arms(users, arms, self._spec.seed)
-            after = self._live(feed, self._rankers(len(users)), split, end_ms)
+            after = self._live(feed, split, end_ms, parts.next())
             outcomes = self._labelled(pl.concat([before, after]), users, split)
         return outcomes.join(self._environment.segments(users), on="user_id", how="left").sort(
             "user_id", "arm", "day"
@@ -107,10 +112,10 @@ class Simulator:
         return [PolicyRanker(p, self._spec.explore_share) for p in self._policies]
 
     def _live(
-        self, feed: Feed, rankers: list[Ranker], arm_of_row: NDArray[np.int64], end_ms: int
+        self, feed: Feed, arm_of_row: NDArray[np.int64], end_ms: int, report: Report
     ) -> pl.DataFrame:
         feed.extend(end_ms)
-        drive(feed, ArmsRanker(rankers, arm_of_row))
+        drive(feed, ArmsRanker(self._rankers(len(feed.users)), arm_of_row), report)
         frame = feed.outcomes.to_frame(self._environment.user_ids(feed.users))
         days = relative_days(frame, self._environment.start_ms)
         return days.filter((pl.col("day") >= 0) & (pl.col("day") < self._spec.days))
@@ -125,11 +130,34 @@ class Simulator:
         return frame.join(arms, on="user_id", how="left")
 
 
+class _Parts:
+    """Splits the progress of a whole among parts that follow each other.
+
+    Args:
+        report: Of the whole.
+        sizes: Of the parts, in any unit.
+    """
+
+    def __init__(self, report: Report, sizes: list[float]) -> None:
+        self._report = report
+        self._edges = np.concatenate([[0.0], np.cumsum(sizes)]) / sum(sizes)
+        self._part = -1
+
+    def next(self) -> Report:
+        """The progress of the next part."""
+        self._part += 1
+        low, high = self._edges[self._part : self._part + 2]
+        return lambda fraction: self._report(float(low + (high - low) * fraction))
+
+
 _simulator: Simulator | None = None
+_done: Any = None
+"""A number shared by all processes: groups simulated so far, in fractions."""
 
 
-def _start_worker(spec: SimulationSpec) -> None:
-    global _simulator
+def _start_worker(spec: SimulationSpec, done: Any) -> None:
+    global _simulator, _done
+    _done = done
     # Ctrl-C belongs to the parent, which lets the running groups go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _single_thread()
@@ -138,7 +166,15 @@ def _start_worker(spec: SimulationSpec) -> None:
 
 def _run_group(number: int, target: Path) -> int:
     assert _simulator is not None
-    write_parquet(_simulator.group(number), target)
+    told = 0.0
+
+    def report(fraction: float) -> None:
+        nonlocal told
+        with _done.get_lock():
+            _done.value += fraction - told
+        told = fraction
+
+    write_parquet(_simulator.group(number, report), target)
     return number
 
 
@@ -172,6 +208,7 @@ class SimulationPool:
         self._directory = directory
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
+        self._done: Any = None
 
     def __enter__(self) -> SimulationPool:
         return self
@@ -209,12 +246,15 @@ class SimulationPool:
 
     def _submit(self, todo: list[int], groups: int, stage: Stage) -> None:
         if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._done = context.Value("d", 0.0)
             self._pool = ProcessPoolExecutor(
                 self._workers,
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=context,
                 initializer=_start_worker,
-                initargs=(self._spec,),
+                initargs=(self._spec, self._done),
             )
+        before = groups - len(todo) - self._done.value
         finished = groups - len(todo)
         pending: set[Future[int]] = {
             self._pool.submit(_run_group, g, self._directory.piece(g)) for g in todo
@@ -224,7 +264,8 @@ class SimulationPool:
             for future in ready:
                 future.result()
                 finished += 1
-            stage.update("", finished / groups, f"{finished} of {groups} groups")
+            done = before + self._done.value
+            stage.update("", done / groups, f"{finished} of {groups} groups of people")
 
 
 class WorkerDied(AbtestError):

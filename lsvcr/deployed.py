@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,13 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 
 from lsvcr.inventory import Inventory, mean_of_comments, text_vectors, title_vectors
-from lsvcr.lengths import by_lengths
-from lsvcr.sr_model import TEMPERATURE, SRModel
+from lsvcr.sr_model import MAX_LENGTH, TEMPERATURE, HistoryEncoder, SRModel
+from policies.lengths import length_blocks
 from simulator.requests import Int32, Int64
 
 Float32 = NDArray[np.float32]
 Half = NDArray[np.float16]
 
-_BLOCK = 32
 _LEARNED_ON_ITEMS = ("ids.", "gate", "llm_", "merge.")
 
 
@@ -41,9 +41,9 @@ class DeployedTask:
         self._candidates: Float32 = tables["candidates"].astype(np.float32)
         self._parts: Float32 = tables["comment_parts"].astype(np.float32)
         self._rows: Int64 = tables["comment_row"].astype(np.int64)
-        dim = model.dim
+        self.dim = dim = model.dim
         # Comment task: keys and values of every state, since the query comes with the video.
-        self.encoding_shape = (dim,) if model.task == "video" else (51, 2 * dim)
+        self.encoding_shape = (dim,) if model.task == "video" else (MAX_LENGTH + 1, 2 * dim)
 
     @classmethod
     def of(cls, model: SRModel, inventory: Inventory) -> DeployedTask:
@@ -109,32 +109,64 @@ class DeployedTask:
         }
         return {**self._tables, **weights}
 
-    def encode(self, videos: Int32, sections: Int32, comments: Int32) -> Float32:
-        """Encode people from their histories, in blocks of similar length.
+    def encode_videos(self, videos: Int32) -> Float32:
+        """Encode video histories.
 
         Args:
-            videos: int32[B, 50], liked videos, oldest first, -1 padded.
-            sections: int32[B, 50], videos of the comment history.
+            videos: int32[B, 50], oldest first, -1 padded.
+
+        Returns:
+            float32[B, 51, dim]: state i has seen the first i events; past the end, anything.
+        """
+        return self._encode_history(
+            self._model.video_encoder,
+            (videos >= 0).sum(axis=1),
+            lambda rows, n: self._tables["video_tokens"][videos[rows, :n]],
+        )
+
+    def encode_sections(self, sections: Int32, comments: Int32) -> Float32:
+        """Encode comment histories.
+
+        Args:
+            sections: int32[B, 50], videos whose comment section it was, as in `encode_videos`.
             comments: int32[B, 50, 3], comments of that history.
+
+        Returns:
+            As `encode_videos`.
+        """
+        return self._encode_history(
+            self._model.comment_encoder,
+            (sections >= 0).sum(axis=1),
+            lambda rows, n: self._section_tokens(sections[rows, :n], comments[rows, :n]),
+        )
+
+    def encode(
+        self, videos: Float32, sections: Float32, n_videos: Int64, n_sections: Int64
+    ) -> Float32:
+        """Mix both encoded histories into what ranking needs of a person.
+
+        Args:
+            videos: float32[B, 51, dim], of `encode_videos`.
+            sections: float32[B, 51, dim], of `encode_sections`.
+            n_videos: int64[B], events in the video history.
+            n_sections: int64[B], events in the comment history.
 
         Returns:
             float32[B, *encoding_shape].
         """
-        counts = np.stack([(videos >= 0).sum(1), (sections >= 0).sum(1)], axis=1)
+        counts = np.stack([n_videos, n_sections], axis=1)
         result = np.zeros((len(videos), *self.encoding_shape), dtype=np.float32)
-        own = 0 if self._model.task == "video" else 1
-        order = by_lengths(counts[:, own], counts[:, 1 - own])
+        video_task = self._model.task == "video"
         with torch.inference_mode():
-            for at in range(0, len(order), _BLOCK):
-                rows = order[at : at + _BLOCK]
+            for rows in length_blocks(n_videos if video_task else n_sections):
                 n, m = counts[rows].max(axis=0)
-                states, visible = self._model.states(
-                    torch.from_numpy(self._tables["video_tokens"][videos[rows, :n]]),
-                    torch.from_numpy(self._section_tokens(sections[rows, :m], comments[rows, :m])),
+                states, visible = self._model.mixed(
+                    torch.from_numpy(videos[rows, : n + 1]),
+                    torch.from_numpy(sections[rows, : m + 1]),
                     torch.from_numpy(counts[rows, :1]),
                     torch.from_numpy(counts[rows, 1:]),
                 )
-                if self._model.task == "video":
+                if video_task:
                     person = self._model.person(states, visible)[:, 0]
                     result[rows] = F.normalize(person, dim=-1).numpy()
                 else:
@@ -166,6 +198,19 @@ class DeployedTask:
         rows = candidates if self._model.task == "video" else self._rows[candidates]
         scores: Float32 = np.einsum("bd,bcd->bc", people, self._candidates[rows])
         return np.asarray(scores / np.float32(TEMPERATURE), dtype=np.float32)
+
+    def _encode_history(
+        self,
+        encoder: HistoryEncoder,
+        lengths: Int64,
+        tokens: Callable[[NDArray[np.intp], int], Float32],
+    ) -> Float32:
+        states = np.zeros((len(lengths), MAX_LENGTH + 1, self._model.dim), dtype=np.float32)
+        with torch.inference_mode():
+            for rows in length_blocks(lengths):
+                n = int(lengths[rows].max())
+                states[rows, : n + 1] = encoder(torch.from_numpy(tokens(rows, n))).numpy()
+        return states
 
     def _section_tokens(self, sections: Int32, comments: Int32) -> Float32:
         tokens: Float32 = self._tables["section_tokens"][sections]

@@ -19,10 +19,10 @@ from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
 from lsvcr.finetune import FinetuneSettings, finetune
 from lsvcr.inventory import Inventory
+from lsvcr.people import People
 from lsvcr.sr_model import SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
 from policies.base import Policy, Progress, Scores, silent
-from policies.cache import RowCache
 from policies.checkpoint import load_arrays, save_arrays
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
@@ -86,8 +86,7 @@ class LSVCR(Policy):
             "targets": targets,
         }
         self._tasks: dict[Task, DeployedTask] = {}
-        self._videos = RowCache(0)
-        self._sections = RowCache(0)
+        self._people: dict[Task, People] = {}
         self._summary: dict[str, Any] = {}
         self._dataset_hash = ""
 
@@ -162,45 +161,25 @@ class LSVCR(Policy):
 
     def reset(self, n_rows: int) -> None:
         """Forget the encodings of the previous group."""
-        if "video" in self._tasks:
-            self._videos = RowCache(*self._tasks["video"].encoding_shape)
-            self._videos.reset(n_rows)
-        if "comment" in self._tasks:
-            self._sections = RowCache(*self._tasks["comment"].encoding_shape)
-            self._sections.reset(n_rows)
+        signal: Signal = self._settings["signal"]
+        self._people = {
+            task: People(deployed, signal, n_rows) for task, deployed in self._tasks.items()
+        }
 
     def score_videos(self, requests: VideoRequests) -> Scores:
         """Cosine of the person and each candidate, over the temperature."""
-        people = self._encoded("video", self._videos, requests)
+        people = self._people["video"].encoded(requests.row, requests.history)
         return self._tasks["video"].score(people, requests.candidates)
 
     def score_comments(self, requests: CommentRequests) -> Scores | None:
         """Cosine of the person at this video and each comment; None without comment texts."""
         if "comment" not in self._tasks:
             return None
-        encoded = self._encoded("comment", self._sections, requests)
+        encoded = self._people["comment"].encoded(requests.row, requests.history)
         deployed = self._tasks["comment"]
-        history = requests.history
-        count = history.lengths("discussed")
+        count = requests.history.lengths("discussed")
         people = deployed.at_video(encoded, count, requests.video)
         return deployed.score(people, requests.candidates)
-
-    def _encoded(
-        self, task: Task, cache: RowCache, requests: VideoRequests | CommentRequests
-    ) -> NDArray[np.float32]:
-        """One encoding per request; only people whose histories changed are encoded anew."""
-        signal: Signal = self._settings["signal"]
-        versions = requests.history.version(signal) * 1_000_003 + requests.history.version(
-            "discussed"
-        )
-        stale = cache.stale(requests.row, versions)
-        if len(stale):
-            history = requests.history.select(stale)
-            encoded = self._tasks[task].encode(
-                history.videos(signal), history.videos("discussed"), history.comments()
-            )
-            cache.put(requests.row[stale], versions[stale], encoded)
-        return cache.get(requests.row)
 
     def _new_model(self, task: Task, n_videos: int, text_dim: int) -> SRModel:
         s = self._settings

@@ -128,10 +128,14 @@ class Mixing(nn.Module):
         scores = torch.einsum("blhd,bmhd->bhlm", q, k) / math.sqrt(q.shape[-1])
         visible = torch.arange(other.shape[1]) <= other_count[:, :, None]
         scores = scores[:, None].masked_fill(~visible[:, :, None, None, :], float("-inf"))
-        # The moments of one sequence share their dropout masks.
-        weights = scores.softmax(dim=-1) * self.drop(torch.ones_like(scores[:, :1]))
-        mixed = torch.einsum("bkhlm,bmhd->bklhd", weights, v).flatten(-2)
-        mixed = self.norm(own[:, None] + self.out(mixed) * self.drop(torch.ones_like(own))[:, None])
+        weights = scores.softmax(dim=-1)
+        if self.training:
+            # The moments of one sequence share their dropout masks.
+            weights = weights * self.drop(torch.ones_like(scores[:, :1]))
+        mixed = self.out(torch.einsum("bkhlm,bmhd->bklhd", weights, v).flatten(-2))
+        if self.training:
+            mixed = mixed * self.drop(torch.ones_like(own))[:, None]
+        mixed = self.norm(own[:, None] + mixed)
         # join([own ; mixed]), with the half that does not depend on the moment computed once.
         own_half, mixed_half = self.join.weight[:, :dim], self.join.weight[:, dim:]
         joined: Tensor = (
@@ -152,7 +156,8 @@ class AttentivePooling(nn.Module):
     def forward(self, states: Tensor, visible: Tensor) -> Tensor:
         """float[B, K, L, dim] and bool[B, K, L] to float[B, K, dim]."""
         hidden = self.hidden(states)
-        hidden = hidden * self.drop(torch.ones_like(hidden[:, :1]))
+        if self.training:
+            hidden = hidden * self.drop(torch.ones_like(hidden[:, :1]))
         scores = self.score(hidden).squeeze(-1).masked_fill(~visible, float("-inf"))
         pooled: Tensor = torch.einsum("bkl,bkld->bkd", scores.softmax(dim=-1), states)
         return pooled
@@ -296,7 +301,17 @@ class SRModel(nn.Module):
         Returns:
             float[B, K, L + 1 or M + 1, dim] and bool[B, K, L + 1 or M + 1], the visible ones.
         """
-        videos, comments = self.video_encoder(video_tokens), self.comment_encoder(comment_tokens)
+        return self.mixed(
+            self.video_encoder(video_tokens),
+            self.comment_encoder(comment_tokens),
+            video_count,
+            comment_count,
+        )
+
+    def mixed(
+        self, videos: Tensor, comments: Tensor, video_count: Tensor, comment_count: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`states` from histories that are encoded already: float[B, L + 1 (M + 1), dim]."""
         if self.task == "video":
             mixed = self.mixing(videos, comments, comment_count)
             return mixed, torch.arange(videos.shape[1]) <= video_count[:, :, None]

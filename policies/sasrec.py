@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from policies.base import Policy, Progress, Scores, silent
 from policies.cache import RowCache
 from policies.checkpoint import load_arrays, save_arrays
+from policies.lengths import length_blocks
 from policies.sequences import Sequences, window_batches
 from policies.trainer import TrainerSettings, TrainingSummary, train
 from simulator.logs.dataset import Dataset
@@ -56,6 +57,20 @@ class Block(nn.Module):
         result: Tensor = x + self.drop(self.feed_forward(self.norm_2(x)))
         return result
 
+    def at(self, x: Tensor, position: Tensor) -> Tensor:
+        """`forward`, without dropout, at one position int64[B] of each sequence: float[B, dim]."""
+        b, length, dim = x.shape
+        own, normed = x[torch.arange(b), position], self.norm_1(x)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(self.norm_1(own), weight[:dim], bias[:dim]).view(b, self.heads, 1, -1)
+        both = F.linear(normed, weight[dim:], bias[dim:]).view(b, length, 2, self.heads, -1)
+        k, v = both.permute(2, 0, 3, 1, 4)
+        visible = torch.arange(length) <= position[:, None]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible[:, None, None])
+        own = own + self.out(attended.reshape(b, dim))
+        result: Tensor = own + self.feed_forward(self.norm_2(own))
+        return result
+
 
 class SASRecModel(nn.Module):
     """Item and position embeddings, causal blocks, tied output.
@@ -80,14 +95,28 @@ class SASRecModel(nn.Module):
 
     def forward(self, sequences: Tensor) -> Tensor:
         """int64[B, L] to float[B, L + 1, dim]: state i has seen the first i items."""
-        b, length = sequences.shape
-        tokens = self.items(sequences.clamp(min=0)) * (self.items.embedding_dim**0.5)
-        x = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
-        x = self.drop(x + self.positions.weight[: length + 1])
+        x = self._tokens(sequences)
         for block in self.blocks:
             x = block(x)
         states: Tensor = self.norm(x)
         return states
+
+    def last(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        """float[B, dim]: the state after each whole sequence, for ranking (no dropout)."""
+        x = self._tokens(sequences)
+        *first, top = self.blocks
+        for block in first:
+            x = block(x)
+        assert isinstance(top, Block)
+        state: Tensor = self.norm(top.at(x, lengths))
+        return state
+
+    def _tokens(self, sequences: Tensor) -> Tensor:
+        b, length = sequences.shape
+        tokens = self.items(sequences.clamp(min=0)) * (self.items.embedding_dim**0.5)
+        x = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
+        embedded: Tensor = self.drop(x + self.positions.weight[: length + 1])
+        return embedded
 
 
 class SASRec(Policy):
@@ -238,15 +267,14 @@ class SASRec(Policy):
 def encode_last(model: SASRecModel, sequences: NDArray[np.int64]) -> NDArray[np.float32]:
     """float32[B, dim]: the state after each whole sequence, short ones batched together."""
     lengths = (sequences >= 0).sum(axis=1)
-    order = np.argsort(lengths, kind="stable")
     result = np.empty((len(sequences), model.items.embedding_dim), dtype=np.float32)
-    with torch.no_grad():
-        for at in range(0, len(order), 512):
-            rows = order[at : at + 512]
-            width = int(lengths[rows[-1]])
-            states = model(torch.from_numpy(sequences[rows, :width]))
-            last = torch.from_numpy(lengths[rows])
-            result[rows] = states[torch.arange(len(rows)), last].numpy()
+    with torch.inference_mode():
+        for rows in length_blocks(lengths):
+            width = int(lengths[rows].max())
+            states = model.last(
+                torch.from_numpy(sequences[rows, :width]), torch.from_numpy(lengths[rows])
+            )
+            result[rows] = states.numpy()
     return result
 
 

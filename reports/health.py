@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import stats
 
+from reports import formats
 from reports.plan import AnalysisPlan, metric
 from reports.results import HealthCheck
 from reports.statistics.srm import sample_ratio_p_value
@@ -132,5 +133,8 @@ def _outliers(table: UserTable) -> HealthCheck:
     share = float(ordered[-max(1, len(ordered) // 100) :].sum() / total)
     status: Literal["pass", "warn"] = "warn" if share > 0.3 else "pass"
     return HealthCheck(
-        "outliers", "Outliers", status, f"the top 1 % of users hold {share:.0%} of comment time"
+        "outliers",
+        "Outliers",
+        status,
+        f"the top 1 % of users hold {formats.percent(share, signed=False)} of comment time",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports import formats
 from reports.plan import AnalysisPlan
 from reports.results import HealthCheck, MetricComparison, Verdict
 
@@ -37,24 +38,29 @@ def judge(
     numbers = f"{what} {_effect(primary)}"
     relative = primary.relative.value if primary.relative else 0.0
     if abs(relative) > ABSURD_LIFT:
-        reason = f"a lift of {relative:+.0%} is more likely a mistake than a success"
+        reason = f"a lift of {formats.percent(relative)} is more likely a mistake than a success"
         return Verdict("suspicious", f"Suspicious: {numbers}.", reason)
     if primary.outcome == "not clear":
         reason = (
-            f"the interval includes no change; the test could detect "
-            f"{_percent(primary.detectable_effect)} (80 % power)"
+            "the interval includes no change; the test could detect "
+            f"{_detectable(primary.detectable_effect)} (80 % power)"
         )
         return Verdict("not clear", f"Not clear: {numbers}.", reason)
     if abs(relative) < plan.min_effect:
-        reason = f"significant, but smaller than the minimum effect of {plan.min_effect:.1%}"
+        reason = (
+            f"significant, but smaller than the minimum effect of {formats.share(plan.min_effect)}"
+        )
         return Verdict("not clear", f"Not clear: {numbers}.", reason)
     broken = [g for g in guardrails if g.outcome == "margin broken"]
     if primary.outcome == "better" and broken:
-        reason = f"guardrail '{broken[0].label}' is worse than its margin of {broken[0].margin:.0%}"
+        margin = formats.share(broken[0].margin or 0.0)
+        reason = f"guardrail '{broken[0].label}' is worse than its margin of {margin}"
         return Verdict("worse", f"Worse: {numbers}, but a guardrail is broken.", reason)
     word = "Better" if primary.outcome == "better" else "Worse"
     unsure = [g.label for g in guardrails if g.outcome == "not clear"]
-    reason = f"{treatment} against {control}: significant and beyond {plan.min_effect:.1%}"
+    reason = (
+        f"{treatment} against {control}: significant and beyond {formats.share(plan.min_effect)}"
+    )
     if unsure:
         reason += f"; guardrail not settled: {', '.join(unsure)}"
     return Verdict("better" if word == "Better" else "worse", f"{word}: {numbers}.", reason)
@@ -67,10 +73,12 @@ def _effect(primary: MetricComparison) -> str:
     if relative is None or relative.low is None or relative.high is None:
         return absolute
     return (
-        f"{_percent(relative.value)} ({primary.confidence:.0%} CI {_percent(relative.low)} to "
-        f"{_percent(relative.high)}; {absolute})"
-    ).replace("95%", "95 %")
+        f"{formats.percent(relative.value)} ({formats.confidence(primary.confidence)} CI "
+        f"{formats.percent(relative.low)} to {formats.percent(relative.high)}; {absolute})"
+    )
 
 
-def _percent(value: float | None) -> str:
-    return "an unknown effect" if value is None else f"{100 * value:+.1f} %"
+def _detectable(effect: float | None) -> str:
+    if effect is None:
+        return "an unknown effect"
+    return f"a change of +/-{formats.percent(effect, signed=False)}"

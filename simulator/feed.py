@@ -225,6 +225,10 @@ class Feed:
         )
         self._finish(read, order, propensity)
 
+    def time_left_ms(self) -> float:
+        """Mean over people of the time from their next page to the end; for progress."""
+        return float(np.maximum(self.end_ms - self._next_ms, 0).mean())
+
     def extend(self, end_ms: int) -> None:
         """Let the simulation go on, from the same state, to a later end."""
         self.end_ms = max(self.end_ms, end_ms)

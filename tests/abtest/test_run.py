@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from abtest import simulate
+from abtest.datasets import GROUP_SIZE
 from abtest.simulate import assign_arms
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
@@ -19,7 +20,7 @@ SMALL = ("--treatment", "popular", "--control", "random", "--users", 300)
 def test_one_and_two_workers_give_the_same_bytes(
     abtest: Run, small_log: Path, tmp_path: Path, monkeypatch: object
 ) -> None:
-    arguments = ("run", *SMALL, "--data", small_log, "--users", 2_100)
+    arguments = ("run", *SMALL, "--data", small_log, "--users", 4_200)
     first = abtest(*arguments, "--out", "one", "--workers", 1)
     second = abtest(*arguments, "--out", "two", "--workers", 2)
     assert (first.code, second.code) == (0, 0), first.err + second.err
@@ -111,4 +112,4 @@ def test_split_is_even_and_independent_of_the_group() -> None:
 
 
 def test_group_count_covers_everybody() -> None:
-    assert [simulate.group_count(n) for n in (1, 2_048, 2_049)] == [1, 1, 2]
+    assert [simulate.group_count(n) for n in (1, GROUP_SIZE, GROUP_SIZE + 1)] == [1, 1, 2]

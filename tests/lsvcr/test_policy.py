@@ -18,6 +18,7 @@ from lsvcr.deployed import DeployedTask
 from lsvcr.examples import histories, last_events, make_batch
 from lsvcr.finetune import people
 from lsvcr.inventory import Inventory
+from lsvcr.people import People
 from lsvcr.policy import LSVCR
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
@@ -237,7 +238,7 @@ def test_serving_computes_what_training_computed(planted: Any, task: Task) -> No
         own = both.of(task)[0]
         time = _last_time(dataset, signal, user)
         view = initial_history(dataset, np.array([user], dtype=np.int32), time).view(np.arange(1))
-        encoded = deployed.encode(view.videos("liked"), view.videos("discussed"), view.comments())
+        encoded = People(deployed, "liked", 1).encoded(np.zeros(1, dtype=np.int32), view)
         if task == "comment":
             video = own.video[[own.starts[user + 1] - 1]].astype(np.int32)
             encoded = deployed.at_video(encoded, view.lengths("discussed"), video)

@@ -1,0 +1,70 @@
+"""Encoded people of a group: what has not changed since the last request is not encoded again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lsvcr.deployed import DeployedTask, Float32
+from lsvcr.sr_model import MAX_LENGTH
+from policies.cache import RowCache
+from simulator.requests import HistoryView, Int32, Int64, Signal
+
+
+class People:
+    """Encodings of the rows of a group for one task.
+
+    Each history is encoded when it has changed, both are mixed when either has.
+
+    Args:
+        task: Encodes.
+        signal: Which events make the video history.
+        n_rows: Rows of the group; more are added when they come.
+    """
+
+    def __init__(self, task: DeployedTask, signal: Signal, n_rows: int) -> None:
+        self._task = task
+        self._signal: Signal = signal
+        self._videos = RowCache(MAX_LENGTH + 1, task.dim)
+        self._sections = RowCache(MAX_LENGTH + 1, task.dim)
+        self._mixed = RowCache(*task.encoding_shape)
+        for cache in (self._videos, self._sections, self._mixed):
+            cache.reset(n_rows)
+
+    def encoded(self, rows: Int32, history: HistoryView) -> Float32:
+        """float32[B, *encoding_shape] of the people of a batch of requests.
+
+        Args:
+            rows: int32[B], rows of the group; a row may repeat.
+            history: Of the same people.
+        """
+        videos, sections = history.version(self._signal), history.version("discussed")
+        stale = self._mixed.stale(rows, versions := _pair(videos, sections))
+        if len(stale):
+            changed, now = rows[stale], history.select(stale)
+            self._encode_histories(changed, now, videos[stale], sections[stale])
+            mixed = self._task.encode(
+                self._videos.get(changed),
+                self._sections.get(changed),
+                now.lengths(self._signal),
+                now.lengths("discussed"),
+            )
+            self._mixed.put(changed, versions[stale], mixed)
+        return self._mixed.get(rows)
+
+    def _encode_histories(
+        self, rows: Int32, history: HistoryView, videos: Int64, sections: Int64
+    ) -> None:
+        stale = self._videos.stale(rows, videos)
+        if len(stale):
+            states = self._task.encode_videos(history.select(stale).videos(self._signal))
+            self._videos.put(rows[stale], videos[stale], states)
+        stale = self._sections.stale(rows, sections)
+        if len(stale):
+            own = history.select(stale)
+            states = self._task.encode_sections(own.videos("discussed"), own.comments())
+            self._sections.put(rows[stale], sections[stale], states)
+
+
+def _pair(videos: Int64, sections: Int64) -> Int64:
+    """One number per pair of versions."""
+    return np.asarray(videos * 1_000_003 + sections, dtype=np.int64)
