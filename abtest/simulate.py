@@ -158,7 +158,7 @@ _done: Any = None
 def _start_worker(spec: SimulationSpec, done: Any) -> None:
     global _simulator, _done
     _done = done
-    # Ctrl-C belongs to the parent, which lets the running groups go.
+    # Ctrl-C belongs to the parent, which ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _single_thread()
     _simulator = Simulator(spec)
@@ -232,6 +232,9 @@ class SimulationPool:
             try:
                 self._submit(todo, groups, stage)
             except KeyboardInterrupt:
+                # Groups in progress are lost, finished ones are files already.
+                for process in multiprocessing.active_children():
+                    process.terminate()
                 done = len(self._directory.done(groups))
                 raise Interrupted(
                     f"stopped after {done} of {groups} groups of people; they are saved, "
