@@ -38,7 +38,8 @@ class People:
             history: Of the same people.
         """
         videos, sections = history.version(self._signal), history.version("discussed")
-        stale = self._mixed.stale(rows, versions := _pair(videos, sections))
+        versions = _pair(videos, sections)
+        stale = self._mixed.stale(rows, versions)
         if len(stale):
             changed, now = rows[stale], history.select(stale)
             self._encode_histories(changed, now, videos[stale], sections[stale])

@@ -36,15 +36,7 @@ class Moments(NamedTuple):
         Raises:
             StatisticsError: a value is missing or infinite.
         """
-        x = np.asarray(columns, dtype=np.float64)
-        if x.ndim == 1:
-            x = x[:, None]
-        if not np.isfinite(x).all():
-            raise StatisticsError(
-                "a metric has missing or infinite values.",
-                f"{int((~np.isfinite(x)).sum()):,} of {x.size:,} cells.",
-                "Fill them (a silent user counts as 0) or drop the users from both arms.",
-            )
+        x = finite_table(columns)
         if len(x) == 0:
             k = x.shape[1]
             return cls(0, np.zeros(k), np.zeros((k, k)))
@@ -79,3 +71,21 @@ class Moments(NamedTuple):
     def select(self, columns: list[int]) -> Moments:
         """Restricted to some columns, in this order."""
         return Moments(self.users, self.mean[columns], self.cross[np.ix_(columns, columns)])
+
+
+def finite_table(columns: ArrayLike) -> Float:
+    """float64[n, k] of values per user; one column may come as float[n].
+
+    Raises:
+        StatisticsError: a value is missing or infinite.
+    """
+    x = np.asarray(columns, dtype=np.float64)
+    if x.ndim == 1:
+        x = x[:, None]
+    if not np.isfinite(x).all():
+        raise StatisticsError(
+            "a metric has missing or infinite values.",
+            f"{int((~np.isfinite(x)).sum()):,} of {x.size:,} cells.",
+            "Fill them (a silent user counts as 0) or drop the users from both arms.",
+        )
+    return x

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reports.statistics.errors import StatisticsError
-from reports.statistics.moments import Float, Moments
+from reports.statistics.moments import Float, Moments, finite_table
 
 # Of 65,536 equally likely values, so many give a weight of at least 1, 2, ..., 8.
 AT_LEAST = (41427, 17317, 5262, 1245, 240, 39, 5, 1)
@@ -107,7 +107,7 @@ def by_user(chunks: Iterable[tuple[ArrayLike, ArrayLike]]) -> Iterator[Float]:
     last_id: int | None = None
     open_row: Float | None = None
     for ids, columns in chunks:
-        user, x = np.asarray(ids), _table(columns)
+        user, x = np.asarray(ids), finite_table(columns)
         if len(user) == 0:
             continue
         if (np.diff(user) < 0).any() or (last_id is not None and user[0] < last_id):
@@ -202,7 +202,7 @@ def _blocks(chunks: Iterable[ArrayLike]) -> Iterator[Float]:
     """Blocks of ``_BLOCK`` users, whatever the chunks; only the last is shorter."""
     rest: Float | None = None
     for chunk in chunks:
-        x = _table(chunk)
+        x = finite_table(chunk)
         if rest is not None and len(rest):
             need = _BLOCK - len(rest)
             rest, x = np.concatenate([rest, x[:need]]), x[need:]
@@ -215,16 +215,3 @@ def _blocks(chunks: Iterable[ArrayLike]) -> Iterator[Float]:
         rest = x[whole:].copy()
     if rest is not None and len(rest):
         yield rest
-
-
-def _table(columns: ArrayLike) -> Float:
-    x = np.asarray(columns, dtype=np.float64)
-    if x.ndim == 1:
-        x = x[:, None]
-    if not np.isfinite(x).all():
-        raise StatisticsError(
-            "a metric has missing or infinite values.",
-            f"{int((~np.isfinite(x)).sum()):,} of {x.size:,} cells.",
-            "Fill them (a silent user counts as 0) or drop the users from both arms.",
-        )
-    return x

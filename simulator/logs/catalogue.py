@@ -96,7 +96,7 @@ class Catalogue:
             comments = _with_counts(comments).unique(
                 "comment_id", keep="first", maintain_order=True
             )
-            index = _lookup(ids, comments["video_id"].to_numpy().astype(np.int64))
+            index = lookup(ids, comments["video_id"].to_numpy().astype(np.int64))
             comments = (
                 comments.with_columns(pl.Series("_video", index))
                 .filter(pl.col("_video") >= 0)
@@ -144,12 +144,12 @@ class Catalogue:
 
     def video_index(self, ids: Int64) -> Int32:
         """int32[n]: dense indices of video identifiers, -1 where unknown."""
-        return _lookup(self.video_ids, np.asarray(ids, dtype=np.int64))
+        return lookup(self.video_ids, np.asarray(ids, dtype=np.int64))
 
     def comment_index(self, ids: Int64) -> Int32:
         """int32[n]: dense indices of comment identifiers, -1 where unknown."""
         ids = np.asarray(ids, dtype=np.int64)
-        position = _lookup(self.comment_ids[self._comment_order], ids)
+        position = lookup(self.comment_ids[self._comment_order], ids)
         found = position >= 0
         result = np.full(len(ids), -1, dtype=np.int32)
         result[found] = self._comment_order[position[found]]
@@ -168,7 +168,8 @@ class Catalogue:
         return np.argsort(self.comment_ids, kind="stable")
 
 
-def _lookup(ascending: Int64, wanted: Int64) -> Int32:
+def lookup(ascending: Int64, wanted: Int64) -> Int32:
+    """int32[n]: positions of identifiers among ascending ones, -1 where unknown."""
     if len(ascending) == 0:
         return np.full(len(wanted), -1, dtype=np.int32)
     position = np.searchsorted(ascending, wanted)
@@ -187,7 +188,7 @@ def _dense_ids(frame: pl.DataFrame, column: str) -> Int32 | None:
         return None
     known = frame[column].drop_nulls().unique().sort().to_numpy().astype(np.int64)
     values = frame[column].fill_null(-1).to_numpy().astype(np.int64)
-    return _lookup(known, values)
+    return lookup(known, values)
 
 
 def _dense_text(frame: pl.DataFrame, column: str) -> tuple[list[str], Int16 | None]:

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simulator.errors import DataError
+from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
 from simulator.requests import (
     COMMENTS_PER_EVENT,
@@ -77,16 +78,14 @@ def _dense(dataset: Dataset, frame: pl.DataFrame) -> tuple[Int32, Int32, Int64]:
 
 
 def _user_index(dataset: Dataset, table: str, user_id: Int64) -> Int32:
-    known = dataset.user_ids()
-    index = np.searchsorted(known, user_id)
-    found = index < len(known)
-    found[found] = known[index[found]] == user_id[found]
-    if not found.all():
+    index = lookup(dataset.user_ids(), user_id)
+    unknown = user_id[index < 0]
+    if len(unknown):
         raise DataError(
-            f"{dataset.path}: {table} has user_id {user_id[~found][0]}, table 'users' does not.",
+            f"{dataset.path}: {table} has user_id {unknown[0]}, table 'users' does not.",
             f"See all such rows: abtest data check {dataset.path}",
         )
-    return index.astype(np.int32)
+    return index
 
 
 def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
