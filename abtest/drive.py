@@ -105,6 +105,9 @@ def _select_comments(requests: CommentRequests, index: NDArray[np.intp]) -> Comm
     )
 
 
+BATCH = 512
+"""People per turn: enough to spread the cost of a turn, few enough for the processor's cache."""
+
 Report = Callable[[float], None]
 """``report(fraction_done)``, from 0 to 1, called now and then."""
 

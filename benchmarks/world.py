@@ -24,7 +24,7 @@ import torch
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.datasets import DAY_MS, builtin_dataset
-from abtest.drive import PolicyRanker, Ranker, drive
+from abtest.drive import BATCH, PolicyRanker, Ranker, drive
 from abtest.training import load_policy, train
 from simulator.feed import Feed
 from simulator.requests import HistoryState
@@ -63,6 +63,7 @@ def environment(world: World, ranker: Ranker | None, users: int, days: int) -> t
         end_ms=start_ms + days * DAY_MS,
         history=HistoryState(users),
         retrieval=Retrieval(catalogue, world.popularity()),
+        batch=BATCH,
     )
     started = time.perf_counter()
     drive(feed, ranker or PlatformRanker(world, group))

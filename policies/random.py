@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from policies.base import Policy, Scores
-from simulator.randomness import mix, uniform
+from simulator.randomness import mix, quick_uniform
 from simulator.requests import VideoRequests
 
 _PURPOSE = 8_117
@@ -17,4 +15,4 @@ class RandomPolicy(Policy):
     def score_videos(self, requests: VideoRequests) -> Scores:
         """A draw per (request, video)."""
         key = mix(requests.key, _PURPOSE)
-        return uniform(key[:, None], requests.candidates).astype(np.float32)
+        return quick_uniform(key[:, None], requests.candidates)

@@ -30,8 +30,42 @@ def rank(scores: Scores, candidates: Int32, key: NDArray[np.uint64], size: int) 
         int32[B, size], -1 padded.
     """
     width = candidates.shape[1]
-    keyed = np.where(candidates >= 0, scores, -np.inf)
     kept = min(size, width)
+    if scores.dtype == np.float32:
+        best = _rank_float32(scores, candidates, key, kept)
+    else:
+        best = _rank_exactly(scores, candidates, key, kept)
+    if kept < size:
+        padding = np.full((len(best), size - kept), -1, dtype=np.int32)
+        best = np.concatenate([best, padding], axis=1)
+    return best.astype(np.int32)
+
+
+def _rank_float32(scores: Scores, candidates: Int32, key: NDArray[np.uint64], kept: int) -> Int32:
+    """One sort of whole numbers: the score's bits in order, then the place; ties done again."""
+    width = candidates.shape[1]
+    # Adding 0 makes -0 and 0 equal; then flipping negative numbers' bits orders them.
+    bits = (scores + np.float32(0.0)).view(np.int32)
+    ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    ordered = np.where(candidates >= 0, ordered, np.iinfo(np.int32).min)
+    packed = (ordered.astype(np.int64) << 32) | np.arange(width)
+    packed.sort(axis=1)
+    top = packed[:, ::-1]
+    place = top[:, :kept] & 0xFFFFFFFF
+    best = candidates.ravel().take(place + (np.arange(len(candidates)) * width)[:, None])
+    value = top[:, : kept + 1] >> 32
+    tied = np.flatnonzero(
+        ((value[:, 1:] == value[:, :-1]) & (value[:, 1:] > np.iinfo(np.int32).min)).any(axis=1)
+    )
+    if len(tied):
+        best[tied] = _rank_exactly(scores[tied], candidates[tied], key[tied], kept)
+    return best
+
+
+def _rank_exactly(scores: Scores, candidates: Int32, key: NDArray[np.uint64], kept: int) -> Int32:
+    """Sort by score, then by a hash of (request, candidate)."""
+    width = candidates.shape[1]
+    keyed = np.where(candidates >= 0, scores, -np.inf)
     if kept < width:
         # Everything that could be among the best, with its ties; sorted exactly afterwards.
         part = np.partition(keyed, width - kept, axis=1)[:, width - kept]
@@ -41,11 +75,7 @@ def rank(scores: Scores, candidates: Int32, key: NDArray[np.uint64], size: int) 
         candidates = np.take_along_axis(candidates, at, axis=1)
     tie = mix(key[:, None], _TIE, candidates)
     order = np.lexsort((tie, -keyed), axis=1)[:, :kept]
-    best = np.take_along_axis(candidates, order, axis=1)
-    if kept < size:
-        padding = np.full((len(best), size - kept), -1, dtype=np.int32)
-        best = np.concatenate([best, padding], axis=1)
-    return best.astype(np.int32)
+    return np.take_along_axis(candidates, order, axis=1)
 
 
 def rank_videos(

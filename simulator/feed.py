@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import row_counts, row_sums
+from simulator.comment_sections import CommentSections
 from simulator.logs.catalogue import Catalogue
 from simulator.outcomes import UserDayOutcomes, china_day
 from simulator.randomness import mix, purpose_key
@@ -91,6 +93,9 @@ class Feed:
         retrieval: The candidate stage; made from the catalogue if None.
         settings: The platform's fixed choices.
         recorder: Receives impressions and comment events; None to keep only outcomes.
+        batch: At most so many people per turn, those whose next page is due first; None for all.
+            Outcomes do not depend on it. Small batches keep arrays in the processor's cache, and
+            as nobody runs ahead, turns stay full to the end.
     """
 
     def __init__(
@@ -106,8 +111,10 @@ class Feed:
         retrieval: Retrieval | None = None,
         settings: FeedSettings | None = None,
         recorder: Recorder | None = None,
+        batch: int | None = None,
     ) -> None:
         self.catalogue = catalogue
+        self.batch = batch
         self.users = np.asarray(users, dtype=np.int32)
         self.settings = settings or FeedSettings()
         self.end_ms = end_ms
@@ -119,6 +126,7 @@ class Feed:
         self._request_key = purpose_key(seed, "feed.request")
         self._session_key = purpose_key(seed, "feed.session")
         n = len(self.users)
+        self._sections = CommentSections(catalogue, self.settings.comment_limit)
         self._seen = SeenVideos(n, catalogue.n_videos)
         self._session: Int64 = np.zeros(n, dtype=np.int64)
         self._step: Int64 = np.zeros(n, dtype=np.int64)
@@ -132,7 +140,9 @@ class Feed:
         self._turn: _Turn | None = None
 
     def video_requests(self) -> VideoRequests | None:
-        """A request from everyone who has a page due before the end; None when nobody has.
+        """A request from those who have a page due before the end; None when nobody has.
+
+        Everyone, or with ``batch`` the ones that are due first.
 
         Raises:
             RuntimeError: the previous turn is not finished.
@@ -142,6 +152,9 @@ class Feed:
         rows = np.flatnonzero(self._next_ms < self.end_ms)
         if len(rows) == 0:
             return None
+        if self.batch is not None and len(rows) > self.batch:
+            first = np.argpartition(self._next_ms[rows], self.batch)[: self.batch]
+            rows = np.sort(rows[first])
         time_ms = self._next_ms[rows]
         starting = self._fresh_session[rows]
         if starting.any():
@@ -183,7 +196,7 @@ class Feed:
         turn.slates = slates
         videos = slates.videos
         turn.watched = self._population.watch(
-            turn.rows, turn.time_ms, turn.key, videos, self._previews(videos, turn.time_ms)
+            turn.rows, turn.time_ms, turn.key, videos, self._sections.previews(videos, turn.time_ms)
         )
         at, slot = np.nonzero(turn.watched.opened & (videos >= 0))
         turn.section_at, turn.section_slot = at, slot
@@ -197,7 +210,7 @@ class Feed:
             time_ms=turn.time_ms[at],
             key=mix(turn.key[at], 7_000 + slot),
             video=videos[at, slot],
-            candidates=self._sections(videos[at, slot], turn.time_ms[at]),
+            candidates=self._sections.candidates(videos[at, slot], turn.time_ms[at]),
             history=self._history.view(rows),
         )
         if self.catalogue.n_comments == 0:
@@ -253,6 +266,10 @@ class Feed:
             setattr(other, name, getattr(self, name).copy())
         return other
 
+    def change_ranker(self, rows: Int64, time_ms: int) -> None:
+        """Tell these people (rows of the group) that another ranker serves them from now on."""
+        self._population.change_ranker(rows, time_ms)
+
     def set_policy_label(self, label: str) -> None:
         """What the log's ``policy`` column says from now on."""
         self._policy_label = label
@@ -262,26 +279,6 @@ class Feed:
 
     def _keys_of_session(self, rows: Int64) -> NDArray[np.uint64]:
         return mix(self._session_key, self.users[rows], self._session[rows])
-
-    def _previews(self, videos: Int32, time_ms: Int64) -> Int32:
-        """The most liked comment of each video, if it is written already."""
-        if self.catalogue.n_comments == 0:
-            return np.full(videos.shape, -1, dtype=np.int32)
-        first = self.catalogue.comment_offsets[videos]
-        some = (videos >= 0) & (self.catalogue.comment_offsets[videos + 1] > first)
-        top = np.minimum(first, self.catalogue.n_comments - 1)
-        written = self.catalogue.comment_time_ms[top] <= time_ms[:, None]
-        return np.where(some & written, top, -1).astype(np.int32)
-
-    def _sections(self, videos: Int32, time_ms: Int64) -> Int32:
-        """The comments of each section that are written already, most liked first."""
-        if self.catalogue.n_comments == 0:
-            return np.full((len(videos), 1), -1, dtype=np.int32)
-        counts = self.catalogue.comment_offsets[videos + 1] - self.catalogue.comment_offsets[videos]
-        width = int(min(max(counts.max(initial=1), 1), self.settings.comment_limit))
-        comments = self.catalogue.comments_of(videos, width)
-        written = self.catalogue.comment_time_ms[comments] <= time_ms[:, None]
-        return np.where((comments >= 0) & written, comments, -1)
 
     def _finish(
         self, read: Read | None, order: Int32 | None, propensity: NDArray[np.float32] | None
@@ -298,28 +295,29 @@ class Feed:
         reached = finished.reached & (videos >= 0)
         opened = watched.opened & reached
         day = china_day(turn.time_ms)
-        sums: dict[str, NDArray[np.generic]] = {
-            "impressions": reached.sum(axis=1),
-            "clicks": (watched.click & reached).sum(axis=1),
-            "long_views": (watched.long_view & reached).sum(axis=1),
-            "play_time_ms": (finished.play_ms * reached).sum(axis=1),
-            "likes": (watched.like & reached).sum(axis=1),
-            "follows": (watched.follow & reached).sum(axis=1),
-            "comments_written": (watched.comment & reached).sum(axis=1),
-            "forwards": (watched.forward & reached).sum(axis=1),
-            "hates": (watched.hate & reached).sum(axis=1),
-            "comment_opens": opened.sum(axis=1),
-            "comment_watch_time_ms": (stay_ms * reached).sum(axis=1),
+        flags = {
+            "impressions": reached,
+            "clicks": watched.click,
+            "long_views": watched.long_view,
+            "likes": watched.like,
+            "follows": watched.follow,
+            "comments_written": watched.comment,
+            "forwards": watched.forward,
+            "hates": watched.hate,
+            "comment_opens": opened,
         }
+        counts = row_counts(np.stack(list(flags.values())) & reached)
+        sums: dict[str, NDArray[np.generic]] = dict(zip(flags, counts, strict=True))
+        sums["play_time_ms"] = row_sums(finished.play_ms * reached)
+        sums["comment_watch_time_ms"] = row_sums(stay_ms * reached)
         live = reached[at, slot]
         if read is not None:
-            weights = [
+            for name, touched in (
                 ("comment_likes", read.like),
                 ("comment_replies", read.reply),
                 ("comments_shown", read.shown),
-            ]
-            for name, flags in weights:
-                per_section = flags.sum(axis=1) * live
+            ):
+                per_section = row_counts(touched) * live
                 sums[name] = np.bincount(at, weights=per_section, minlength=len(rows))
         self.outcomes.add(rows, day, sums)
         self.outcomes.assign(rows, day, "active", np.ones(len(rows)))
@@ -343,24 +341,20 @@ class Feed:
             else:
                 discussed = touched.any(axis=1) & reached[turn.section_at, turn.section_slot]
                 chosen = _first_touched(touched, order)
-        for slot in range(videos.shape[1]):
-            here = reached[:, slot]
-            if not here.any():
-                break
-            self._seen.add(rows[here], videos[here, slot])
-            clicked = here & turn.watched.click[:, slot]
-            self._history.append("clicked", rows[clicked], videos[clicked, slot])
-            liked = here & turn.watched.like[:, slot]
-            self._history.append("liked", rows[liked], videos[liked, slot])
-            if discussed is not None:
-                pick = np.flatnonzero(discussed & (turn.section_slot == slot))
-                at = turn.section_at[pick]
-                self._history.append(
-                    "discussed",
-                    rows[at],
-                    videos[at, slot],
-                    None if chosen is None else chosen[pick],
-                )
+        self._seen.add_page(rows, videos, reached)
+        self._history.append_page("clicked", rows, turn.watched.click & reached, videos)
+        self._history.append_page("liked", rows, turn.watched.like & reached, videos)
+        if discussed is None:
+            return
+        index = np.flatnonzero(discussed)
+        for slot in np.unique(turn.section_slot[index]):
+            pick = index[turn.section_slot[index] == slot]
+            self._history.append(
+                "discussed",
+                rows[turn.section_at[pick]],
+                videos[turn.section_at[pick], slot],
+                None if chosen is None else chosen[pick],
+            )
 
     def _advance(self, turn: _Turn, elapsed_ms: Int64, left: Bool, day: Int64) -> None:
         rows = turn.rows
@@ -426,8 +420,9 @@ class Feed:
 
 def _first_touched(touched: Bool, order: Int32) -> Int32:
     """int32[R, 3]: the first three comments of each section that were liked or replied to."""
-    rank = np.cumsum(touched, axis=1)
     chosen = np.full((len(order), COMMENTS_PER_EVENT), -1, dtype=np.int32)
-    at, position = np.nonzero(touched & (rank <= COMMENTS_PER_EVENT))
-    chosen[at, rank[at, position] - 1] = order[at, position]
+    at, position = np.nonzero(touched)
+    rank = np.arange(len(at)) - np.searchsorted(at, at)
+    kept = rank < COMMENTS_PER_EVENT
+    chosen[at[kept], rank[kept]] = order[at[kept], position[kept]]
     return chosen

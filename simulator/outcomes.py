@@ -69,10 +69,12 @@ class UserDayOutcomes:
         self, rows: NDArray[np.int64], day: NDArray[np.int64], sums: dict[str, NDArray[np.generic]]
     ) -> None:
         """Add to the (row, calendar day) cells; rows must not repeat within a call."""
-        columns = [INDEX[name] for name in sums]
-        block = np.stack([np.asarray(v, dtype=np.float64) for v in sums.values()], axis=1)
-        cell = day - self.first_day
-        self.values[rows[:, None], cell[:, None], columns] += block
+        block = np.zeros((len(rows), len(METRICS)))
+        for name, values in sums.items():
+            block[:, INDEX[name]] = values
+        cell = rows * self.days + (day - self.first_day)
+        flat = self.values.reshape(-1, len(METRICS))
+        flat[cell] = flat.take(cell, axis=0) + block
 
     def assign(
         self, rows: NDArray[np.int64], day: NDArray[np.int64], name: str, value: NDArray[np.generic]

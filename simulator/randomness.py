@@ -68,6 +68,27 @@ def uniform(key: Any, *counters: Any) -> NDArray[np.float64]:
     return np.minimum(draws, _BELOW_ONE)
 
 
+def quick_uniform(key: Any, counter: Any) -> NDArray[np.float32]:
+    """float32 draws in the open interval (0, 1): 23 bits from 32-bit arithmetic.
+
+    Several times cheaper than `uniform`; for orders and ties, not for what is estimated. The mixing
+    function is MurmurHash3's 32-bit finaliser (Appleby, public domain).
+
+    Args:
+        key: uint64 array; its high half is used.
+        counter: int32 array that broadcasts against it.
+    """
+    bits = (np.asarray(key, dtype=np.uint64) >> np.uint64(32)).astype(np.uint32)
+    with np.errstate(over="ignore"):
+        bits = bits ^ (np.asarray(counter).astype(np.uint32) * np.uint32(0x9E3779B1))
+        bits ^= bits >> np.uint32(16)
+        bits *= np.uint32(0x85EBCA6B)
+        bits ^= bits >> np.uint32(13)
+        bits *= np.uint32(0xC2B2AE35)
+        bits ^= bits >> np.uint32(16)
+    return ((bits >> np.uint32(9)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
+
+
 def normal(key: Any, *counters: Any) -> NDArray[np.float64]:
     """Standard normal draws by inversion, one per broadcast address."""
     return np.asarray(ndtri(uniform(key, *counters)), dtype=np.float64)

@@ -88,6 +88,7 @@ class Recorder:
             "long_view": w.long_view[at, slot].astype(np.int8),
             "play_time_ms": page.play_ms[at, slot],
             "duration_ms": duration,
+            "is_profile_enter": (w.profile_stay_ms[at, slot] > 0).astype(np.int8),
             "profile_stay_time": w.profile_stay_ms[at, slot],
             "comment_stay_time": page.stay_ms[at, slot],
             "is_rand": (
@@ -99,6 +100,8 @@ class Recorder:
                 else propensity[at, slot].astype(np.float32)
             ),
         }
+        if w.tab is not None:
+            columns["tab"] = w.tab[at].astype(np.int16)
         self._impressions.append(columns)
         self._policies.append((page.policy, len(at)))
 

@@ -58,6 +58,28 @@ class HistoryState:
             self._comments[rows, slot] = -1 if comments is None else comments
         self._counts[signal][rows] += 1
 
+    def append_page(
+        self, signal: Signal, rows: Int64, happened: NDArray[np.bool_], videos: Int32
+    ) -> None:
+        """Append a page's events, slot by slot: where ``happened``, row r did it to its video.
+
+        Args:
+            signal: Which history, except ``discussed``.
+            rows: int64[B], distinct.
+            happened: bool[B, S].
+            videos: int32[B, S], slots in order.
+        """
+        at, slot = np.nonzero(happened)
+        if len(at) == 0:
+            return
+        counts = self._counts[signal]
+        row = rows[at]
+        # nonzero goes row by row, so an event's rank in its row is its distance to the row's first.
+        first = np.searchsorted(at, at)
+        ring = (counts[row] + np.arange(len(at)) - first) % HISTORY_LENGTH
+        self._videos[signal][row, ring] = videos[at, slot]
+        counts[rows] += happened.sum(axis=1)
+
     def view(self, rows: Int32 | Int64) -> HistoryView:
         """A read-only view of some rows as they are now (not a copy: read before appending)."""
         return HistoryView(self, np.asarray(rows, dtype=np.int64))
@@ -112,11 +134,11 @@ class HistoryView:
     def gather(self, signal: Signal, position: Int64) -> Int32:
         """int32[B, n]: the videos at positions int64[B, n] of each history, without an order.
 
-        Positions below `lengths` are real events; cheaper than `videos` where order is no matter.
+        Positions below `lengths` are real events, the others -1; cheaper than `videos` where
+        order does not matter.
         """
         flat = self._state._videos[signal].ravel()
-        videos: Int32 = flat[self._rows[:, None] * HISTORY_LENGTH + position]
-        return videos
+        return flat.take(self._rows[:, None] * HISTORY_LENGTH + position)
 
     def comments(self) -> Int32:
         """int32[B, 50, 3]: comment indices of the ``discussed`` events, padded with -1."""

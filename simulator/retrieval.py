@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import row_counts
 from simulator.logs.catalogue import Catalogue
-from simulator.randomness import mix, uniforms
+from simulator.randomness import mix
 from simulator.requests import HistoryView, Int32, Int64, Signal
 
 FRESH_MS = 48 * 3_600_000
@@ -47,6 +48,7 @@ class SeenVideos:
 
     def __init__(self, n_users: int, n_videos: int) -> None:
         self._bits = min(_MAX_SEEN_BITS, max(8, -(-n_videos // 8) * 8))
+        self._n_videos = n_videos
         self._seen: NDArray[np.uint8] = np.zeros((n_users, self._bits // 8), dtype=np.uint8)
 
     def add(self, rows: Int64, videos: Int32) -> None:
@@ -55,17 +57,27 @@ class SeenVideos:
         bit = videos[real] % self._bits
         self._seen[rows[real], bit >> 3] |= np.left_shift(1, bit & 7).astype(np.uint8)
 
+    def add_page(self, rows: Int64, videos: Int32, shown: NDArray[np.bool_]) -> None:
+        """Mark the shown videos of a page; rows int64[B] distinct, the others [B, S]."""
+        at, slot = np.nonzero(shown & (videos >= 0))
+        bit = videos[at, slot] % self._bits
+        byte = rows[at] * self._seen.shape[1] + (bit >> 3)
+        mask = np.left_shift(1, bit & 7).astype(np.uint8)
+        # Several videos of one page may share a byte, so the update must not be buffered.
+        np.bitwise_or.at(self._seen.ravel(), byte, mask)
+
     def contains(self, rows: Int64, videos: Int32) -> NDArray[np.bool_]:
         """bool[B, C] for videos int32[B, C] >= 0."""
-        bit = videos % self._bits
+        bit = videos if self._bits >= self._n_videos else videos % self._bits
         width = self._seen.shape[1]
-        byte = self._seen.ravel()[rows[:, None] * width + (bit >> 3)]
+        byte = self._seen.ravel().take(rows[:, None] * width + (bit >> 3))
         return np.asarray((byte >> (bit & 7).astype(np.uint8)) & 1, dtype=np.bool_)
 
     def copy(self) -> SeenVideos:
         """An independent copy."""
         other = SeenVideos.__new__(SeenVideos)
         other._bits = self._bits
+        other._n_videos = self._n_videos
         other._seen = self._seen.copy()
         return other
 
@@ -103,8 +115,13 @@ class Retrieval:
         self._author_order = np.argsort(catalogue.author, kind="stable").astype(np.int32)
         authors = np.arange(catalogue.n_authors + 1)
         self._author_start = np.searchsorted(catalogue.author[self._author_order], authors)
-        self._category = catalogue.category.astype(np.int32)
-        self._all_uploaded_ms = int(self._upload_sorted[-1]) if catalogue.n_videos else 0
+        # One past the end stands for "no video" and draws from everything, by popularity.
+        category = catalogue.category.astype(np.int64)
+        self._table = np.append(np.where(category < 0, n_categories, category), n_categories)
+        self._table *= _TABLE
+        self._upload_rank = np.empty(catalogue.n_videos, dtype=np.int32)
+        self._upload_rank[self._upload_order] = np.arange(catalogue.n_videos, dtype=np.int32)
+        self._author = np.append(catalogue.author, -1).astype(np.int32)
 
     def candidates(
         self,
@@ -126,77 +143,69 @@ class Retrieval:
             at_least: rows left with fewer candidates are topped up with seen videos.
 
         Returns:
-            int32[B, C], ascending within a row after the dropped ones (-1).
+            int32[B, C], distinct within a row; -1 where one was dropped.
         """
         s = self._sources
-        draws = uniforms(key, 2 * (s.categories + s.authors) + s.popular + s.fresh + s.random)
-        parts, at = [], 0
-        for size, signal in ((s.categories, "clicked"), (s.authors, "liked")):
-            pick, within = draws[:, at : at + size], draws[:, at + size : at + 2 * size]
-            at += 2 * size
-            recent = self._recent(history, signal, pick)  # type: ignore[arg-type]
-            if signal == "clicked":
-                category = np.where(recent >= 0, self._category[recent], -1)
-                parts.append(self._by_category[category, (within * _TABLE).astype(np.int32)])
-            else:
-                parts.append(self._same_author(recent, within))
+        # Half a 64-bit word per candidate: its high bits pick a recent event, its low bits the
+        # video, so both may be wanted at once.
+        words = mix(key[:, None], np.arange((s.total + 1) // 2))
+        bits = words.view(np.uint32)[:, : s.total].astype(np.int64)
+        videos = np.empty(bits.shape, dtype=np.int32)
+        at = slice(0, s.categories)
+        recent = self._recent(history, "clicked", bits[:, at])
+        table = self._table.take(recent) + (bits[:, at] & (_TABLE - 1))
+        videos[:, at] = self._by_category.ravel().take(table)
+        at = slice(at.stop, at.stop + s.authors)
+        videos[:, at] = self._same_author(self._recent(history, "liked", bits[:, at]), bits[:, at])
+        at = slice(at.stop, at.stop + s.popular)
+        videos[:, at] = self._popular.take(bits[:, at] & (_TABLE - 1))
         available = np.searchsorted(self._upload_sorted, time_ms, side="right")
-        fresh_from = np.searchsorted(self._upload_sorted, time_ms - FRESH_MS, side="right")
-        popular = draws[:, at : at + s.popular]
-        parts.append(self._popular[(popular * _TABLE).astype(np.int32)])
-        at += s.popular
-        fresh = draws[:, at : at + s.fresh]
-        span = (available - fresh_from)[:, None]
-        index = np.minimum(
-            fresh_from[:, None] + (fresh * span).astype(np.int64), available[:, None] - 1
-        )
-        parts.append(np.where(span > 0, self._upload_order[np.maximum(index, 0)], -1))
-        at += s.fresh
-        parts.append(self._random(draws[:, at : at + s.random], available))
-        videos = np.concatenate(parts, axis=1).astype(np.int32)
-        usable = (videos >= 0) & ~seen.contains(rows, np.maximum(videos, 0))
-        if int(time_ms.min(initial=0)) < self._all_uploaded_ms:
-            usable &= self._catalogue.upload_ms[videos] <= time_ms[:, None]
+        old = np.searchsorted(self._upload_sorted, time_ms - FRESH_MS, side="right")
+        at = slice(at.stop, at.stop + s.fresh)
+        videos[:, at] = self._uploaded(bits[:, at], old, available)
+        at = slice(at.stop, at.stop + s.random)
+        videos[:, at] = self._uploaded(bits[:, at], np.zeros_like(available), available)
+        usable = (videos >= 0) & (self._upload_rank.take(videos) < available[:, None])
+        usable &= ~seen.contains(rows, np.maximum(videos, 0))
         videos = _distinct(np.where(usable, videos, -1))
-        short = (videos >= 0).sum(axis=1) < at_least
+        short = row_counts(videos >= 0) < at_least
         if short.any():
             videos[short] = self._top_up(videos[short], key[short], available[short])
         return videos
 
-    def _recent(self, history: HistoryView, signal: Signal, pick: NDArray[np.float32]) -> Int32:
+    def _recent(self, history: HistoryView, signal: Signal, bits: Int64) -> Int32:
         """One random recent video per draw; -1 for users without any."""
         length = history.lengths(signal)[:, None]
-        position = (pick * length).astype(np.int64)
-        videos = history.gather(signal, position)
-        return np.where(length > 0, videos, -1).astype(np.int32)
+        return history.gather(signal, ((bits >> 20) * length) >> 12)
 
-    def _same_author(self, videos: Int32, within: NDArray[np.float32]) -> Int32:
-        author = np.where(videos >= 0, self._catalogue.author[videos], -1)
+    def _same_author(self, videos: Int32, bits: Int64) -> Int32:
+        author = self._author.take(videos)
         known = author >= 0
         author = np.maximum(author, 0)
         start = self._author_start[author]
         count = self._author_start[author + 1] - start if self._catalogue.n_authors else start * 0
-        index = np.minimum(start + (within * count).astype(np.int64), len(self._author_order) - 1)
+        index = start + (((bits & 0xFFFFF) * count) >> 20)
+        index = np.minimum(index, len(self._author_order) - 1)
         return np.where(known & (count > 0), self._author_order[index], -1).astype(np.int32)
 
-    def _random(self, draws: NDArray[np.float32], available: Int64) -> Int32:
-        index = (draws * available[:, None]).astype(np.int64)
-        index = np.minimum(index, np.maximum(available[:, None] - 1, 0))
-        return np.where(available[:, None] > 0, self._upload_order[index], -1).astype(np.int32)
+    def _uploaded(self, bits: Int64, first: Int64, end: Int64) -> Int32:
+        """Videos drawn evenly from places ``first .. end - 1`` of the order of upload."""
+        span = (end - first)[:, None]
+        index = first[:, None] + ((bits * span) >> 32)
+        return np.where(span > 0, self._upload_order.take(index, mode="clip"), -1)
 
     def _top_up(self, videos: Int32, key: NDArray[np.uint64], available: Int64) -> Int32:
         """Fill rows that ran out of unseen videos with random ones, seen or not."""
-        extra = self._random(uniforms(mix(key, 977), videos.shape[1]), available)
+        bits = mix(mix(key, 977)[:, None], np.arange(videos.shape[1])) >> np.uint64(32)
+        extra = self._uploaded(bits.astype(np.int64), np.zeros_like(available), available)
         return _distinct(np.where(videos >= 0, videos, extra))
 
 
 def _distinct(videos: Int32) -> Int32:
-    """Sort every row ascending and replace repeats by -1 (sorted again, so -1 come first)."""
+    """Sort every row ascending and replace repeats by -1."""
     ordered = np.sort(videos, axis=1)
     repeat = ordered[:, 1:] == ordered[:, :-1]
-    if repeat.any():
-        ordered[:, 1:][repeat] = -1
-        ordered = np.sort(ordered, axis=1)
+    ordered[:, 1:][repeat] = -1
     return ordered
 
 

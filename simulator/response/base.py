@@ -28,6 +28,7 @@ class Watched:
         click, long_view, like, follow, comment, forward, hate: bool, KuaiRand's definitions.
         profile_stay_ms: int64.
         opened: bool, whether the comment section is opened.
+        tab: int8[B], the log's scenario code of each page; None where there is only one.
     """
 
     play_ms: Int64
@@ -40,6 +41,7 @@ class Watched:
     hate: Bool
     profile_stay_ms: Int64
     opened: Bool
+    tab: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,9 @@ class Population(ABC):
             watched: the result of `watch` for the same page.
             stay_ms: int64[B, S], comment stay per slot, 0 where not opened.
         """
+
+    def change_ranker(self, rows: Int64, time_ms: int) -> None:  # noqa: B027
+        """These people get another ranker from ``time_ms`` on; by default nobody minds."""
 
     @abstractmethod
     def copy(self) -> Population:

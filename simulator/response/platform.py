@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.feed import Slates
-from simulator.logs.catalogue import UNKNOWN_TIME
 from simulator.randomness import mix, normal, purpose_key, uniform
 from simulator.requests import CommentRequests, Int32, VideoRequests
 from simulator.world.world import World
@@ -33,10 +32,6 @@ class PlatformRanker:
         self._centre = np.float32(mean / deviation)
         self._noise_key = purpose_key(world.seed, "platform.noise")
         self._slate_key = purpose_key(world.seed, "platform.slate")
-        self._uploaded = np.sort(
-            np.where(world.videos.upload_ms == UNKNOWN_TIME, 0, world.videos.upload_ms)
-        )
-        self._by_upload = np.argsort(world.videos.upload_ms, kind="stable").astype(np.int32)
 
     def slates(self, requests: VideoRequests, page_size: int) -> Slates:
         """Plackett-Luce pages with conditional propensities and a few random slots."""
@@ -54,8 +49,9 @@ class PlatformRanker:
         above = np.cumsum(chosen, axis=1) - chosen
         remaining = np.maximum(weight.sum(axis=1, keepdims=True) - above, chosen)
         propensity = np.where(videos >= 0, chosen / np.maximum(remaining, 1e-30), 0.0)
-        videos, is_rand, eligible = self._with_random_slots(requests, videos, key)
-        propensity = np.where(is_rand, 1.0 / eligible[:, None], propensity)
+        videos, is_rand = self._with_random_slots(requests, videos, key)
+        equal = 1.0 / max(len(self._world.videos.pool), 1)
+        propensity = np.where(is_rand, equal, propensity)
         return Slates(
             videos=videos.astype(np.int32),
             propensity=propensity.astype(np.float32),
@@ -76,15 +72,18 @@ class PlatformRanker:
 
     def _with_random_slots(
         self, requests: VideoRequests, videos: Int32, key: NDArray[np.uint64]
-    ) -> tuple[Int32, NDArray[np.bool_], NDArray[np.int64]]:
-        slots = np.arange(videos.shape[1])
-        draw = uniform(key[:, None], -1 - slots)
-        eligible = np.searchsorted(self._uploaded, requests.time_ms, side="right")
-        # One hash decides whether the slot is random and, rescaled, which video it shows.
+    ) -> tuple[Int32, NDArray[np.bool_]]:
+        """Show a video of the random pool in a few slots of the single-column feed, as KuaiRand."""
+        pool = self._world.videos.pool
         share = self._world.config.platform_random_share
-        is_rand = (draw < share) & (videos >= 0)
-        pick = (np.minimum(draw / max(share, 1e-12), 1.0 - 1e-9) * eligible[:, None]).astype(int)
-        drawn = self._by_upload[np.minimum(pick, eligible[:, None] - 1)]
+        draw = uniform(key[:, None], -1 - np.arange(videos.shape[1]))
+        is_rand = (draw < share) & (videos >= 0) & ~self._world.in_grid(requests.key)[:, None]
+        if len(pool) == 0 or not is_rand.any():
+            return videos, np.zeros(videos.shape, dtype=np.bool_)
+        # One hash decides whether the slot is random and, rescaled, which video it shows.
+        pick = np.minimum(draw / share, 1.0 - 1e-9) * len(pool)
+        drawn = pool[np.where(is_rand, pick, 0.0).astype(np.int64)]
         clash = (drawn[:, :, None] == videos[:, None, :]).any(axis=2)
+        clash |= (drawn[:, :, None] == np.where(is_rand, drawn, -1)[:, None, :]).sum(axis=2) > 1
         is_rand &= ~clash
-        return np.where(is_rand, drawn, videos), is_rand, eligible
+        return np.where(is_rand, drawn, videos), is_rand

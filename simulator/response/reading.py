@@ -2,48 +2,31 @@
 
 The person reads comment k, then goes on with probability
 ``sigmoid(read_base + person + read_match * match + read_appeal * appeal - read_depth * k)``,
-where ``match`` is comment taste . comment style. Time on a comment is log-normal. The stay is a
-fixed overhead plus all dwells (cascade model: Craswell et al., WSDM 2008).
+where ``match`` is comment taste . comment style. Time on a comment is log-normal, with a part that
+all comments of one visit share. The stay is the opening itself plus all dwells (cascade model:
+Craswell et al., WSDM 2008).
 """
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, ndtri
 
+from simulator.arrays import row_sums
 from simulator.randomness import mix, uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Read
+from simulator.response.watching import Float32, sigmoid
 from simulator.world.people import People
 from simulator.world.world import World
 
-Float32 = NDArray[np.float32]
-
-OVERHEAD_SECONDS = 0.7
 _READ = 12 << 16
 _SHUFFLE = 16 << 16
-_BLOCK = 8
-
-
-def _traits(
-    world: World, people: People, rows: Int64, comments: Int32
-) -> tuple[Float32, Float32, Float32]:
-    """Match, log-odds of going on (without depth) and mean log dwell, float32[R, M]."""
-    c, items = world.config, world.comments
-    match = np.einsum("rd,rmd->rm", people.comment_taste[rows], items.style[comments])
-    appeal = items.appeal[comments]
-    onward = (
-        c.read_base + people.read[rows][:, None] + c.read_match * match + c.read_appeal * appeal
-    )
-    dwell = (
-        c.dwell_base
-        + people.pace[rows][:, None]
-        + c.dwell_length * np.log(items.length[comments] / 15.0)
-        + c.dwell_match * match
-        + c.dwell_appeal * appeal
-    )
-    return match, onward.astype(np.float32), dwell.astype(np.float32)
+_VISIT = 19 << 16
+_BLOCKS = (8, 16, 40)
+"""Ranks drawn at once; few people read past the first ones. The last size repeats."""
 
 
 def read_section(
@@ -57,72 +40,118 @@ def read_section(
     """Draw what R people do in sections of up to M comments, a block of ranks at a time."""
     c = world.config
     r, m = comments.shape
-    order = comments
-    back: NDArray[np.int64] | None = None
     section_key = mix(key, _READ + slot)
-    if c.comment_order_effect == 0.0:
-        # Read in an order of one's own, whatever the display: position then has no effect.
-        back = np.argsort(
-            np.where(
-                comments >= 0,
-                mix(section_key[:, None], _SHUFFLE + comments) >> np.uint64(1),
-                np.uint64(2**63),
-            ),
-            axis=1,
-            kind="stable",
-        )
-        order = np.take_along_axis(comments, back, axis=1)
+    own = _own_order(section_key, comments) if c.comment_order_effect == 0.0 else None
+    order = comments if own is None else np.take_along_axis(comments, own, axis=1)
+    visit = uniforms(mix(section_key, _VISIT), 4)
+    engaged = np.exp(c.dwell_open_sigma * _normal(visit[:, 0], visit[:, 1]))
+    opening = c.open_seconds * np.exp(c.open_seconds_sigma * _normal(visit[:, 2], visit[:, 3]))
     dwell_ms = np.zeros((r, m), dtype=np.int64)
     shown = np.zeros((r, m), dtype=np.bool_)
     like = np.zeros((r, m), dtype=np.bool_)
     reply = np.zeros((r, m), dtype=np.bool_)
     alive = np.arange(r)
-    for start in range(0, m, _BLOCK):
-        block = order[alive, start : start + _BLOCK]
+    start = 0
+    for size in chain(_BLOCKS, repeat(_BLOCKS[-1])):
+        if start >= m or len(alive) == 0:
+            break
+        block = order[:, start : start + size].take(alive, axis=0)
         width = block.shape[1]
-        rank = np.arange(start, start + width)
-        match, onward, log_dwell = _traits(world, people, rows[alive], block)
+        match, onward, log_dwell = _traits(world, people, rows[alive], block, start)
         # Draws belong to the comment, not to its rank: two orders of one section share them.
         u = uniforms(mix(section_key[alive, None], block), 4)
-        going = (u[..., 0] < expit(onward - c.read_depth * rank)) & (block >= 0)
+        going = (u[..., 0] < sigmoid(onward)) & (block >= 0)
         # Everyone sees the first comment of a block they entered, and the one after each "on".
         seen = np.ones(block.shape, dtype=np.bool_)
-        seen[:, 1:] = np.cumprod(going[:, :-1], axis=1, dtype=np.int8).astype(np.bool_)
+        for rank in range(1, width):
+            np.logical_and(seen[:, rank - 1], going[:, rank - 1], out=seen[:, rank])
         seen &= block >= 0
-        seconds = np.exp(log_dwell + c.dwell_sigma * ndtri(u[..., 1]))
-        p_like = expit(
-            c.comment_like_base
-            + c.comment_like_match * match
-            + c.comment_like_appeal * world.comments.appeal[block]
+        # One draw decides about the like and, rescaled, whether it is a reply.
+        p_like = sigmoid(
+            np.float32(c.comment_like_base)
+            + np.float32(c.comment_like_match) * match
+            + np.float32(c.comment_like_appeal) * world.comments.appeal.take(block)
         )
-        touched = seen & (u[..., 2] < p_like)
-        replied = touched & (u[..., 3] < c.comment_reply_share)
+        touched = seen & (u[..., 1] < p_like)
+        replied = touched & (u[..., 1] < c.comment_reply_share * p_like)
+        seconds = np.exp(log_dwell + np.float32(c.dwell_sigma) * _normal(u[..., 2], u[..., 3]))
+        milliseconds = seconds * (np.float32(1_000.0) * engaged[alive, None])
         at = slice(start, start + width)
         shown[alive, at] = seen
-        dwell_ms[alive, at] = np.where(seen, np.maximum(seconds * 1000.0, 1.0), 0.0)
+        dwell_ms[alive, at] = np.maximum(milliseconds, 1.0) * seen
         like[alive, at] = touched & ~replied
         reply[alive, at] = replied
         alive = alive[seen[:, -1] & going[:, -1]]
-        if len(alive) == 0:
-            break
-    if back is not None:
-        inverse = np.argsort(back, axis=1, kind="stable")
+        start += width
+    if own is not None:
+        inverse = np.argsort(own, axis=1, kind="stable")
         shown, like, reply = (np.take_along_axis(a, inverse, axis=1) for a in (shown, like, reply))
         dwell_ms = np.take_along_axis(dwell_ms, inverse, axis=1)
-    stay_ms = dwell_ms.sum(axis=1) + int(1000 * OVERHEAD_SECONDS)
+    stay_ms = row_sums(dwell_ms).astype(np.int64) + np.maximum(1_000.0 * opening, 1.0).astype(
+        np.int64
+    )
     return Read(dwell_ms=dwell_ms, shown=shown, like=like, reply=reply, stay_ms=stay_ms)
 
 
 def expected_stay(world: World, people: People, rows: Int64, comments: Int32) -> Float32:
-    """float32[R]: exact expected stay in seconds for comments in this order.
+    """float32[R]: exact expected stay in seconds for comments int32[R, M] in this order.
 
     Only for worlds in which order matters: the recursion is over ranks.
     """
-    c = world.config
-    _, onward, log_dwell = _traits(world, people, rows, comments)
-    real = comments >= 0
-    mean = np.where(real, np.exp(log_dwell + 0.5 * c.dwell_sigma**2), 0.0)
-    on = np.where(real, expit(onward - c.read_depth * np.arange(comments.shape[1])), 0.0)
+    mean, on = expected_reading(world, people, rows, comments)
     reach = np.ones_like(mean)
     reach[:, 1:] = np.cumprod(on[:, :-1], axis=1)
-    return np.asarray(OVERHEAD_SECONDS + (reach * mean).sum(axis=1), dtype=np.float32)
+    return np.asarray(opening_seconds(world) + (reach * mean).sum(axis=1), dtype=np.float32)
+
+
+def expected_reading(
+    world: World, people: People, rows: Int64, comments: Int32
+) -> tuple[Float32, Float32]:
+    """Mean dwell in seconds and probability of going on, float32[R, M], as if reached at its rank.
+
+    Both are 0 at padding.
+    """
+    c = world.config
+    _, onward, log_dwell = _traits(world, people, rows, comments, 0)
+    real = comments >= 0
+    spread = 0.5 * (c.dwell_sigma**2 + c.dwell_open_sigma**2)
+    return np.exp(log_dwell + np.float32(spread)) * real, sigmoid(onward) * real
+
+
+def opening_seconds(world: World) -> float:
+    """Mean seconds of a visit that are not spent on any comment."""
+    c = world.config
+    return float(c.open_seconds * np.exp(0.5 * c.open_seconds_sigma**2))
+
+
+def _traits(
+    world: World, people: People, rows: Int64, comments: Int32, start: int
+) -> tuple[Float32, Float32, Float32]:
+    """Match, log-odds of going on and mean log dwell, float32[R, M]; ranks count from ``start``."""
+    c, items = world.config, world.comments
+    match = np.einsum("rd,rmd->rm", people.comment_taste[rows], items.style.take(comments, axis=0))
+    appeal = items.appeal.take(comments)
+    depth = np.arange(start, start + comments.shape[1], dtype=np.float32)
+    onward = (np.float32(c.read_base) + people.read[rows])[:, None] - np.float32(
+        c.read_depth
+    ) * depth
+    onward = onward + np.float32(c.read_match) * match + np.float32(c.read_appeal) * appeal
+    log_dwell = np.float32(c.dwell_match) * match + np.float32(c.dwell_appeal) * appeal
+    log_dwell += (np.float32(c.dwell_base) + people.pace[rows])[:, None]
+    log_dwell += np.float32(c.dwell_length) * np.log(
+        items.length.take(comments) * np.float32(1 / 15)
+    )
+    return match, onward, log_dwell
+
+
+def _normal(first: Float32, second: Float32) -> Float32:
+    """Standard normal draws from two uniform ones (Box & Muller, 1958)."""
+    angle = np.float32(2.0 * np.pi) * second
+    return np.asarray(np.sqrt(np.float32(-2.0) * np.log(first)) * np.cos(angle))
+
+
+def _own_order(section_key: NDArray[np.uint64], comments: Int32) -> NDArray[np.int64]:
+    """int64[R, M]: an order of one's own, whatever the display; position then has no effect."""
+    lot = mix(section_key[:, None], _SHUFFLE + comments) >> np.uint64(1)
+    lot = np.where(comments >= 0, lot, np.uint64(2**63))
+    return np.argsort(lot, axis=1, kind="stable")

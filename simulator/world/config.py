@@ -17,6 +17,7 @@ from typing import Any
 from simulator.errors import DataError
 
 PRESETS = Path(__file__).with_name("presets")
+_EXPECTED: dict[type, str] = {int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -27,28 +28,38 @@ class WorldConfig:
         start_ms: Unix ms of day 0 (midnight in China).
         n_videos, n_authors: Size of the inventory.
         old_days, new_days: Videos are uploaded evenly from ``-old_days`` to ``new_days``.
+        duration_median, duration_sigma: Log-normal durations, seconds.
+        popularity_sigma, popularity_quality: Standard deviation of the log popularity that the
+            platform displays, and its correlation with quality.
         comments_median, comments_sigma: Log-normal number of comments per video.
         comments_min, comments_max: Bounds of that number.
         comment_taste_strength: 1 = people differ in which comments they enjoy, 0 = they do not.
         comment_taste_predictable: Share of comment taste that video taste explains (0..1).
         comment_order_effect: 1 = people read from the top and stop; 0 = order has no effect.
         sequence_strength: Weight of session interest, author chains and satiation (0 = none).
-        click_*: Log-odds of a click, see `simulator.world.behaviour`.
+        click_*: Log-odds of a click, see `simulator.response.watching`.
+        grid_*: Pages of the two-column tab, where a click is a tap on a cover.
         play_*: Play time given a click.
-        like_*, follow_rate, forward_rate, hate_rate, write_rate: Feedback.
-        open_*: Log-odds of opening the comment section.
+        like_*, follow_rate, forward_rate, hate_rate, profile_rate, write_*: Feedback.
+        open_*: Log-odds of opening the comment section, and the seconds that opening takes.
         dwell_*, read_*, comment_like_*: Reading.
-        session_*: Session budget.
-        visits_*: Sessions per day.
-        platform_*: The platform's own ranker.
+        session_*, pause_*: Session budget; pages after which the phone is put down for minutes.
+        visits_*: Sessions per day; a share ``visits_soon`` comes back within an hour or so.
+        novelty_strength, novelty_days: Added to the log-odds of a click and of opening comments
+            when a person's ranker has changed, and how fast that fades (see `Feed`).
+        platform_*: The platform's own ranker; ``platform_random_pool`` videos are shown at random.
     """
 
     name: str = "default"
     start_ms: int = 1_696_089_600_000  # 1 October 2023, 00:00 in China
-    n_videos: int = 12_000
+    n_videos: int = 13_000
     n_authors: int = 3_000
     old_days: float = 30.0
-    new_days: float = 6.0
+    new_days: float = 9.0
+    duration_median: float = 26.966
+    duration_sigma: float = 1.4314
+    popularity_sigma: float = 1.0
+    popularity_quality: float = 0.8
     comments_median: float = 24.0
     comments_sigma: float = 0.6
     comments_min: int = 8
@@ -61,9 +72,13 @@ class WorldConfig:
     click_taste: float = 1.4
     click_quality: float = 0.5
     click_person_sigma: float = 0.8
+    click_volume: float = 0.4
     click_session: float = 0.6
     click_author: float = 0.35
     click_satiation: float = 0.25
+    grid_share: float = 0.2
+    grid_click: float = -2.0
+    grid_seconds: float = 0.8
     play_skip_seconds: float = 1.9
     play_full_base: float = -1.2
     play_full_taste: float = 0.5
@@ -72,28 +87,35 @@ class WorldConfig:
     play_share: float = 1.6
     play_share_duration: float = 0.5
     play_share_taste: float = 0.3
-    play_replay: float = 0.15
-    like_base: float = -4.6
-    like_taste: float = 0.8
+    play_replay: float = 0.3
+    like_base: float = -5.5
+    like_taste: float = 1.2
     like_click: float = 1.6
+    like_duration: float = 0.0
     like_person_sigma: float = 0.9
-    follow_rate: float = 0.0011
-    forward_rate: float = 0.0010
-    hate_rate: float = 0.0005
-    write_rate: float = 0.019
-    open_base: float = -1.2
+    follow_rate: float = 0.0006
+    forward_rate: float = 0.0005
+    hate_rate: float = 0.0006
+    profile_rate: float = 0.01
+    write_rate: float = 0.016
+    write_like: float = 6.0
+    open_base: float = -3.0
     open_person_sigma: float = 1.25
     open_comments: float = 0.5
-    open_click: float = 2.0
-    open_like: float = 0.5
+    open_click: float = 1.0
+    open_play: float = 0.8
+    open_like: float = 0.3
     open_preview: float = 0.15
-    dwell_base: float = 0.2
+    open_seconds: float = 1.2
+    open_seconds_sigma: float = 0.5
+    dwell_base: float = 0.3
     dwell_length: float = 0.5
     dwell_match: float = 0.3
     dwell_appeal: float = 0.1
-    dwell_sigma: float = 0.75
+    dwell_sigma: float = 0.5
     dwell_person_sigma: float = 0.45
-    read_base: float = 1.1
+    dwell_open_sigma: float = 0.4
+    read_base: float = 1.5
     read_match: float = 0.5
     read_appeal: float = 0.2
     read_person_sigma: float = 0.5
@@ -107,41 +129,68 @@ class WorldConfig:
     session_person_sigma: float = 0.5
     session_refund: float = 0.15
     session_skip_cost: float = 1.0
+    pause_share: float = 0.08
+    pause_minutes: float = 8.0
     visits_per_day: float = 6.5
     visits_person_cv: float = 0.5
     visits_satisfaction: float = 0.15
+    visits_soon: float = 0.2
+    visits_soon_minutes: float = 30.0
     taste_drift: float = 0.15
+    novelty_strength: float = 0.0
+    novelty_days: float = 3.0
     platform_noise: float = 1.0
     platform_temperature: float = 0.7
-    platform_random_share: float = 0.005
+    platform_random_share: float = 0.006337
+    platform_random_pool: int = 300
 
     @classmethod
     def preset(cls, name: str) -> WorldConfig:
-        """A named preset from ``simulator/world/presets``, over the defaults.
+        """A preset from ``simulator/world/presets``, or a TOML file of one's own, by its path.
+
+        A preset names the one it starts from as ``base``; the rest are fields of this class.
 
         Raises:
-            DataError: no such preset, or an unknown key in it.
+            DataError: no such preset, unreadable TOML, or an unknown or mistyped parameter.
         """
-        file = PRESETS / f"{name}.toml"
+        own = name.endswith(".toml")
+        file = Path(name) if own else PRESETS / f"{name}.toml"
+        if own and not file.is_file():
+            raise DataError(f"no world file {name}.", "Fit one: abtest world calibrate --out FILE")
         if not file.is_file():
             known = sorted(p.stem for p in PRESETS.glob("*.toml"))
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}"
             raise DataError(f"unknown world '{name}'.", hint)
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{file}: not readable as TOML: {error}.") from error
         base = table.pop("base", None)
+        if base is not None and (not isinstance(base, str) or base == name):
+            raise DataError(f"{file}: base must be the name of another preset.")
         start = dataclasses.asdict(cls.preset(base)) if base else {}
-        return cls.from_dict({**start, **table, "name": name})
+        try:
+            return cls.from_dict({**start, **table, "name": file.stem})
+        except DataError as error:
+            raise DataError(f"{file}: {error.problem}", error.hint) from error
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> WorldConfig:
         """Rebuild from `dataclasses.asdict`.
 
         Raises:
-            DataError: an unknown key.
+            DataError: an unknown key or a value of the wrong type.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in known:
-                raise DataError(f"world: unknown parameter '{key}'.")
+        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+        for key, value in values.items():
+            if key not in defaults:
+                close = difflib.get_close_matches(key, defaults, n=1)
+                hint = f"Did you mean '{close[0]}'?" if close else ""
+                raise DataError(f"unknown world parameter '{key}'.", hint)
+            wanted = type(defaults[key])
+            fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
+            if not fits or isinstance(value, bool):
+                expected = _EXPECTED.get(wanted, "text")
+                raise DataError(f"world parameter '{key}' is {value!r}, expected {expected}.")
         return cls(**values)

@@ -46,6 +46,7 @@ class Videos:
         template: int16[V], the caption's template.
         episode: int16[V].
         popularity: float32[V], what the platform displays.
+        pool: int32[P], the videos that are shown uniformly at random; long ones, as in KuaiRand.
     """
 
     vector: Float32
@@ -58,6 +59,7 @@ class Videos:
     template: NDArray[np.int16]
     episode: NDArray[np.int16]
     popularity: Float32
+    pool: Int32
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _generator(seed: int, purpose: str) -> np.random.Generator:
 
 
 # Quantile function of log(duration in seconds): KuaiRand-Pure's pool of 7,583 videos.
-_DURATION = (
+_POOL_DURATION = (
     np.array([0.0, 0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99, 1.0]),
     np.log([5.0, 7.44, 10.73, 14.59, 31.95, 81.17, 148.2, 237.8, 303.5, 510.0, 1177.7]),
 )
@@ -127,9 +129,15 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
     noise = random.normal(size=(n, DIMENSIONS)) / np.sqrt(DIMENSIONS)
     vector = _unit(0.8 * centres[topic] + 0.35 * author_offset[author] + 0.45 * noise)
     quality = random.normal(size=n)
-    seconds = np.exp(np.interp(random.random(n), *_DURATION))
     span = (config.old_days + config.new_days) * DAY_MS
     upload = config.start_ms - config.old_days * DAY_MS + np.sort(random.random(n)) * span
+    old = int(np.searchsorted(upload, config.start_ms))
+    pool = np.sort(random.permutation(old)[: config.platform_random_pool]).astype(np.int32)
+    log_seconds = np.log(config.duration_median) + config.duration_sigma * random.normal(size=n)
+    log_seconds[pool] = np.interp(random.random(len(pool)), *_POOL_DURATION)
+    seconds = np.exp(np.clip(log_seconds, np.log(3.0), np.log(1_200.0)))
+    luck = np.sqrt(1.0 - config.popularity_quality**2) * random.normal(size=n)
+    fame = config.popularity_sigma * (config.popularity_quality * quality + luck)
     # Words of a caption lean on the video's own place inside its topic.
     sizes = np.array([len(TOPICS[name]) for name in TOPIC_NAMES])
     lean = (np.argsort(np.argsort(vector[:, 0])) * sizes[topic] // n).astype(np.int64)
@@ -146,7 +154,8 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
         words=np.stack([first, second], axis=1).astype(np.int16),
         template=random.integers(0, len(CAPTIONS), n).astype(np.int16),
         episode=random.integers(1, 30, n).astype(np.int16),
-        popularity=np.exp(0.9 * quality + 0.5 * random.normal(size=n)).astype(np.float32),
+        popularity=np.exp(fame).astype(np.float32),
+        pool=pool,
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import gammaincinv
+from scipy.special import gammaincinv, ndtr, ndtri
 
 from simulator.randomness import normal, purpose_key, uniform
 from simulator.requests import Int32
@@ -33,6 +34,10 @@ _FANS_QUANTILES = (
     (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
     (0, 0, 1, 2, 10, 48, 221, 660, 1159, 4374, 1_986_249),
 )
+_FRIEND_QUANTILES = (
+    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
+    (0, 0, 0, 0, 3, 16, 83, 295, 550, 1626, 4995),
+)
 _REGISTER_QUANTILES = (
     (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
     (14, 42, 124, 265, 683, 1188, 1701, 2108, 2381, 2700, 3624),
@@ -40,6 +45,18 @@ _REGISTER_QUANTILES = (
 _FOLLOW_RANGES = (
     (0, 10, 50, 100, 150, 250, 500),
     ("0", "(0,10]", "(10,50]", "(50,100]", "(100,150]", "(150,250]", "(250,500]", "500+"),
+)
+_FANS_RANGES = (
+    (1, 10, 100, 1_000, 5_000, 10_000, 100_000, 1_000_000),
+    ("0", "[1,10)", "[10,100)", "[100,1k)", "[1k,5k)", "[5k,1w)", "[1w,10w)", "[10w,100w)",
+     "[100w,1000w)"),
+)  # fmt: skip
+# Spearman correlations of follows, fans, friends and days since registration.
+_FEATURE_SPEARMAN = (
+    (1.0, 0.5191, 0.6296, 0.2211),
+    (0.5191, 1.0, 0.8885, 0.3149),
+    (0.6296, 0.8885, 1.0, 0.2205),
+    (0.2211, 0.3149, 0.2205, 1.0),
 )
 _REGISTER_RANGES = (
     (14, 30, 60, 90, 180, 365, 730),
@@ -106,17 +123,22 @@ def make_people(
     )
     shape = 1.0 / config.visits_person_cv**2
     level = uniform(purpose_key(seed, "people.visits"), users)
+    session = draw("session")
+    # How much someone uses the platform, standardised: heavy users click less of what they see.
+    volume = config.visits_person_cv * ndtri(level) + config.session_person_sigma * session
+    volume /= max(np.hypot(config.visits_person_cv, config.session_person_sigma), 1e-9)
+    click = config.click_person_sigma * draw("click") - config.click_volume * volume
     return People(
         taste=taste,
         drift=_unit(draws("drift", DIMENSIONS)),
         phase=uniform(purpose_key(seed, "people.phase"), users).astype(np.float32),
         comment_taste=(config.comment_taste_strength * comment_taste).astype(np.float32),
-        click=(config.click_person_sigma * draw("click")).astype(np.float32),
+        click=click.astype(np.float32),
         like=(config.like_person_sigma * draw("like")).astype(np.float32),
         open=(config.open_person_sigma * draw("open")).astype(np.float32),
         read=(config.read_person_sigma * draw("read")).astype(np.float32),
         pace=(config.dwell_person_sigma * draw("pace")).astype(np.float32),
-        session=(config.session_person_sigma * draw("session")).astype(np.float32),
+        session=(config.session_person_sigma * session).astype(np.float32),
         visits=(gammaincinv(shape, level) / shape).astype(np.float32),
     )
 
@@ -139,9 +161,14 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
     edges = np.cumsum([ACTIVITY[name] for name in ACTIVITY])
     order = np.searchsorted(edges, 1.0 - rank).clip(0, len(ACTIVITY) - 1)
     names = np.array(list(ACTIVITY))
-    follow = _by_quantile(uniform(purpose_key(seed, "people.follow"), users), _FOLLOW_QUANTILES)
-    fans = _by_quantile(uniform(purpose_key(seed, "people.fans"), users), _FANS_QUANTILES)
-    days = _by_quantile(uniform(purpose_key(seed, "people.register"), users), _REGISTER_QUANTILES)
+    # A Gaussian copula: Pearson's correlation is 2 sin(pi rho / 6) for Spearman's rho.
+    pearson = 2.0 * np.sin(np.pi / 6.0 * np.asarray(_FEATURE_SPEARMAN))
+    noise = normal(purpose_key(seed, "people.features"), users[:, None], np.arange(4))
+    ranks = ndtr(noise @ np.linalg.cholesky(pearson).T)
+    follow = _by_quantile(ranks[:, 0], _FOLLOW_QUANTILES)
+    fans = _by_quantile(ranks[:, 1], _FANS_QUANTILES)
+    friends = _by_quantile(ranks[:, 2], _FRIEND_QUANTILES)
+    days = _by_quantile(ranks[:, 3], _REGISTER_QUANTILES)
     return pl.DataFrame(
         {
             "user_id": users.astype(np.int64),
@@ -149,6 +176,8 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
             "follow_user_num": follow,
             "follow_user_num_range": _ranges(follow, _FOLLOW_RANGES),
             "fans_user_num": fans,
+            "fans_user_num_range": _ranges(fans, _FANS_RANGES, side="right"),
+            "friend_user_num": friends,
             "register_days": days,
             "register_days_range": _ranges(days, _REGISTER_RANGES),
         }
@@ -157,7 +186,7 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
 
 def _normal_rank(values: NDArray[np.float64], config: WorldConfig) -> NDArray[np.float64]:
     """Approximate population rank (0..1) of log visits plus noise, by its normal moments."""
-    from scipy.special import digamma, ndtr, polygamma
+    from scipy.special import digamma, polygamma
 
     shape = 1.0 / config.visits_person_cv**2
     mean = float(digamma(shape) - np.log(shape))
@@ -175,7 +204,9 @@ def _by_quantile(
 
 
 def _ranges(
-    values: NDArray[np.int64], table: tuple[tuple[int, ...], tuple[str, ...]]
+    values: NDArray[np.int64],
+    table: tuple[tuple[int, ...], tuple[str, ...]],
+    side: Literal["left", "right"] = "left",
 ) -> NDArray[np.str_]:
     edges, names = table
-    return np.array(names)[np.searchsorted(edges, values)]
+    return np.array(names)[np.searchsorted(edges, values, side=side)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simulator.errors import DataError
 from simulator.logs.catalogue import Catalogue
-from simulator.randomness import purpose_key
+from simulator.randomness import purpose_key, uniform
 from simulator.requests import Int32
 from simulator.world.config import WorldConfig
 from simulator.world.items import (
@@ -29,7 +29,8 @@ from simulator.world.items import (
 from simulator.world.people import People, make_people, users_frame
 from simulator.world.vocabulary import TOPIC_NAMES
 
-WORLD_VERSION = 1
+WORLD_VERSION = 2
+_TAB = 17 << 16
 
 
 class World:
@@ -106,6 +107,10 @@ class World:
         """The people with these indices."""
         users = np.asarray(users, dtype=np.int32)
         return make_people(self.config, self.seed, self.topics, self.taste_map, users)
+
+    def in_grid(self, key: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """bool[B]: whether the pages with these request keys are of the two-column tab."""
+        return np.asarray(uniform(key, _TAB) < self.config.grid_share)
 
     def popularity(self) -> NDArray[np.float32]:
         """float32[V]: what the platform's counters say, before the log starts."""

@@ -1,0 +1,56 @@
+"""What stands in comment sections at a moment: the preview under a video, the list of comments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.logs.catalogue import Catalogue
+from simulator.requests import Int32, Int64
+
+
+class CommentSections:
+    """Looks up comments that are written already; stateless apart from the catalogue.
+
+    Args:
+        catalogue: Videos and comments.
+        limit: Comments of a section that are ranked.
+    """
+
+    def __init__(self, catalogue: Catalogue, limit: int) -> None:
+        self._catalogue = catalogue
+        self._limit = limit
+        first, end = catalogue.comment_offsets[:-1], catalogue.comment_offsets[1:]
+        some = end > first
+        self._counts = end - first
+        self._top = np.where(some, first, -1).astype(np.int32)
+        never = np.iinfo(np.int64).max
+        # A preview from this time on; a complete section from that time on.
+        self._top_ms = np.full(len(first), never)
+        self._complete_ms = np.full(len(first), np.iinfo(np.int64).min)
+        self._top_ms[some] = catalogue.comment_time_ms[first[some]]
+        if some.any():
+            self._complete_ms[some] = np.maximum.reduceat(
+                catalogue.comment_time_ms, first[some].astype(np.int64)
+            )
+
+    def previews(self, videos: Int32, time_ms: Int64) -> Int32:
+        """int32[B, S]: the most liked comment of each video, -1 if there is none yet."""
+        if self._catalogue.n_comments == 0:
+            return np.full(videos.shape, -1, dtype=np.int32)
+        hidden = (videos < 0) | (self._top_ms.take(videos) > time_ms[:, None])
+        top = self._top.take(videos)
+        top[hidden] = -1
+        return top
+
+    def candidates(self, videos: Int32, time_ms: Int64) -> Int32:
+        """int32[R, M]: the comments of each section, most liked first, -1 padded."""
+        if self._catalogue.n_comments == 0:
+            return np.full((len(videos), 1), -1, dtype=np.int32)
+        width = int(min(max(self._counts.take(videos).max(initial=1), 1), self._limit))
+        comments = self._catalogue.comments_of(videos, width)
+        growing = np.flatnonzero(self._complete_ms.take(videos) > time_ms)
+        if len(growing):
+            listed = comments[growing]
+            written = self._catalogue.comment_time_ms.take(listed) <= time_ms[growing, None]
+            comments[growing] = np.where((listed >= 0) & written, listed, -1)
+        return comments

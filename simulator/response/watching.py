@@ -1,0 +1,269 @@
+"""What one page does to a person: clicks, play time, feedback, opening the comments.
+
+Equations, units and sources are in docs/world.md. Everything here is a function of the page's
+`Page`; the same functions draw outcomes and give their exact probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.randomness import mix, uniforms
+from simulator.requests import Int32, Int64
+from simulator.response.base import Watched
+from simulator.world.config import WorldConfig
+from simulator.world.people import People
+from simulator.world.world import World
+
+Bool = NDArray[np.bool_]
+Float32 = NDArray[np.float32]
+
+GRID_TAB, FEED_TAB = 0, 1
+_WATCH = 11 << 16
+_DRAWS = 10
+_LONG_VIEW_SECONDS = 18.0
+_VALID_SECONDS = 7.0
+_OPEN_SATURATES = 30.0
+_NODES = 24
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page as a person meets it; float32[B, S] unless said otherwise.
+
+    Attributes:
+        rows: int64[B], rows of the people.
+        videos: int32[B, S].
+        vectors: float32[B, S, 16].
+        affinity: Standardised match of lasting taste and video.
+        click: Probability of a click.
+        duration: Seconds.
+        shortest: Seconds that a click lasts at least.
+        room: Seconds between the shortest click and the longest partial play.
+        full: Probability that a click plays to the end.
+        share: Exponent of the partial play's law.
+        curious: float32[B, 1], what a recent change of ranker adds to log-odds.
+        grid: bool[B, 1], pages of the two-column tab.
+    """
+
+    rows: Int64
+    videos: Int32
+    vectors: Float32
+    affinity: Float32
+    click: Float32
+    duration: Float32
+    shortest: Float32
+    room: Float32
+    full: Float32
+    share: Float32
+    curious: Float32
+    grid: Bool
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """Exact probabilities and expectations at each slot, float32[B, S].
+
+    Play times are in seconds and exclude comment time.
+    """
+
+    click: Float32
+    like: Float32
+    open: Float32
+    long_view: Float32
+    play_seconds: Float32
+
+
+def sigmoid(logit: NDArray[np.floating[Any]]) -> Float32:
+    """float32: 1 / (1 + exp(-x)), several times faster than `scipy.special.expit` in float32."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(-logit)), dtype=np.float32)
+
+
+def play_laws(config: WorldConfig, duration: Float32, affinity: Float32) -> tuple[Float32, ...]:
+    """Shortest click, room, probability of a full play and exponent of a partial one."""
+    c = config
+    log_duration = np.log(duration)
+    shortest = np.minimum(np.float32(_VALID_SECONDS), duration)
+    full = c.play_full_base + c.play_full_taste * affinity
+    full = full - c.play_full_duration * (log_duration - np.float32(np.log(30.0)))
+    share = log_duration * c.play_share_duration - c.play_share_taste * affinity
+    return (
+        shortest,
+        np.minimum(duration, np.float32(c.play_patience)) - shortest,
+        sigmoid(full),
+        np.float32(c.play_share * 60.0**-c.play_share_duration) * np.exp(share),
+    )
+
+
+def draw(
+    world: World,
+    people: People,
+    log_comments: Float32,
+    page: Page,
+    key: NDArray[np.uint64],
+    preview: Int32,
+) -> Watched:
+    """Draw what happens at every slot, as if it is reached."""
+    c = world.config
+    slots = page.videos.shape[1]
+    u = uniforms(mix(key[:, None], _WATCH + np.arange(slots)), _DRAWS)
+    u = np.ascontiguousarray(np.moveaxis(u, -1, 0))
+    click = u[0] < page.click
+    seconds = _play_seconds(c, page, click, u[1], u[2], u[3])
+    play_ms = (seconds * np.float32(1000.0)).astype(np.int64)
+    # Milliseconds are whole numbers: a click stays on its side of the published rule.
+    bound = (page.shortest * np.float32(1000.0)).astype(np.int64)
+    play_ms = np.where(click, np.maximum(play_ms, bound + 1), np.minimum(play_ms, bound - 1))
+    play_ms = np.maximum(play_ms, 0)
+    like = u[4] < _p_like(c, people, page, click)
+    opened = u[5] < _p_open(world, people, log_comments, page, preview, click, like, seconds)
+    lift = np.exp(np.float32(0.6) * page.affinity) * (np.float32(0.35) + np.float32(1.65) * click)
+    rare = u[6]
+    follow = rare < c.follow_rate * lift
+    forward = (rare >= 0.2) & (rare < 0.2 + c.forward_rate * lift)
+    hate = (rare >= 0.4) & (rare < 0.4 + c.hate_rate * np.exp(-0.5 * page.affinity))
+    write = opened & (u[7] < c.write_rate * (1.0 + (c.write_like - 1.0) * like))
+    profile = (u[8] < c.profile_rate * lift) | follow
+    stay = np.minimum(-9_000.0 * np.log(u[9]), 300_000.0) * profile
+    duration_ms = world.videos.duration_ms.take(page.videos)
+    return Watched(
+        play_ms=play_ms,
+        click=click,
+        long_view=play_ms >= np.minimum(duration_ms, int(1000 * _LONG_VIEW_SECONDS)),
+        like=like,
+        follow=follow,
+        comment=write,
+        forward=forward,
+        hate=hate,
+        profile_stay_ms=stay.astype(np.int64),
+        opened=opened,
+        tab=np.where(page.grid[:, 0], GRID_TAB, FEED_TAB).astype(np.int8),
+    )
+
+
+def expectations(
+    world: World, people: People, log_comments: Float32, page: Page, preview: Int32
+) -> Expectations:
+    """What `draw` draws from; opening is integrated over the law of play time."""
+    c = world.config
+    yes = np.ones(page.videos.shape, dtype=np.bool_)
+    p = page.click
+    like_if_click = _p_like(c, people, page, yes)
+    like_if_skip = _p_like(c, people, page, ~yes)
+    opened = np.zeros_like(p)
+    for click, p_click, p_like in ((yes, p, like_if_click), (~yes, 1.0 - p, like_if_skip)):
+        for like, weight in ((yes, p_click * p_like), (~yes, p_click * (1.0 - p_like))):
+            opened += weight * _mean_open(world, people, log_comments, page, preview, click, like)
+    return Expectations(
+        click=p,
+        like=np.asarray(p * like_if_click + (1.0 - p) * like_if_skip, dtype=np.float32),
+        open=opened,
+        long_view=_p_long_view(page),
+        play_seconds=_expected_play(c, page),
+    )
+
+
+def _play_seconds(
+    c: WorldConfig, page: Page, click: Bool, full: Float32, share: Float32, replay: Float32
+) -> Float32:
+    """float32[B, S]: play time, given uniform draws for its parts."""
+    skip = np.float32(c.play_skip_seconds)
+    cut = 1.0 - np.exp(-page.shortest / skip)
+    skipped = -skip * np.log1p(-share * cut) * ~page.grid
+    partial = page.shortest + page.room * share**page.share
+    replayed = page.duration * (1.0 - np.float32(c.play_replay) * np.log(replay))
+    return np.asarray(
+        np.where(click, np.where(full < page.full, replayed, partial), skipped), dtype=np.float32
+    )
+
+
+def _p_like(c: WorldConfig, people: People, page: Page, click: Bool) -> Float32:
+    logit = (c.like_base + people.like[page.rows])[:, None] + np.float32(c.like_taste) * (
+        page.affinity
+    )
+    logit += np.float32(c.like_click) * click
+    if c.like_duration:
+        logit -= np.float32(c.like_duration) * np.log(page.duration * np.float32(1.0 / 30.0))
+    return sigmoid(logit)
+
+
+def _p_open(
+    world: World,
+    people: People,
+    log_comments: Float32,
+    page: Page,
+    preview: Int32,
+    click: Bool,
+    like: Bool,
+    seconds: Float32,
+) -> Float32:
+    """float32[B, S]: probability of opening, given click, like and the play time in seconds."""
+    c = world.config
+    logit = (c.open_base + people.open[page.rows])[:, None] + page.curious
+    logit = logit + np.float32(c.open_comments) * log_comments.take(page.videos)
+    played = np.clip(seconds, np.float32(_VALID_SECONDS), np.float32(_OPEN_SATURATES))
+    played = np.log(played * np.float32(1.0 / _VALID_SECONDS))
+    logit += click * (np.float32(c.open_click) + np.float32(c.open_play) * played)
+    logit += np.float32(c.open_like) * like
+    if c.open_preview:
+        style = world.comments.style.take(preview, axis=0)
+        match = np.einsum("bd,bsd->bs", people.comment_taste[page.rows], style)
+        match *= preview >= 0
+        logit += np.float32(c.open_preview) * match
+    return sigmoid(logit)
+
+
+def _mean_open(
+    world: World,
+    people: People,
+    log_comments: Float32,
+    page: Page,
+    preview: Int32,
+    click: Bool,
+    like: Bool,
+) -> Float32:
+    """Mean of `_p_open` over play time, by Gauss-Legendre quadrature in the uniform draw."""
+
+    def at(seconds: Float32) -> Float32:
+        return _p_open(world, people, log_comments, page, preview, click, like, seconds)
+
+    if not click.any():
+        return at(np.zeros_like(page.click))
+    c = world.config
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    total = np.zeros_like(page.click)
+    everyone = np.ones(page.videos.shape, dtype=np.bool_)
+    for node, weight in zip((nodes + 1.0) / 2.0, weights / 2.0, strict=True):
+        u = np.full(page.click.shape, node, dtype=np.float32)
+        # A draw of 0 always plays to the end, a draw of 1 never does.
+        whole = at(_play_seconds(c, page, everyone, np.float32(0.0) * u, u, u))
+        part = at(_play_seconds(c, page, everyone, u * 0.0 + 2.0, u, u))
+        total += np.float32(weight) * (page.full * whole + (1.0 - page.full) * part)
+    return total
+
+
+def _p_long_view(page: Page) -> Float32:
+    """P(play >= min(duration, 18 s)): certain after a full play, else by the share's law."""
+    room = np.maximum(page.room, 1e-6)
+    need = np.minimum(page.duration, _LONG_VIEW_SECONDS) - page.shortest
+    partial = 1.0 - np.clip(need / room, 0.0, 1.0) ** (1.0 / page.share)
+    partial = np.where(page.duration <= _LONG_VIEW_SECONDS, 0.0, partial)
+    given_click = np.where(
+        page.duration <= _VALID_SECONDS, 1.0, page.full + (1.0 - page.full) * partial
+    )
+    return np.asarray(page.click * given_click, dtype=np.float32)
+
+
+def _expected_play(c: WorldConfig, page: Page) -> Float32:
+    whole = page.duration * (1.0 + c.play_replay)
+    partial = page.shortest + page.room / (1.0 + page.share)
+    skip = c.play_skip_seconds
+    tail = np.exp(-page.shortest / skip)
+    skipped = np.where(page.grid, 0.0, skip - page.shortest * tail / (1.0 - tail))
+    given_click = page.full * whole + (1.0 - page.full) * partial
+    return np.asarray(page.click * given_click + (1 - page.click) * skipped, dtype=np.float32)
