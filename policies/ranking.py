@@ -52,7 +52,7 @@ def _rank_float32(scores: Scores, candidates: Int32, key: NDArray[np.uint64], ke
     packed.sort(axis=1)
     top = packed[:, ::-1]
     place = top[:, :kept] & 0xFFFFFFFF
-    best = candidates.ravel().take(place + (np.arange(len(candidates)) * width)[:, None])
+    best: Int32 = candidates.ravel().take(place + (np.arange(len(candidates)) * width)[:, None])
     value = top[:, : kept + 1] >> 32
     tied = np.flatnonzero(
         ((value[:, 1:] == value[:, :-1]) & (value[:, 1:] > np.iinfo(np.int32).min)).any(axis=1)

@@ -68,11 +68,18 @@ class UserDayOutcomes:
     def add(
         self, rows: NDArray[np.int64], day: NDArray[np.int64], sums: dict[str, NDArray[np.generic]]
     ) -> None:
-        """Add to the (row, calendar day) cells; rows must not repeat within a call."""
+        """Add to the (row, calendar day) cells; rows must not repeat within a call.
+
+        Raises:
+            IndexError: a day outside those held.
+        """
+        place = day - self.first_day
+        if len(place) and not 0 <= int(place.min()) <= int(place.max()) < self.days:
+            raise IndexError(f"day outside {self.first_day}..{self.first_day + self.days - 1}")
         block = np.zeros((len(rows), len(METRICS)))
         for name, values in sums.items():
             block[:, INDEX[name]] = values
-        cell = rows * self.days + (day - self.first_day)
+        cell = rows * self.days + place
         flat = self.values.reshape(-1, len(METRICS))
         flat[cell] = flat.take(cell, axis=0) + block
 

@@ -53,10 +53,19 @@ def mix(key: Any, *counters: Any) -> UInt64:
             word = np.asarray(counter)
             if word.dtype != np.uint64:
                 word = word.astype(np.int64).view(np.uint64)
-            bits = (state ^ (word * _GOLDEN)) + _GOLDEN
-            bits = (bits ^ (bits >> np.uint64(30))) * _MULTIPLY_1
-            bits = (bits ^ (bits >> np.uint64(27))) * _MULTIPLY_2
-            state = bits ^ (bits >> np.uint64(31))
+            # In place where it can be: these arrays are the largest of the feed's hot path.
+            bits = np.asarray(state ^ (word * _GOLDEN))
+            bits += _GOLDEN
+            shifted = np.empty_like(bits)
+            np.right_shift(bits, np.uint64(30), out=shifted)
+            bits ^= shifted
+            bits *= _MULTIPLY_1
+            np.right_shift(bits, np.uint64(27), out=shifted)
+            bits ^= shifted
+            bits *= _MULTIPLY_2
+            np.right_shift(bits, np.uint64(31), out=shifted)
+            bits ^= shifted
+            state = bits
     return state
 
 
@@ -86,7 +95,7 @@ def quick_uniform(key: Any, counter: Any) -> NDArray[np.float32]:
         bits ^= bits >> np.uint32(13)
         bits *= np.uint32(0xC2B2AE35)
         bits ^= bits >> np.uint32(16)
-    return ((bits >> np.uint32(9)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
+    return _unit_float32(bits)
 
 
 def normal(key: Any, *counters: Any) -> NDArray[np.float64]:
@@ -101,6 +110,12 @@ def uniforms(key: Any, count: int) -> NDArray[np.float32]:
     one in a million.
     """
     words = mix(np.asarray(key)[..., None], np.arange((count + 1) // 2))
-    halves = words.view(np.uint32)[..., :count]
-    # 23 bits plus one half are exact in float32, so neither 0 nor 1 can come out.
-    return ((halves >> np.uint32(9)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
+    return _unit_float32(words.view(np.uint32)[..., :count])
+
+
+def _unit_float32(bits: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """Draws from the high 23 bits: with the half they are exact, so neither 0 nor 1 comes out."""
+    draws = (bits >> np.uint32(9)).astype(np.float32)
+    draws += np.float32(0.5)
+    draws *= np.float32(2.0**-23)
+    return draws

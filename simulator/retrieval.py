@@ -51,27 +51,27 @@ class SeenVideos:
         self._n_videos = n_videos
         self._seen: NDArray[np.uint8] = np.zeros((n_users, self._bits // 8), dtype=np.uint8)
 
-    def add(self, rows: Int64, videos: Int32) -> None:
-        """Mark one video per row (rows distinct); -1 is ignored."""
-        real = videos >= 0
-        bit = videos[real] % self._bits
-        self._seen[rows[real], bit >> 3] |= np.left_shift(1, bit & 7).astype(np.uint8)
-
     def add_page(self, rows: Int64, videos: Int32, shown: NDArray[np.bool_]) -> None:
         """Mark the shown videos of a page; rows int64[B] distinct, the others [B, S]."""
-        at, slot = np.nonzero(shown & (videos >= 0))
-        bit = videos[at, slot] % self._bits
-        byte = rows[at] * self._seen.shape[1] + (bit >> 3)
-        mask = np.left_shift(1, bit & 7).astype(np.uint8)
-        # Several videos of one page may share a byte, so the update must not be buffered.
-        np.bitwise_or.at(self._seen.ravel(), byte, mask)
+        bit = self._bit(videos)
+        byte = (rows * self._seen.shape[1])[:, None] + (bit >> 3)
+        mask = np.left_shift(shown & (videos >= 0), (bit & 7).astype(np.uint8), dtype=np.uint8)
+        flat = self._seen.ravel()
+        # Slot by slot: several videos of one page may share a byte.
+        for slot in range(videos.shape[1]):
+            at = byte[:, slot]
+            flat[at] = flat.take(at) | mask[:, slot]
 
     def contains(self, rows: Int64, videos: Int32) -> NDArray[np.bool_]:
         """bool[B, C] for videos int32[B, C] >= 0."""
-        bit = videos if self._bits >= self._n_videos else videos % self._bits
-        width = self._seen.shape[1]
-        byte = self._seen.ravel().take(rows[:, None] * width + (bit >> 3))
+        bit = self._bit(videos)
+        byte = self._seen.ravel().take((rows * self._seen.shape[1])[:, None] + (bit >> 3))
         return np.asarray((byte >> (bit & 7).astype(np.uint8)) & 1, dtype=np.bool_)
+
+    def _bit(self, videos: Int32) -> Int32:
+        """Which bit stands for each video; the first one for -1."""
+        real = np.maximum(videos, 0)
+        return real % self._bits if self._n_videos > self._bits else real
 
     def copy(self) -> SeenVideos:
         """An independent copy."""
@@ -116,8 +116,9 @@ class Retrieval:
         authors = np.arange(catalogue.n_authors + 1)
         self._author_start = np.searchsorted(catalogue.author[self._author_order], authors)
         # One past the end stands for "no video" and draws from everything, by popularity.
-        category = catalogue.category.astype(np.int64)
-        self._table = np.append(np.where(category < 0, n_categories, category), n_categories)
+        categories = catalogue.category.astype(np.int64)
+        known = np.where(categories < 0, n_categories, categories)
+        self._table = np.append(known, n_categories)
         self._table *= _TABLE
         self._upload_rank = np.empty(catalogue.n_videos, dtype=np.int32)
         self._upload_rank[self._upload_order] = np.arange(catalogue.n_videos, dtype=np.int32)

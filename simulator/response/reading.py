@@ -25,7 +25,7 @@ from simulator.world.world import World
 _READ = 12 << 16
 _SHUFFLE = 16 << 16
 _VISIT = 19 << 16
-_BLOCKS = (8, 16, 40)
+_BLOCKS = (4, 8, 16, 40)
 """Ranks drawn at once; few people read past the first ones. The last size repeats."""
 
 

@@ -98,9 +98,9 @@ def test_what_was_reached_is_offered_again_only_to_who_has_seen_nearly_everythin
         ):
             seen = {video for video, at in first_seen[user].items() if at < time_ms}
             # `test_retrieval` pins down when exactly rows are topped up with seen videos.
-            if len(seen) < 300:
-                assert not seen & set(row.tolist())
-                fresh += len(seen) > 100
+            if len(seen) < 150:
+                assert not seen & set(row[row >= 0].tolist())
+                fresh += len(seen) > 50
     assert fresh > 100
 
 
@@ -127,7 +127,7 @@ def test_a_video_from_outside_the_candidates_counts_as_seen(scripted_feed: Scrip
     feed.show(Slates(outside[None], is_rand=np.ones((1, PAGE), np.bool_)))
     while (requests := feed.video_requests()) is not None:
         assert not set(outside.tolist()) & set(requests.candidates.ravel().tolist())
-        feed.show(Slates(requests.candidates[:, -PAGE:]))
+        feed.show(Slates(np.sort(requests.candidates, axis=1)[:, -PAGE:]))
     log = dict(recorder.drain())["impressions"]  # type: ignore[attr-defined]
     assert log.filter(is_rand=1)["video_id"].to_list() == (1_000 + 10 * outside).tolist()
 
@@ -277,7 +277,7 @@ def test_policy_label_holds_from_the_next_page_on(scripted_feed: Scripted) -> No
         feed.set_policy_label(label)
         requests = feed.video_requests()
         assert requests is not None
-        feed.show(Slates(requests.candidates[:, -PAGE:]))
+        feed.show(Slates(np.sort(requests.candidates, axis=1)[:, -PAGE:]))
     log = dict(recorder.drain())["impressions"]  # type: ignore[attr-defined]
     assert log["policy"].to_list() == [*["first"] * PAGE, *["second"] * PAGE, *["first"] * PAGE]
 

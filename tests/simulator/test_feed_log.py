@@ -247,7 +247,7 @@ def test_one_life_counted_by_hand(scripted_feed: Callable[..., tuple]) -> None:
     dispatched = []
     while (requests := feed.video_requests()) is not None:
         dispatched.append(int(requests.time_ms[0]) - START_MS)
-        page = requests.candidates[:, -PAGE:]
+        page = np.sort(requests.candidates, axis=1)[:, -PAGE:]
         sections = feed.show(Slates(page))
         if sections is not None:
             feed.show_comments(sections.candidates)

@@ -85,6 +85,7 @@ def expected_impressions(catalogue: Catalogue, *pages: Page) -> list[dict[str, o
                     "time_ms": int(p.time_ms[r]),
                     "play_time_ms": int(p.play_ms[r, s]),
                     "duration_ms": int(catalogue.duration_ms[video]) or None,
+                    "is_profile_enter": int(p.watched.profile_stay_ms[r, s] > 0),
                     "profile_stay_time": int(p.watched.profile_stay_ms[r, s]),
                     "comment_stay_time": int(p.stay_ms[r, s]),
                     "is_rand": 0 if p.is_rand is None else int(p.is_rand[r, s]),

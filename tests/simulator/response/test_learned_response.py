@@ -44,7 +44,8 @@ def page(
 
 
 def flat(watched: Watched, stay: np.ndarray, finished: Finished) -> list[np.ndarray]:
-    return [*vars(watched).values(), stay, *vars(finished).values()]
+    values = [*vars(watched).values(), stay, *vars(finished).values()]
+    return [value for value in values if value is not None]
 
 
 def test_quality_is_honest_about_signal_and_noise(fitted: LearnedResponse) -> None:
