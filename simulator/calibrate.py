@@ -1,22 +1,26 @@
 """Fit the world's parameters to published marginals, automatically and from a seed.
 
-Stochastic approximation (Robbins & Monro, 1951) on paired coordinates: each fitted parameter has
-one target that it moves most; every round simulates the platform's own ranker and moves each
-parameter against the log ratio of its target. People, noise and inventory are the same in every
-round, so the objective is smooth. Nothing here knows any other ranker.
+Nonlinear least squares (`scipy.optimize.least_squares`, trust-region reflective) on the log ratios
+of simulated to published figures, each divided by its tolerance. Every evaluation simulates the
+platform's own ranker for the same people with the same noise, so the objective is smooth enough
+for finite differences. Nothing here knows any other ranker, and only figures marked ``fitted`` in
+`published.toml` are looked at.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
 from simulator.feed import Feed
+from simulator.logs.measures import LogTables, Measures, measure
+from simulator.logs.published import Published, kuaishou
 from simulator.outcomes import DAY_MS
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState
@@ -26,6 +30,13 @@ from simulator.retrieval import Retrieval
 from simulator.world.config import WorldConfig
 from simulator.world.world import World
 
+Float = NDArray[np.float64]
+Map = Callable[[Callable[[WorldConfig], Measures], Iterable[WorldConfig]], Iterable[Measures]]
+"""Like `map`; may evaluate in other processes."""
+
+
+_BATCH = 256
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -33,134 +44,197 @@ class Knob:
 
     Attributes:
         parameter: Field of `WorldConfig`.
-        target: Name of the statistic (a key of `measure`).
-        published: Its published value.
-        source: Entry of the published statistics.
-        gain: Change of the parameter per unit of log(published / simulated).
-        relative: Whether the change multiplies (exp) instead of adds.
+        step: Change by which its effect is measured; also its natural scale.
+        relative: Whether the parameter is fitted on the log scale.
         low, high: Bounds of the parameter.
     """
 
     parameter: str
-    target: str
-    published: float
-    source: str
-    gain: float
+    step: float
     relative: bool = False
     low: float = -20.0
     high: float = 20.0
 
+    def read(self, config: WorldConfig) -> float:
+        """The parameter in units of its step."""
+        value = float(getattr(config, self.parameter))
+        return float(np.log(value)) / self.step if self.relative else value / self.step
+
+    def write(self, z: float) -> float:
+        """The parameter from units of its step, six decimals."""
+        value = float(np.exp(z * self.step)) if self.relative else z * self.step
+        return round(value, 6)
+
+    def bounds(self) -> tuple[float, float]:
+        """The bounds in units of the step."""
+        low, high = self.low, self.high
+        if self.relative:
+            low, high = np.log(max(low, 1e-9)), np.log(high)
+        return float(low) / self.step, float(high) / self.step
+
 
 KNOBS = (
-    Knob("click_base", "click_random", 0.176158, "ctr.random", 1.2),
-    Knob("platform_noise", "click_standard", 0.378718, "ctr.standard", -2.0, True, 0.02, 20.0),
-    Knob("play_full_base", "play_standard", 19.695739, "effect.paired_videos", 2.0),
-    Knob("play_full_taste", "play_contrast", 19.695739 / 7.75229, "effect.paired_videos", 2.5,
-         low=0.0, high=3.0),
-    Knob("play_share", "long_view_standard", 0.276481, "effect.paired_videos", -1.5, True,
-         low=0.2, high=8.0),
-    Knob("like_base", "like", 0.018478, "rate.pure_standard", 1.0),
-    Knob("follow_rate", "follow", 0.001074, "rate.pure_standard", 1.0, True),
-    Knob("forward_rate", "forward", 0.000962, "rate.pure_standard", 1.0, True),
-    Knob("hate_rate", "hate", 0.000494, "rate.pure_standard", 1.0, True),
-    Knob("write_rate", "write", 0.002546, "rate.pure_standard", 1.0, True),
-    Knob("open_base", "open", 0.133951, "comment.open_rate", 1.3),
-    Knob("open_like", "open_liked", 0.260098, "comment.open_rate.liked", 1.0, low=-3.0, high=3.0),
-    Knob("read_base", "stay_mean", 9.8804, "comment.stay_time.liked_opened", 0.8,
-         low=-2.0, high=4.0),
-    Knob("dwell_base", "stay_median", 5.828, "comment.stay_time.liked_opened", 0.8),
-    Knob("comment_like_base", "touch", 0.062536, "comment.interactions_per_open", 1.0),
-    Knob("session_seconds", "session_length", 78.658, "session.length", 1.0, True, 1.0, 1e6),
-    Knob("visits_per_day", "sessions_per_day", 4.844, "session.per_user", 1.2, True, 0.1, 100.0),
+    Knob("click_base", 0.15),
+    Knob("click_person_sigma", 0.15, low=0.05, high=3.0),
+    Knob("click_volume", 0.1, low=-2.0, high=2.0),
+    Knob("click_quality", 0.15, low=0.0, high=2.0),
+    Knob("grid_share", 0.1, True, 0.01, 0.9),
+    Knob("grid_click", 0.2, low=-6.0, high=2.0),
+    Knob("platform_noise", 0.2, True, 0.02, 20.0),
+    Knob("platform_random_share", 0.05, True, 0.001, 0.1),
+    Knob("popularity_sigma", 0.25, low=0.2, high=3.0),
+    Knob("play_skip_seconds", 0.1, True, 0.2, 6.0),
+    Knob("play_full_base", 0.25, low=-8.0, high=4.0),
+    Knob("play_full_taste", 0.2, low=0.0, high=2.5),
+    Knob("play_full_duration", 0.15, low=0.0, high=3.0),
+    Knob("play_patience", 0.2, True, 20.0, 600.0),
+    Knob("play_share", 0.15, True, 0.2, 8.0),
+    Knob("play_share_taste", 0.1, low=0.0, high=1.0),
+    Knob("play_replay", 0.2, True, 0.02, 2.0),
+    Knob("like_base", 0.2, low=-12.0, high=0.0),
+    Knob("like_click", 0.25, low=-1.0, high=6.0),
+    Knob("like_duration", 0.1, low=0.0, high=2.0),
+    Knob("follow_rate", 0.2, True, 1e-6, 0.05),
+    Knob("follow_like", 0.2, True, 1.0, 500.0),
+    Knob("forward_rate", 0.2, True, 1e-6, 0.05),
+    Knob("hate_rate", 0.2, True, 1e-6, 0.05),
+    Knob("hate_click", 0.4, low=-0.9, high=20.0),
+    Knob("profile_rate", 0.2, True, 1e-4, 0.2),
+    Knob("write_rate", 0.2, True, 1e-4, 0.2),
+    Knob("write_like", 0.2, True, 1.0, 100.0),
+    Knob("write_skip", 0.3, True, 0.001, 1.0),
+    Knob("write_seconds", 0.2, True, 0.1, 60.0),
+    Knob("open_base", 0.25, low=-8.0, high=2.0),
+    Knob("open_click", 0.25, low=-2.0, high=4.0),
+    Knob("open_play", 0.2, low=0.0, high=3.0),
+    Knob("open_like", 0.2, low=-3.0, high=3.0),
+    Knob("open_person_sigma", 0.15, low=0.1, high=3.0),
+    Knob("dwell_base", 0.2, low=-4.0, high=4.0),
+    Knob("dwell_open_sigma", 0.1, low=0.05, high=1.5),
+    Knob("read_base", 0.25, low=-2.0, high=5.0),
+    Knob("comment_like_base", 0.2, low=-10.0, high=0.0),
+    Knob("session_seconds", 0.1, True, 60.0, 20_000.0),
+    Knob("session_person_sigma", 0.1, low=0.0, high=2.0),
+    Knob("visits_per_day", 0.1, True, 0.5, 40.0),
+    Knob("visits_soon", 0.2, True, 0.01, 0.9),
+    Knob("pause_share", 0.2, True, 0.001, 0.9),
+    Knob("pause_minutes", 0.2, True, 0.5, 25.0),
 )  # fmt: skip
 
 
-def measure(config: WorldConfig, seed: int, users: int, days: int) -> dict[str, float]:
-    """Marginals of a log that the platform's own ranker would write."""
-    world = World.create(config, seed)
-    catalogue = world.catalogue()
-    group = np.arange(users, dtype=np.int32)
-    recorder = Recorder(catalogue)
-    feed = Feed(
-        catalogue,
-        WorldResponse(world).population(group),
-        group,
-        seed=seed,
-        start_ms=config.start_ms,
-        end_ms=config.start_ms + days * DAY_MS,
-        history=HistoryState(users),
-        retrieval=Retrieval(catalogue, world.popularity()),
-        recorder=recorder,
-    )
-    platform = PlatformRanker(world, group)
-    while (requests := feed.video_requests()) is not None:
-        sections = feed.show(platform.slates(requests, feed.settings.page_size))
-        if sections is not None:
-            feed.show_comments(platform.comments(sections))
-    rows = dict(recorder.drain())["impressions"]
-    outcomes = feed.outcomes.to_frame(group.astype(np.int64)).sum().to_dicts()[0]
-    standard = rows.filter(pl.col("is_rand") == 0)
-    random = rows.filter(pl.col("is_rand") == 1)
-    opened = rows.filter(pl.col("comment_stay_time") > 0)
-    liked = rows.filter(pl.col("is_like") == 1)
-    play_standard = _mean(standard, "play_time_ms") / 1000.0
-    touched = outcomes["comment_likes"] + outcomes["comment_replies"]
-    stay = opened["comment_stay_time"].to_numpy() / 1000.0
-    return {
-        "click_random": _mean(random, "is_click"),
-        "click_standard": _mean(standard, "is_click"),
-        "play_standard": play_standard,
-        "play_contrast": play_standard / (_mean(random, "play_time_ms") / 1000.0),
-        "long_view_standard": _mean(standard, "long_view"),
-        "like": _mean(standard, "is_like"),
-        "follow": _mean(standard, "is_follow"),
-        "forward": _mean(standard, "is_forward"),
-        "hate": _mean(standard, "is_hate"),
-        "write": _mean(standard, "is_comment"),
-        "open": opened.height / rows.height,
-        "open_liked": float((liked["comment_stay_time"].to_numpy() > 0).mean()),
-        "stay_mean": float(stay.mean()),
-        "stay_median": float(np.median(stay)),
-        "touch": float(touched / outcomes["comment_opens"]),
-        "session_length": float(outcomes["impressions"] / outcomes["sessions"]),
-        "sessions_per_day": float(outcomes["sessions"] / users / days),
-    }
+@dataclass(frozen=True)
+class Sample:
+    """Who is simulated in every evaluation: the seed of world and draws, people and days."""
+
+    seed: int = 1
+    users: int = 800
+    days: int = 4
+
+    def measure(self, config: WorldConfig) -> Measures:
+        """Statistics of the log that the platform's own ranker would write."""
+        return measure(self.log(config))
+
+    def log(self, config: WorldConfig) -> LogTables:
+        """That log, in memory."""
+        world = World.create(config, self.seed)
+        catalogue = world.catalogue()
+        group = np.arange(self.users, dtype=np.int32)
+        recorder = Recorder(catalogue)
+        feed = Feed(
+            catalogue,
+            WorldResponse(world).population(group),
+            group,
+            seed=self.seed,
+            start_ms=config.start_ms,
+            end_ms=config.start_ms + self.days * DAY_MS,
+            history=HistoryState(self.users),
+            retrieval=Retrieval(catalogue, world.popularity()),
+            recorder=recorder,
+            batch=_BATCH,
+        )
+        platform = PlatformRanker(world, group)
+        while (requests := feed.video_requests()) is not None:
+            sections = feed.show(platform.slates(requests, feed.settings.page_size))
+            if sections is not None:
+                feed.show_comments(platform.comments(sections))
+        tables = dict(recorder.drain())
+        tables |= {"users": world.users_frame(group), "videos": world.videos_frame()}
+        return LogTables({name: frame.lazy() for name, frame in tables.items()})
 
 
-def _mean(frame: pl.DataFrame, column: str) -> float:
-    return float(frame[column].to_numpy().mean()) if frame.height else 0.0
+def targets() -> tuple[Published, ...]:
+    """The figures that are fitted."""
+    return tuple(p for p in kuaishou() if p.role == "fitted")
 
 
 def calibrate(
     config: WorldConfig,
+    sample: Sample,
     *,
-    seed: int = 1,
-    users: int = 1_200,
-    days: int = 3,
-    rounds: int = 14,
-    report: Callable[[int, dict[str, float]], None] | None = None,
+    iterations: int = 4,
+    parallel: Map = map,
+    report: Callable[[int, Measures], None] | None = None,
+    knobs: Sequence[Knob] = KNOBS,
 ) -> WorldConfig:
-    """The configuration with every knob moved to its target.
+    """The configuration with every knob moved to where the fitted figures agree best.
 
     Args:
         config: Where to start.
-        seed: Of the world and of all draws.
-        users: People simulated per round.
-        days: Days simulated per round.
-        rounds: Number of rounds; the step shrinks over them.
-        report: Called after every round with the measured statistics.
+        sample: Who is simulated.
+        iterations: Steps of the trust region; each costs one simulation per knob and one more.
+        parallel: Evaluates independent configurations.
+        report: Called after every accepted or rejected step with what it measured.
+        knobs: What may move.
     """
-    for number in range(rounds):
-        measured = measure(config, seed, users, days)
-        if report is not None:
-            report(number, measured)
-        step = 1.0 / (1.0 + 0.15 * number)
-        changes: dict[str, Any] = {}
-        for knob in KNOBS:
-            ratio = np.log(knob.published / max(measured[knob.target], 1e-9))
-            move = step * knob.gain * float(np.clip(ratio, -1.0, 1.0))
-            value = float(getattr(config, knob.parameter))
-            value = value * float(np.exp(move)) if knob.relative else value + move
-            changes[knob.parameter] = round(float(np.clip(value, knob.low, knob.high)), 6)
-        config = dataclasses.replace(config, **changes)
-    return config
+    wanted = targets()
+    seen: dict[bytes, Measures] = {}
+    count = 0
+
+    def configured(z: Float) -> WorldConfig:
+        values: dict[str, Any] = {
+            knob.parameter: knob.write(float(v)) for knob, v in zip(knobs, z, strict=True)
+        }
+        return dataclasses.replace(config, **values)
+
+    def residuals(z: Float) -> Float:
+        nonlocal count
+        if z.tobytes() not in seen:
+            seen[z.tobytes()] = next(iter(parallel(sample.measure, [configured(z)])))
+            if report is not None:
+                report(count, seen[z.tobytes()])
+            count += 1
+        return _residuals(seen[z.tobytes()], wanted)
+
+    def jacobian(z: Float) -> Float:
+        here = residuals(z)
+        # One unit is one step of the knob; inwards where a bound is near.
+        moves = np.where(z + 1.0 <= bounds[1], 1.0, -1.0)
+        points = [configured(z + change) for change in np.diag(moves)]
+        columns = [
+            (_residuals(found, wanted) - here) / move
+            for found, move in zip(parallel(sample.measure, points), moves, strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+    bounds = np.array([knob.bounds() for knob in knobs]).T
+    start = np.clip([knob.read(config) for knob in knobs], bounds[0] + 1e-6, bounds[1] - 1e-6)
+    found = least_squares(
+        residuals,
+        start,
+        jac=jacobian,
+        bounds=(bounds[0], bounds[1]),
+        method="trf",
+        loss="soft_l1",
+        max_nfev=iterations + 1,
+    )
+    return configured(found.x)
+
+
+def _residuals(found: Measures, wanted: Sequence[Published]) -> Float:
+    """Log ratio over tolerance; what cannot be measured counts as ten tolerances off."""
+    values = []
+    for p in wanted:
+        value = found.get(p.name)
+        ratio = 0.0 if value is None else value / p.value
+        values.append(np.log(ratio) / p.tolerance if ratio > 1e-6 else 10.0)
+    return np.clip(np.asarray(values, dtype=np.float64), -30.0, 30.0)

@@ -42,11 +42,15 @@ class FeedSettings:
         page_size: Videos per request; Kuaishou's mean burst is 5.8.
         comment_limit: Comments of a section that are ranked.
         sources: How many candidates each retrieval source proposes per request.
+        repeat_after: A video is offered again at the earliest after so many other impressions,
+            at the latest after twice as many: a small inventory stands for a large one, in which
+            people meet similar videos again.
     """
 
     page_size: int = 6
     comment_limit: int = 64
     sources: Sources = field(default_factory=Sources)
+    repeat_after: int = 400
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class Feed:
         self._session_key = purpose_key(seed, "feed.session")
         n = len(self.users)
         self._sections = CommentSections(catalogue, self.settings.comment_limit)
-        self._seen = SeenVideos(n, catalogue.n_videos)
+        self._seen = SeenVideos(n, catalogue.n_videos, self.settings.repeat_after)
         self._session: Int64 = np.zeros(n, dtype=np.int64)
         self._step: Int64 = np.zeros(n, dtype=np.int64)
         self._fresh_session: Bool = np.ones(n, dtype=np.bool_)

@@ -3,7 +3,7 @@
 It knows only what a platform observes: what each person clicked and liked, how popular videos
 are, and when they were uploaded. Sources, per request of 40: the categories of recently clicked
 videos (20), the authors of recently liked ones (4), what is popular (6), what is fresh (4), and
-uniformly random videos (6). Already seen, not yet uploaded and repeated videos are dropped.
+uniformly random videos (6). Lately seen, not yet uploaded and repeated videos are dropped.
 """
 
 from __future__ import annotations
@@ -40,27 +40,46 @@ class Sources:
 
 
 class SeenVideos:
-    """Which videos each user of a group was shown, one bit each.
+    """Which videos each user of a group was shown lately, one bit each.
 
-    Exact for catalogues of at most 65,536 videos (2 KB per 16,384 videos and user). Above that,
+    Two generations: what was shown since the last renewal, and that together with what was shown
+    between the last two. A user's generations are renewed after ``memory`` impressions.
+
+    Exact for catalogues of at most 65,536 videos (4 KB per 16,384 videos and user). Above that,
     videos share bits: a false "seen" only withholds a candidate.
+
+    Args:
+        n_users: Number of users; rows are 0 .. n_users - 1.
+        n_videos: Size of the catalogue.
+        memory: A video counts as seen for at least so many later impressions of the user.
     """
 
-    def __init__(self, n_users: int, n_videos: int) -> None:
+    def __init__(self, n_users: int, n_videos: int, memory: int) -> None:
         self._bits = min(_MAX_SEEN_BITS, max(8, -(-n_videos // 8) * 8))
         self._n_videos = n_videos
+        self._memory = memory
         self._seen: NDArray[np.uint8] = np.zeros((n_users, self._bits // 8), dtype=np.uint8)
+        self._recent = np.zeros_like(self._seen)
+        self._count: Int64 = np.zeros(n_users, dtype=np.int64)
 
     def add_page(self, rows: Int64, videos: Int32, shown: NDArray[np.bool_]) -> None:
         """Mark the shown videos of a page; rows int64[B] distinct, the others [B, S]."""
+        shown = shown & (videos >= 0)
+        count = self._count[rows] + row_counts(shown).astype(np.int64)
+        renewed = rows[count > self._memory]
+        if len(renewed):
+            self._seen[renewed] = self._recent[renewed]
+            self._recent[renewed] = 0
+            count[count > self._memory] = 0
+        self._count[rows] = count
         bit = self._bit(videos)
         byte = (rows * self._seen.shape[1])[:, None] + (bit >> 3)
-        mask = np.left_shift(shown & (videos >= 0), (bit & 7).astype(np.uint8), dtype=np.uint8)
-        flat = self._seen.ravel()
+        mask = np.left_shift(shown, (bit & 7).astype(np.uint8), dtype=np.uint8)
         # Slot by slot: several videos of one page may share a byte.
-        for slot in range(videos.shape[1]):
-            at = byte[:, slot]
-            flat[at] = flat.take(at) | mask[:, slot]
+        for flat in (self._seen.ravel(), self._recent.ravel()):
+            for slot in range(videos.shape[1]):
+                at = byte[:, slot]
+                flat[at] = flat.take(at) | mask[:, slot]
 
     def contains(self, rows: Int64, videos: Int32) -> NDArray[np.bool_]:
         """bool[B, C] for videos int32[B, C] >= 0."""
@@ -76,9 +95,9 @@ class SeenVideos:
     def copy(self) -> SeenVideos:
         """An independent copy."""
         other = SeenVideos.__new__(SeenVideos)
-        other._bits = self._bits
-        other._n_videos = self._n_videos
-        other._seen = self._seen.copy()
+        other.__dict__.update(self.__dict__)
+        for name in ("_seen", "_recent", "_count"):
+            setattr(other, name, getattr(self, name).copy())
         return other
 
 

@@ -19,12 +19,15 @@ from simulator.randomness import mix, uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Read
 from simulator.response.watching import Float32, sigmoid
+from simulator.world.config import WorldConfig
 from simulator.world.people import People
 from simulator.world.world import World
 
 _READ = 12 << 16
 _SHUFFLE = 16 << 16
 _VISIT = 19 << 16
+_WRITE = 20 << 16
+_WRITE_SIGMA = 0.6
 _BLOCKS = (4, 8, 16, 40)
 """Ranks drawn at once; few people read past the first ones. The last size repeats."""
 
@@ -116,6 +119,13 @@ def expected_reading(
     real = comments >= 0
     spread = 0.5 * (c.dwell_sigma**2 + c.dwell_open_sigma**2)
     return np.exp(log_dwell + np.float32(spread)) * real, sigmoid(onward) * real
+
+
+def writing_ms(config: WorldConfig, key: NDArray[np.uint64], slot: Int64) -> Int64:
+    """int64[R]: what writing a comment adds to the stay; log-normal, median ``write_seconds``."""
+    u = uniforms(mix(key, _WRITE + slot), 2)
+    seconds = config.write_seconds * np.exp(_WRITE_SIGMA * _normal(u[:, 0], u[:, 1]))
+    return np.asarray(1_000.0 * seconds, dtype=np.int64)
 
 
 def opening_seconds(world: World) -> float:

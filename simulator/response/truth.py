@@ -6,6 +6,8 @@ and the slot, so they do not depend on who else is in the batch.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from simulator.arrays import row_counts, row_sums
 from simulator.randomness import mix, uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Finished, Population, Read, Response, Watched
-from simulator.response.reading import expected_stay, read_section
+from simulator.response.reading import expected_stay, read_section, writing_ms
 from simulator.response.visits import BREAK_MS, VisitClock
 from simulator.response.watching import (
     Bool,
@@ -78,6 +80,7 @@ class WorldPopulation(Population):
         self._quality: Float32 = np.float32(config.click_quality) * world.videos.quality
         self._topic: Int64 = world.videos.topic.astype(np.int64)
         self._page: Page | None = None
+        self._wrote: tuple[Int64, Bool] | None = None
 
     def copy(self) -> WorldPopulation:
         """An independent copy of what is carried; the world itself is shared."""
@@ -130,7 +133,9 @@ class WorldPopulation(Population):
         """Draw what happens at every slot, as if it is reached."""
         page = self.page(rows, videos, self.world.in_grid(key), time_ms)
         self._page = page
-        return draw(self.world, self.people, self._log_comments, page, key, preview)
+        watched = draw(self.world, self.people, self._log_comments, page, key, preview)
+        self._wrote = rows, watched.comment
+        return watched
 
     def read(
         self,
@@ -141,7 +146,12 @@ class WorldPopulation(Population):
         comments: Int32,
     ) -> Read:
         """Read down the list until interest runs out; see `simulator.response.reading`."""
-        return read_section(self.world, self.people, rows, key, slot, comments)
+        read = read_section(self.world, self.people, rows, key, slot, comments)
+        if self._wrote is None:
+            return read
+        at = np.searchsorted(self._wrote[0], rows)
+        extra = writing_ms(self._config, key, slot) * self._wrote[1][at, slot]
+        return dataclasses.replace(read, stay_ms=read.stay_ms + extra)
 
     def finish(
         self,
@@ -176,7 +186,7 @@ class WorldPopulation(Population):
             left_over = left_over - cost[:, slot]
         self._budget[rows] -= row_sums(cost * reached).astype(np.float32)
         self._carry(page, watched.click & reached, reached & real)
-        self._page = None
+        self._page = self._wrote = None
         elapsed_ms = (1000.0 * row_sums(elapsed * reached)).astype(np.int64) + 1
         return Finished(
             reached=reached,

@@ -123,11 +123,14 @@ def draw(
     like = u[4] < _p_like(c, people, page, click)
     opened = u[5] < _p_open(world, people, log_comments, page, preview, click, like, seconds)
     lift = np.exp(np.float32(0.6) * page.affinity) * (np.float32(0.35) + np.float32(1.65) * click)
+    # One draw for three rare events: each has its own fifth of the unit interval.
     rare = u[6]
-    follow = rare < c.follow_rate * lift
+    follow = rare < np.minimum(c.follow_rate * lift * (1.0 + (c.follow_like - 1.0) * like), 0.2)
     forward = (rare >= 0.2) & (rare < 0.2 + c.forward_rate * lift)
-    hate = (rare >= 0.4) & (rare < 0.4 + c.hate_rate * np.exp(-0.5 * page.affinity))
-    write = opened & (u[7] < c.write_rate * (1.0 + (c.write_like - 1.0) * like))
+    hate_lift = np.exp(np.float32(-0.5) * page.affinity) * (1.0 + c.hate_click * click)
+    hate = (rare >= 0.4) & (rare < 0.4 + c.hate_rate * hate_lift)
+    write_lift = (1.0 + (c.write_like - 1.0) * like) * (c.write_skip + (1 - c.write_skip) * click)
+    write = opened & (u[7] < c.write_rate * write_lift)
     profile = (u[8] < c.profile_rate * lift) | follow
     stay = np.minimum(-9_000.0 * np.log(u[9]), 300_000.0) * profile
     duration_ms = world.videos.duration_ms.take(page.videos)
@@ -173,13 +176,19 @@ def _play_seconds(
 ) -> Float32:
     """float32[B, S]: play time, given uniform draws for its parts."""
     skip = np.float32(c.play_skip_seconds)
-    cut = 1.0 - np.exp(-page.shortest / skip)
-    skipped = -skip * np.log1p(-share * cut) * ~page.grid
+    glance = _glance(c, page)
+    cut = 1.0 - np.exp((glance - page.shortest) / skip)
+    skipped = (glance - skip * np.log1p(-share * cut)) * ~page.grid
     partial = page.shortest + page.room * share**page.share
     replayed = page.duration * (1.0 - np.float32(c.play_replay) * np.log(replay))
     return np.asarray(
         np.where(click, np.where(full < page.full, replayed, partial), skipped), dtype=np.float32
     )
+
+
+def _glance(c: WorldConfig, page: Page) -> Float32:
+    """float32[B, S]: seconds that a skipped video plays at least."""
+    return np.minimum(np.float32(c.play_glance_seconds), np.float32(0.5) * page.shortest)
 
 
 def _p_like(c: WorldConfig, people: People, page: Page, click: Bool) -> Float32:
@@ -263,7 +272,9 @@ def _expected_play(c: WorldConfig, page: Page) -> Float32:
     whole = page.duration * (1.0 + c.play_replay)
     partial = page.shortest + page.room / (1.0 + page.share)
     skip = c.play_skip_seconds
-    tail = np.exp(-page.shortest / skip)
-    skipped = np.where(page.grid, 0.0, skip - page.shortest * tail / (1.0 - tail))
+    glance = _glance(c, page)
+    room = page.shortest - glance
+    tail = np.exp(-room / skip)
+    skipped = np.where(page.grid, 0.0, glance + skip - room * tail / (1.0 - tail))
     given_click = page.full * whole + (1.0 - page.full) * partial
     return np.asarray(page.click * given_click + (1 - page.click) * skipped, dtype=np.float32)

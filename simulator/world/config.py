@@ -40,7 +40,9 @@ class WorldConfig:
         click_*: Log-odds of a click, see `simulator.response.watching`.
         grid_*: Pages of the two-column tab, where a click is a tap on a cover.
         play_*: Play time given a click.
-        like_*, follow_rate, forward_rate, hate_rate, profile_rate, write_*: Feedback.
+        like_*, follow_*, forward_rate, hate_rate, profile_rate, write_*: Feedback; ``follow_like``,
+            ``write_like`` and ``hate_click`` raise a rate where the video is liked or clicked,
+            ``write_skip`` is what is left of the writing rate without a click.
         open_*: Log-odds of opening the comment section, and the seconds that opening takes.
         dwell_*, read_*, comment_like_*: Reading.
         session_*, pause_*: Session budget; pages after which the phone is put down for minutes.
@@ -53,7 +55,7 @@ class WorldConfig:
     name: str = "default"
     start_ms: int = 1_696_089_600_000  # 1 October 2023, 00:00 in China
     n_videos: int = 13_000
-    n_authors: int = 3_000
+    n_authors: int = 3_950
     old_days: float = 30.0
     new_days: float = 9.0
     duration_median: float = 26.966
@@ -79,7 +81,8 @@ class WorldConfig:
     grid_share: float = 0.2
     grid_click: float = -2.0
     grid_seconds: float = 0.8
-    play_skip_seconds: float = 1.9
+    play_glance_seconds: float = 0.8
+    play_skip_seconds: float = 1.05
     play_full_base: float = -1.2
     play_full_taste: float = 0.5
     play_full_duration: float = 0.8
@@ -93,12 +96,16 @@ class WorldConfig:
     like_click: float = 1.6
     like_duration: float = 0.0
     like_person_sigma: float = 0.9
-    follow_rate: float = 0.0006
+    follow_rate: float = 0.0004
+    follow_like: float = 25.0
     forward_rate: float = 0.0005
     hate_rate: float = 0.0006
+    hate_click: float = 1.0
     profile_rate: float = 0.01
     write_rate: float = 0.016
     write_like: float = 6.0
+    write_skip: float = 0.05
+    write_seconds: float = 7.0
     open_base: float = -3.0
     open_person_sigma: float = 1.25
     open_comments: float = 0.5
@@ -142,7 +149,7 @@ class WorldConfig:
     platform_noise: float = 1.0
     platform_temperature: float = 0.7
     platform_random_share: float = 0.006337
-    platform_random_pool: int = 300
+    platform_random_pool: int = 120
 
     @classmethod
     def preset(cls, name: str) -> WorldConfig:

@@ -134,7 +134,9 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
     old = int(np.searchsorted(upload, config.start_ms))
     pool = np.sort(random.permutation(old)[: config.platform_random_pool]).astype(np.int32)
     log_seconds = np.log(config.duration_median) + config.duration_sigma * random.normal(size=n)
-    log_seconds[pool] = np.interp(random.random(len(pool)), *_POOL_DURATION)
+    log_seconds[pool] = np.interp(
+        random.permutation(len(pool)) / max(len(pool), 1) + 0.5 / max(len(pool), 1), *_POOL_DURATION
+    )
     seconds = np.exp(np.clip(log_seconds, np.log(3.0), np.log(1_200.0)))
     luck = np.sqrt(1.0 - config.popularity_quality**2) * random.normal(size=n)
     fame = config.popularity_sigma * (config.popularity_quality * quality + luck)

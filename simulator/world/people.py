@@ -26,22 +26,25 @@ ACTIVITY = {
     "low_active": 0.010995,
     "other": 0.003665,
 }
+# Levels and values of quantile functions: published quantiles, and the edges of published ranges.
 _FOLLOW_QUANTILES = (
-    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
-    (0, 1, 7, 16, 50, 155, 430, 1021, 1743, 4128, 5003),
-)
+    (0.0, 0.00689, 0.01, 0.05, 0.070625, 0.1, 0.250357, 0.397104, 0.493604, 0.621513, 0.781931,
+     0.9, 0.95, 0.99, 1.0),
+    (0, 1, 2, 7, 11, 16, 51, 101, 151, 251, 501, 1021, 1743, 4128, 5003),
+)  # fmt: skip
 _FANS_QUANTILES = (
-    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
-    (0, 0, 1, 2, 10, 48, 221, 660, 1159, 4374, 1_986_249),
+    (0.0, 0.042404, 0.1, 0.237603, 0.5, 0.62122, 0.75, 0.9, 0.938757, 0.992266, 0.996371, 1.0),
+    (0, 1, 2, 10, 48, 100, 221, 660, 1_000, 5_000, 10_000, 1_986_249),
 )
 _FRIEND_QUANTILES = (
-    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
-    (0, 0, 0, 0, 3, 16, 83, 295, 550, 1626, 4995),
+    (0.0, 0.123694, 0.25, 0.31684, 0.5, 0.595198, 0.699724, 0.800475, 0.883744, 0.95, 0.99, 1.0),
+    (0, 1, 3, 5, 16, 30, 60, 120, 250, 550, 1626, 4995),
 )
 _REGISTER_QUANTILES = (
-    (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
-    (14, 42, 124, 265, 683, 1188, 1701, 2108, 2381, 2700, 3624),
-)
+    (0.0, 0.005351, 0.019315, 0.033755, 0.072164, 0.137328, 0.264687, 0.5, 0.75, 0.9, 0.95, 0.99,
+     1.0),
+    (14, 31, 61, 91, 181, 366, 731, 1188, 1701, 2108, 2381, 2700, 3624),
+)  # fmt: skip
 _FOLLOW_RANGES = (
     (0, 10, 50, 100, 150, 250, 500),
     ("0", "(0,10]", "(10,50]", "(50,100]", "(100,150]", "(150,250]", "(250,500]", "500+"),
@@ -58,6 +61,11 @@ _FEATURE_SPEARMAN = (
     (0.6296, 0.8885, 1.0, 0.2205),
     (0.2211, 0.3149, 0.2205, 1.0),
 )
+_FRIEND_RANGES = (
+    (1, 5, 30, 60, 120, 250),
+    ("0", "[1,5)", "[5,30)", "[30,60)", "[60,120)", "[120,250)", "250+"),
+)
+_LIVE_STREAMERS, _VIDEO_AUTHORS = 0.225692, 0.816419
 _REGISTER_RANGES = (
     (14, 30, 60, 90, 180, 365, 730),
     ("8-14", "15-30", "31-60", "61-90", "91-180", "181-365", "366-730", "730+"),
@@ -161,6 +169,10 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
     edges = np.cumsum([ACTIVITY[name] for name in ACTIVITY])
     order = np.searchsorted(edges, 1.0 - rank).clip(0, len(ACTIVITY) - 1)
     names = np.array(list(ACTIVITY))
+
+    def coin(purpose: str) -> NDArray[np.float64]:
+        return uniform(purpose_key(seed, purpose), users)
+
     # A Gaussian copula: Pearson's correlation is 2 sin(pi rho / 6) for Spearman's rho.
     pearson = 2.0 * np.sin(np.pi / 6.0 * np.asarray(_FEATURE_SPEARMAN))
     noise = normal(purpose_key(seed, "people.features"), users[:, None], np.arange(4))
@@ -178,8 +190,11 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
             "fans_user_num": fans,
             "fans_user_num_range": _ranges(fans, _FANS_RANGES, side="right"),
             "friend_user_num": friends,
+            "friend_user_num_range": _ranges(friends, _FRIEND_RANGES, side="right"),
             "register_days": days,
             "register_days_range": _ranges(days, _REGISTER_RANGES),
+            "is_live_streamer": coin("people.live_streamer") < _LIVE_STREAMERS,
+            "is_video_author": coin("people.video_author") < _VIDEO_AUTHORS,
         }
     )
 

@@ -1,0 +1,28 @@
+"""Statistics of a log that have a published counterpart, by the names of `published.toml`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.logs.measures.exposure import exposure
+from simulator.logs.measures.people import features, spread
+from simulator.logs.measures.rates import feedback, opens, paired, tabs
+from simulator.logs.measures.stays import plays, stays
+from simulator.logs.measures.tables import LogTables, Measures
+from simulator.logs.measures.times import times
+
+__all__ = ["LogTables", "Measures", "measure"]
+
+
+def measure(log: LogTables) -> Measures:
+    """All statistics by name; None or absent where a column is missing or there are no rows."""
+    found: Measures = {}
+    if log.rows("impressions"):
+        for part in (feedback, tabs, opens, paired, stays, plays, spread, times, exposure):
+            found.update(part(log))
+    found.update(features(log))
+    return {name: _finite(value) for name, value in found.items()}
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
