@@ -28,6 +28,8 @@ _DRAWS = 10
 _LONG_VIEW_SECONDS = 18.0
 _VALID_SECONDS = 7.0
 _OPEN_SATURATES = 30.0
+_FORWARD, _HATE = 0.2, 0.4
+_PROFILE_SECONDS, _PROFILE_LIMIT = 9.0, 300.0
 _NODES = 24
 
 
@@ -66,16 +68,30 @@ class Page:
 
 @dataclass(frozen=True)
 class Expectations:
-    """Exact probabilities and expectations at each slot, float32[B, S].
+    """Exact probabilities and expectations at each slot, float32[B, S]; 0 at padding.
 
-    Play times are in seconds and exclude comment time.
+    They hold for a slot that is reached. Play times are in seconds and exclude comment time.
+
+    Attributes:
+        click, like, follow, forward, hate, long_view: Probabilities.
+        open: Probability that the comment section is opened.
+        write: Probability that a comment is written.
+        profile: Probability that the author's profile is visited.
+        play_seconds: Expected play time.
+        profile_seconds: Expected time on the profile.
     """
 
     click: Float32
     like: Float32
+    follow: Float32
+    forward: Float32
+    hate: Float32
     open: Float32
+    write: Float32
+    profile: Float32
     long_view: Float32
     play_seconds: Float32
+    profile_seconds: Float32
 
 
 def sigmoid(logit: NDArray[np.floating[Any]]) -> Float32:
@@ -122,14 +138,14 @@ def draw(
     play_ms = np.maximum(play_ms, 0)
     like = u[4] < _p_like(c, people, page, click)
     opened = u[5] < _p_open(world, people, log_comments, page, preview, click, like, seconds)
-    lift = np.exp(np.float32(0.6) * page.affinity) * (np.float32(0.35) + np.float32(1.65) * click)
+    lift = _warmth(page, click)
     rare = u[6]
     follow = rare < c.follow_rate * lift
-    forward = (rare >= 0.2) & (rare < 0.2 + c.forward_rate * lift)
-    hate = (rare >= 0.4) & (rare < 0.4 + c.hate_rate * np.exp(-0.5 * page.affinity))
-    write = opened & (u[7] < c.write_rate * (1.0 + (c.write_like - 1.0) * like))
+    forward = (rare >= _FORWARD) & (rare < _FORWARD + c.forward_rate * lift)
+    hate = (rare >= _HATE) & (rare < _HATE + c.hate_rate * _coldness(page))
+    write = opened & (u[7] < _p_write(c, like))
     profile = (u[8] < c.profile_rate * lift) | follow
-    stay = np.minimum(-9_000.0 * np.log(u[9]), 300_000.0) * profile
+    stay = np.minimum(-_PROFILE_SECONDS * np.log(u[9]), _PROFILE_LIMIT) * 1_000.0 * profile
     duration_ms = world.videos.duration_ms.take(page.videos)
     return Watched(
         play_ms=play_ms,
@@ -149,23 +165,50 @@ def draw(
 def expectations(
     world: World, people: People, log_comments: Float32, page: Page, preview: Int32
 ) -> Expectations:
-    """What `draw` draws from; opening is integrated over the law of play time."""
+    """What `draw` draws from; opening and writing are integrated over the law of play time."""
     c = world.config
     yes = np.ones(page.videos.shape, dtype=np.bool_)
-    p = page.click
-    like_if_click = _p_like(c, people, page, yes)
-    like_if_skip = _p_like(c, people, page, ~yes)
-    opened = np.zeros_like(p)
-    for click, p_click, p_like in ((yes, p, like_if_click), (~yes, 1.0 - p, like_if_skip)):
+    names = ("like", "follow", "forward", "open", "write", "profile")
+    found = {name: np.zeros_like(page.click) for name in names}
+    for click, p_click in ((yes, page.click), (~yes, np.float32(1.0) - page.click)):
+        lift = _warmth(page, click)
+        follow = np.minimum(c.follow_rate * lift, 1.0)
+        found["follow"] += p_click * follow
+        found["forward"] += p_click * np.minimum(c.forward_rate * lift, 1.0 - _FORWARD)
+        visit = np.minimum(c.profile_rate * lift, 1.0)
+        found["profile"] += p_click * (1.0 - (1.0 - visit) * (1.0 - follow))
+        p_like = _p_like(c, people, page, click)
+        found["like"] += p_click * p_like
         for like, weight in ((yes, p_click * p_like), (~yes, p_click * (1.0 - p_like))):
-            opened += weight * _mean_open(world, people, log_comments, page, preview, click, like)
-    return Expectations(
-        click=p,
-        like=np.asarray(p * like_if_click + (1.0 - p) * like_if_skip, dtype=np.float32),
-        open=opened,
-        long_view=_p_long_view(page),
-        play_seconds=_expected_play(c, page),
-    )
+            opened = weight * _mean_open(world, people, log_comments, page, preview, click, like)
+            found["open"] += opened
+            found["write"] += opened * np.minimum(_p_write(c, like), 1.0)
+    on_profile = _PROFILE_SECONDS * (1.0 - np.exp(-_PROFILE_LIMIT / _PROFILE_SECONDS))
+    found |= {
+        "click": page.click,
+        "hate": np.minimum(c.hate_rate * _coldness(page), 1.0 - _HATE),
+        "long_view": _p_long_view(page),
+        "play_seconds": _expected_play(c, page),
+        "profile_seconds": np.float32(on_profile) * found["profile"],
+    }
+    real = page.videos >= 0
+    return Expectations(**{k: np.asarray(v * real, dtype=np.float32) for k, v in found.items()})
+
+
+def _warmth(page: Page, click: Bool) -> Float32:
+    """float32[B, S]: how the rates of following, forwarding and visiting profiles are raised."""
+    given_click = np.float32(0.35) + np.float32(1.65) * click
+    return np.asarray(np.exp(np.float32(0.6) * page.affinity) * given_click)
+
+
+def _coldness(page: Page) -> Float32:
+    """float32[B, S]: how the rate of hating is raised."""
+    return np.asarray(np.exp(np.float32(-0.5) * page.affinity))
+
+
+def _p_write(c: WorldConfig, like: Bool) -> Float32:
+    """float32[B, S]: probability of writing, given an open section and a like or none."""
+    return np.asarray(c.write_rate * (1.0 + (c.write_like - 1.0) * like), dtype=np.float32)
 
 
 def _play_seconds(
