@@ -24,7 +24,8 @@ from simulator.requests import CommentRequests, Int32, VideoRequests
 from simulator.response.base import Population
 from simulator.response.truth import WorldPopulation
 
-VALUES = ("comment_time", "clicks")
+VALUES = ("comment_time", "comment_rate", "clicks")
+_SWIPE_SECONDS = 0.4
 _BLOCK = 2_048
 """Candidate sections weighed at once, for the processor's cache."""
 
@@ -33,13 +34,14 @@ class Oracle(Policy):
     """Best videos and comments by the truth.
 
     Videos are ranked by what one impression yields in expectation, given the person as they are at
-    this moment: ``comment_time`` (probability of opening the comments times the expected stay) or
-    ``clicks``. That is one step ahead: it does not plan the session, whose time is limited, so it
-    is not an upper bound of what a session can hold. Comments are put in the order of longest
-    expected stay, see `simulator.response.reading.comment_index`.
+    this moment. That is one step ahead: it does not plan the session, so it is head room, not an
+    upper bound. Comments are put in the order of longest expected stay, see
+    `simulator.response.reading.comment_index`.
 
     Args:
-        value: ``comment_time`` or ``clicks``.
+        value: ``comment_time``, the probability of opening the comments times the expected stay;
+            ``comment_rate``, the same per second that the impression takes from the session, which
+            fills a limited session with more comments, at the cost of play time; or ``clicks``.
     """
 
     is_oracle: ClassVar[bool] = True
@@ -48,7 +50,7 @@ class Oracle(Policy):
     def __init__(self, value: str = "comment_time") -> None:
         super().__init__()
         if value not in VALUES:
-            raise UsageError(f"value is '{value}', expected {' or '.join(VALUES)}.")
+            raise UsageError(f"value is '{value}', expected one of {', '.join(VALUES)}.")
         self._value = value
         self._people: WorldPopulation | None = None
         self._base: Policy | None = None
@@ -99,7 +101,13 @@ class Oracle(Policy):
         )
         if self._value == "clicks":
             return expected.click
-        return expected.open * self._stay(people, sections, requests)
+        comments = expected.open * self._stay(people, sections, requests)
+        if self._value == "comment_time":
+            return comments
+        c = people.world.config
+        seconds = (expected.play_seconds + comments) * (1.0 - c.session_refund * expected.click)
+        seconds += _SWIPE_SECONDS + c.session_skip_cost * (1.0 - expected.click)
+        return np.asarray(comments / seconds, dtype=np.float32)
 
     def score_comments(self, requests: CommentRequests) -> Scores | None:
         """The index that orders a section for the longest expected stay."""

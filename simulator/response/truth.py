@@ -6,6 +6,8 @@ and the slot, so they do not depend on who else is in the batch.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,6 +103,23 @@ class WorldPopulation(Population):
         other.__dict__.update(self.__dict__)
         for name in _CARRIED:
             setattr(other, name, getattr(self, name).copy())
+        return other
+
+    def seen_without(self, *, sequence: bool = False, drift: bool = False) -> WorldPopulation:
+        """The same people to a ranker that is blind to one mechanism; follows their state.
+
+        Only for `page`, `expectations` and the like: it must not be watched with.
+
+        Args:
+            sequence: Without session interest, author chains, series and satiation.
+            drift: With everybody's taste as it is on average over the dates.
+        """
+        other = WorldPopulation.__new__(WorldPopulation)
+        other.__dict__.update(self.__dict__)
+        if sequence:
+            other._config = dataclasses.replace(self._config, sequence_strength=0.0)
+        if drift:
+            other._taste = self.people.taste * self._scale
         return other
 
     def change_ranker(self, rows: Int64, time_ms: int) -> None:
