@@ -170,7 +170,14 @@ def expectations(
     yes = np.ones(page.videos.shape, dtype=np.bool_)
     names = ("like", "follow", "forward", "open", "write", "profile")
     found = {name: np.zeros_like(page.click) for name in names}
-    for click, p_click in ((yes, page.click), (~yes, np.float32(1.0) - page.click)):
+    logit = _open_logit(world, people, log_comments, page, preview)
+    if_like = logit + np.float32(c.open_like)
+    after_click = _mean_open_if_click(c, page, (if_like, logit))
+    after_skip = [sigmoid(if_like), sigmoid(logit)]
+    for click, p_click, opening in (
+        (yes, page.click, after_click),
+        (~yes, np.float32(1.0) - page.click, after_skip),
+    ):
         lift = _warmth(page, click)
         follow = np.minimum(c.follow_rate * lift, 1.0)
         found["follow"] += p_click * follow
@@ -179,10 +186,10 @@ def expectations(
         found["profile"] += p_click * (1.0 - (1.0 - visit) * (1.0 - follow))
         p_like = _p_like(c, people, page, click)
         found["like"] += p_click * p_like
-        for like, weight in ((yes, p_click * p_like), (~yes, p_click * (1.0 - p_like))):
-            opened = weight * _mean_open(world, people, log_comments, page, preview, click, like)
-            found["open"] += opened
-            found["write"] += opened * np.minimum(_p_write(c, like), 1.0)
+        weights = (p_click * p_like, p_click * (np.float32(1.0) - p_like))
+        for like, weight, p_open in zip((yes, ~yes), weights, opening, strict=True):
+            found["open"] += weight * p_open
+            found["write"] += weight * p_open * np.minimum(_p_write(c, like), 1.0)
     on_profile = _PROFILE_SECONDS * (1.0 - np.exp(-_PROFILE_LIMIT / _PROFILE_SECONDS))
     found |= {
         "click": page.click,
@@ -218,11 +225,20 @@ def _play_seconds(
     skip = np.float32(c.play_skip_seconds)
     cut = 1.0 - np.exp(-page.shortest / skip)
     skipped = -skip * np.log1p(-share * cut) * ~page.grid
-    partial = page.shortest + page.room * share**page.share
-    replayed = page.duration * (1.0 - np.float32(c.play_replay) * np.log(replay))
+    partial, whole = _partial_play(page, share), _whole_play(c, page, replay)
     return np.asarray(
-        np.where(click, np.where(full < page.full, replayed, partial), skipped), dtype=np.float32
+        np.where(click, np.where(full < page.full, whole, partial), skipped), dtype=np.float32
     )
+
+
+def _partial_play(page: Page, draw: Float32) -> Float32:
+    """float32[B, S]: seconds of a click that does not play to the end, given a uniform draw."""
+    return np.asarray(page.shortest + page.room * draw**page.share)
+
+
+def _whole_play(c: WorldConfig, page: Page, draw: Float32) -> Float32:
+    """float32[B, S]: seconds of a click that plays to the end and perhaps again."""
+    return np.asarray(page.duration * (1.0 - np.float32(c.play_replay) * np.log(draw)))
 
 
 def _p_like(c: WorldConfig, people: People, page: Page, click: Bool) -> Float32:
@@ -246,48 +262,49 @@ def _p_open(
     seconds: Float32,
 ) -> Float32:
     """float32[B, S]: probability of opening, given click, like and the play time in seconds."""
+    logit = _open_logit(world, people, log_comments, page, preview)
+    logit += click * _open_if_click(world.config, seconds)
+    logit += np.float32(world.config.open_like) * like
+    return sigmoid(logit)
+
+
+def _open_logit(
+    world: World, people: People, log_comments: Float32, page: Page, preview: Int32
+) -> Float32:
+    """float32[B, S]: log-odds of opening without a click and a like."""
     c = world.config
     logit = (c.open_base + people.open[page.rows])[:, None] + page.curious
     logit = logit + np.float32(c.open_comments) * log_comments.take(page.videos)
-    played = np.clip(seconds, np.float32(_VALID_SECONDS), np.float32(_OPEN_SATURATES))
-    played = np.log(played * np.float32(1.0 / _VALID_SECONDS))
-    logit += click * (np.float32(c.open_click) + np.float32(c.open_play) * played)
-    logit += np.float32(c.open_like) * like
     if c.open_preview:
         style = world.comments.style.take(preview, axis=0)
         match = np.einsum("bd,bsd->bs", people.comment_taste[page.rows], style)
         match *= preview >= 0
         logit += np.float32(c.open_preview) * match
-    return sigmoid(logit)
+    return np.asarray(logit, dtype=np.float32)
 
 
-def _mean_open(
-    world: World,
-    people: People,
-    log_comments: Float32,
-    page: Page,
-    preview: Int32,
-    click: Bool,
-    like: Bool,
-) -> Float32:
-    """Mean of `_p_open` over play time, by Gauss-Legendre quadrature in the uniform draw."""
+def _open_if_click(c: WorldConfig, seconds: Float32) -> Float32:
+    """float32[B, S]: what a click with this play time adds to the log-odds of opening."""
+    played = np.clip(seconds, np.float32(_VALID_SECONDS), np.float32(_OPEN_SATURATES))
+    played = np.log(played * np.float32(1.0 / _VALID_SECONDS))
+    return np.asarray(np.float32(c.open_click) + np.float32(c.open_play) * played)
 
-    def at(seconds: Float32) -> Float32:
-        return _p_open(world, people, log_comments, page, preview, click, like, seconds)
 
-    if not click.any():
-        return at(np.zeros_like(page.click))
-    c = world.config
+def _mean_open_if_click(c: WorldConfig, page: Page, logits: tuple[Float32, ...]) -> list[Float32]:
+    """Means over play time of the probability of opening after a click, one per given log-odds.
+
+    By Gauss-Legendre quadrature in the uniform draw that decides the play time.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    total = np.zeros_like(page.click)
-    everyone = np.ones(page.videos.shape, dtype=np.bool_)
+    totals = [np.zeros_like(page.click) for _ in logits]
     for node, weight in zip((nodes + 1.0) / 2.0, weights / 2.0, strict=True):
-        u = np.full(page.click.shape, node, dtype=np.float32)
-        # A draw of 0 always plays to the end, a draw of 1 never does.
-        whole = at(_play_seconds(c, page, everyone, np.float32(0.0) * u, u, u))
-        part = at(_play_seconds(c, page, everyone, u * 0.0 + 2.0, u, u))
-        total += np.float32(weight) * (page.full * whole + (1.0 - page.full) * part)
-    return total
+        u = np.full((1, 1), node, dtype=np.float32)
+        whole = _open_if_click(c, _whole_play(c, page, u))
+        part = _open_if_click(c, _partial_play(page, u))
+        for total, logit in zip(totals, logits, strict=True):
+            opened = page.full * sigmoid(logit + whole)
+            total += np.float32(weight) * (opened + (1.0 - page.full) * sigmoid(logit + part))
+    return totals
 
 
 def _p_long_view(page: Page) -> Float32:

@@ -12,6 +12,9 @@ import pytest
 
 from abtest.console import Console
 from abtest.datasets import synthesise
+from abtest.environments import EnvironmentSpec
+from abtest.simulate import SimulationSpec, Simulator
+from abtest.training import train
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.world import World
 from simulator.world.config import WorldConfig
@@ -35,7 +38,8 @@ def real_log(small_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def oracle_run(small_log: Path) -> tuple[object, ...]:
     arms = [word for name in NAMES for word in ("--treatment", name)]
-    return ("run", *arms, "--control", "popular", "--users", 300, "--data", small_log)
+    return ("run", *arms, "--control", "popular", "--users", 60, "--data", small_log,
+            "--burn-in-days", 1)  # fmt: skip
 
 
 def test_oracles_run_resume_and_are_marked_everywhere(
@@ -62,22 +66,40 @@ def test_oracles_run_resume_and_are_marked_everywhere(
     assert f"oracle {NOTE}" in " ".join(compared.out.split())
 
 
-def test_a_partial_oracle_leaves_the_rest_to_the_control(
-    abtest: Run, small_log: Path, tmp_path: Path
-) -> None:
-    """The same people in every arm; the first day's sessions of 300 people, one training seed."""
-    arms = ("-t", "oracle-video", "-t", "oracle-comments", "-c", "popular")
-    result = abtest("run", *arms, "--users", 300, "--data", small_log, "--design", "twin",
-                    "--out", "twin", "--workers", 1)  # fmt: skip
-    assert result.code == 0, result.err
-    outcomes = pl.read_parquet(tmp_path / "twin" / "outcomes.parquet").filter(pl.col("day") >= 0)
-    arms_of = {
-        str(arm): frame.sum().to_dicts()[0]
-        for (arm,), frame in outcomes.group_by("arm", maintain_order=True)
+def lives(log: Path, arms: dict[str, str], people: int) -> dict[str, pl.DataFrame]:
+    """Everyone's outcomes in every arm (name -> policy, control first), in this process."""
+    console = Console(quiet=True)
+    dataset = Dataset.open(log)
+    spec = SimulationSpec(
+        environment=EnvironmentSpec("world", str(log), "", burn_in_days=1, seed=1, days=1),
+        arms=tuple(arms),
+        policies=tuple(train(p, {}, dataset, seed=1, console=console) for p in arms.values()),
+        twin=True,
+        people=people,
+        days=1,
+        seed=1,
+        explore_share=0.0,
+    )
+    frame = Simulator(spec).group(0)
+    return {arm: frame.filter(arm=arm).drop("arm").sort("user_id", "day") for arm in arms}
+
+
+@pytest.fixture
+def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABTEST_CACHE", str(shared_cache))
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_partial_oracle_leaves_the_rest_to_the_control(small_log: Path) -> None:
+    """The same 100 people in every arm, common random numbers."""
+    arms = {name: name for name in ("popular", "oracle-video", "oracle-comments")}
+    found = {
+        arm: life.filter(pl.col("day") >= 0).sum().to_dicts()[0]
+        for arm, life in lives(small_log, arms, 100).items()
     }
 
     def ratio(arm: str, above: str, below: str) -> float:
-        own, control = arms_of[arm], arms_of["popular"]
+        own, control = found[arm], found["popular"]
         return float(own[above] / own[below] / (control[above] / control[below]))
 
     # Videos are the control's, up to how far people get; the comments are better ordered.
@@ -147,30 +169,25 @@ def test_settings_of_an_oracle_are_checked(abtest: Run, small_log: Path, tmp_pat
     assert "comment_time, comment_rate, clicks" in result.err
 
 
-def test_only_those_whose_ranker_changes_are_curious(abtest: Run, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cache")
+def test_only_those_whose_ranker_changes_are_curious(tmp_path: Path) -> None:
     """Common random numbers: the control's people live the same lives whatever the novelty."""
-    lives = {}
+    found = []
     for name, strength in (("calm", 0.0), ("curious", 1.0)):
         config = dataclasses.replace(WorldConfig.preset("small"), novelty_strength=strength)
-        synthesise(tmp_path / name, preset="small", seed=1, users=60, days=1,
+        synthesise(tmp_path / name, preset="small", seed=1, users=20, days=1,
                    console=Console(quiet=True), world=World.create(config, 1))  # fmt: skip
-        result = abtest("run", "-t", "popular", "-t", "random", "-c", "random", "--users", 120,
-                        "--data", name, "--design", "twin", "--out", f"{name}-run",
-                        "--workers", 1)  # fmt: skip
-        assert result.code == 0, result.err
-        frame = pl.read_parquet(tmp_path / f"{name}-run" / "outcomes.parquet")
-        lives[name] = {
-            str(arm): part.drop("arm").sort("user_id", "day")
-            for (arm,), part in frame.group_by("arm", maintain_order=True)
-        }
-    calm, curious = lives["calm"], lives["curious"]
-    assert curious["random"].equals(calm["random"])
-    assert curious["random (A/A)"].equals(curious["random"])
+        arms = {"control": "random", "same": "random", "other": "popular"}
+        found.append(lives(tmp_path / name, arms, 60))
+    calm, curious = found
+    assert curious["control"].equals(calm["control"])
+    assert curious["same"].equals(curious["control"])
+    after, before = pl.col("day") >= 0, pl.col("day") < 0
+    assert curious["other"].filter(before).equals(calm["other"].filter(before))
     rates = [
-        after["clicks"].sum() / after["impressions"].sum()
-        for after in (life["popular"].filter(pl.col("day") >= 0) for life in (calm, curious))
+        life["other"].filter(after)["clicks"].sum()
+        / life["other"].filter(after)["impressions"].sum()
+        for life in found
     ]
-    # One unit of log-odds more on some 25 %: far beyond the noise of 120 people.
+    # One unit of log-odds more on a quarter: far beyond the noise of 60 people.
     assert rates[1] > 1.3 * rates[0]
-    before = [life["popular"].filter(pl.col("day") < 0) for life in (calm, curious)]
-    assert before[0].equals(before[1])
