@@ -19,6 +19,7 @@ from abtest.datasets import GROUP_SIZE, builtin_dataset
 from abtest.environments import EnvironmentSpec
 from abtest.errors import ExitCode, RunDataError, UsageError
 from abtest.fidelity import environment_facts, fit_response
+from abtest.oracle import check_control, check_dataset
 from abtest.paths import write_text
 from abtest.run_directory import RunDirectory, check_free, default_path
 from abtest.simulate import SimulationPool, SimulationSpec, default_workers, group_count
@@ -132,6 +133,7 @@ def _arm_names(config: RunConfig, console: Console) -> tuple[str, ...]:
 def _check_policies(config: RunConfig) -> None:
     for spec in (config.control, *config.treatment):
         create(spec, **config.policies.get(spec, {}))
+    check_control(config.control)
     unused = set(config.policies) - {config.control, *config.treatment}
     if unused:
         raise UsageError(
@@ -149,6 +151,7 @@ def _dataset(config: RunConfig, console: Console) -> Dataset:
 
 
 def _check_dataset(config: RunConfig, dataset: Dataset) -> None:
+    check_dataset((config.control, *config.treatment), dataset)
     impressions = dataset.info.rows.get("impressions", 0)
     if impressions == 0:
         raise RunDataError(

@@ -48,9 +48,10 @@ def environment_facts(dataset: Dataset, spec: EnvironmentSpec) -> dict[str, Any]
         "world": dataset.info.world,
         "fidelity": [
             {
-                "label": c.label,
+                "label": c.published.label,
+                "role": c.published.role,
                 "simulated": c.simulated,
-                "published": c.published,
+                "published": c.published.value,
                 "ratio": c.ratio,
                 "verdict": c.verdict,
             }

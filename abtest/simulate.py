@@ -24,6 +24,7 @@ from abtest.datasets import DAY_MS, GROUP_SIZE
 from abtest.drive import ArmsRanker, PolicyRanker, Ranker, Report, drive
 from abtest.environments import Environment, EnvironmentSpec, relative_days
 from abtest.errors import AbtestError, ExitCode, Interrupted
+from abtest.oracle import attach_oracles
 from abtest.run_directory import RunDirectory, write_parquet
 from abtest.training import TrainedPolicy, load_policy
 from simulator.feed import Feed
@@ -106,19 +107,27 @@ class Simulator:
             "user_id", "arm", "day"
         )
 
-    def _rankers(self, rows: int) -> list[Ranker]:
+    def _rankers(self, feed: Feed) -> list[Ranker]:
         for policy in self._policies:
-            policy.reset(rows)
+            policy.reset(len(feed.users))
+        attach_oracles(self._policies, feed.population, feed.catalogue, self._policies[0])
         return [PolicyRanker(p, self._spec.explore_share) for p in self._policies]
 
     def _live(
         self, feed: Feed, arm_of_row: NDArray[np.int64], end_ms: int, report: Report
     ) -> pl.DataFrame:
         feed.extend(end_ms)
-        drive(feed, ArmsRanker(self._rankers(len(feed.users)), arm_of_row), report)
+        feed.change_ranker(self._new_to(arm_of_row), self._environment.start_ms)
+        drive(feed, ArmsRanker(self._rankers(feed), arm_of_row), report)
         frame = feed.outcomes.to_frame(self._environment.user_ids(feed.users))
         days = relative_days(frame, self._environment.start_ms)
         return days.filter((pl.col("day") >= 0) & (pl.col("day") < self._spec.days))
+
+    def _new_to(self, arm_of_row: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the people whose ranker changes at the start: the control is what they know."""
+        control = self._spec.policies[0].spec
+        changed = np.array([p.spec != control for p in self._spec.policies])
+        return np.flatnonzero(changed[arm_of_row])
 
     def _labelled(
         self, frame: pl.DataFrame, users: Int32, arm_of_row: NDArray[np.int64]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -52,15 +53,52 @@ def statistics_table(statistics: Sequence[Statistic]) -> str:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
-    """`abtest data describe --against kuaishou`."""
-    return table(
-        [
-            (c.label[:40], number(c.simulated), number(c.published), number(c.ratio), c.verdict)
-            for c in comparisons
-        ],
-        header=("statistic", "here", "published", "ratio", "verdict"),
-        right=(1, 2, 3),
-    )
+    """`abtest data describe --against kuaishou`: every figure, why some are off, the counts."""
+    from simulator.logs.describe import reasons
+
+    lines = [
+        table(
+            [
+                (
+                    c.published.label[:39],
+                    number(c.simulated),
+                    number(c.published.value),
+                    number(c.ratio),
+                    c.published.role,
+                    "-" if c.verdict == "not measured" else c.verdict,
+                )
+                for c in comparisons
+            ],
+            header=("statistic", "here", "published", "ratio", "role", "verdict"),
+            right=(1, 2, 3),
+        ),
+        "",
+    ]
+    for label, why in reasons(comparisons).items():
+        text = f"{label} is off: {why}."
+        lines += textwrap.wrap(text, 80, subsequent_indent="  ")
+    lines += ["", *fidelity_lines(comparisons)]
+    return "\n".join(lines)
+
+
+def fidelity_lines(comparisons: Sequence[Comparison]) -> list[str]:
+    """One line per role: how many figures are close."""
+    from simulator.logs.describe import summary
+
+    meaning = {
+        "fitted": "rates within 5 %, quantiles and shapes within 10 %",
+        "input": "drawn from directly: rates within 5 %, quantiles and shapes within 10 %",
+        "held out": "kept out of the fit: within 20 %",
+    }
+    lines = []
+    for role, counts in summary(comparisons).items():
+        measured = counts["close"] + counts["off"]
+        missing = counts["not measured"]
+        lines.append(
+            f"{role:<9} {counts['close']} of {measured} close ({meaning[role]})"
+            + (f"; {missing} not measured" if missing else "")
+        )
+    return lines
 
 
 def policy_table(records: Sequence[PolicyRecord]) -> str:

@@ -35,10 +35,12 @@ class Policy:
 
     Attributes:
         name: The registered name, set by the registry.
+        ranks: What it ranks, where that does not follow from the methods it overrides.
         is_oracle: True only for policies that read the world's truth; marked in every output.
     """
 
     name: str = ""
+    ranks: ClassVar[tuple[str, ...]] = ()
     is_oracle: ClassVar[bool] = False
 
     def __init__(self, **settings: Any) -> None:

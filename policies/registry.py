@@ -24,17 +24,27 @@ BUILT_IN = {
     "popular": "policies.popular:PopularPolicy",
     "sasrec": "policies.sasrec:SASRec",
     "lsvcr": "lsvcr.policy:LSVCR",
+    "oracle": "abtest.oracle:Oracle",
+    "oracle-video": "abtest.oracle:OracleVideo",
+    "oracle-comments": "abtest.oracle:OracleComments",
 }
 
 
 @dataclass(frozen=True)
 class PolicyRecord:
-    """What `abtest policy list` shows of one policy."""
+    """What `abtest policy list` shows of one policy.
+
+    Attributes:
+        name, summary, source: As shown.
+        ranks: "videos", "comments" or both.
+        is_oracle: Whether it reads the simulated world's truth.
+    """
 
     name: str
     summary: str
     source: str
     ranks: tuple[str, ...]
+    is_oracle: bool = False
 
 
 def names() -> list[str]:
@@ -96,13 +106,13 @@ def describe_all() -> list[PolicyRecord]:
         except PolicyError:
             continue
         summary = (inspect.getdoc(kind) or "").split("\n")[0].rstrip(".")
-        ranks = [
+        ranks = kind.ranks or tuple(
             what
             for what, method in (("videos", "score_videos"), ("comments", "score_comments"))
             if getattr(kind, method) is not getattr(Policy, method)
-        ]
+        )
         source = "built in" if name in BUILT_IN else "plugin"
-        records.append(PolicyRecord(name, summary, source, tuple(ranks)))
+        records.append(PolicyRecord(name, summary, source, ranks, kind.is_oracle))
     return records
 
 

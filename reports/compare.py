@@ -42,6 +42,8 @@ def render_comparison(
     else:
         lines += found
     lines.append("")
+    for sentence in dict.fromkeys(s for _, result in runs for s in wording.oracles(result)):
+        lines += wrap(clean(f"oracle: {sentence}."), columns, "", "  ")
     for text in _differences(runs):
         lines += wrap(clean(text), columns, "", "  ")
     return "\n".join(lines).rstrip()

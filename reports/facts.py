@@ -127,12 +127,13 @@ def _fidelity(rows: Any) -> list[Table]:
         (
             _text(row.get("label", row.get("name"))),
             *(_cell(row.get(key)) for key in ("simulated", "published", "ratio")),
+            _text(row.get("role")),
             _text(row.get("verdict")),
         )
         for row in rows
         if isinstance(row, Mapping)
     ]
-    columns = ("Statistic", "simulated", "published", "ratio", "verdict")
+    columns = ("Statistic", "simulated", "published", "ratio", "role", "verdict")
     return [Table("The simulated log beside published statistics", columns, tuple(found))]
 
 

@@ -42,7 +42,8 @@ def family(metrics: list[MetricComparison]) -> str:
 
 def chips(result: ExperimentResult) -> list[Chip]:
     """The health checks, and what else a reader should know before believing the numbers."""
-    found = [Chip(check.label, check.status, check.detail) for check in result.health]
+    found = [Chip("Oracle", "warn", sentence) for sentence in oracles(result)]
+    found += [Chip(check.label, check.status, check.detail) for check in result.health]
     names = {check.name for check in result.health}
     if "power" not in names:
         found += _power(result)
@@ -51,6 +52,17 @@ def chips(result: ExperimentResult) -> list[Chip]:
     if "aa" not in names:
         found.append(Chip("A/A calibration", "not run", "this experiment contains no A/A runs"))
     return found
+
+
+def oracles(result: ExperimentResult) -> list[str]:
+    """A sentence for every arm whose ranker knew what no real ranker can know."""
+    arms = result.context.get("policies")
+    named = {c.control for c in result.comparisons} | {c.treatment for c in result.comparisons}
+    return [
+        f"{arm} {facts['oracle']}"
+        for arm, facts in sorted(arms.items() if isinstance(arms, dict) else [])
+        if arm in named and isinstance(facts, dict) and isinstance(facts.get("oracle"), str)
+    ]
 
 
 def _power(result: ExperimentResult) -> list[Chip]:
@@ -68,9 +80,11 @@ def _environment(result: ExperimentResult) -> Chip:
     kind = str(facts.get("kind", "simulated people"))
     rows = facts.get("fidelity")
     if isinstance(rows, list) and rows:
-        verdicts = Counter(str(row.get("verdict")) for row in rows if isinstance(row, dict))
-        words = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
-        return Chip("World fidelity", "note", f"{kind}; against published statistics: {words}")
+        known = [row for row in rows if isinstance(row, dict)]
+        measured = Counter(str(r.get("role")) for r in known if r.get("verdict") != "not measured")
+        close = Counter(str(row.get("role")) for row in known if row.get("verdict") == "close")
+        words = ", ".join(f"{close[role]} of {n} {role}" for role, n in measured.items())
+        return Chip("World fidelity", "note", f"{kind}; close to published statistics: {words}")
     quality = facts.get("quality")
     binary = quality.get("binary") if isinstance(quality, dict) else None
     if isinstance(binary, dict):

@@ -52,5 +52,8 @@ class CommentSections:
         if len(growing):
             listed = comments[growing]
             written = self._catalogue.comment_time_ms.take(listed) <= time_ms[growing, None]
-            comments[growing] = np.where((listed >= 0) & written, listed, -1)
+            listed = np.where((listed >= 0) & written, listed, -1)
+            # What is not written yet leaves no gap: a gap would look like the end of the list.
+            order = np.argsort(listed < 0, axis=1, kind="stable")
+            comments[growing] = np.take_along_axis(listed, order, axis=1)
         return comments

@@ -242,6 +242,11 @@ class Feed:
         )
         self._finish(read, order, propensity)
 
+    @property
+    def population(self) -> Population:
+        """The people, in their present state."""
+        return self._population
+
     def time_left_ms(self) -> float:
         """Mean over people of the time from their next page to the end; for progress."""
         return float(np.maximum(self.end_ms - self._next_ms, 0).mean())

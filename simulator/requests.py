@@ -140,6 +140,13 @@ class HistoryView:
         flat = self._state._videos[signal].ravel()
         return flat.take(self._rows[:, None] * HISTORY_LENGTH + position)
 
+    def latest(self, signal: Signal, count: int) -> Int32:
+        """int32[B, count]: the most recent videos, newest first, -1 padded; count at most 50."""
+        place = self._state._counts[signal][self._rows][:, None] - 1 - np.arange(count)
+        flat = self._state._videos[signal].ravel()
+        found = flat.take(self._rows[:, None] * HISTORY_LENGTH + place % HISTORY_LENGTH)
+        return np.where(place >= 0, found, np.int32(-1))
+
     def comments(self) -> Int32:
         """int32[B, 50, 3]: comment indices of the ``discussed`` events, padded with -1."""
         order = self._state._order("discussed", self._rows)

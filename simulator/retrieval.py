@@ -2,8 +2,9 @@
 
 It knows only what a platform observes: what each person clicked and liked, how popular videos
 are, and when they were uploaded. Sources, per request of 40: the categories of recently clicked
-videos (20), the authors of recently liked ones (4), what is popular (6), what is fresh (4), and
-uniformly random videos (6). Lately seen, not yet uploaded and repeated videos are dropped.
+videos (18), the authors of recently liked ones (4), what the authors of the last two clicked videos
+uploaded next (2), what is popular (6), what is fresh (4), and uniformly random videos (6). Lately
+seen, not yet uploaded and repeated videos are dropped.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ _MAX_SEEN_BITS = 1 << 16
 class Sources:
     """How many candidates each source proposes."""
 
-    categories: int = 20
+    categories: int = 18
     authors: int = 4
+    sequels: int = 2
     popular: int = 6
     fresh: int = 4
     random: int = 6
@@ -36,7 +38,8 @@ class Sources:
     @property
     def total(self) -> int:
         """Candidates per request."""
-        return self.categories + self.authors + self.popular + self.fresh + self.random
+        ours = (self.categories, self.authors, self.sequels, self.popular, self.fresh, self.random)
+        return sum(ours)
 
 
 class SeenVideos:
@@ -142,6 +145,7 @@ class Retrieval:
         self._upload_rank = np.empty(catalogue.n_videos, dtype=np.int32)
         self._upload_rank[self._upload_order] = np.arange(catalogue.n_videos, dtype=np.int32)
         self._author = np.append(catalogue.author, -1).astype(np.int32)
+        self._sequel = _next_of_author(catalogue)
 
     def candidates(
         self,
@@ -177,6 +181,8 @@ class Retrieval:
         videos[:, at] = self._by_category.ravel().take(table)
         at = slice(at.stop, at.stop + s.authors)
         videos[:, at] = self._same_author(self._recent(history, "liked", bits[:, at]), bits[:, at])
+        at = slice(at.stop, at.stop + s.sequels)
+        videos[:, at] = self._sequel.take(history.latest("clicked", s.sequels))
         at = slice(at.stop, at.stop + s.popular)
         videos[:, at] = self._popular.take(bits[:, at] & (_TABLE - 1))
         available = np.searchsorted(self._upload_sorted, time_ms, side="right")
@@ -219,6 +225,16 @@ class Retrieval:
         bits = mix(mix(key, 977)[:, None], np.arange(videos.shape[1])) >> np.uint64(32)
         extra = self._uploaded(bits.astype(np.int64), np.zeros_like(available), available)
         return _distinct(np.where(videos >= 0, videos, extra))
+
+
+def _next_of_author(catalogue: Catalogue) -> Int32:
+    """int32[V + 1]: what each video's author uploaded next, -1 for nothing; the last for none."""
+    order = np.lexsort((catalogue.upload_ms, catalogue.author))
+    author = catalogue.author[order]
+    sequel: Int32 = np.full(catalogue.n_videos + 1, -1, dtype=np.int32)
+    follows = (author[1:] == author[:-1]) & (author[1:] >= 0)
+    sequel[order[:-1][follows]] = order[1:][follows]
+    return sequel
 
 
 def _distinct(videos: Int32) -> Int32:

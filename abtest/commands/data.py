@@ -127,14 +127,19 @@ def describe(
     if as_json:
         pairs = [
             {
-                "name": c.name,
-                "label": c.label,
+                "name": c.published.name,
+                "label": c.published.label,
                 "simulated": c.simulated,
-                "published": c.published,
+                "published": c.published.value,
                 "ratio": c.ratio,
                 "verdict": c.verdict,
-                "definition": c.definition,
-                "source": c.source,
+                "tolerance": c.published.tolerance,
+                "role": c.published.role,
+                "entry": c.published.entry,
+                "unit": c.published.unit,
+                "definition": c.published.definition,
+                "source": c.published.source,
+                "note": c.published.note,
             }
             for c in comparisons
         ]

@@ -34,8 +34,10 @@ def evaluate(
     """
     from abtest.datasets import open_dataset
     from abtest.offline import evaluate_policies
+    from abtest.oracle import refuse_oracles
     from abtest.tables import evaluation_table
 
+    refuse_oracles(policies)
     console = Console()
     dataset = open_dataset(data, console)
     rows = evaluate_policies(policies, dataset, seeds=seeds, console=console)
@@ -53,8 +55,10 @@ def train_command(
 ) -> None:
     """Train a policy, or say where its trained weights are."""
     from abtest.datasets import open_dataset
+    from abtest.oracle import refuse_oracles
     from abtest.training import train
 
+    refuse_oracles([policy])
     if seed < 0:
         raise UsageError(f"--training-seed is {seed}, expected 0 or more.")
     console = Console()

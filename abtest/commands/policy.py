@@ -26,6 +26,7 @@ def register(root: typer.Typer) -> None:
 @app.command("list")
 def list_command(as_json: options.Json = False) -> None:
     """Every policy that can be named."""
+    from abtest.oracle import ORACLE_NOTE
     from abtest.tables import policy_table
     from policies.registry import describe_all, plugin_warnings
 
@@ -35,12 +36,21 @@ def list_command(as_json: options.Json = False) -> None:
         console.warn(warning)
     if as_json:
         rows = [
-            {"name": r.name, "summary": r.summary, "source": r.source, "ranks": list(r.ranks)}
+            {
+                "name": r.name,
+                "summary": r.summary,
+                "source": r.source,
+                "ranks": list(r.ranks),
+                "is_oracle": r.is_oracle,
+            }
             for r in records
         ]
         typer.echo(json.dumps({"policies": rows}, ensure_ascii=False, indent=1))
     else:
         typer.echo(policy_table(records))
+        for record in records:
+            if record.is_oracle:
+                typer.echo(f"{record.name} is an oracle: it {ORACLE_NOTE}.")
 
 
 @app.command()
@@ -48,12 +58,15 @@ def show(spec: Spec) -> None:
     """One policy: what it does, its settings, where its code is."""
     import inspect
 
+    from abtest.oracle import ORACLE_NOTE
     from policies.registry import create
 
     policy = create(spec)
     kind = type(policy)
     typer.echo(f"{spec}  ({kind.__module__}.{kind.__qualname__})\n")
     typer.echo(inspect.getdoc(kind) or "no description")
+    if kind.is_oracle:
+        typer.echo(f"\noracle: {ORACLE_NOTE}")
     typer.echo(f"\ncode: {inspect.getsourcefile(kind)}")
     settings = policy.settings()
     if settings:
@@ -96,9 +109,11 @@ def check(
     Without --data it uses a small built-in world.
     """
     from abtest.datasets import open_dataset, small_dataset
+    from abtest.oracle import refuse_oracles
     from abtest.tables import check_table
     from policies.check import check_policy
 
+    refuse_oracles([spec])
     console = Console()
     dataset = small_dataset(console) if data is None else open_dataset(data, console)
     with console.stage("check", f"checking {spec}"):

@@ -50,8 +50,10 @@ def replay_command(
       abtest replay -t sasrec -c popular --data demo --top-share 0.05
     """
     from abtest.counterfactual import replay_policies
+    from abtest.oracle import refuse_oracles
     from abtest.tables import replay_table
 
+    refuse_oracles([treatment, control])
     if rows not in {"auto", "random", "all"}:
         raise UsageError(f"--rows is '{rows}', expected auto, random or all.")
     result = replay_policies(

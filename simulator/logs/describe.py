@@ -73,6 +73,15 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, dict[str, int]]:
     return counts
 
 
+def reasons(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """Published statistic to why the built-in world misses it, where one of its figures is off."""
+    return {
+        c.published.label.split(":")[0]: c.published.note
+        for c in comparisons
+        if c.verdict == "off" and c.published.note
+    }
+
+
 def _comparison(published: Published, value: float | None) -> Comparison:
     ratio = None if value is None or published.value == 0 else value / published.value
     verdict = "not measured"

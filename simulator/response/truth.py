@@ -15,7 +15,14 @@ from simulator.arrays import row_counts, row_sums
 from simulator.randomness import mix, uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Finished, Population, Read, Response, Watched
-from simulator.response.reading import expected_stay, read_section, writing_ms
+from simulator.response.reading import (
+    SectionExpectations,
+    comment_index,
+    expected_stay,
+    read_section,
+    section_expectations,
+    writing_ms,
+)
 from simulator.response.visits import BREAK_MS, VisitClock
 from simulator.response.watching import (
     Bool,
@@ -30,7 +37,7 @@ from simulator.response.watching import (
 from simulator.world.items import N_TOPICS
 from simulator.world.world import World
 
-__all__ = ["Expectations", "WorldPopulation", "WorldResponse"]
+__all__ = ["Expectations", "SectionExpectations", "WorldPopulation", "WorldResponse"]
 
 _FINISH, _SESSION, _VISIT, _PAUSE = 13 << 16, 14 << 16, 15 << 16, 18 << 16
 _TAU_DAYS = 20.0
@@ -38,7 +45,16 @@ _SWIPE_SECONDS = 0.4
 _PLAYS_ON = 0.93
 _DAY_MS = 86_400_000.0
 _NEVER = -(1 << 62)
-_CARRIED = ("_taste", "_interest", "_satiation", "_author", "_budget", "_joy", "_changed_ms")
+_CARRIED = (
+    "_taste",
+    "_interest",
+    "_satiation",
+    "_author",
+    "_wanted",
+    "_budget",
+    "_joy",
+    "_changed_ms",
+)
 
 
 class WorldResponse(Response):
@@ -69,6 +85,7 @@ class WorldPopulation(Population):
         self._interest: Float32 = np.zeros_like(self.people.taste)
         self._satiation: Float32 = np.zeros((n, N_TOPICS), dtype=np.float32)
         self._author: Int32 = np.full(n, -1, dtype=np.int32)
+        self._wanted: Int32 = np.full(n, -2, dtype=np.int32)
         self._budget: Float32 = np.zeros(n, dtype=np.float32)
         self._joy: Float32 = np.zeros(n, dtype=np.float32)
         self._changed_ms: Int64 = np.full(n, _NEVER, dtype=np.int64)
@@ -90,6 +107,23 @@ class WorldPopulation(Population):
             setattr(other, name, getattr(self, name).copy())
         return other
 
+    def seen_without(self, *, sequence: bool = False, drift: bool = False) -> WorldPopulation:
+        """The same people to a ranker that is blind to one mechanism; follows their state.
+
+        Only for `page`, `expectations` and the like: it must not be watched with.
+
+        Args:
+            sequence: Without session interest, author chains, series and satiation.
+            drift: With everybody's taste as it is on average over the dates.
+        """
+        other = WorldPopulation.__new__(WorldPopulation)
+        other.__dict__.update(self.__dict__)
+        if sequence:
+            other._config = dataclasses.replace(self._config, sequence_strength=0.0)
+        if drift:
+            other._taste = self.people.taste * self._scale
+        return other
+
     def change_ranker(self, rows: Int64, time_ms: int) -> None:
         """From now on these people are curious, for some days; see ``novelty_strength``."""
         self._changed_ms[rows] = time_ms
@@ -106,7 +140,10 @@ class WorldPopulation(Population):
         return np.where(u[:, 1] < c.visits_soon, soon, later)
 
     def begin_session(self, rows: Int64, time_ms: Int64, key: NDArray[np.uint64]) -> None:
-        """A fresh budget; interest, satiation and joy start anew; taste drifts with the date."""
+        """A fresh budget; interest, satiation and joy start anew; taste drifts with the date.
+
+        The next episode of a series stays wanted.
+        """
         c = self._config
         u = uniforms(mix(key, _SESSION), 2)
         spread = np.sqrt(-2.0 * np.log(u[:, 0])) * np.cos(2.0 * np.pi * u[:, 1])
@@ -185,7 +222,8 @@ class WorldPopulation(Population):
                 reached[:, slot] &= left_over > 0.0
             left_over = left_over - cost[:, slot]
         self._budget[rows] -= row_sums(cost * reached).astype(np.float32)
-        self._carry(page, watched.click & reached, reached & real)
+        comments = row_sums(np.log1p(np.float32(0.001) * stay_ms) * reached)
+        self._carry(page, watched.click & reached & real, reached & real, comments)
         self._page = self._wrote = None
         elapsed_ms = (1000.0 * row_sums(elapsed * reached)).astype(np.int64) + 1
         return Finished(
@@ -217,6 +255,7 @@ class WorldPopulation(Population):
             interest += np.float32(c.click_author) * (
                 v.author.take(videos) == self._author[rows][:, None]
             )
+            interest += np.float32(c.click_series) * (videos == self._wanted[rows][:, None])
             tired = self._satiation.take(rows[:, None] * N_TOPICS + self._topic.take(videos))
             interest -= np.float32(c.click_satiation) * np.log1p(tired)
             logit += np.float32(c.sequence_strength) * interest
@@ -257,9 +296,22 @@ class WorldPopulation(Population):
         page = self.page(rows, videos, grid, time_ms)
         return expectations(self.world, self.people, self._log_comments, page, preview)
 
+    def section_expectations(self, rows: Int64, comments: Int32) -> SectionExpectations:
+        """Exact expectations for sections opened by these people, in this order.
+
+        Args:
+            rows: int64[R].
+            comments: int32[R, M] in display order, -1 padded.
+        """
+        return section_expectations(self.world, self.people, rows, comments)
+
     def expected_stay_seconds(self, rows: Int64, comments: Int32) -> Float32:
         """float32[R]: expected stay in a section with comments int32[R, M] in this order."""
         return expected_stay(self.world, self.people, rows, comments)
+
+    def comment_index(self, rows: Int64, comments: Int32) -> Float32:
+        """float32[R, M]: descending, it orders a section for the longest expected stay."""
+        return comment_index(self.world, self.people, rows, comments)
 
     def _pauses(self, key: NDArray[np.uint64]) -> Int64:
         """int64[B]: how long the phone is put down after the page, ms; short of a new session."""
@@ -270,8 +322,13 @@ class WorldPopulation(Population):
         minutes = np.minimum(minutes, 25.0) * (u[:, 0] < c.pause_share)
         return np.asarray(minutes * 60_000.0, dtype=np.int64)
 
-    def _carry(self, page: Page, clicked: Bool, reached: Bool) -> None:
-        """Interest moves to what was clicked, topics tire, joy follows clicks against skips."""
+    def _carry(
+        self, page: Page, clicked: Bool, reached: Bool, comments: NDArray[np.float64]
+    ) -> None:
+        """Interest moves to what was clicked, topics tire, joy follows clicks against skips.
+
+        ``comments`` float64[B] is the page's sum of log(1 + seconds) in comment sections.
+        """
         rows, videos, v = page.rows, page.videos, self.world.videos
         count = row_counts(clicked)
         some = count > 0
@@ -287,5 +344,10 @@ class WorldPopulation(Population):
         last = videos.shape[1] - 1 - np.argmax(clicked[:, ::-1], axis=1)
         author = v.author[videos[np.arange(len(rows)), last]]
         self._author[rows] = np.where(some, author, self._author[rows])
-        balance = count - 0.4 * row_counts(reached)
+        follows = v.sequel.take(videos)
+        serial = clicked & (follows >= 0)
+        last = videos.shape[1] - 1 - np.argmax(serial[:, ::-1], axis=1)
+        wanted = follows[np.arange(len(rows)), last]
+        self._wanted[rows] = np.where(serial.any(axis=1), wanted, self._wanted[rows])
+        balance = count - 0.4 * row_counts(reached) + self._config.joy_comments * comments
         self._joy[rows] = 0.9 * self._joy[rows] + 0.1 * balance

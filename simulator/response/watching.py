@@ -28,6 +28,8 @@ _DRAWS = 10
 _LONG_VIEW_SECONDS = 18.0
 _VALID_SECONDS = 7.0
 _OPEN_SATURATES = 30.0
+_FORWARD, _HATE = 0.2, 0.4
+_PROFILE_SECONDS, _PROFILE_LIMIT = 9.0, 300.0
 _NODES = 24
 
 
@@ -66,16 +68,30 @@ class Page:
 
 @dataclass(frozen=True)
 class Expectations:
-    """Exact probabilities and expectations at each slot, float32[B, S].
+    """Exact probabilities and expectations at each slot, float32[B, S]; 0 at padding.
 
-    Play times are in seconds and exclude comment time.
+    They hold for a slot that is reached. Play times are in seconds and exclude comment time.
+
+    Attributes:
+        click, like, follow, forward, hate, long_view: Probabilities.
+        open: Probability that the comment section is opened.
+        write: Probability that a comment is written.
+        profile: Probability that the author's profile is visited.
+        play_seconds: Expected play time.
+        profile_seconds: Expected time on the profile.
     """
 
     click: Float32
     like: Float32
+    follow: Float32
+    forward: Float32
+    hate: Float32
     open: Float32
+    write: Float32
+    profile: Float32
     long_view: Float32
     play_seconds: Float32
+    profile_seconds: Float32
 
 
 def sigmoid(logit: NDArray[np.floating[Any]]) -> Float32:
@@ -122,17 +138,15 @@ def draw(
     play_ms = np.maximum(play_ms, 0)
     like = u[4] < _p_like(c, people, page, click)
     opened = u[5] < _p_open(world, people, log_comments, page, preview, click, like, seconds)
-    lift = np.exp(np.float32(0.6) * page.affinity) * (np.float32(0.35) + np.float32(1.65) * click)
-    # One draw for three rare events: each has its own fifth of the unit interval.
+    lift = _warmth(page, click)
+    # One draw for three rare events: each has its own part of the unit interval.
     rare = u[6]
-    follow = rare < np.minimum(c.follow_rate * lift * (1.0 + (c.follow_like - 1.0) * like), 0.2)
-    forward = (rare >= 0.2) & (rare < 0.2 + c.forward_rate * lift)
-    hate_lift = np.exp(np.float32(-0.5) * page.affinity) * (1.0 + c.hate_click * click)
-    hate = (rare >= 0.4) & (rare < 0.4 + c.hate_rate * hate_lift)
-    write_lift = (1.0 + (c.write_like - 1.0) * like) * (c.write_skip + (1 - c.write_skip) * click)
-    write = opened & (u[7] < c.write_rate * write_lift)
+    follow = rare < _p_follow(c, lift, like)
+    forward = (rare >= _FORWARD) & (rare < _FORWARD + c.forward_rate * lift)
+    hate = (rare >= _HATE) & (rare < _HATE + c.hate_rate * _coldness(c, page, click))
+    write = opened & (u[7] < _p_write(c, click, like))
     profile = (u[8] < c.profile_rate * lift) | follow
-    stay = np.minimum(-9_000.0 * np.log(u[9]), 300_000.0) * profile
+    stay = np.minimum(-_PROFILE_SECONDS * np.log(u[9]), _PROFILE_LIMIT) * 1_000.0 * profile
     duration_ms = world.videos.duration_ms.take(page.videos)
     return Watched(
         play_ms=play_ms,
@@ -152,23 +166,66 @@ def draw(
 def expectations(
     world: World, people: People, log_comments: Float32, page: Page, preview: Int32
 ) -> Expectations:
-    """What `draw` draws from; opening is integrated over the law of play time."""
+    """What `draw` draws from; opening and writing are integrated over the law of play time."""
     c = world.config
     yes = np.ones(page.videos.shape, dtype=np.bool_)
-    p = page.click
-    like_if_click = _p_like(c, people, page, yes)
-    like_if_skip = _p_like(c, people, page, ~yes)
-    opened = np.zeros_like(p)
-    for click, p_click, p_like in ((yes, p, like_if_click), (~yes, 1.0 - p, like_if_skip)):
-        for like, weight in ((yes, p_click * p_like), (~yes, p_click * (1.0 - p_like))):
-            opened += weight * _mean_open(world, people, log_comments, page, preview, click, like)
-    return Expectations(
-        click=p,
-        like=np.asarray(p * like_if_click + (1.0 - p) * like_if_skip, dtype=np.float32),
-        open=opened,
-        long_view=_p_long_view(page),
-        play_seconds=_expected_play(c, page),
-    )
+    names = ("like", "follow", "forward", "hate", "open", "write", "profile")
+    found = {name: np.zeros_like(page.click) for name in names}
+    logit = _open_logit(world, people, log_comments, page, preview)
+    if_like = logit + np.float32(c.open_like)
+    after_click = _mean_open_if_click(c, page, (if_like, logit))
+    after_skip = [sigmoid(if_like), sigmoid(logit)]
+    for click, p_click, opening in (
+        (yes, page.click, after_click),
+        (~yes, np.float32(1.0) - page.click, after_skip),
+    ):
+        lift = _warmth(page, click)
+        found["forward"] += p_click * np.minimum(c.forward_rate * lift, 1.0 - _FORWARD)
+        hate = np.minimum(c.hate_rate * _coldness(c, page, click), 1.0 - _HATE)
+        found["hate"] += p_click * hate
+        visit = np.minimum(c.profile_rate * lift, 1.0)
+        p_like = _p_like(c, people, page, click)
+        found["like"] += p_click * p_like
+        weights = (p_click * p_like, p_click * (np.float32(1.0) - p_like))
+        for like, weight, p_open in zip((yes, ~yes), weights, opening, strict=True):
+            follow = _p_follow(c, lift, like)
+            found["follow"] += weight * follow
+            found["profile"] += weight * (1.0 - (1.0 - visit) * (1.0 - follow))
+            found["open"] += weight * p_open
+            found["write"] += weight * p_open * np.minimum(_p_write(c, click, like), 1.0)
+    on_profile = _PROFILE_SECONDS * (1.0 - np.exp(-_PROFILE_LIMIT / _PROFILE_SECONDS))
+    found |= {
+        "click": page.click,
+        "long_view": _p_long_view(page),
+        "play_seconds": _expected_play(c, page),
+        "profile_seconds": np.float32(on_profile) * found["profile"],
+    }
+    real = page.videos >= 0
+    return Expectations(**{k: np.asarray(v * real, dtype=np.float32) for k, v in found.items()})
+
+
+def _warmth(page: Page, click: Bool) -> Float32:
+    """float32[B, S]: how the rates of following, forwarding and visiting profiles are raised."""
+    given_click = np.float32(0.35) + np.float32(1.65) * click
+    return np.asarray(np.exp(np.float32(0.6) * page.affinity) * given_click)
+
+
+def _p_follow(c: WorldConfig, lift: Float32, like: Bool) -> Float32:
+    """float32[B, S]: probability of following the author, given a like or none."""
+    raised = c.follow_rate * lift * (1.0 + (c.follow_like - 1.0) * like)
+    return np.asarray(np.minimum(raised, _FORWARD), dtype=np.float32)
+
+
+def _coldness(c: WorldConfig, page: Page, click: Bool) -> Float32:
+    """float32[B, S]: how the rate of hating is raised."""
+    return np.asarray(np.exp(np.float32(-0.5) * page.affinity) * (1.0 + c.hate_click * click))
+
+
+def _p_write(c: WorldConfig, click: Bool, like: Bool) -> Float32:
+    """float32[B, S]: probability of writing, given an open section."""
+    liked = 1.0 + (c.write_like - 1.0) * like
+    clicked = c.write_skip + (1.0 - c.write_skip) * click
+    return np.asarray(c.write_rate * liked * clicked, dtype=np.float32)
 
 
 def _play_seconds(
@@ -179,16 +236,25 @@ def _play_seconds(
     glance = _glance(c, page)
     cut = 1.0 - np.exp((glance - page.shortest) / skip)
     skipped = (glance - skip * np.log1p(-share * cut)) * ~page.grid
-    partial = page.shortest + page.room * share**page.share
-    replayed = page.duration * (1.0 - np.float32(c.play_replay) * np.log(replay))
+    partial, whole = _partial_play(page, share), _whole_play(c, page, replay)
     return np.asarray(
-        np.where(click, np.where(full < page.full, replayed, partial), skipped), dtype=np.float32
+        np.where(click, np.where(full < page.full, whole, partial), skipped), dtype=np.float32
     )
 
 
 def _glance(c: WorldConfig, page: Page) -> Float32:
     """float32[B, S]: seconds that a skipped video plays at least."""
-    return np.minimum(np.float32(c.play_glance_seconds), np.float32(0.5) * page.shortest)
+    return np.asarray(np.minimum(np.float32(c.play_glance_seconds), 0.5 * page.shortest))
+
+
+def _partial_play(page: Page, draw: Float32) -> Float32:
+    """float32[B, S]: seconds of a click that does not play to the end, given a uniform draw."""
+    return np.asarray(page.shortest + page.room * draw**page.share)
+
+
+def _whole_play(c: WorldConfig, page: Page, draw: Float32) -> Float32:
+    """float32[B, S]: seconds of a click that plays to the end and perhaps again."""
+    return np.asarray(page.duration * (1.0 - np.float32(c.play_replay) * np.log(draw)))
 
 
 def _p_like(c: WorldConfig, people: People, page: Page, click: Bool) -> Float32:
@@ -212,48 +278,49 @@ def _p_open(
     seconds: Float32,
 ) -> Float32:
     """float32[B, S]: probability of opening, given click, like and the play time in seconds."""
+    logit = _open_logit(world, people, log_comments, page, preview)
+    logit += click * _open_if_click(world.config, seconds)
+    logit += np.float32(world.config.open_like) * like
+    return sigmoid(logit)
+
+
+def _open_logit(
+    world: World, people: People, log_comments: Float32, page: Page, preview: Int32
+) -> Float32:
+    """float32[B, S]: log-odds of opening without a click and a like."""
     c = world.config
     logit = (c.open_base + people.open[page.rows])[:, None] + page.curious
     logit = logit + np.float32(c.open_comments) * log_comments.take(page.videos)
-    played = np.clip(seconds, np.float32(_VALID_SECONDS), np.float32(_OPEN_SATURATES))
-    played = np.log(played * np.float32(1.0 / _VALID_SECONDS))
-    logit += click * (np.float32(c.open_click) + np.float32(c.open_play) * played)
-    logit += np.float32(c.open_like) * like
     if c.open_preview:
         style = world.comments.style.take(preview, axis=0)
         match = np.einsum("bd,bsd->bs", people.comment_taste[page.rows], style)
         match *= preview >= 0
         logit += np.float32(c.open_preview) * match
-    return sigmoid(logit)
+    return np.asarray(logit, dtype=np.float32)
 
 
-def _mean_open(
-    world: World,
-    people: People,
-    log_comments: Float32,
-    page: Page,
-    preview: Int32,
-    click: Bool,
-    like: Bool,
-) -> Float32:
-    """Mean of `_p_open` over play time, by Gauss-Legendre quadrature in the uniform draw."""
+def _open_if_click(c: WorldConfig, seconds: Float32) -> Float32:
+    """float32[B, S]: what a click with this play time adds to the log-odds of opening."""
+    played = np.clip(seconds, np.float32(_VALID_SECONDS), np.float32(_OPEN_SATURATES))
+    played = np.log(played * np.float32(1.0 / _VALID_SECONDS))
+    return np.asarray(np.float32(c.open_click) + np.float32(c.open_play) * played)
 
-    def at(seconds: Float32) -> Float32:
-        return _p_open(world, people, log_comments, page, preview, click, like, seconds)
 
-    if not click.any():
-        return at(np.zeros_like(page.click))
-    c = world.config
+def _mean_open_if_click(c: WorldConfig, page: Page, logits: tuple[Float32, ...]) -> list[Float32]:
+    """Means over play time of the probability of opening after a click, one per given log-odds.
+
+    By Gauss-Legendre quadrature in the uniform draw that decides the play time.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    total = np.zeros_like(page.click)
-    everyone = np.ones(page.videos.shape, dtype=np.bool_)
+    totals = [np.zeros_like(page.click) for _ in logits]
     for node, weight in zip((nodes + 1.0) / 2.0, weights / 2.0, strict=True):
-        u = np.full(page.click.shape, node, dtype=np.float32)
-        # A draw of 0 always plays to the end, a draw of 1 never does.
-        whole = at(_play_seconds(c, page, everyone, np.float32(0.0) * u, u, u))
-        part = at(_play_seconds(c, page, everyone, u * 0.0 + 2.0, u, u))
-        total += np.float32(weight) * (page.full * whole + (1.0 - page.full) * part)
-    return total
+        u = np.full((1, 1), node, dtype=np.float32)
+        whole = _open_if_click(c, _whole_play(c, page, u))
+        part = _open_if_click(c, _partial_play(page, u))
+        for total, logit in zip(totals, logits, strict=True):
+            opened = page.full * sigmoid(logit + whole)
+            total += np.float32(weight) * (opened + (1.0 - page.full) * sigmoid(logit + part))
+    return totals
 
 
 def _p_long_view(page: Page) -> Float32:

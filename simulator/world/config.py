@@ -35,8 +35,10 @@ class WorldConfig:
         comments_min, comments_max: Bounds of that number.
         comment_taste_strength: 1 = people differ in which comments they enjoy, 0 = they do not.
         comment_taste_predictable: Share of comment taste that video taste explains (0..1).
-        comment_order_effect: 1 = people read from the top and stop; 0 = order has no effect.
-        sequence_strength: Weight of session interest, author chains and satiation (0 = none).
+        comment_order_effect: Share of visits that read down the displayed list (0..1); the others
+            read in the platform's order, whatever is displayed. At 0 order has no effect.
+        sequence_strength: Weight of session interest, author chains, series and satiation (0 =
+            none).
         click_*: Log-odds of a click, see `simulator.response.watching`.
         grid_*: Pages of the two-column tab, where a click is a tap on a cover.
         play_*: Play time given a click.
@@ -50,6 +52,10 @@ class WorldConfig:
         novelty_strength, novelty_days: Added to the log-odds of a click and of opening comments
             when a person's ranker has changed, and how fast that fades (see `Feed`).
         platform_*: The platform's own ranker; ``platform_random_pool`` videos are shown at random.
+        series_share: Share of authors whose videos are the numbered episodes of one series.
+        click_series: Log-odds of a click on the next episode of the series clicked last.
+        joy_comments: What log(1 + seconds) in a comment section adds to the joy of a page, in
+            clicks.
     """
 
     name: str = "default"
@@ -150,6 +156,9 @@ class WorldConfig:
     platform_temperature: float = 0.7
     platform_random_share: float = 0.006337
     platform_random_pool: int = 120
+    series_share: float = 0.3
+    click_series: float = 1.0
+    joy_comments: float = 0.1
 
     @classmethod
     def preset(cls, name: str) -> WorldConfig:

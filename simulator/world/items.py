@@ -13,6 +13,7 @@ from simulator.requests import Int32, Int64
 from simulator.world.config import WorldConfig
 from simulator.world.vocabulary import (
     CAPTIONS,
+    SERIES_CAPTION,
     STYLE_EMOJI,
     STYLE_NAMES,
     STYLES,
@@ -44,7 +45,8 @@ class Videos:
         upload_ms: int64[V].
         words: int16[V, 2], indices of the caption's two topic words.
         template: int16[V], the caption's template.
-        episode: int16[V].
+        episode: int16[V], its number in its author's series; a number of no meaning elsewhere.
+        sequel: int32[V], the next episode of its series, -1 where there is none.
         popularity: float32[V], what the platform displays.
         pool: int32[P], the videos that are shown uniformly at random; long ones, as in KuaiRand.
     """
@@ -58,6 +60,7 @@ class Videos:
     words: NDArray[np.int16]
     template: NDArray[np.int16]
     episode: NDArray[np.int16]
+    sequel: Int32
     popularity: Float32
     pool: Int32
 
@@ -146,6 +149,10 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
     free = random.integers(0, 1_000, n) % sizes[topic]
     first = np.where(random.random(n) < 0.5, lean, free)
     second = random.integers(0, 1_000, n) % sizes[topic]
+    template = random.integers(0, len(CAPTIONS), n)
+    serial, number, sequel = _series(config, seed, author)
+    # Only series are numbered; what had drawn their caption elsewhere takes the next one.
+    template = np.where(template == SERIES_CAPTION, SERIES_CAPTION + 1, template)
     return Videos(
         vector=vector,
         quality=quality.astype(np.float32),
@@ -154,11 +161,32 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
         duration_ms=(seconds * 1000).astype(np.int64),
         upload_ms=upload.astype(np.int64),
         words=np.stack([first, second], axis=1).astype(np.int16),
-        template=random.integers(0, len(CAPTIONS), n).astype(np.int16),
-        episode=random.integers(1, 30, n).astype(np.int16),
+        template=np.where(serial, SERIES_CAPTION, template).astype(np.int16),
+        episode=np.where(serial, number, random.integers(1, 30, n)).astype(np.int16),
+        sequel=sequel,
         popularity=np.exp(fame).astype(np.float32),
         pool=pool,
     )
+
+
+def _series(
+    config: WorldConfig, seed: int, author: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.bool_], Int64, Int32]:
+    """Which videos are episodes, their numbers from 1, and the next episode's video or -1.
+
+    Videos are in order of upload, and so are an author's episodes.
+    """
+    serial_author = _generator(seed, "world.series").random(config.n_authors) < config.series_share
+    order = np.argsort(author, kind="stable")
+    first = np.searchsorted(author[order], author[order])
+    number: Int64 = np.empty(len(author), dtype=np.int64)
+    number[order] = np.arange(len(author)) - first + 1
+    serial = serial_author[author]
+    sequel: Int32 = np.full(len(author), -1, dtype=np.int32)
+    follows = author[order[1:]] == author[order[:-1]]
+    sequel[order[:-1][follows]] = order[1:][follows]
+    sequel[~serial] = -1
+    return serial, number, sequel
 
 
 def make_comments(config: WorldConfig, seed: int, videos: Videos) -> Comments:

@@ -52,6 +52,9 @@ CAPTIONS = (
     "终于等到{a}，{b}太绝了",
 )
 
+SERIES_CAPTION = 1
+"""The template of numbered episodes."""
+
 # Style -> phrases with which such comments begin or end. `{w}` is a word of the video's topic.
 STYLES: dict[str, tuple[str, ...]] = {
     "幽默": (

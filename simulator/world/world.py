@@ -29,7 +29,7 @@ from simulator.world.items import (
 from simulator.world.people import People, make_people, users_frame
 from simulator.world.vocabulary import TOPIC_NAMES
 
-WORLD_VERSION = 2
+WORLD_VERSION = 3
 _TAB = 17 << 16
 
 

@@ -18,7 +18,7 @@ from simulator.retrieval import FRESH_MS, Retrieval, SeenVideos, Sources
 from tests.simulator.conftest import START_MS, request_keys
 
 ERROR_RATE = 1e-4
-NONE = Sources(categories=0, authors=0, popular=0, fresh=0, random=0)
+NONE = Sources(categories=0, authors=0, sequels=0, popular=0, fresh=0, random=0)
 VIDEOS = 120
 HOUR_MS = 3_600_000
 

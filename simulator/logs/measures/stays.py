@@ -31,11 +31,10 @@ def stays(log: LogTables) -> Measures:
     for name, value in (("written", 1), ("not_written", 0)):
         part = opened.filter(pl.col("written") == value)["stay"]
         found[f"stay.p50_if_{name}"] = _number(part.median())
-    if liked["play"].sum() > 0:
-        found["comment_share.liked"] = liked["stay"].sum() / liked["play"].sum()
-    if play.sum() > 0:
-        found["comment_share.opened"] = stay.sum() / play.sum()
-        found["comment_share.median_opened"] = _number((stay / play).median())
+    for name, rows in (("opened", opened), ("liked", liked)):
+        total = float(rows["play"].sum() or 0.0)
+        found[f"comment_share.{name}"] = float(rows["stay"].sum()) / total if total else None
+    found["comment_share.median_opened"] = _number((stay / play).median())
     for name, rows in (("opened", opened), ("liked", liked)):
         for column in ("play", "duration"):
             known = rows.select("stay", column).drop_nulls()
