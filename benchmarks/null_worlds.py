@@ -5,7 +5,8 @@
 
 Everyone lives one day under both rankers of a pair with common random numbers. In the first world
 all mechanisms are on; in the others the pair's own one is off, and the lift should be nothing. All
-worlds have the small preset's inventory. Rankers but the trained one read the truth, minus what the
+worlds have the small preset's inventory. A lift of 0 with an interval of no width means that every
+life was the same, to the byte. Rankers but the trained one read the truth, minus what the
 pair is about.
 """
 
@@ -222,6 +223,8 @@ class Start:
             policy = pair.rankers(population)[side]
             policy.reset(len(self._users))
             lived.append(self._day(feed, PolicyRanker(policy)).with_columns(arm=pl.lit(arm)))
+        if lived[0].drop("arm").equals(lived[1].drop("arm")):
+            return 0.0, 0.0, 0.0
         result = analyze(
             pl.concat(lived),
             build_plan(primary=pair.metric, guardrails=(), min_effect=0.0),
@@ -234,8 +237,7 @@ class Start:
         )
         found = next(m for m in result.comparisons[0].metrics if m.metric == pair.metric)
         lift = found.relative
-        if lift is None or lift.low is None or lift.high is None:
-            return (0.0, 0.0, 0.0) if found.absolute and found.absolute.value == 0.0 else _NOTHING
+        assert lift is not None and lift.low is not None and lift.high is not None
         return lift.value, lift.low, lift.high
 
     def _day(self, feed: Feed, ranker: Ranker) -> pl.DataFrame:
@@ -244,9 +246,6 @@ class Start:
         drive(feed, ranker)
         after = feed.outcomes.to_frame(self._users.astype(np.int64))
         return after.filter(pl.col("day") > before["day"].max()).with_columns(day=pl.lit(0))
-
-
-_NOTHING = (float("nan"), float("nan"), float("nan"))
 
 
 def trained_pair(name: str, world: World, folder: Path, log_users: int) -> Pair:

@@ -59,7 +59,7 @@ def _rank_float32(scores: Scores, candidates: Int32, key: NDArray[np.uint64], ke
     )
     if len(tied):
         best[tied] = _rank_exactly(scores[tied], candidates[tied], key[tied], kept)
-    return best
+    return np.asarray(best)
 
 
 def _rank_exactly(scores: Scores, candidates: Int32, key: NDArray[np.uint64], kept: int) -> Int32:

@@ -130,10 +130,10 @@ class Retrieval:
         self._by_category = np.tile(self._popular, (n_categories + 1, 1))
         order = np.argsort(catalogue.category, kind="stable")
         bounds = np.searchsorted(catalogue.category[order], np.arange(n_categories + 1))
-        for category in range(n_categories):
-            members = order[bounds[category] : bounds[category + 1]]
+        for number in range(n_categories):
+            members = order[bounds[number] : bounds[number + 1]]
             if len(members):
-                self._by_category[category] = _sampling_table(members, weights[members])
+                self._by_category[number] = _sampling_table(members, weights[members])
         self._author_order = np.argsort(catalogue.author, kind="stable").astype(np.int32)
         authors = np.arange(catalogue.n_authors + 1)
         self._author_start = np.searchsorted(catalogue.author[self._author_order], authors)

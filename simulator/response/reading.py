@@ -44,7 +44,7 @@ def read_section(
     c = world.config
     r, m = comments.shape
     section_key = mix(key, _READ + slot)
-    visit = uniforms(mix(section_key, _VISIT), 5)
+    visit = uniforms(mix(section_key, _VISIT), 4 if c.comment_order_effect >= 1.0 else 5)
     own = None
     order = comments
     if c.comment_order_effect < 1.0:

@@ -222,7 +222,8 @@ class WorldPopulation(Population):
                 reached[:, slot] &= left_over > 0.0
             left_over = left_over - cost[:, slot]
         self._budget[rows] -= row_sums(cost * reached).astype(np.float32)
-        comments = row_sums(np.log1p(np.float32(0.001) * stay_ms) * reached)
+        seconds = stay_ms.astype(np.float32) * np.float32(0.001)
+        comments = row_sums(np.log1p(seconds) * reached)
         self._carry(page, watched.click & reached & real, reached & real, comments)
         self._page = self._wrote = None
         elapsed_ms = (1000.0 * row_sums(elapsed * reached)).astype(np.int64) + 1

@@ -49,6 +49,9 @@ class Lists:
             assert view.lengths(signal).tolist() == [len(k) for k in kept]
             expected = [[v for v, _ in k] + [-1] * (HISTORY_LENGTH - len(k)) for k in kept]
             assert view.videos(signal).tolist() == expected
+            for count in (1, 3, HISTORY_LENGTH):
+                newest = [[v for v, _ in reversed(k)] + [-1] * HISTORY_LENGTH for k in kept]
+                assert view.latest(signal, count).tolist() == [row[:count] for row in newest]
         kept = self.kept["discussed"]
         assert view.comments().tolist() == [
             [c for _, c in k] + [PADDING] * (HISTORY_LENGTH - len(k)) for k in kept

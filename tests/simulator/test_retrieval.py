@@ -124,6 +124,32 @@ def test_without_a_known_author_nothing_is_proposed(liked: list[int]) -> None:
     assert (found == -1).all()
 
 
+def test_sequels_are_what_the_authors_of_the_last_two_clicks_uploaded_next() -> None:
+    retrieval = Retrieval(inventory(), sources=only(sequels=2))
+
+    def proposed(*history: int) -> list[int]:
+        return [v for v in ask(retrieval, history=clicked(list(history)))[0].tolist() if v >= 0]
+
+    assert proposed() == []
+    assert proposed(7) == [8]
+    assert proposed(50, 7, 22) == [8, 23]
+    assert proposed(22, 50, 7) == [8, 51]
+    # 9 is its author's last one; 110 and later have no known author.
+    assert proposed(9, 112) == []
+    assert proposed(*[7] * 49, 61, 32) == [33, 62]
+    # Order of upload, not of identifiers.
+    upload_ms = START_MS - np.arange(VIDEOS, dtype=np.int64) * HOUR_MS
+    backwards = Retrieval(inventory(upload_ms), sources=only(sequels=1))
+    assert ask(backwards, history=clicked([7]))[0].tolist() == [6]
+    # Not before it is uploaded.
+    future = np.full(VIDEOS, START_MS, dtype=np.int64)
+    future[8:10] += HOUR_MS
+    early = Retrieval(inventory(future), sources=only(sequels=1))
+    assert ask(early, history=clicked([7]))[0].tolist() == [-1]
+    late = ask(early, history=clicked([7]), time_ms=START_MS + 2 * HOUR_MS)
+    assert late[0].tolist() == [8]
+
+
 def test_popular_videos_come_up_in_proportion_to_popularity() -> None:
     popularity = np.arange(VIDEOS) % 5 + 1.0
     retrieval = Retrieval(inventory(), popularity, only(popular=1))
