@@ -73,6 +73,10 @@ class SeenVideos:
         byte = self._seen.ravel().take(rows[:, None] * width + (bit >> 3))
         return np.asarray((byte >> (bit & 7).astype(np.uint8)) & 1, dtype=np.bool_)
 
+    def put(self, rows: Int64, other: SeenVideos, other_rows: Int64) -> None:
+        """Replace these rows by rows of another record of the same catalogue."""
+        self._seen[rows] = other._seen[other_rows]
+
     def copy(self) -> SeenVideos:
         """An independent copy."""
         other = SeenVideos.__new__(SeenVideos)
@@ -122,6 +126,11 @@ class Retrieval:
         self._upload_rank = np.empty(catalogue.n_videos, dtype=np.int32)
         self._upload_rank[self._upload_order] = np.arange(catalogue.n_videos, dtype=np.int32)
         self._author = np.append(catalogue.author, -1).astype(np.int32)
+
+    @property
+    def width(self) -> int:
+        """C: columns of `candidates`."""
+        return self._sources.total
 
     def candidates(
         self,
