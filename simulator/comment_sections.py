@@ -43,7 +43,7 @@ class CommentSections:
         return top
 
     def candidates(self, videos: Int32, time_ms: Int64) -> Int32:
-        """int32[R, M]: the comments of each section, most liked first, -1 padded."""
+        """int32[R, M]: the comments of each section, most liked first, -1 padded at the end."""
         if self._catalogue.n_comments == 0:
             return np.full((len(videos), 1), -1, dtype=np.int32)
         width = int(min(max(self._counts.take(videos).max(initial=1), 1), self._limit))
@@ -53,7 +53,7 @@ class CommentSections:
             listed = comments[growing]
             written = self._catalogue.comment_time_ms.take(listed) <= time_ms[growing, None]
             listed = np.where((listed >= 0) & written, listed, -1)
-            # What is not written yet leaves no gap: a gap would look like the end of the list.
+            # The list closes up: people stop reading where it ends, not where one is missing.
             order = np.argsort(listed < 0, axis=1, kind="stable")
             comments[growing] = np.take_along_axis(listed, order, axis=1)
         return comments

@@ -19,3 +19,7 @@ class SimulatorError(Exception):
 
 class DataError(SimulatorError):
     """Bad, missing or inconsistent data (a log, a dataset directory, an option about them)."""
+
+
+class MissingPackage(SimulatorError, ImportError):
+    """An optional package is needed for this and not installed."""

@@ -24,6 +24,7 @@ from simulator.requests import (
     COMMENTS_PER_EVENT,
     CommentRequests,
     HistoryState,
+    HistoryView,
     Int32,
     Int64,
     VideoRequests,
@@ -143,17 +144,21 @@ class Feed:
         self.outcomes = UserDayOutcomes(n, first_day, self._last_day() - first_day + 1)
         self._turn: _Turn | None = None
 
-    def video_requests(self) -> VideoRequests | None:
+    def video_requests(self, among: Bool | None = None) -> VideoRequests | None:
         """A request from those who have a page due before the end; None when nobody has.
 
         Everyone, or with ``batch`` the ones that are due first.
+
+        Args:
+            among: bool[G], who may ask; the others wait. None for everyone.
 
         Raises:
             RuntimeError: the previous turn is not finished.
         """
         if self._turn is not None:
             raise RuntimeError("show the previous page (and its comments) first")
-        rows = np.flatnonzero(self._next_ms < self.end_ms)
+        due = self._next_ms < self.end_ms
+        rows = np.flatnonzero(due if among is None else due & among)
         if len(rows) == 0:
             return None
         if self.batch is not None and len(rows) > self.batch:
@@ -246,6 +251,45 @@ class Feed:
     def population(self) -> Population:
         """The people, in their present state."""
         return self._population
+
+    def between_sessions(self) -> Bool:
+        """bool[G]: who is away: before their first session, or left on their last page."""
+        return self._fresh_session.copy()
+
+    def next_page_ms(self) -> Int64:
+        """int64[G]: when each person's next page is due, Unix ms; it may lie after the end."""
+        return self._next_ms.copy()
+
+    def history(self, rows: Int64) -> HistoryView:
+        """What the platform knows of these people (rows of the group) now."""
+        return self._history.view(rows)
+
+    def take_in(self, rows: Int64, other: Feed, other_rows: Int64) -> None:
+        """Put people of another feed, as they are now, in the place of these.
+
+        Both feeds must have been made for the same catalogue and the same days. A ranker that keeps
+        anything by row has to forget it.
+
+        Args:
+            rows: int64[B], distinct rows of this feed.
+            other: Where the newcomers have lived so far; it stays as it is.
+            other_rows: int64[B], their rows there.
+
+        Raises:
+            RuntimeError: a turn is in progress in one of the feeds.
+            ValueError: the feeds hold different days.
+        """
+        if self._turn is not None or other._turn is not None:
+            raise RuntimeError("a page is being shown; finish the turn before moving people")
+        self.outcomes.put(rows, other.outcomes, other_rows)
+        self._population.put(rows, other._population, other_rows)
+        self._history.put(rows, other._history, other_rows)
+        self._seen.put(rows, other._seen, other_rows)
+        for name in ("users", "_session", "_step", "_fresh_session", "_next_ms"):
+            # A new array: the old one may belong to the caller or to a copy.
+            changed = getattr(self, name).copy()
+            changed[rows] = getattr(other, name)[other_rows]
+            setattr(self, name, changed)
 
     def time_left_ms(self) -> float:
         """Mean over people of the time from their next page to the end; for progress."""

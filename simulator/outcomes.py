@@ -89,6 +89,21 @@ class UserDayOutcomes:
         """Set one column of the (row, calendar day) cells."""
         self.values[rows, day - self.first_day, INDEX[name]] = value
 
+    def put(
+        self, rows: NDArray[np.int64], other: UserDayOutcomes, other_rows: NDArray[np.int64]
+    ) -> None:
+        """Replace these rows by rows of another table.
+
+        Raises:
+            ValueError: the tables hold different days.
+        """
+        if (self.first_day, self.days) != (other.first_day, other.days):
+            raise ValueError(
+                f"outcomes of {self.days} days from day {self.first_day} cannot take in "
+                f"{other.days} days from day {other.first_day}"
+            )
+        self.values[rows] = other.values[other_rows]
+
     def to_frame(self, user_ids: NDArray[np.int64]) -> pl.DataFrame:
         """One row per (user_id, day), silent days included; ``day`` counts from the epoch."""
         users, days, _ = self.values.shape

@@ -84,6 +84,13 @@ class HistoryState:
         """A read-only view of some rows as they are now (not a copy: read before appending)."""
         return HistoryView(self, np.asarray(rows, dtype=np.int64))
 
+    def put(self, rows: Int64, other: HistoryState, other_rows: Int64) -> None:
+        """Replace the histories of these rows by those of rows of another state."""
+        for signal in SIGNALS:
+            self._videos[signal][rows] = other._videos[signal][other_rows]
+            self._counts[signal][rows] = other._counts[signal][other_rows]
+        self._comments[rows] = other._comments[other_rows]
+
     def copy(self) -> HistoryState:
         """An independent copy, for running two arms from one starting point."""
         other = HistoryState.__new__(HistoryState)

@@ -95,6 +95,11 @@ class SeenVideos:
         real = np.maximum(videos, 0)
         return real % self._bits if self._n_videos > self._bits else real
 
+    def put(self, rows: Int64, other: SeenVideos, other_rows: Int64) -> None:
+        """Replace these rows by rows of another record of the same catalogue."""
+        for name in ("_seen", "_recent", "_count"):
+            getattr(self, name)[rows] = getattr(other, name)[other_rows]
+
     def copy(self) -> SeenVideos:
         """An independent copy."""
         other = SeenVideos.__new__(SeenVideos)
@@ -146,6 +151,11 @@ class Retrieval:
         self._upload_rank[self._upload_order] = np.arange(catalogue.n_videos, dtype=np.int32)
         self._author = np.append(catalogue.author, -1).astype(np.int32)
         self._sequel = _next_of_author(catalogue)
+
+    @property
+    def width(self) -> int:
+        """C: columns of `candidates`."""
+        return self._sources.total
 
     def candidates(
         self,

@@ -1,4 +1,4 @@
-"""`abtest data import|check|describe|synth`."""
+"""`abtest data import|export|check|describe|synth`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from abtest.commands import options
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 
-app = typer.Typer(no_args_is_help=True, help="Import, check, describe and make datasets.")
+app = typer.Typer(no_args_is_help=True, help="Import, export, check, describe and make datasets.")
 
 Source = Annotated[Path, typer.Argument(help="A log file, or a directory of log files.")]
 Target = Annotated[Path, typer.Argument(help="Dataset directory to create.")]
@@ -55,6 +55,31 @@ def import_command(
         report = import_logs(source, target, format=log_format, bad_rows=bad_rows, overwrite=force)  # type: ignore[arg-type]
     typer.echo(report.render())
     typer.echo(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
+
+
+@app.command()
+def export(
+    dataset: DatasetPath,
+    target: Annotated[Path, typer.Argument(help="Directory to create.")],
+    log_format: Annotated[str, typer.Option("--format", help="kuairand or kuaicomt.")],
+) -> None:
+    """Write a dataset as KuaiRand's or KuaiComt's own CSV files.
+
+    [bold]Example[/bold]
+
+      abtest data export demo kuairand-files --format kuairand
+    """
+    from abtest.datasets import open_dataset
+    from simulator.logs.exporters import export_logs
+
+    if log_format not in {"kuairand", "kuaicomt"}:
+        raise UsageError(f"--format is '{log_format}', expected kuairand or kuaicomt.")
+    console = Console()
+    opened = open_dataset(dataset, console)
+    with console.stage("export", f"exporting {opened.path}"):
+        report = export_logs(opened, target, format=log_format)  # type: ignore[arg-type]
+    typer.echo(report.render())
+    typer.echo(f"\nFiles: {target}\nBack:  abtest data import {target} DATASET")
 
 
 @app.command()

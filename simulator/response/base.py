@@ -151,6 +151,19 @@ class Population(ABC):
     def change_ranker(self, rows: Int64, time_ms: int) -> None:  # noqa: B027
         """These people get another ranker from ``time_ms`` on; by default nobody minds."""
 
+    def put(self, rows: Int64, other: Population, other_rows: Int64) -> None:
+        """Replace these people, and what they carry, by people of another group.
+
+        Args:
+            rows: int64[B], distinct rows of this group.
+            other: A population of the same response.
+            other_rows: int64[B], rows of that group.
+
+        Raises:
+            NotImplementedError: this kind of population cannot move people.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot take in other people")
+
     @abstractmethod
     def copy(self) -> Population:
         """An independent copy of the carried state, for running two arms from one start."""

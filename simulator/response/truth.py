@@ -35,6 +35,7 @@ from simulator.response.watching import (
     sigmoid,
 )
 from simulator.world.items import N_TOPICS
+from simulator.world.people import People
 from simulator.world.world import World
 
 __all__ = ["Expectations", "SectionExpectations", "WorldPopulation", "WorldResponse"]
@@ -123,6 +124,20 @@ class WorldPopulation(Population):
         if drift:
             other._taste = self.people.taste * self._scale
         return other
+
+    def put(self, rows: Int64, other: Population, other_rows: Int64) -> None:
+        """Replace these people, their traits and what they carry, by people of another group."""
+        if not isinstance(other, WorldPopulation) or other.world is not self.world:
+            raise ValueError("people can move only between populations of one world")
+        # Copies of a population share the traits, so they are replaced, not changed in place.
+        traits = {}
+        for trait in dataclasses.fields(People):
+            values = getattr(self.people, trait.name).copy()
+            values[rows] = getattr(other.people, trait.name)[other_rows]
+            traits[trait.name] = values
+        self.people = People(**traits)
+        for name in _CARRIED:
+            getattr(self, name)[rows] = getattr(other, name)[other_rows]
 
     def change_ranker(self, rows: Int64, time_ms: int) -> None:
         """From now on these people are curious, for some days; see ``novelty_strength``."""

@@ -171,6 +171,24 @@ def test_preview_is_the_most_liked_comment_if_it_is_written(scripted_feed: Scrip
     assert second.tolist() == [[8, 12, -1, 28, -1, -1]]
 
 
+def test_a_section_closes_up_over_comments_that_are_not_written_yet(
+    scripted_feed: Scripted, shelf: Catalogue
+) -> None:
+    """Of videos 3 and 4, the best and the second comment are written on the second day."""
+    feed, _, _ = scripted_feed([Beat(opens=(0, 1), pause_ms=DAY_MS + 1), Beat(opens=(0, 1))])
+    listed = []
+    for _ in range(2):
+        feed.video_requests()
+        sections = feed.show(Slates(np.array([[3, 4, -1, -1, -1, -1]], np.int32)))
+        assert sections is not None
+        feed.show_comments(sections.candidates)
+        listed.append((sections.candidates - shelf.comment_offsets[[3, 4], None]).tolist())
+    first, second = listed
+    assert [[c for c in row if c >= 0] for row in first] == [[1, 2, 3], [0, 2, 3]]
+    assert all(row[-1] < 0 for row in first)
+    assert second == [[0, 1, 2, 3]] * 2
+
+
 # -- one turn -------------------------------------------------------------------------------------
 
 
@@ -320,3 +338,67 @@ def test_sections_carry_the_history_before_the_page(scripted_feed: Scripted) -> 
         [first[1], -1, -1],
         [second[0], second[1], -1],
     ]
+
+
+# -- people who move, people who wait -------------------------------------------------------------
+
+
+def test_people_taken_in_live_on_as_if_they_had_stayed(start_run: Start) -> None:
+    end_ms = START_MS + 3 * DAY_MS
+
+    def began(users: range) -> Run:
+        run = start_run(users, record=False)
+        run.feed.extend(end_ms)
+        run.feed.end_ms = START_MS + DAY_MS
+        return run.until(START_MS + DAY_MS)
+
+    home, away, undisturbed = began(range(12)), began(range(20, 30)), began(range(20, 30))
+    moved, places = np.array([1, 4, 11]), np.array([7, 0, 3])
+    away.feed.take_in(places, home.feed, moved)
+    assert away.feed.users[places].tolist() == moved.tolist()
+    for run in (home, away, undisturbed):
+        run.until(end_ms)
+    expected = home.feed.outcomes.values[moved]
+    assert (away.feed.outcomes.values[places] == expected).all()
+    assert expected[:, 1:].sum() > 0
+    others = np.setdiff1d(np.arange(10), places)
+    assert (away.feed.outcomes.values[others] == undisturbed.feed.outcomes.values[others]).all()
+    lived = {(u, t): c for r in home.asked for u, t, c in _pages(r)}
+    came = {(u, t): c for r in away.asked for u, t, c in _pages(r) if u < 12}
+    assert came
+    assert all(lived[page] == candidates for page, candidates in came.items())
+
+
+def _pages(request: dict[str, np.ndarray]) -> list[tuple[int, int, list[int]]]:
+    columns = (request["user"], request["time_ms"], request["candidates"])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def test_people_cannot_move_in_the_middle_of_a_page_or_between_days(start_run: Start) -> None:
+    one, other = start_run(range(3), record=False), start_run(range(3, 6), record=False)
+    rows = np.arange(2)
+    other.feed.extend(START_MS + 3 * DAY_MS)
+    with pytest.raises(ValueError, match="cannot take in"):
+        one.feed.take_in(rows, other.feed, rows)
+    one.feed.extend(START_MS + 3 * DAY_MS)
+    assert one.feed.video_requests() is not None
+    with pytest.raises(RuntimeError, match="finish the turn"):
+        one.feed.take_in(rows, other.feed, rows)
+
+
+def test_who_may_not_ask_waits(start_run: Start) -> None:
+    run = start_run(range(10), record=False)
+    run.feed.extend(START_MS + 2 * DAY_MS)
+    due = run.feed.next_page_ms() < START_MS + 2 * DAY_MS
+    among = np.arange(10) % 2 == 0
+    requests = run.feed.video_requests(among)
+    assert requests is not None
+    assert requests.row.tolist() == np.flatnonzero(due & among).tolist()
+    assert np.flatnonzero(~run.feed.between_sessions()).tolist() == requests.row.tolist()
+    sections = run.feed.show(Slates(requests.candidates[:, :PAGE]))
+    if sections is not None:
+        run.feed.show_comments(sections.candidates)
+    assert (run.feed.next_page_ms() > START_MS).all()
+    everyone = run.feed.video_requests()
+    assert everyone is not None
+    assert set(np.flatnonzero(due & ~among)) <= set(everyone.row.tolist())
