@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LABEL = "A/A calibration"
 CHIP_ALPHA = 0.05
+CHIP_CONFIDENCE = 0.99
 CHIP_SEED = 1
 _CELLS = 20_000_000
 _FEWEST_USERS = 100
@@ -97,6 +98,7 @@ def calibrate(
     seed: int,
     share: float = 0.5,
     alpha: float = 0.05,
+    confidence: float = 0.95,
 ) -> CalibrationReport:
     """Split the users of one arm at random and analyse every metric, many times.
 
@@ -107,6 +109,7 @@ def calibrate(
         seed: Of the splits.
         share: Of users in the second arm.
         alpha: Level of every test.
+        confidence: That, if all metrics are calibrated, all are called so.
 
     Raises:
         StatisticsError: too few users or impossible settings.
@@ -120,7 +123,9 @@ def calibrate(
             m.label,
             m.kind,
             columns[m.name].shape[1] - 2,
-            calibration(p_values[:, number], alpha=alpha, family=len(metrics)),
+            calibration(
+                p_values[:, number], alpha=alpha, confidence=confidence, family=len(metrics)
+            ),
         )
         for number, m in enumerate(metrics)
     )
@@ -143,8 +148,9 @@ def user_columns(table: UserTable, chosen: Metric, arm: str) -> NDArray[np.float
 def calibration_check(table: UserTable, plan: AnalysisPlan, design: str) -> HealthCheck:
     """The trust chip: A/A splits of the control arm, for the primary metric and the guardrails.
 
-    It is a warning if there are too many false alarms, or p values that are not uniform. The number
-    of splits falls with the number of users, so that it never takes more than seconds.
+    It is a warning if there are too many or too few false alarms, or p values that are not uniform:
+    each means that the intervals of these people do not cover what they say. The number of splits
+    falls with the number of users, so that it never takes more than seconds.
     """
     control = table.arms[0]
     users = len(table.rows(control))
@@ -156,11 +162,19 @@ def calibration_check(table: UserTable, plan: AnalysisPlan, design: str) -> Heal
     if users < _FEWEST_USERS or not metrics:
         return HealthCheck("aa", LABEL, "not run", "too few users, or no metric that varies")
     replicates = min(max(_CELLS // users, 200), 1_000)
-    report = calibrate(columns, metrics, replicates=replicates, seed=CHIP_SEED, alpha=CHIP_ALPHA)
-    wrong = [m for m in report.metrics if m.found.word in ("too many false alarms", "not uniform")]
+    report = calibrate(
+        columns,
+        metrics,
+        replicates=replicates,
+        seed=CHIP_SEED,
+        alpha=CHIP_ALPHA,
+        confidence=CHIP_CONFIDENCE,
+    )
+    wrong = [m for m in report.metrics if m.found.word not in ("calibrated", "no data")]
     level = formats.confidence(report.metrics[0].found.confidence)
     rates = "; ".join(f"{m.label.lower()} {_rate_words(m.found)}" for m in report.metrics)
-    lead = f"{wrong[0].found.word} in '{wrong[0].metric}': " if wrong else ""
+    lead = "; ".join(f"'{m.metric}': {m.found.word}" for m in wrong)
+    lead = f"{lead}; " if wrong else ""
     detail = (
         f"{lead}false alarms in {replicates:,} splits of the control arm, {level} CI: {rates}; "
         f"nominal {formats.share(CHIP_ALPHA)}"
@@ -183,6 +197,8 @@ def _varies(columns: NDArray[np.float64]) -> bool:
 
 
 def _rate_words(found: Calibration) -> str:
+    if found.word == "no data":
+        return "not testable"
     low, high = (formats.percent(v, signed=False) for v in (found.low, found.high))
     return f"{formats.percent(found.rate, signed=False)} ({low} to {high})"
 

@@ -31,6 +31,7 @@ CalibrationWord = Literal[
 _USERS = 8192  # per block; a multiple of the 16 users that one step of Philox serves
 _REPLICATES = 128
 _LEVELS = 65_536
+_NOISE = 1e-12
 
 
 class Calibration(NamedTuple):
@@ -38,7 +39,7 @@ class Calibration(NamedTuple):
 
     Attributes:
         replicates: Splits with a p value.
-        refused: Splits that the analysis refuses (no variance or denominator in an arm).
+        refused: Splits without a p value (no variance or denominator in an arm).
         alarms: p values below alpha.
         rate: ``alarms / replicates``.
         low, high: Clopper & Pearson's exact binomial interval of the rate (Biometrika 26, 1934).
@@ -111,7 +112,8 @@ def aa_p_values(
         share: Of users in the second arm.
 
     Returns:
-        float64[replicates, metrics]; NaN where ``estimate_arms`` or ``compare`` would refuse.
+        float64[replicates, metrics]; NaN where there is no test: fewer than two users or no
+        denominator in an arm, no variance, or none that the covariates leave.
 
     Raises:
         StatisticsError: fewer than four users, tables that differ in users, missing values, or a
@@ -226,21 +228,24 @@ class _Columns:
         with np.errstate(divide="ignore", invalid="ignore"):
             arms = [self._moments(n, sums) for n, sums in ((n0, sums0), (n1, sums1))]
             theta = self._adjustment(arms)
-            estimates, variances = [], []
+            estimates, variances, raw = [], [], []
             for n, mean, cross, gradient in arms:
                 x, y = self._means(mean)
                 full = np.concatenate([gradient, -theta], axis=1)
                 spread = np.einsum("ri,rij,rj->r", full, cross, full)
                 variances.append(np.maximum(spread, 0.0) / (n - 1.0) / n)
+                plain = np.einsum("ri,rij,rj->r", gradient, cross[:, :2, :2], gradient)
+                raw.append(plain / (n - 1.0) / n)
                 estimates.append(x / y - np.einsum("ri,ri->r", theta, mean[:, 2:]))
             variance = variances[0] + variances[1]
             freedom = variance**2 / (variances[0] ** 2 / (n0 - 1) + variances[1] ** 2 / (n1 - 1))
             statistic = (estimates[1] - estimates[0]) / np.sqrt(variance)
             p = 2.0 * special.stdtr(freedom, -np.abs(statistic))
-        answered = (np.minimum(n0, n1) >= 2) & (variance > 0.0)
+        # What is left of a metric that its covariates determine is rounding noise.
+        answered = (np.minimum(n0, n1) >= 2) & (variance > _NOISE * (raw[0] + raw[1]))
         for _, mean, _, _ in arms:
             # A sum of zeros comes back from the scaled columns with a rounding error.
-            answered &= np.abs(self._means(mean)[1]) > 1e-12 * np.abs(self._centre[1])
+            answered &= np.abs(self._means(mean)[1]) > _NOISE * np.abs(self._centre[1])
         return np.where(answered, p, np.nan)
 
     def _moments(self, n: Float, sums: Float) -> tuple[Float, Float, Float, Float]:

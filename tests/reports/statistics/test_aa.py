@@ -136,6 +136,12 @@ def test_splits_that_the_analysis_refuses_are_counted_not_invented() -> None:
         estimate_arms([Moments.of(reader[:1]), Moments.of(reader[1:])])
 
 
+def test_a_metric_that_its_covariate_determines_has_no_p_value() -> None:
+    value = np.random.default_rng(6).normal(5.0, 1.0, 500)
+    table = np.column_stack([value, np.ones(500), 2.0 * value + 1.0])
+    assert np.isnan(aa_p_values([table], replicates=50)).all()
+
+
 def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(StatisticsError, match="nothing to split"):
         aa_p_values([np.ones((3, 2))])
