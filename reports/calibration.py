@@ -14,6 +14,7 @@ from reports import formats
 from reports.plan import AnalysisPlan, Metric, metric
 from reports.results import HealthCheck
 from reports.statistics.aa import Calibration, aa_p_values, any_alarm, calibration
+from reports.statistics.errors import StatisticsError
 
 if TYPE_CHECKING:
     from reports.analysis import UserTable
@@ -24,6 +25,7 @@ CHIP_CONFIDENCE = 0.99
 CHIP_SEED = 1
 _CELLS = 20_000_000
 _FEWEST_USERS = 100
+_MOST_USERS = 200_000
 
 
 @dataclass(frozen=True)
@@ -149,35 +151,40 @@ def calibration_check(table: UserTable, plan: AnalysisPlan, design: str) -> Heal
     """The trust chip: A/A splits of the control arm, for the primary metric and the guardrails.
 
     It is a warning if there are too many or too few false alarms, or p values that are not uniform:
-    each means that the intervals of these people do not cover what they say. The number of splits
-    falls with the number of users, so that it never takes more than seconds.
+    each means that the intervals of these people do not cover what they say. Of many users a part
+    is taken, and fewer splits, so that it never takes more than a second or two.
     """
     control = table.arms[0]
     users = len(table.rows(control))
     if design == "twin":
         return HealthCheck("aa", LABEL, "not run", "the arms are paired: there is no split to redo")
     metrics = [metric(name) for name in (plan.primary, *plan.guardrails)]
-    columns = {m.name: user_columns(table, m, control) for m in metrics}
+    every = -(-users // _MOST_USERS)
+    columns = {m.name: user_columns(table, m, control)[::every] for m in metrics}
     metrics = varying(columns, metrics)
     if users < _FEWEST_USERS or not metrics:
         return HealthCheck("aa", LABEL, "not run", "too few users, or no metric that varies")
     replicates = min(max(_CELLS // users, 200), 1_000)
-    report = calibrate(
-        columns,
-        metrics,
-        replicates=replicates,
-        seed=CHIP_SEED,
-        alpha=CHIP_ALPHA,
-        confidence=CHIP_CONFIDENCE,
-    )
+    try:
+        report = calibrate(
+            columns,
+            metrics,
+            replicates=replicates,
+            seed=CHIP_SEED,
+            alpha=CHIP_ALPHA,
+            confidence=CHIP_CONFIDENCE,
+        )
+    except StatisticsError as error:
+        return HealthCheck("aa", LABEL, "not run", str(error).rstrip("."))
     wrong = [m for m in report.metrics if m.found.word not in ("calibrated", "no data")]
+    part = "" if every == 1 else f"{report.users:,} users of "
     level = formats.confidence(report.metrics[0].found.confidence)
     rates = "; ".join(f"{m.label.lower()} {_rate_words(m.found)}" for m in report.metrics)
     lead = "; ".join(f"'{m.metric}': {m.found.word}" for m in wrong)
     lead = f"{lead}; " if wrong else ""
     detail = (
-        f"{lead}false alarms in {replicates:,} splits of the control arm, {level} CI: {rates}; "
-        f"nominal {formats.share(CHIP_ALPHA)}"
+        f"{lead}false alarms in {replicates:,} splits of {part}the control arm, {level} CI: "
+        f"{rates}; nominal {formats.share(CHIP_ALPHA)}"
     )
     return HealthCheck("aa", LABEL, "warn" if wrong else "pass", detail)
 
@@ -190,6 +197,8 @@ def varying(columns: Mapping[str, NDArray[np.float64]], metrics: Sequence[Metric
 def _varies(columns: NDArray[np.float64]) -> bool:
     numerator, denominator = columns[:, 0], columns[:, 1]
     total = denominator.sum()
+    if not np.isfinite(columns).all():
+        return True
     if total == 0.0:
         return False
     linear = numerator - numerator.sum() / total * denominator

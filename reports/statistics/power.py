@@ -279,7 +279,7 @@ def variance_over_days(variance: float, daily: Float, days: int) -> float:
         )
     within = float(daily.var(axis=1, ddof=1).mean())
     between = max(variance - within / observed, 0.0)
-    return between + within / days
+    return float(between + within / days)
 
 
 def best_shares(treatments: int) -> tuple[float, ...]:

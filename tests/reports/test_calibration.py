@@ -75,6 +75,21 @@ def test_what_cannot_be_split_is_not_run() -> None:
     assert chip(silent).status == "not run"
 
 
+def test_missing_values_do_not_stop_the_report() -> None:
+    frame = make_outcomes(5, ARMS).with_columns(
+        pl.when(pl.col("user_id") == 3).then(np.nan).otherwise(pl.col("hates")).alias("hates")
+    )
+    found = chip(frame)
+    assert found.status == "not run"
+    assert "missing or infinite" in found.detail
+
+
+def test_of_very_many_users_a_part_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.calibration._MOST_USERS", 200)
+    found = chip(make_outcomes(5, ARMS, users=700))
+    assert "splits of 175 users of the control arm" in found.detail
+
+
 def test_every_report_has_the_chip_once() -> None:
     result = make_result(users=200)
     assert [c.name for c in result.health].count("aa") == 1
