@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 import abtest
-from abtest.commands import data, evaluation, experiment, policy, replay, results, system, world
+from abtest.commands import (
+    data,
+    evaluation,
+    experiment,
+    planning,
+    policy,
+    replay,
+    results,
+    system,
+    world,
+)
 from abtest.errors import ExitCode, describe_error
 
 app = typer.Typer(
@@ -58,6 +68,7 @@ def _root(
 experiment.register(app)
 replay.register(app)
 evaluation.register(app)
+planning.register(app)
 results.register(app)
 data.register(app)
 policy.register(app)

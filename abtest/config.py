@@ -47,6 +47,7 @@ class RunConfig:
         primary: Name of the primary metric.
         guardrail: ``METRIC=-1%`` entries, added to the default guardrails.
         min_effect: Smallest relative effect worth shipping, as a fraction.
+        rule: ``NAME=CHOICE`` entries of the decision rule (`reports.decision.DecisionRule`).
         detect: Relative effect that an automatically sized experiment must detect with 80 % power.
         explore_share: Share of slots that the platform fills uniformly at random in both arms.
         policies: Settings per policy name, passed to its constructor.
@@ -68,6 +69,7 @@ class RunConfig:
     primary: str = "comment_watch_time"
     guardrail: tuple[str, ...] = ()
     min_effect: float = 0.005
+    rule: tuple[str, ...] = ()
     detect: float = 0.04
     explore_share: float = 0.0
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class RunConfig:
         values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
         values["treatment"] = list(self.treatment)
         values["guardrail"] = list(self.guardrail)
+        values["rule"] = list(self.rule)
         values["policies"] = {name: dict(s) for name, s in self.policies.items()}
         return tomli_w.dumps(values)
 
@@ -229,7 +232,7 @@ def suggest(word: str, known: Any) -> str:
 
 
 def _checked(values: dict[str, Any]) -> RunConfig:
-    for key in ("treatment", "guardrail"):
+    for key in ("treatment", "guardrail", "rule"):
         if key in values:
             given = values[key]
             values[key] = (given,) if isinstance(given, str) else tuple(given)

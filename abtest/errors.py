@@ -9,6 +9,7 @@ from pathlib import Path
 from polars.exceptions import PolarsError
 
 from policies.errors import CheckpointError, PolicyContractError, PolicyError, UnknownPolicy
+from reports.decision import RuleError
 from reports.plan import PlanError
 from reports.results import ResultFormatError
 from reports.statistics.errors import StatisticsError
@@ -70,7 +71,7 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
     match error:
         case AbtestError():
             return error.code, str(error)
-        case UnknownPolicy() | PlanError():
+        case UnknownPolicy() | PlanError() | RuleError():
             return ExitCode.USAGE, str(error)
         case CheckpointError():
             return ExitCode.DATA, str(error)

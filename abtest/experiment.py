@@ -27,6 +27,7 @@ from abtest.training import TrainedPolicy, train
 from policies.registry import create, plugin_warnings
 from reports import formats
 from reports.analysis import analyze
+from reports.decision import parse_rule
 from reports.html import write_html
 from reports.plan import AnalysisPlan, build_plan
 from reports.results import ExperimentResult
@@ -58,7 +59,10 @@ def run_experiment(
         DataError, PolicyError, RunDataError: see `abtest.errors`.
     """
     plan = build_plan(
-        primary=config.primary, guardrails=config.guardrail, min_effect=config.min_effect
+        primary=config.primary,
+        guardrails=config.guardrail,
+        min_effect=config.min_effect,
+        rule=parse_rule(config.rule),
     )
     arms = _arm_names(config, console)
     _check_policies(config)

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reports.calibration import calibration_check
 from reports.health import health_checks
 from reports.plan import AnalysisPlan, Metric, metric
 from reports.results import (
@@ -74,6 +75,7 @@ def analyze(
     arms = [control, *treatments]
     table = UserTable(outcomes, arms)
     health = health_checks(table, plan, design, planned_split)
+    health.append(calibration_check(table, plan, design))
     broken = any(check.name == "srm" and check.status == "fail" for check in health)
     comparisons = tuple(
         _compare_arms(table, plan, control, treatment, design, health, simulated)

@@ -96,6 +96,7 @@ def _environment() -> jinja2.Environment:
         "arm_values": _arm_values,
         "charts": charts,
         "count": formats.count,
+        "decision": wording.decision,
         "family": wording.family,
         "levels": _levels,
         "lift_domain": _lift_domain,
@@ -105,6 +106,7 @@ def _environment() -> jinja2.Environment:
         "segment_outcome": wording.segment_outcome,
         "symbols": SYMBOLS,
         "warnings": wording.warnings,
+        "why": wording.why,
     }
     environment.filters["typographic"] = formats.typographic
     environment.filters["plain"] = formats.plain

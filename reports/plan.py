@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from reports.decision import DecisionRule
+
 
 class PlanError(Exception):
     """The plan names something that does not exist, or cannot be read."""
@@ -114,6 +116,7 @@ class AnalysisPlan:
         guardrails: Metric name to the largest harmful relative change that is acceptable (> 0).
         confidence: Of all intervals before correction.
         min_effect: Smallest relative effect of the primary metric worth shipping.
+        rule: What else shipping takes.
     """
 
     primary: str = "comment_watch_time"
@@ -121,6 +124,7 @@ class AnalysisPlan:
     guardrails: dict[str, float] = dataclasses.field(default_factory=lambda: dict(GUARDRAILS))
     confidence: float = 0.95
     min_effect: float = 0.005
+    rule: DecisionRule = dataclasses.field(default_factory=DecisionRule)
 
 
 def metric(name: str) -> Metric:
@@ -141,6 +145,7 @@ def build_plan(
     primary: str = "comment_watch_time",
     guardrails: Iterable[str] = (),
     min_effect: float = 0.005,
+    rule: DecisionRule | None = None,
 ) -> AnalysisPlan:
     """The default plan with a primary metric, further guardrails and a minimum effect.
 
@@ -148,6 +153,7 @@ def build_plan(
         primary: Metric name.
         guardrails: ``METRIC=-1%``: the metric may not get worse by more than that.
         min_effect: As a fraction.
+        rule: The default rule if None.
 
     Raises:
         PlanError: unknown metric or unreadable margin.
@@ -171,4 +177,6 @@ def build_plan(
         for name in dict.fromkeys(("comment_watch_time", *SECONDARY))
         if name != primary and name not in margins
     )
-    return AnalysisPlan(primary, secondary, margins, min_effect=min_effect)
+    return AnalysisPlan(
+        primary, secondary, margins, min_effect=min_effect, rule=rule or DecisionRule()
+    )

@@ -22,6 +22,7 @@ SCHEMA_VERSION = 1
 
 Role = Literal["primary", "secondary", "guardrail"]
 VerdictState = Literal["better", "worse", "not clear", "suspicious", "no verdict"]
+Decision = Literal["ship", "do not ship", "keep running", "no verdict"]
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,21 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision and its sentence; ``reason`` says why in words."""
+    """What was found and what to do.
+
+    Attributes:
+        state: What was found in the primary metric.
+        sentence: The same in words, naming a broken guardrail.
+        reason: Why, in words.
+        decision: What to do (`reports.decision`); None in results of versions without it.
+        cause: Why that, in words.
+    """
 
     state: VerdictState
     sentence: str
     reason: str
+    decision: Decision | None = None
+    cause: str = ""
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,9 @@ class _Page:
     def _comparison(self, comparison: ArmComparison, *, first: bool) -> None:
         verdict = comparison.verdict
         self._say(verdict.sentence, paint=verdict.state)
-        if verdict.reason and verdict.reason not in verdict.sentence:
-            self._say(f"Why: {verdict.reason}.", "  ")
+        for text in (wording.decision(verdict), wording.why(verdict)):
+            if text:
+                self._say(text, "  ")
         kind = "Simulated people, no real traffic. " if self._result.simulated else ""
         design = {"twin": "Twin design. ", "observed": "Observed data. "}
         treatment, control = comparison.treatment, comparison.control

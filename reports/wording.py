@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reports import formats
-from reports.results import ArmComparison, ExperimentResult, MetricComparison, Role, SegmentLift
+from reports.results import (
+    ArmComparison,
+    ExperimentResult,
+    MetricComparison,
+    Role,
+    SegmentLift,
+    Verdict,
+)
 
 Status = Literal["pass", "warn", "fail", "not run", "note"]
 
@@ -27,6 +34,19 @@ class Warn:
 
     about: str
     text: str
+
+
+def decision(verdict: Verdict) -> str:
+    """What to do and why; empty for results of versions that did not decide."""
+    if verdict.decision is None:
+        return ""
+    return f"Decision: {verdict.decision}, because {verdict.cause}."
+
+
+def why(verdict: Verdict) -> str:
+    """The reason of the finding, unless the sentence or the decision has given it."""
+    known = not verdict.reason or verdict.reason in f"{verdict.sentence} {verdict.cause}"
+    return "" if known else f"Why: {verdict.reason}."
 
 
 def of_role(comparison: ArmComparison, role: Role) -> list[MetricComparison]:

@@ -46,6 +46,14 @@ Guardrail = Annotated[
 MinEffect = Annotated[
     str | None, typer.Option("--min-effect", help="Smallest effect worth shipping, as 0.5%.")
 ]
+Rule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule",
+        help="Decision rule: guardrails=proven (default) or guardrails=not-broken; "
+        "effect=estimate (default) or effect=interval. Repeatable.",
+    ),
+]
 Detect = Annotated[
     str | None, typer.Option("--detect", help="Effect that automatic sizing must detect, as 4%.")
 ]
@@ -82,6 +90,7 @@ def run(
     primary: Primary = None,
     guardrail: Guardrail = None,
     min_effect: MinEffect = None,
+    rule: Rule = None,
     detect: Detect = None,
     out: Out = None,
     resume: Resume = None,
@@ -122,6 +131,7 @@ def run(
         "primary": primary,
         "guardrail": tuple(guardrail or ()),
         "min_effect": None if min_effect is None else parse_percent(min_effect),
+        "rule": tuple(rule or ()),
         "detect": None if detect is None else parse_percent(detect),
     }
     conditions = _fail_conditions(fail_on)

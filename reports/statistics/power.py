@@ -77,6 +77,9 @@ class PlannedTest(NamedTuple):
             ``margin`` with "less" the same for a metric that should not rise.
         shares: Of users, the control first and then every treatment.
         correct: Divide alpha among the treatments (Bonferroni; Holm never needs more users).
+        paired: Every user is in every arm (twin design): the baseline's variance is that of one
+            user's difference, and shares only give the number of arms. A margin shifts the
+            difference but is taken not to change its variance.
     """
 
     alpha: float = 0.05
@@ -84,6 +87,7 @@ class PlannedTest(NamedTuple):
     null: float = 0.0
     shares: Sequence[float] = (0.5, 0.5)
     correct: bool = True
+    paired: bool = False
 
     @classmethod
     def non_inferiority(
@@ -105,16 +109,18 @@ class Plan(NamedTuple):
         users: Per arm, the control first.
         lift: True lift of the smallest treatment arm, relative to the control.
         power: Probability that this comparison is significant.
+        paired: Every user is in every arm.
     """
 
     users: tuple[int, ...]
     lift: float
     power: float
+    paired: bool = False
 
     @property
     def total(self) -> int:
-        """Users in all arms."""
-        return sum(self.users)
+        """Different users in all arms together."""
+        return max(self.users) if self.paired else sum(self.users)
 
 
 def power(baseline: Baseline, lift: float, users: Sequence[float], test: PlannedTest) -> float:
@@ -138,12 +144,15 @@ def power(baseline: Baseline, lift: float, users: Sequence[float], test: Planned
             "Every arm needs two users.",
         )
     control, treatment = float(users[0]), float(min(users[1:]))
-    low = (1.0 + test.null) ** 2 * baseline.variance / control
-    high = _treatment_variance(baseline, lift) / treatment
-    error = np.sqrt(low + high)
-    freedom = (low + high) ** 2 / (low**2 / (control - 1.0) + high**2 / (treatment - 1.0))
+    if test.paired:
+        error, freedom = float(np.sqrt(baseline.variance / control)), control - 1.0
+    else:
+        low = (1.0 + test.null) ** 2 * baseline.variance / control
+        high = _treatment_variance(baseline, lift) / treatment
+        error = float(np.sqrt(low + high))
+        freedom = (low + high) ** 2 / (low**2 / (control - 1.0) + high**2 / (treatment - 1.0))
     # Lifts of a negative metric are tested as lifts: 'greater' means a more extreme one.
-    shift = (lift - test.null) * abs(baseline.value) / error
+    shift = float((lift - test.null) * abs(baseline.value) / error)
     if test.alternative == "two-sided":
         return _tail(shift, freedom, test.level / 2.0) + _tail(-shift, freedom, test.level / 2.0)
     return _tail(shift if test.alternative == "greater" else -shift, freedom, test.level)
@@ -172,7 +181,7 @@ def sample_size(baseline: Baseline, lift: float, test: PlannedTest, *, target: f
     low = np.log(smallest * (1.0 + 1e-12))
     log_users = low if gap(low) >= 0.0 else _root(gap, low, float(np.log(_MOST_USERS)))
     users = tuple(int(n) for n in np.ceil(np.exp(log_users) * shares - 1e-9))
-    return Plan(users, lift, power(baseline, lift, users, test))
+    return Plan(users, lift, power(baseline, lift, users, test), test.paired)
 
 
 def detectable_lift(
@@ -202,7 +211,8 @@ def detectable_lift(
             )
         reach = 2.0 * reach if abs(2.0 * reach) < abs(far) else far
     lift = test.null + _root(gap, 0.0, reach)
-    return Plan(tuple(int(n) for n in users), lift, power(baseline, lift, users, test))
+    found = power(baseline, lift, users, test)
+    return Plan(tuple(int(n) for n in users), lift, found, test.paired)
 
 
 def detectable_margin(
@@ -242,6 +252,36 @@ def detectable_margin(
     return _root(gap, start, 1.0)
 
 
+def variance_over_days(variance: float, daily: Float, days: int) -> float:
+    """Variance of a user's mean over another number of days.
+
+    A user's mean varies by what differs between users, and by the scatter of the user's days
+    divided by their number (one-way random effects: Searle, Casella & McCulloch, "Variance
+    Components", 1992, chapter 3). Assumes that days are exchangeable: neither the trend nor the
+    correlation of neighbouring days is modelled, and nobody leaves.
+
+    Args:
+        variance: Of a user's mean over the days observed, after adjustment if there is any.
+        daily: float64[users, observed days], the user's (linearised) value of each day.
+        days: Of the experiment that is planned.
+
+    Raises:
+        StatisticsError: other days wanted, but only one observed.
+    """
+    observed = daily.shape[1]
+    if days == observed:
+        return variance
+    if observed < 2 or days < 1:
+        raise StatisticsError(
+            "the scatter between days is not known.",
+            f"There is {observed} day; {days} are planned.",
+            f"Plan for {observed}, or give a table with at least two days.",
+        )
+    within = float(daily.var(axis=1, ddof=1).mean())
+    between = max(variance - within / observed, 0.0)
+    return float(between + within / days)
+
+
 def best_shares(treatments: int) -> tuple[float, ...]:
     """Shares with the smallest variance of all comparisons: sqrt(k) : 1 : ... : 1.
 
@@ -264,7 +304,12 @@ def _check(baseline: Baseline, test: PlannedTest) -> Float:
         raise StatisticsError(
             "the test is not possible.", f"Shares {list(test.shares)}, alpha {test.alpha}."
         )
-    return np.asarray(shares / shares.sum())
+    if test.paired and baseline.is_proportion:
+        raise StatisticsError(
+            "a paired test needs the variance of a user's difference.",
+            "A rate alone does not give it.",
+        )
+    return np.ones(len(shares)) if test.paired else np.asarray(shares / shares.sum())
 
 
 def _treatment_variance(baseline: Baseline, lift: float) -> float:

@@ -53,6 +53,33 @@ def left_behind(folder: Path) -> list[str]:
         (("policy", "new", "not a name"), 2, "not a Python module name"),
         (("replay", "-t", "popular", "-c", "random", "--data", "nowhere"), 3, "nowhere"),
         (("evaluate", "popular", "--data", "nowhere"), 3, "nowhere"),
+        (("run", "-t", "popular", "-c", "random", "--rule", "guardrail=proven"), 2, "'guardrails'"),
+        (("aa", "nowhere"), 2, "no run, table or dataset at nowhere"),
+        (("aa", "demo", "--split", "1.5"), 2, "--split is 1.5"),
+        (("aa", "demo", "--user", "buyer"), 2, "for tables"),
+        (("power",), 2, "--mde 1% or --users 20000"),
+        (("power", "--mde", "1%"), 2, "--mean and --sd, or --rate"),
+        (("power", "--mean", "5", "--sd", "0", "--mde", "1%"), 2, "users who differ"),
+        (("power", "--rate", "140%", "--mde", "1%"), 3, "the rate is not possible"),
+        (("power", "--rate", "60%", "--mde", "90%"), 3, "the lift is not possible"),
+        (("power", "--rate", "4%", "--mde", "0%"), 3, "no number of users"),
+        (("power", "--rate", "4%", "--users", "3"), 2, "a test needs two"),
+        (("power", "--rate", "4%", "--mde", "1%", "--split", "half"), 2, "--split is 'half'"),
+        (
+            ("power", "--rate", "4%", "--mde", "1%", "--split", "0.6", "--treatments", "2"),
+            2,
+            "does not divide users",
+        ),
+        (("power", "--rate", "4%", "--mde", "1%", "--power", "120%"), 2, "--power is 120%"),
+        (("power", "--rate", "4%", "--mde", "x"), 2, "'x' is not a number"),
+        (("power", "--rate", "4%", "--mde", "1%", "--design", "twim"), 2, "online or twin"),
+        (
+            ("power", "--mean", "5", "--sd", "3", "--mde", "1%", "--design", "twin"),
+            2,
+            "--correlation",
+        ),
+        (("power", "runs/x", "--rate", "4%"), 2, "give one"),
+        (("power", "--rate", "4%", "--mde", "1%", "--days", "7"), 2, "scatter"),
     ],
 )
 def test_mistakes_name_the_problem(
@@ -185,3 +212,74 @@ def test_replay_of_a_log_without_propensities(abtest: Run, small_log: Path, tmp_
     result = abtest("replay", "-t", "popular", "-c", "random", "--data", data)
     assert result.code == 3
     assert "probability of each shown video" in result.err
+
+
+TABLE = "buyer,arm,spent,visits,note\n1,a,3.5,2,x\n2,b,0,1,y\n3,a,1,1,z\n4,b,2,2,x\n"
+
+
+@pytest.mark.parametrize("command", ["aa", "power"])
+@pytest.mark.parametrize(
+    ("change", "arguments", "code", "expected"),
+    [
+        ((), (), 2, "no column 'user_id'"),
+        ((), ("--user", "buyr"), 2, "Did you mean 'buyer'?"),
+        ((), ("--user", "buyer", "--arm", "arm"), 2, "--control NAME"),
+        ((), ("--user", "buyer", "--arm", "arm", "-c", "c"), 2, "no arm 'c'"),
+        ((), ("--user", "buyer", "-m", "spend"), 2, "no column 'spend'"),
+        ((), ("--user", "buyer", "-m", "spent/visit"), 2, "Did you mean 'visits'?"),
+        ((), ("--user", "buyer", "-m", "note"), 3, "Row 1 is 'x'"),
+        ((), ("--user", "buyer", "--day", "note"), 3, "expected whole numbers"),
+        ((), ("--user", "buyer", "--covariate", "age"), 2, "--covariate"),
+        (("2,b,0,", "2,b,,"), ("--user", "buyer", "-m", "spent"), 3, "row 2: 'spent' is empty"),
+        (("2,b,0,", ",b,0,"), ("--user", "buyer", "-m", "spent"), 3, "row 2: buyer is empty"),
+    ],
+)
+def test_tables_that_cannot_be_used(
+    abtest: Run,
+    tmp_path: Path,
+    command: str,
+    change: tuple[str, ...],
+    arguments: tuple[str, ...],
+    code: int,
+    expected: str,
+) -> None:
+    (tmp_path / "orders.csv").write_text(TABLE.replace(*change) if change else TABLE)
+    result = abtest(command, "orders.csv", *arguments)
+    assert (result.code, result.out) == (code, ""), result.err
+    assert expected in result.err
+    assert "Traceback" not in result.err
+
+
+def test_tables_that_are_none(abtest: Run, tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "orders.xlsx").write_bytes(b"PK")
+    (tmp_path / "empty.csv").write_text("user_id,spent\n")
+    for name, code, expected in (
+        ("broken.parquet", 3, "cannot be read"),
+        ("orders.xlsx", 2, ".parquet or .csv"),
+        ("empty.csv", 3, "has no rows"),
+    ):
+        result = abtest("power", name, "--mde", "1%")
+        assert result.code == code, result.err
+        assert expected in result.err
+
+
+def test_metrics_without_variance_are_named(abtest: Run, tmp_path: Path) -> None:
+    rows = "\n".join(f"{i},5,{i % 7}" for i in range(300))
+    (tmp_path / "flat.csv").write_text(f"user_id,flat,varied\n{rows}\n")
+    assert "does not vary" in abtest("power", "flat.csv", "-m", "flat", "--mde", "1%").err
+    both = abtest("power", "flat.csv", "--mde", "1%")
+    assert both.code == 0
+    assert "warning: 'flat'" in both.out and "varied" in both.out
+    result = abtest("aa", "flat.csv", "--replicates", 200)
+    assert result.code == 0, result.err
+    assert "'flat' is the same for all 300 users" in result.err
+    assert abtest("aa", "flat.csv", "-m", "flat").code == 2
+
+
+def test_a_run_without_outcomes_says_how_to_go_on(abtest: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "plan.json").write_text("{}")
+    result = abtest("aa", "run")
+    assert result.code == 3
+    assert "abtest run --resume run" in result.err

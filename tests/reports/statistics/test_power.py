@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from scipy import stats
-from statsmodels.stats.power import TTestIndPower, tt_ind_solve_power
+from statsmodels.stats.power import TTestIndPower, TTestPower, tt_ind_solve_power
 from statsmodels.stats.proportion import power_proportions_2indep
 
 from reports.statistics.errors import StatisticsError
@@ -23,6 +23,7 @@ from reports.statistics.power import (
     detectable_margin,
     power,
     sample_size,
+    variance_over_days,
 )
 
 SIDES = {"two-sided": "two-sided", "greater": "larger", "less": "smaller"}
@@ -201,3 +202,66 @@ def test_what_cannot_be_planned_is_refused() -> None:
         detectable_margin(baseline, [10, 10], PlannedTest())
     with pytest.raises(StatisticsError, match="rate"):
         Baseline.proportion(1.0)
+
+
+def test_twin_designs_are_the_paired_test() -> None:
+    """Power of the one-sample t test of statsmodels, on the difference."""
+    test = PlannedTest(paired=True)
+    baseline = Baseline(10.0, 4.0)
+    for users, lift in ((12, 0.15), (400, 0.02)):
+        expected = TTestPower().power(lift * 10.0 / 2.0, users, 0.05, alternative="two-sided")
+        assert power(baseline, lift, [users] * 2, test) == pytest.approx(expected, abs=1e-9)
+    plan = sample_size(baseline, 0.02, test)
+    expected = TTestPower().solve_power(0.1, alpha=0.05, power=0.8)
+    assert (plan.users, plan.total) == ((int(np.ceil(expected)),) * 2, int(np.ceil(expected)))
+    back = detectable_lift(baseline, plan.users, test, target=plan.power)
+    assert back.lift == pytest.approx(0.02, rel=1e-6)
+    with pytest.raises(StatisticsError, match="difference"):
+        power(Baseline.proportion(0.1), 0.1, [10, 10], test)
+
+
+def test_power_of_a_twin_design_by_simulation() -> None:
+    rng = np.random.default_rng(53)
+    habit = rng.gamma(2.0, 1.0, (2_000, 150, 1))
+    arms = habit * rng.lognormal(0.0, 0.5, (2_000, 150, 2)) * [1.0, 1.15]
+    # Exact moments: E habit^2 = 6, variance of a log-normal factor with its mean squared.
+    mean = np.exp(0.125)
+    spread = (np.exp(0.25) - 1.0) * np.exp(0.25)
+    variance = 6.0 * (spread * (1.0 + 1.15**2) + (0.15 * mean) ** 2) - (0.15 * 2.0 * mean) ** 2
+    planned = power(Baseline(2.0 * mean, variance), 0.15, [150, 150], PlannedTest(paired=True))
+    found = stats.ttest_rel(arms[..., 1], arms[..., 0], axis=1).pvalue < 0.05
+    # Three standard errors of 2,000 experiments are 3.4 points.
+    assert 0.2 < planned < 0.95
+    assert abs(found.mean() - planned) < 0.034
+
+
+def test_power_of_a_rare_proportion_and_of_three_arms_by_simulation() -> None:
+    """A tenth of the users in each treatment; alpha divided by two."""
+    rng = np.random.default_rng(54)
+    test = PlannedTest(shares=(0.8, 0.1, 0.1))
+    plan = sample_size(Baseline.proportion(0.02), 0.3, test)
+    control = rng.binomial(plan.users[0], 0.02, 4_000) / plan.users[0]
+    treatment = rng.binomial(plan.users[1], 0.026, 4_000) / plan.users[1]
+    error = np.sqrt(
+        control * (1 - control) / plan.users[0] + treatment * (1 - treatment) / plan.users[1]
+    )
+    found = np.abs(treatment - control) / error > stats.norm.isf(0.0125)
+    # Three standard errors are 1.9 points; the normal approximation costs up to another.
+    assert abs(found.mean() - plan.power) < 0.03
+
+
+def test_variance_over_days_by_simulation() -> None:
+    rng = np.random.default_rng(55)
+    habit = rng.normal(10.0, 2.0, (40_000, 1))
+    daily = habit + rng.normal(0.0, 3.0, (40_000, 28))
+    week = daily[:, :7]
+    known = float(week.mean(axis=1).var(ddof=1))
+    assert variance_over_days(known, week, 7) == known
+    for days in (1, 3, 28):
+        truth = 4.0 + 9.0 / days
+        # Five standard errors of a variance of 40,000 users are 3.5 %.
+        assert variance_over_days(known, week, days) == pytest.approx(truth, rel=0.035)
+    with pytest.raises(StatisticsError, match="scatter between days"):
+        variance_over_days(1.0, daily[:, :1], 7)
+    # Days that differ by more than people do: never a negative variance between people.
+    assert variance_over_days(0.1, rng.normal(0.0, 3.0, (100, 2)), 4) > 0.0

@@ -1,0 +1,184 @@
+"""`abtest power` and `abtest aa` from numbers, tables, logs and runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from statsmodels.stats.power import TTestIndPower, TTestPower
+
+Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.fixture(scope="module")
+def frame() -> pl.DataFrame:
+    """1,200 users of two arms with a day before and two days of experiment."""
+    rng = np.random.default_rng(1)
+    users = np.repeat(np.arange(1_200), 3)
+    habit = np.repeat(rng.gamma(2.0, 1.0, 1_200), 3)
+    visits = rng.poisson(4.0 * habit) + 1.0
+    return pl.DataFrame(
+        {
+            "buyer": users,
+            "group": np.where(users % 2 == 0, "old", "new").tolist(),
+            "date": np.tile([-1, 0, 1], 1_200),
+            "revenue": habit * rng.lognormal(0.0, 0.5, len(users)),
+            "visits": visits,
+            "loyal": (habit > 1.5).astype(float),
+            "city": ["x"] * len(users),
+        }
+    )
+
+
+@pytest.fixture
+def table(frame: pl.DataFrame, tmp_path: Path) -> Path:
+    frame.write_parquet(tmp_path / "orders.parquet")
+    frame.filter(pl.col("date") == 0).write_csv(tmp_path / "orders.csv")
+    return tmp_path / "orders.parquet"
+
+
+COLUMNS = ("--user", "buyer", "--arm", "group", "--control", "old")
+
+
+def document(result: Result) -> dict:  # type: ignore[name-defined, type-arg]  # noqa: F821
+    assert result.code == 0, result.err
+    return json.loads(result.out)  # type: ignore[no-any-return]
+
+
+def test_users_needed_are_those_of_statsmodels(abtest: Run) -> None:
+    found = document(abtest("power", "--mean", 550, "--sd", 900, "--mde", "5%", "--json"))
+    expected = TTestIndPower().solve_power(0.05 * 550 / 900, alpha=0.05, power=0.8)
+    assert found["question"] == "users"
+    assert found["metrics"][0]["users"] == [int(np.ceil(expected))] * 2
+    text = abtest("power", "--mean", 550, "--sd", 900, "--mde", "5%")
+    assert f"{2 * int(np.ceil(expected)):,}" in text.out
+    assert max(map(len, text.out.splitlines())) <= 80
+
+
+def test_effect_and_power_are_the_same_plan(abtest: Run) -> None:
+    numbers = ("power", "--mean", 5, "--sd", 3, "--split", "0.1", "--json")
+    effect = document(abtest(*numbers, "--users", 40_000))["metrics"][0]["effect"]
+    again = document(abtest(*numbers, "--users", 40_000, "--mde", effect))
+    assert again["question"] == "power"
+    assert again["metrics"][0]["power"] == pytest.approx(0.8, abs=1e-6)
+    assert again["metrics"][0]["users"] == [36_000, 4_000]
+    less = document(abtest(*numbers, "--users", 40_000, "--mde", "-3%"))["metrics"][0]
+    more = document(abtest(*numbers, "--users", 40_000, "--mde", "3%"))["metrics"][0]
+    assert less["power"] == pytest.approx(more["power"])
+
+
+def test_covariates_save_users_and_twins_save_more(abtest: Run) -> None:
+    numbers = ("power", "--mean", 5, "--sd", 3, "--mde", "1%", "--json")
+    plain, adjusted, twin = (
+        document(abtest(*numbers, *extra))["metrics"][0]["total"]
+        for extra in ((), ("--variance-removed", "40%"), ("--design", "twin", "--correlation", 0.8))
+    )
+    assert adjusted == pytest.approx(0.6 * plain, rel=1e-3)
+    # Everyone is in both arms: half the people for the same number of observations.
+    assert twin == pytest.approx(plain * 0.2 / 2.0, rel=1e-2)
+    expected = TTestPower().solve_power(0.05 / (3.0 * np.sqrt(0.4)), alpha=0.05, power=0.8)
+    assert twin == int(np.ceil(expected))
+
+
+def test_a_margin_is_tested_at_one_end_of_the_interval(abtest: Run) -> None:
+    found = document(
+        abtest("power", "--mean", 5, "--sd", 3, "--margin", "1%", "--users", 300_000, "--json")
+    )["metrics"][0]
+    assert found["effect"] == 0.0
+    again = document(
+        abtest("power", "--mean", 5, "--sd", 3, "--margin", found["smallest_margin"], "--json")
+    )["metrics"][0]
+    assert again["total"] == pytest.approx(300_000, rel=1e-3)
+
+
+def test_a_table_gives_its_own_variance(abtest: Run, table: Path, frame: pl.DataFrame) -> None:
+    found = document(
+        abtest("power", "orders.csv", *COLUMNS, "-m", "revenue", "-m", "revenue/visits",
+               "-m", "loyal", "--mde", "5%", "--json")
+    )["metrics"]  # fmt: skip
+    old = frame.filter((pl.col("date") == 0) & (pl.col("group") == "old"))
+    revenue, visits = old["revenue"].to_numpy(), old["visits"].to_numpy()
+    ratio = revenue.sum() / visits.sum()
+    linear = (revenue - ratio * visits) / visits.mean()
+    assert [m["metric"] for m in found] == ["revenue", "revenue/visits", "loyal"]
+    assert found[0]["deviation"] == pytest.approx(revenue.std(ddof=1), rel=1e-9)
+    assert found[1]["value"] == pytest.approx(ratio, rel=1e-9)
+    assert found[1]["deviation"] == pytest.approx(linear.std(ddof=1), rel=1e-3)
+    rate = float(old["loyal"].to_numpy().mean())
+    assert found[2]["deviation"] == pytest.approx(np.sqrt(rate * (1 - rate)), rel=1e-9)
+
+
+def test_days_before_and_more_days_need_fewer_users(abtest: Run, table: Path) -> None:
+    ask = ("power", "orders.parquet", *COLUMNS, "-m", "revenue", "--mde", "5%", "--json")
+    once = document(abtest(*ask, "--day", "date"))["metrics"][0]
+    longer = document(abtest(*ask, "--day", "date", "--days", 10))["metrics"][0]
+    assert 0.2 < once["variance_removed"] < 0.9
+    assert longer["total"] < once["total"]
+
+
+def test_a_metric_that_is_known_before_cannot_be_planned_for(abtest: Run, table: Path) -> None:
+    result = abtest("power", "orders.parquet", *COLUMNS, "--day", "date", "-m", "loyal",
+                    "--mde", "5%")  # fmt: skip
+    assert result.code == 3
+    assert "covariates determine the metric" in result.err
+
+
+def test_without_a_question_the_table_s_own_users_are_taken(abtest: Run, table: Path) -> None:
+    found = document(abtest("power", "orders.csv", *COLUMNS, "-m", "revenue", "--json"))
+    assert (found["question"], found["metrics"][0]["total"]) == ("effect", 1_200)
+
+
+def test_a_run_is_planned_again_and_calibrated(
+    abtest: Run, small_log: Path, tmp_path: Path
+) -> None:
+    arguments = ("run", "-t", "popular", "-c", "random", "--users", 300, "--data", small_log)
+    for design in ("online", "twin"):
+        made = abtest(*arguments, "--design", design, "--out", design, "--workers", 1)
+        assert made.code in (0, 4), made.err
+    online, twin = (
+        document(abtest("power", design, "--design", design, "-m", "play_time", "--mde", "2%",
+                        "--json"))["metrics"][0]
+        for design in ("online", "twin")
+    )  # fmt: skip
+    assert 0 < twin["total"] < online["total"]
+    result = abtest("aa", "online", "--replicates", 300, "--json")
+    assert result.code in (0, 4), result.err
+    report = json.loads(result.out)
+    assert report["replicates"] == 300
+    assert {"comment_watch_time", "click_rate"} <= {m["metric"] for m in report["metrics"]}
+    assert all(m["covariates"] > 0 for m in report["metrics"])
+    results = json.loads((tmp_path / "online" / "results.json").read_text(encoding="utf-8"))
+    chips = {check["name"]: check for check in results["health"]}
+    assert chips["aa"]["status"] in ("pass", "warn")
+    assert "splits of the control arm" in chips["aa"]["detail"]
+    assert results["comparisons"][0]["verdict"]["decision"] is not None
+
+
+def test_aa_of_a_table_and_of_a_log(abtest: Run, table: Path, small_log: Path) -> None:
+    ask = ("aa", "orders.parquet", *COLUMNS, "--day", "date", "--replicates", 400)
+    first = document(abtest(*ask, "--json"))
+    assert document(abtest(*ask, "--json")) == first
+    assert first["users"] == 600
+    assert {m["metric"]: m["word"] for m in first["metrics"]} == {
+        "revenue": "calibrated", "visits": "calibrated",
+        # Who is loyal is known before: nothing is left to test.
+        "loyal": "no data",
+    }  # fmt: skip
+    text = abtest(*ask)
+    assert "400 random splits (50/50) of 600 users" in text.out
+    assert max(map(len, text.out.splitlines())) <= 80
+    log = abtest("aa", small_log, "--replicates", 200, "-m", "play_time", "--json")
+    assert log.code in (0, 4), log.err
+    assert json.loads(log.out)["users"] <= 120
+
+
+def test_a_covariate_column_is_used(abtest: Run, table: Path) -> None:
+    ask = ("power", "orders.csv", *COLUMNS, "-m", "revenue", "--mde", "5%", "--json")
+    plain = document(abtest(*ask))["metrics"][0]
+    adjusted = document(abtest(*ask, "--covariate", "visits"))["metrics"][0]
+    assert adjusted["total"] < 0.9 * plain["total"]
+    assert plain["variance_removed"] is None and adjusted["variance_removed"] > 0.1
