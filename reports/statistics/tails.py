@@ -48,6 +48,8 @@ class TailRisk(NamedTuple):
     Attributes:
         skewness: Of a user's value, from all arms together.
         distortion: rho of the absolute difference or of the lift, whichever is further from 0.
+        lopsided: By how much one tail errs more than its half of alpha, and the other less; what
+            a one-sided test feels.
         smallest: Users in the smaller arm.
         predicted: Coverage to expect.
         confidence: Coverage promised.
@@ -56,6 +58,7 @@ class TailRisk(NamedTuple):
 
     skewness: float
     distortion: float
+    lopsided: float
     smallest: int
     predicted: float
     confidence: float
@@ -114,6 +117,7 @@ def tail_risk(
     return TailRisk(
         skewness,
         distortion,
+        _lopsided(distortion, confidence),
         min(users),
         max(confidence - short, 0.0),
         confidence,
@@ -127,6 +131,12 @@ def shortfall(distortion: float, confidence: float = 0.95) -> float:
     density = float(np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi))
     # Below 95 % the polynomial may be negative: then skewness adds coverage.
     return max(z * density * (z**4 + 2.0 * z**2 - 3.0) * distortion**2 / 9.0, 0.0)
+
+
+def _lopsided(distortion: float, confidence: float) -> float:
+    z = float(special.ndtri(0.5 + 0.5 * confidence))
+    density = float(np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi))
+    return density * (2.0 * z**2 + 1.0) * abs(distortion) / 6.0
 
 
 def linearised(arms: Sequence[ArrayLike]) -> list[Float]:
