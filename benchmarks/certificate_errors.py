@@ -19,6 +19,7 @@ from reports.statistics.group_sequential import GroupSequential
 from reports.statistics.mixtures import EffectMixture, always_valid_p_value
 from reports.statistics.spending import Spending, obrien_fleming, pocock
 from reports.statistics.srm import sample_ratio_p_value, sequential_sample_ratio
+from reports.statistics.tails import tail_risk
 
 Float = NDArray[np.float64]
 LOOKS = 200
@@ -160,6 +161,7 @@ class ErrorRate(NamedTuple):
         nominal: The rate promised.
         exact: Whether it should be met, not only not be exceeded.
         promise: Whether anything is promised.
+        first: Users per arm at the first look of a test that the heavy-tail rule can warn of.
     """
 
     name: str
@@ -167,10 +169,18 @@ class ErrorRate(NamedTuple):
     nominal: float
     exact: bool = False
     promise: bool = True
+    first: tuple[int, int] | None = None
+
+
+def warned_share(rng: Random, first: tuple[int, int], runs: int = 200) -> float:
+    """How often the heavy-tail rule warns of the first look."""
+    pairs = ((watch_time(rng, first[0]), watch_time(rng, first[1])) for _ in range(runs))
+    return sum(tail_risk(*pair).warns for pair in pairs) / runs
 
 
 _EVEN = {"first": (200, 200), "per_look": (50, 50)}
 _UNEVEN = {"first": (1_800, 200), "per_look": (90, 10)}
+_LATE = {"first": (45_000, 5_000), "per_look": (900, 100)}
 
 ERROR_RATES = [
     ErrorRate(
@@ -193,10 +203,15 @@ ERROR_RATES = [
             f"peeking, {name}, {looks} looks, {split_name}",
             functools.partial(peeking_group_sequential, spending=spending, looks=looks, **split),
             0.05,
+            first=split["first"],
         )
         for name, spending in (("O'Brien-Fleming", obrien_fleming), ("Pocock", pocock))
         for looks in (5, LOOKS)
-        for split_name, split in (("1:1", _EVEN), ("9:1", _UNEVEN))
+        for split_name, split in (
+            ("1:1", _EVEN),
+            ("9:1 from 1,800:200", _UNEVEN),
+            ("9:1 from 45,000:5,000", _LATE),
+        )
     ),
     *(
         ErrorRate(

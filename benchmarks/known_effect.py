@@ -50,7 +50,6 @@ from scipy import stats
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.experiment import run_experiment
-from abtest.run_directory import RunDirectory
 from abtest.simulate import assign_arms
 from reports.analysis import analyze
 from reports.plan import AnalysisPlan
@@ -91,11 +90,13 @@ def simulate(options: argparse.Namespace, out: Path) -> None:
     run_experiment(config, out=out, resume=None, workers=None, console=Console())
 
 
-def twin_outcomes(directory: Path) -> pl.DataFrame:
+def twin_outcomes(directory: Path, control: str, treatment: str) -> pl.DataFrame:
     """Both lives of everybody: a row per (user_id, arm, period), arms named as in ``ARMS``."""
-    config = RunDirectory.open(directory).config
     frame = pl.read_parquet(directory / "outcomes.parquet")
-    names = {config.control: ARMS[0], config.treatment[0]: ARMS[1]}
+    arms = set(frame["arm"].unique().to_list())
+    if arms != {control, treatment}:
+        sys.exit(f"{directory} compares {sorted(arms)}; name them by --control and --treatment.")
+    names = {control: ARMS[0], treatment: ARMS[1]}
     return per_period(frame.with_columns(pl.col("arm").replace(names)))
 
 
@@ -227,7 +228,7 @@ def main() -> int:
         directory = options.twin or Path(folder) / "twin"
         if options.twin is None:
             simulate(options, directory)
-        twin = twin_outcomes(directory)
+        twin = twin_outcomes(directory, options.control, options.treatment)
     frames = {"planted": planted(twin), "policies": twin}
     truths = {}
     for name, frame in frames.items():
