@@ -195,6 +195,6 @@ def _single(
         found.append((int(column), span / float(np.sqrt(inside / rest)), p))
     adjusted = holm([p for *_, p in found])
     result: list[CovariateBalance | None] = [None] * len(varies)
-    for (column, difference, p), corrected in zip(found, adjusted, strict=True):
-        result[column] = CovariateBalance(difference, p, corrected)
+    for (index, difference, p), corrected in zip(found, adjusted, strict=True):
+        result[index] = CovariateBalance(difference, p, corrected)
     return result

@@ -53,7 +53,7 @@ class FutilityPlan(NamedTuple):
 
     def futile(self, look: int, z: float) -> bool:
         """Whether the statistic of this look is below the boundary."""
-        return z < self.futility[look]
+        return z < float(self.futility[look])
 
 
 def plan_futility(
@@ -95,7 +95,7 @@ def plan_futility(
     def at_the_end(drift: float) -> float:
         """How far the lower boundary would be above the upper one at the last look."""
         lower = _lower(t, efficacy, spent, drift)
-        return lower[-1] - float(efficacy[-1])
+        return float(lower[-1] - efficacy[-1])
 
     # Without drift only a few paths are high: the share beta ends far below the upper boundary.
     drift = float(optimize.brentq(at_the_end, 1e-6, _HIGHEST_DRIFT, xtol=1e-10))
