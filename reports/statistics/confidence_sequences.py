@@ -19,7 +19,7 @@ import numpy as np
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate
-from reports.statistics.lift import Interval
+from reports.statistics.lift import Interval, fieller_bounds
 from reports.statistics.mixtures import (
     Alternative,
     Mixture,
@@ -143,16 +143,13 @@ def ratio_interval(
     a, b = control.adjusted, treatment.adjusted
     if a == 0.0:
         return None, True
-    quadratic = a * a - critical**2 * control.variance
-    if quadratic <= 0.0:
+    bounds = fieller_bounds(control, treatment, 0.0, critical)
+    if bounds is None:
         return Interval(b / a - 1.0, None, None), True
-    constant = b * b - critical**2 * treatment.variance
-    root = float(np.sqrt(max((a * b) ** 2 - quadratic * constant, 0.0)))
-    low, high = (a * b - root) / quadratic - 1.0, (a * b + root) / quadratic - 1.0
     if a < 0.0 and alternative != "two-sided":
         # More is less of a negative control.
         alternative = "less" if alternative == "greater" else "greater"
-    return _sided(b / a - 1.0, low, high, alternative), False
+    return _sided(b / a - 1.0, *bounds, alternative), False
 
 
 def _sided(value: float, low: float, high: float, alternative: Alternative) -> Interval:

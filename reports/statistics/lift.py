@@ -1,7 +1,8 @@
 """Treatment against control: one test, and the intervals that invert it.
 
 The p value is Welch's (Welch, Biometrika 34, 1947): difference over its standard error, t with
-Satterthwaite's degrees of freedom. The relative interval is Fieller's (Fieller, JRSS B 16, 1954)
+Satterthwaite's degrees of freedom; or, if asked for, the normal law's, which it approaches. The
+relative interval is Fieller's (Fieller, JRSS B 16, 1954)
 at the same critical value; it excludes zero exactly when the absolute one does, because both ask
 whether the difference can be zero. A control so noisy that its own interval reaches zero has no
 bounded relative interval; then only the absolute one is given.
@@ -9,13 +10,18 @@ bounded relative interval; then only the absolute one is given.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate
+
+Reference = Literal["welch", "normal"]
+
+# Variances this small beside what they were computed from are what rounding left of zero.
+_ROUNDING = 1e-12
 
 
 class Interval(NamedTuple):
@@ -34,7 +40,7 @@ class Comparison(NamedTuple):
         relative: Difference over the control and its interval; None if the control is zero.
         p_value: Two-sided.
         standard_error: Of the difference.
-        degrees_of_freedom: Satterthwaite's, or n - 1 for paired data.
+        degrees_of_freedom: Satterthwaite's, n - 1 for paired data, infinite for the normal law.
         confidence: Of the intervals.
         control_too_noisy: No bounded relative interval exists.
     """
@@ -55,6 +61,7 @@ def compare(
     confidence: float = 0.95,
     covariance: float = 0.0,
     paired: bool = False,
+    reference: Reference = "welch",
 ) -> Comparison:
     """Compare two arms.
 
@@ -64,24 +71,68 @@ def compare(
         confidence: Of the intervals.
         covariance: Between the two adjusted estimates; non-zero for paired (twin) designs.
         paired: Whether the same users are in both arms.
+        reference: Law of the statistic: Welch's t, or the normal.
 
     Raises:
-        StatisticsError: no variance at all.
+        StatisticsError: no variance at all, or a confidence outside (0, 1).
     """
+    check_confidence(confidence)
     difference = treatment.adjusted - control.adjusted
-    variance = treatment.variance + control.variance - 2.0 * covariance
-    if not variance > 0.0:
-        raise StatisticsError(
-            "the metric does not vary.", "Every user has the same value.", "No lift is computed."
-        )
-    error = float(np.sqrt(variance))
-    freedom = control.users - 1.0 if paired else _satterthwaite(control, treatment)
+    error = difference_error(control, treatment, covariance)
+    freedom = difference_freedom(control, treatment, paired, reference)
     statistic = difference / error
     p_value = float(2.0 * stats.t.sf(abs(statistic), freedom))
     critical = float(stats.t.isf((1.0 - confidence) / 2.0, freedom))
     absolute = Interval(difference, difference - critical * error, difference + critical * error)
     relative, noisy = _fieller(control, treatment, covariance, critical)
     return Comparison(absolute, relative, p_value, error, freedom, confidence, noisy)
+
+
+def difference_error(
+    control: ArmEstimate, treatment: ArmEstimate, covariance: float = 0.0
+) -> float:
+    """Standard error of treatment minus control.
+
+    Raises:
+        StatisticsError: no variance, or only what rounding left of it; or a variance that is no
+            number.
+    """
+    total = treatment.variance + control.variance
+    variance = total - 2.0 * covariance
+    scale = control.adjusted**2 + treatment.adjusted**2
+    if not np.isfinite(variance) or not np.isfinite(scale):
+        raise StatisticsError(
+            "the arms cannot be compared.",
+            f"Values {control.adjusted:g} and {treatment.adjusted:g}, variance {variance:g}.",
+            "Look for missing or infinite values in the table.",
+        )
+    if variance <= max(_ROUNDING * total, _ROUNDING**2 * scale):
+        same = "effect" if covariance else "value"
+        raise StatisticsError(
+            "the metric does not vary.", f"Every user has the same {same}.", "No lift is computed."
+        )
+    return float(np.sqrt(variance))
+
+
+def difference_freedom(
+    control: ArmEstimate, treatment: ArmEstimate, paired: bool, reference: Reference = "welch"
+) -> float:
+    """Degrees of freedom of the difference; infinite for the normal law."""
+    if reference == "normal":
+        return float("inf")
+    return control.users - 1.0 if paired else _satterthwaite(control, treatment)
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no confidence.
+
+    Raises:
+        StatisticsError: not between 0 and 1.
+    """
+    if not 0.0 < confidence < 1.0:
+        raise StatisticsError(
+            "the confidence is not possible.", f"It is {confidence:g}, not in (0, 1).", "Try 0.95."
+        )
 
 
 def _satterthwaite(control: ArmEstimate, treatment: ArmEstimate) -> float:
@@ -92,28 +143,47 @@ def _satterthwaite(control: ArmEstimate, treatment: ArmEstimate) -> float:
     return float(total / parts)
 
 
+def fieller_bounds(
+    control: ArmEstimate, treatment: ArmEstimate, covariance: float, critical: float
+) -> tuple[float, float] | None:
+    """Lifts r at which ``b - (1 + r) a`` is ``critical`` standard errors from zero.
+
+    They are the roots of a quadratic; its discriminant is written without the difference of nearly
+    equal squares, which would cost half of the digits when standard errors are small.
+
+    Returns:
+        Lower and upper one; None if the control is not clear of zero.
+    """
+    a, b, va, vb = control.adjusted, treatment.adjusted, control.variance, treatment.variance
+    t2 = critical**2
+    quadratic = a * a - t2 * va
+    if quadratic <= 0.0:
+        return None
+    middle = a * b - t2 * covariance
+    spread = va * b * b + vb * a * a - 2.0 * covariance * a * b - t2 * (va * vb - covariance**2)
+    root = abs(critical) * float(np.sqrt(max(spread, 0.0)))
+    return (middle - root) / quadratic - 1.0, (middle + root) / quadratic - 1.0
+
+
 def _fieller(
     control: ArmEstimate, treatment: ArmEstimate, covariance: float, critical: float
 ) -> tuple[Interval | None, bool]:
-    a, b = control.adjusted, treatment.adjusted
-    if a == 0.0:
+    if control.adjusted == 0.0:
         return None, True
-    value = b / a - 1.0
-    t2 = critical**2
-    quadratic = a * a - t2 * control.variance
-    if quadratic <= 0.0:
+    value = treatment.adjusted / control.adjusted - 1.0
+    bounds = fieller_bounds(control, treatment, covariance, critical)
+    if bounds is None:
         return Interval(value, None, None), True
-    middle = a * b - t2 * covariance
-    constant = b * b - t2 * treatment.variance
-    root = float(np.sqrt(max(middle**2 - quadratic * constant, 0.0)))
-    low, high = (middle - root) / quadratic - 1.0, (middle + root) / quadratic - 1.0
-    return Interval(value, low, high), False
+    return Interval(value, *bounds), False
 
 
 def detectable_effect(
     control: ArmEstimate, standard_error: float, *, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
-    """Smallest relative effect found with this power, from this data's variance (two-sided)."""
+    """Smallest relative effect found with this power, from this data's variance (two-sided).
+
+    None if the control is zero: nothing is relative to it.
+    """
     if control.adjusted == 0.0:
         return None
     reach = stats.norm.isf(alpha / 2.0) + stats.norm.isf(1.0 - power)

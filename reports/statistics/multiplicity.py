@@ -18,7 +18,12 @@ from reports.statistics.moments import Float
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    """Holm's step-down adjusted p values (Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    Raises:
+        StatisticsError: a p value that is none.
+    """
+    _check_p_values(p_values)
     m = len(p_values)
     order = np.argsort(p_values, kind="stable")
     adjusted = np.empty(m)
@@ -83,6 +88,7 @@ def graphical(
     Raises:
         StatisticsError: weights or transitions that are no shares.
     """
+    _check_p_values(p_values)
     p = np.asarray(p_values, dtype=np.float64)
     weight = np.array(weights, dtype=np.float64)
     graph = np.array(transitions, dtype=np.float64)
@@ -137,7 +143,18 @@ def selected_confidence(
     return 1.0 - max(rejected, 1) * q / (max(m, 1) * factor)
 
 
+def _check_p_values(p_values: Sequence[float]) -> None:
+    bad = [p for p in p_values if not 0.0 <= p <= 1.0]
+    if bad:
+        raise StatisticsError(
+            "a p value is none.",
+            f"It is {bad[0]}, not in [0, 1].",
+            "Leave out comparisons that could not be made.",
+        )
+
+
 def _step_up(p_values: Sequence[float], factor: float) -> list[float]:
+    _check_p_values(p_values)
     m = len(p_values)
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")[::-1]

@@ -1,8 +1,11 @@
 """Sample-ratio mismatch: did the split come out as planned?
 
 A mismatch voids an experiment (Fabijan et al., KDD 2019). At the end the test is exact for two
-arms (binomial) and Pearson's chi-square for more; while users still come in it is a sequential one
-that may be looked at as often as one likes.
+arms (binomial). For more it is Pearson's chi-square if every arm expects five users (Cochran,
+Biometrics 10, 1954), else exact: the multinomial probability of all splits no likelier than the one
+seen; and if there are too many splits to list, each arm against the others, exact and corrected
+(Bonferroni). While users still come in it is a sequential one that may be looked at as often as one
+likes.
 """
 
 from __future__ import annotations
@@ -10,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.moments import Float
+
+_MOST_SPLITS = 500_000
+_ENOUGH = 5.0
 
 
 def sample_ratio_p_value(counts: Sequence[int], planned: Sequence[float]) -> float:
@@ -25,17 +31,61 @@ def sample_ratio_p_value(counts: Sequence[int], planned: Sequence[float]) -> flo
         planned: Planned shares; scaled to sum to one.
 
     Raises:
-        StatisticsError: no users, or a share that is not positive.
+        StatisticsError: fewer than two arms, no users, counts that are no counts, or a share that
+            is not positive.
     """
     shares = np.asarray(planned, dtype=np.float64)
-    if sum(counts) == 0 or (shares <= 0).any() or len(counts) != len(shares):
+    seen = np.asarray(counts, dtype=np.float64)
+    usable = (
+        len(seen) >= 2
+        and seen.shape == shares.shape
+        and bool(np.isfinite(shares).all() and (shares > 0.0).all())
+        and bool(np.isfinite(seen).all() and (seen >= 0.0).all() and (seen % 1.0 == 0.0).all())
+        and seen.sum() > 0.0
+    )
+    if not usable:
         raise StatisticsError(
-            "the split cannot be checked.", f"Users per arm: {list(counts)}, planned: {planned}."
+            "the split cannot be checked.",
+            f"Users per arm: {list(counts)}, planned: {list(planned)}.",
+            "Give whole numbers of users and a positive share for each of at least two arms.",
         )
     shares = shares / shares.sum()
-    if len(counts) == 2:
-        return float(stats.binomtest(int(counts[0]), int(sum(counts)), float(shares[0])).pvalue)
-    return float(stats.chisquare(counts, shares * sum(counts)).pvalue)
+    users = int(seen.sum())
+    if len(seen) == 2:
+        return float(stats.binomtest(int(seen[0]), users, float(shares[0])).pvalue)
+    if users * shares.min() >= _ENOUGH:
+        return float(stats.chisquare(seen, shares * users).pvalue)
+    if special.comb(users + len(seen) - 1, len(seen) - 1) <= _MOST_SPLITS:
+        return _multinomial(seen, shares)
+    each = [
+        float(stats.binomtest(int(n), users, float(share)).pvalue)
+        for n, share in zip(seen, shares, strict=True)
+    ]
+    return min(1.0, len(each) * min(each))
+
+
+def _multinomial(seen: Float, shares: Float) -> float:
+    """Probability of all splits that are no likelier than this one."""
+    users = int(seen.sum())
+    law = stats.multinomial(users, shares)
+    splits = _splits(users, len(seen))
+    logs = law.logpmf(splits)
+    # Splits that are just as likely may differ in the last digits.
+    limit = float(law.logpmf(seen.astype(np.int64))) + 1e-9
+    return float(min(1.0, np.exp(logs[logs <= limit]).sum()))
+
+
+def _splits(users: int, arms: int) -> NDArray[np.int64]:
+    """int64[S, arms]: all ways to split users among arms."""
+    rows = np.zeros((1, 0), dtype=np.int64)
+    left = np.array([users])
+    for _ in range(arms - 1):
+        repeats = left + 1
+        starts = np.repeat(np.cumsum(repeats) - repeats, repeats)
+        taken = np.arange(repeats.sum()) - starts
+        rows = np.column_stack([np.repeat(rows, repeats, axis=0), taken])
+        left = np.repeat(left, repeats) - taken
+    return np.column_stack([rows, left])
 
 
 def sequential_sample_ratio(
@@ -66,6 +116,7 @@ def sequential_sample_ratio(
         raise StatisticsError(
             "the split cannot be checked.",
             f"{seen.shape[1]} arms, planned: {list(planned)}, concentration: {concentration:g}.",
+            "Give the users of each arm, and a positive share for each.",
         )
     if (np.diff(seen, axis=0, prepend=0.0) < 0.0).any():
         raise StatisticsError(

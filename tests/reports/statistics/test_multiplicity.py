@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import hypothesis.strategies as st
@@ -156,3 +157,12 @@ def test_graphs_that_spend_too_much_are_refused() -> None:
 def test_nothing_to_adjust() -> None:
     assert benjamini_hochberg([]) == []
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("adjust", [holm, benjamini_hochberg, benjamini_yekutieli])
+@pytest.mark.parametrize("bad", [float("nan"), -0.1, 1.5])
+def test_what_is_no_p_value_is_refused(
+    adjust: Callable[[Sequence[float]], list[float]], bad: float
+) -> None:
+    with pytest.raises(StatisticsError, match="p value is none"):
+        adjust([0.01, bad])

@@ -7,7 +7,12 @@ import pytest
 from scipy import integrate, stats
 
 from reports.statistics.errors import StatisticsError
-from reports.statistics.srm import sample_ratio_p_value, sequential_sample_ratio
+from reports.statistics.srm import (
+    _multinomial,
+    _splits,
+    sample_ratio_p_value,
+    sequential_sample_ratio,
+)
 
 
 def test_evidence_is_the_likelihood_ratio_averaged_over_the_prior() -> None:
@@ -65,6 +70,46 @@ def test_a_wrong_split_is_found_while_it_runs() -> None:
     assert np.median((p_values >= 0.05).sum(axis=1)) < 150
 
 
+def test_few_users_in_three_arms_are_tested_exactly() -> None:
+    """Against the sum over all splits, written out."""
+    counts, shares = (9, 1, 5), (0.5, 0.3, 0.2)
+    law = stats.multinomial(15, shares)
+    seen = law.pmf(counts)
+    total = sum(
+        law.pmf([i, j, 15 - i - j])
+        for i in range(16)
+        for j in range(16 - i)
+        if law.pmf([i, j, 15 - i - j]) <= seen * (1.0 + 1e-9)
+    )
+    assert sample_ratio_p_value(counts, shares) == pytest.approx(total, rel=1e-9)
+    # The exact test of two arms is the same rule.
+    assert _multinomial(np.array([9.0, 3.0]), np.array([0.5, 0.5])) == pytest.approx(
+        stats.binomtest(9, 12).pvalue, rel=1e-9
+    )
+
+
+def test_few_users_are_accused_no_more_often_than_promised() -> None:
+    """All splits of 20 users, weighed by their probability: no simulation."""
+    shares = np.array([0.8, 0.1, 0.1])
+    splits = _splits(20, 3)
+    assert len(splits) == 231
+    p_values = np.array([sample_ratio_p_value(s.tolist(), shares.tolist()) for s in splits])
+    weight = stats.multinomial(20, shares).pmf(splits)
+    assert weight.sum() == pytest.approx(1.0)
+    for alpha in (0.01, 0.05, 0.2):
+        assert weight[p_values <= alpha].sum() <= alpha
+    # Pearson's chi-square is not good enough there.
+    chi_square = stats.chisquare(splits, shares * 20, axis=1).pvalue
+    assert weight[chi_square <= 0.01].sum() > 0.01
+
+
+def test_a_rare_arm_among_many_users_is_tested_by_itself() -> None:
+    shares = [0.5, 0.4999, 0.0001]
+    expected = 3.0 * stats.binomtest(12, 20_012, 0.0001).pvalue
+    assert sample_ratio_p_value([10_000, 10_000, 12], shares) == pytest.approx(expected, rel=1e-9)
+    assert sample_ratio_p_value([10_000, 10_000, 2], shares) > 0.5
+
+
 def test_one_look_is_more_cautious_than_the_final_test() -> None:
     assert sequential_sample_ratio([10_412, 9_588], [1, 1])[0] > sample_ratio_p_value(
         [10_412, 9_588], [1, 1]
@@ -78,4 +123,7 @@ def test_what_cannot_be_checked_is_refused() -> None:
         sequential_sample_ratio([[5, 5]], [1, 0])
     with pytest.raises(StatisticsError, match="cannot be checked"):
         sequential_sample_ratio([[5, 5]], [1, 1, 1])
+    for counts, planned in (([5, 5], [1, -1]), ([0, 0], [1, 1]), ([5.5, 1], [1, 1]), ([5], [1])):
+        with pytest.raises(StatisticsError, match="whole numbers"):
+            sample_ratio_p_value(counts, planned)
     assert sequential_sample_ratio([[0, 0]], [1, 1]) == pytest.approx([1.0])
