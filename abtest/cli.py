@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 import abtest
-from abtest.commands import data, evaluation, experiment, policy, replay, results, system, world
+from abtest.commands import (
+    analyze,
+    data,
+    evaluation,
+    experiment,
+    policy,
+    replay,
+    results,
+    system,
+    world,
+)
 from abtest.errors import ExitCode, describe_error
 
 app = typer.Typer(
@@ -52,12 +62,15 @@ def _root(
       abtest run --data logs/kuairand --treatment lsvcr --control sasrec
 
       abtest run --treatment my_policy.py:MyPolicy --control sasrec
+
+      abtest analyze users.parquet --metric revenue      a real experiment
     """
 
 
 experiment.register(app)
 replay.register(app)
 evaluation.register(app)
+analyze.register(app)
 results.register(app)
 data.register(app)
 policy.register(app)

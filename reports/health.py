@@ -67,7 +67,12 @@ def _duplicates(table: UserTable, design: str) -> HealthCheck:
     if doubled or crossing:
         what = f"{doubled:,} repeated user-days" if doubled else f"{crossing:,} users in two arms"
         return HealthCheck("users", "Users", "fail", f"{what}: the table is not one row per user")
-    return HealthCheck("users", "Users", "pass", "each user-day once, each user in one arm")
+    return HealthCheck(
+        "users",
+        "Users",
+        "pass",
+        f"each user{'-day' if table.has_days else ''} once, each user in one arm",
+    )
 
 
 def _balance(table: UserTable, design: str) -> HealthCheck:

@@ -83,6 +83,14 @@ class UserTable:
         """The same users in the same order: what is known from before the experiment."""
         return self._sums(pl.col("day") < 0)
 
+    def add_before(self, columns: pl.DataFrame) -> None:
+        """More columns from before the experiment, by (arm, user_id)."""
+        known = self.before if self.has_pre else self.during.select(_KEYS)
+        self.__dict__["before"] = known.join(
+            columns, on=list(_KEYS), how="left", maintain_order="left"
+        )
+        self.has_pre = True
+
     def until(self, day: int, only: bool) -> pl.DataFrame:
         """Sums of one experiment day, or of all up to and including it."""
         wanted = pl.col("day") == day if only else (pl.col("day") >= 0) & (pl.col("day") <= day)
