@@ -80,7 +80,7 @@ def adjusted_estimates(arms: Sequence[Moments | Cells], *, slopes: Slopes = "com
         StatisticsError: a cell of fewer than two users, a denominator that sums to zero, or fewer
             users in an arm than it takes to know its slopes.
     """
-    cells = [arm if isinstance(arm, Mapping) else {None: arm} for arm in arms]
+    cells: list[Cells] = [{None: a} if isinstance(a, Moments) else a for a in arms]
     strata = list(dict.fromkeys(stratum for arm in cells for stratum in arm))
     _check(cells, strata)
     whole = [_merged(list(arm.values())) for arm in cells]

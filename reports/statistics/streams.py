@@ -72,14 +72,20 @@ def grouped_moments(
         for batch in _batches(table, [*by, *columns]):
             codes = groups.codes(batch)
             if origin is None:
-                origin = np.array([float(batch[name].head(BLOCK).mean() or 0) for name in columns])
+                origin = np.array([_level(batch[name]) for name in columns])
             waiting.append(pool.submit(_batch_moments, batch.select(columns), codes, origin))
             collect(_THREADS)
         collect(0)
+    if origin is None:
+        return {}
     return {
         name: moments._replace(mean=moments.mean + origin)
         for name, moments in zip(groups.names, found, strict=True)
     }
+
+
+def _level(column: pl.Series) -> float:
+    return float(column.head(BLOCK).to_numpy().mean())
 
 
 def _batches(table: pl.LazyFrame | pl.DataFrame, columns: list[str]) -> Iterator[pl.DataFrame]:
