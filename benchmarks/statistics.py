@@ -1,6 +1,6 @@
 """Speed and memory of the statistics module beside its peers, on the same files, in one run.
 
-    pip install tea-tasting "ibis-framework[duckdb]" gbstats spotify-confidence
+    pip install tea-tasting "ibis-framework[duckdb]" gbstats spotify-confidence "pandas<3"
     python -m benchmarks.statistics
     python -m benchmarks.statistics --case quantile --case bootstrap --repeats 5
 
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +155,11 @@ def gbstats_three(path: Path) -> Run:
                     post_statistic=mean(x),
                     pre_statistic=mean(c),
                     post_pre_sum_of_products=(x * c).sum(),
-                    theta=None,
+                    theta=0.0,
                 )
             )
+        theta = gb.compute_theta(*made["cuped"])
+        made["cuped"] = [replace(arm, theta=theta) for arm in made["cuped"]]
         config = FrequentistConfig(difference_type="absolute")
         return {
             name: float(TwoSidedTTest(*arms, config).compute_result().p_value)
