@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from reports.statistics import streams
 from reports.statistics.errors import StatisticsError
@@ -40,6 +40,8 @@ def assert_same(one: Moments, other: Moments, relative: float = 1e-11) -> None:
     np.testing.assert_allclose(one.cross, other.cross, rtol=relative, atol=relative * scale)
 
 
+# Threads on a busy machine have no deadline.
+@settings(deadline=None, max_examples=50)
 @given(
     users=st.integers(1, 300),
     block=st.integers(1, 100),
