@@ -3,7 +3,7 @@
 Nonlinear least squares (`scipy.optimize.least_squares`, trust-region reflective) on the log ratios
 of simulated to published figures, each divided by its tolerance. Every evaluation simulates the
 platform's own ranker for the same people with the same noise, so the objective is smooth enough
-for finite differences. Nothing here knows any other ranker, and only figures marked ``fitted`` in
+for finite differences; afterwards the derivatives follow from the steps. Nothing here knows any other ranker, and only figures marked ``fitted`` in
 `published.toml` are looked at.
 """
 
@@ -109,6 +109,7 @@ KNOBS = (
     Knob("open_play", 0.2, low=0.0, high=3.0),
     Knob("open_like", 0.2, low=-3.0, high=3.0),
     Knob("open_person_sigma", 0.15, low=0.1, high=3.0),
+    Knob("open_seconds", 0.15, True, 0.1, 5.0),
     Knob("dwell_base", 0.2, low=-4.0, high=4.0),
     Knob("dwell_open_sigma", 0.1, low=0.05, high=1.5),
     Knob("read_base", 0.25, low=-2.0, high=5.0),
@@ -171,7 +172,8 @@ def calibrate(
     config: WorldConfig,
     sample: Sample,
     *,
-    iterations: int = 4,
+    rough: Sample | None = None,
+    iterations: int = 30,
     parallel: Map = map,
     report: Callable[[int, Measures], None] | None = None,
     knobs: Sequence[Knob] = KNOBS,
@@ -181,7 +183,9 @@ def calibrate(
     Args:
         config: Where to start.
         sample: Who is simulated.
-        iterations: Steps of the trust region; each costs one simulation per knob and one more.
+        rough: Who is simulated for the derivatives, which cost most; ``sample`` if None.
+        iterations: Steps of the trust region, each of them one simulation; the derivatives at the
+            start cost one per knob.
         parallel: Evaluates independent configurations.
         report: Called after every accepted or rejected step with what it measured.
         knobs: What may move.
@@ -205,16 +209,28 @@ def calibrate(
             count += 1
         return _residuals(seen[z.tobytes()], wanted)
 
+    last: list[tuple[Float, Float, Float]] = []
+
     def jacobian(z: Float) -> Float:
+        """By finite differences once, then kept up to date by what the steps themselves show."""
         here = residuals(z)
+        if last:
+            before, there, slope = last.pop()
+            moved = z - before
+            # Broyden's good update, Mathematics of Computation 19 (1965).
+            surprise = here - there - slope @ moved
+            slope = slope + np.outer(surprise, moved) / float(moved @ moved)
+        else:
+            slope = differences(z)
+        last.append((z.copy(), here, slope))
+        return slope
+
+    def differences(z: Float) -> Float:
         # One unit is one step of the knob; inwards where a bound is near.
         moves = np.where(z + 1.0 <= bounds[1], 1.0, -1.0)
-        points = [configured(z + change) for change in np.diag(moves)]
-        columns = [
-            (_residuals(found, wanted) - here) / move
-            for found, move in zip(parallel(sample.measure, points), moves, strict=True)
-        ]
-        return np.stack(columns, axis=1)
+        points = [configured(z), *(configured(z + change) for change in np.diag(moves))]
+        found = [_residuals(m, wanted) for m in parallel((rough or sample).measure, points)]
+        return np.stack([f - found[0] for f in found[1:]], axis=1) / moves
 
     bounds = np.array([knob.bounds() for knob in knobs]).T
     start = np.clip([knob.read(config) for knob in knobs], bounds[0] + 1e-6, bounds[1] - 1e-6)
