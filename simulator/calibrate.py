@@ -3,8 +3,8 @@
 Nonlinear least squares (`scipy.optimize.least_squares`, trust-region reflective) on the log ratios
 of simulated to published figures, each divided by its tolerance. Every evaluation simulates the
 platform's own ranker for the same people with the same noise, so the objective is smooth enough
-for finite differences; afterwards the derivatives follow from the steps. Nothing here knows any other ranker, and only figures marked ``fitted`` in
-`published.toml` are looked at.
+for finite differences; afterwards the derivatives follow from the steps. Nothing here knows any
+other ranker, and only figures marked ``fitted`` in `published.toml` are looked at.
 """
 
 from __future__ import annotations
