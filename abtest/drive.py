@@ -105,7 +105,7 @@ def _select_comments(requests: CommentRequests, index: NDArray[np.intp]) -> Comm
     )
 
 
-BATCH = 512
+BATCH = 2048
 """People per turn: enough to spread the cost of a turn, few enough for the processor's cache."""
 
 Report = Callable[[float], None]

@@ -65,7 +65,7 @@ def calibrate(
         raise UsageError(f"{out} exists and is left untouched.", "Choose another --out")
     config = WorldConfig.preset(preset)
     sample = Sample(seed=seed, users=users, days=days)
-    rough = Sample(seed=seed, users=max(users // 2, 50), days=days)
+    rough = Sample(seed=seed, users=max(users // 3, 50), days=days)
     console = Console()
     n = len(KNOBS)
     what = f"{n} parameters, {len(targets())} figures, {users:,} people"

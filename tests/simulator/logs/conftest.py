@@ -46,10 +46,11 @@ def impressions(**columns: list[int | None]) -> pl.DataFrame:
         "is_click": [0] * n,
         "play_time_ms": [1_000] * n,
     }
-    labels = {"is_click", "is_like", "is_hate", "is_comment", "is_rand", "long_view"}
+    labels = ("is_click", "is_like", "is_hate", "is_comment", "is_rand", "long_view")
+    types = {**dict.fromkeys(labels, pl.Int8), "tab": pl.Int16}
     return pl.DataFrame(
         [
-            pl.Series(name, values, dtype=pl.Int8 if name in labels else pl.Int64)
+            pl.Series(name, values, dtype=types.get(name, pl.Int64))
             for name, values in {**defaults, **columns}.items()
         ]
     )

@@ -1,0 +1,91 @@
+"""How long, and in how much memory, many people live for many days under `random`.
+
+    python -m benchmarks.world_scale --users 1000000 --days 7
+
+Nobody influences anybody, so people live in groups, each on one core from start to end; only
+user-day sums are kept. Memory is the sum over processes of the most each of them held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ[_name] = "1"
+
+import numpy as np
+
+from abtest.drive import BATCH, PolicyRanker, drive
+from policies.random import RandomPolicy
+from simulator.feed import Feed
+from simulator.outcomes import DAY_MS
+from simulator.requests import HistoryState
+from simulator.response.truth import WorldResponse
+from simulator.retrieval import Retrieval
+from simulator.world import World
+
+GROUP = 8_192
+
+
+def live(first: int, last: int, days: int) -> tuple[int, int, float]:
+    """Impressions of people ``first .. last - 1``, the process and its peak memory in MiB."""
+    world = World.create("default", 1)
+    catalogue = world.catalogue()
+    group = np.arange(first, last, dtype=np.int32)
+    start_ms = world.config.start_ms
+    feed = Feed(
+        catalogue,
+        WorldResponse(world).population(group),
+        group,
+        seed=1,
+        start_ms=start_ms,
+        end_ms=start_ms + days * DAY_MS,
+        history=HistoryState(len(group)),
+        retrieval=Retrieval(catalogue, world.popularity()),
+        batch=BATCH,
+    )
+    drive(feed, PolicyRanker(RandomPolicy()))
+    shown = int(feed.outcomes.to_frame(group.astype(np.int64))["impressions"].sum())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    return shown, os.getpid(), peak
+
+
+def main() -> None:
+    """Print a line as each tenth of the people has lived, and the sums."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--days", type=int, default=7)
+    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
+    options = parser.parse_args()
+    firsts = range(0, options.users, GROUP)
+    lasts = [min(first + GROUP, options.users) for first in firsts]
+    started = time.perf_counter()
+    shown, peaks, tenth = 0, {}, 1
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+        lives = pool.map(live, firsts, lasts, [options.days] * len(lasts))
+        for last, (impressions, process, peak) in zip(lasts, lives, strict=True):
+            shown += impressions
+            peaks[process] = max(peak, peaks.get(process, 0.0))
+            if last * 10 >= tenth * options.users:
+                seconds = time.perf_counter() - started
+                print(
+                    f"{last:>12,} people  {shown:>15,} impressions  {seconds:>8,.0f} s", flush=True
+                )
+                tenth = last * 10 // options.users + 1
+    seconds = time.perf_counter() - started
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    print(
+        f"{options.users:,} people, {options.days} days, {shown:,} impressions: "
+        f"{seconds:,.0f} s on {options.workers} processes "
+        f"({shown / seconds:,.0f} impressions/s), {(sum(peaks.values()) + own) / 1024:.2f} GiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
