@@ -60,7 +60,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
         table(
             [
                 (
-                    c.published.label[:39],
+                    _shortened(c.published.label, 31),
                     number(c.simulated),
                     number(c.published.value),
                     number(c.ratio),
@@ -81,14 +81,22 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
+def _shortened(label: str, width: int) -> str:
+    """At most ``width`` characters; what follows the last colon is kept."""
+    if len(label) <= width:
+        return label
+    head, colon, tail = label.partition(": ")
+    return head[: max(width - len(tail) - len(colon) - 2, 0)] + ".." + colon + tail
+
+
 def fidelity_lines(comparisons: Sequence[Comparison]) -> list[str]:
     """One line per role: how many figures are close."""
     from simulator.logs.describe import summary
 
     meaning = {
-        "fitted": "rates within 5 %, quantiles and shapes within 10 %",
-        "input": "drawn from directly: rates within 5 %, quantiles and shapes within 10 %",
-        "held out": "kept out of the fit: within 20 %",
+        "fitted": "rates within 5 %, other figures within 10 %",
+        "input": "drawn from directly; the same bounds",
+        "held out": "kept out of the fit; within 20 %",
     }
     lines = []
     for role, counts in summary(comparisons).items():
