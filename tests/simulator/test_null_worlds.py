@@ -228,7 +228,7 @@ def reading_the_captions(world: World) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("advantage", "null", "least"),
     [
-        (knowing_the_session, "no-sequence", 0.005),
+        (knowing_the_session, "no-sequence", 0.002),
         (knowing_the_date, "no-drift", 0.0002),
         (reading_the_captions, "no-fresh", 0.005),
     ],
