@@ -165,7 +165,9 @@ class CausalLLM(nn.Module):
                 # Steps of 3e-4 vanish in half precision.
                 parameter.data = parameter.data.float()
         if checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            # Transformers has renamed it: version 5.0 knows the old name alone, 5.23 warns of it.
+            old = self.model.gradient_checkpointing_enable
+            getattr(self.model, "activation_checkpointing_enable", old)({"use_reentrant": False})
 
     def _framed(self, encoded: list[Ids]) -> list[Ids]:
         # A text of no tokens still needs one to be pooled over.
