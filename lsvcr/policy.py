@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
 from lsvcr.finetune import FinetuneSettings, finetune, held_out
@@ -58,7 +59,7 @@ class LSVCR(Policy):
         llm: Of the alignment: "embedded" (the small one), or a causal language model of Hugging
             Face by name or local directory.
         alignment_settings: What differs from the preset, by name; see
-            `lsvcr.alignment.AlignmentSettings`.
+            `lsvcr.alignment_settings.AlignmentSettings`.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class LSVCR(Policy):
             raise PolicyError(
                 f"lsvcr has no alignment '{alignment}'.", f"Known: {', '.join(ALIGNMENTS)}"
             )
+        self._alignment = AlignmentSettings.of(preset, alignment_settings or {})
         self._settings: dict[str, Any] = {
             "preset": preset,
             "signal": signal,
@@ -251,12 +253,11 @@ class LSVCR(Policy):
     def _aligned(
         self, dataset: Dataset, texts: Texts, both: Histories, seed: int, progress: Progress
     ) -> tuple[TextTables, dict[Task, dict[str, Tensor]]]:
-        from lsvcr.alignment import AlignmentSettings, align
+        from lsvcr.alignment import align
         from lsvcr.llm import EMBEDDED, best_device, embedded_llm, load_llm
         from lsvcr.prompts import WORDINGS, language_of
 
         s = self._settings
-        settings = AlignmentSettings.of(s["preset"], s["alignment_settings"])
         language = language_of(dataset.info.language, texts.distinct[:1_000])
         if s["llm"] == EMBEDDED:
             wording = WORDINGS[language].all()
@@ -272,7 +273,7 @@ class LSVCR(Policy):
             both,
             _inventory(dataset, unread),
             {task: held_out(both.of(task)[0], seed)[1] for task in tasks},
-            settings,
+            self._alignment,
             language=language,
             sizes=self._sizes(),
             about={"dataset": self._dataset_hash, "llm": s["llm"], "preset": s["preset"]},

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from lsvcr.alignment import STAGE, Aligned, AlignmentSettings, align
+from lsvcr.alignment import STAGE, Aligned, align
 from lsvcr.alignment_batch import BatchMaker, PromptWriter
 from lsvcr.alignment_examples import Examples, make_examples, past_of
 from lsvcr.alignment_losses import LossWeights
 from lsvcr.alignment_model import AlignmentModel
+from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.augmentation import Augmentation
 from lsvcr.examples import Histories, histories, make_batch, windows
 from lsvcr.finetune import held_out, people
@@ -398,9 +399,8 @@ def test_logs_that_lack_something(
     assert (STAGE in policy.training_summary()) == text
 
 
-def test_wrong_choices_are_refused(planted: Any) -> None:
+def test_wrong_choices_are_refused_before_anything_is_trained() -> None:
     with pytest.raises(PolicyError, match="no alignment 'deep'"):
         LSVCR(alignment="deep")
-    policy = LSVCR(**{**QUICK, "alignment_settings": {"videoz": 1}})
-    with pytest.raises(PolicyError, match="videoz"):
-        policy.fit(planted.dataset, seed=1)
+    with pytest.raises(PolicyError, match="no alignment setting 'videoz'"):
+        LSVCR(alignment="llm", alignment_settings={"videoz": 1})
