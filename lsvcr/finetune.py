@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.examples import Batch, Histories, Windows, batches, last_events, make_batch
+from lsvcr.examples import Batch, Histories, History, Windows, batches, last_events, make_batch
 from lsvcr.inventory import Inventory, mean_of_comments, text_vectors, title_vectors
 from lsvcr.sr_model import TEMPERATURE, SRModel, cosine_logits
 from lsvcr.warm_start import start_from_agreement
@@ -100,6 +100,24 @@ def people(
     return model.person(states, visible, current)[torch.from_numpy(batch.real)]
 
 
+def held_out(own: History, seed: int) -> tuple[Int64, Int64]:
+    """Whose last event decides when training stops, and what is left to train on.
+
+    Args:
+        own: The task's own history.
+        seed: Of the training.
+
+    Returns:
+        int64[n], people; and int64[U], the event of everybody from which on events are held out.
+    """
+    random = np.random.default_rng([seed, 11])
+    eligible = np.flatnonzero(own.lengths >= 2)
+    held = np.sort(random.permutation(eligible)[: min(_VALIDATED, len(eligible) // 2)])
+    stop = own.lengths.copy()
+    stop[held] -= 1
+    return held, stop
+
+
 def finetune(
     model: SRModel,
     both: Histories,
@@ -109,15 +127,24 @@ def finetune(
     seed: int,
     progress: Progress,
     stage: str,
+    aligned: bool = False,
 ) -> TrainingSummary:
-    """Train one copy for its task; the last event of some people decides when to stop."""
+    """Train one copy for its task; the last event of some people decides when to stop.
+
+    Args:
+        model: Fresh, or as stage 1 left it (``aligned``); trained in place.
+        both: Histories.
+        inventory: Texts.
+        settings: How.
+        seed: Of everything drawn.
+        progress: Told loss and validation metric.
+        stage: Name for progress.
+        aligned: False starts the text path from the closed form.
+    """
     own = both.of(model.task)[0]
-    random = np.random.default_rng([seed, 11])
-    eligible = np.flatnonzero(own.lengths >= 2)
-    held = np.sort(random.permutation(eligible)[: min(_VALIDATED, len(eligible) // 2)])
-    stop = own.lengths.copy()
-    stop[held] -= 1
-    start_from_agreement(model, own.until(stop), inventory)
+    held, stop = held_out(own, seed)
+    if not aligned:
+        start_from_agreement(model, own.until(stop), inventory)
     task = _VideoTask(model, inventory, settings, [seed, 12])
     if model.task == "comment":
         task = _CommentTask(model, inventory, settings, [seed, 12])

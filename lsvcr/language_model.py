@@ -7,6 +7,7 @@ only; the deployed policy never loads this file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,7 @@ class SmallLanguageModel:
         *,
         seed: int,
         progress: Progress,
+        wording: Sequence[str] = (),
     ) -> tuple[SmallLanguageModel, float]:
         """Learn a vocabulary and a model from texts.
 
@@ -70,12 +72,13 @@ class SmallLanguageModel:
             settings: Size and training.
             seed: Of initialisation and order.
             progress: Told the loss.
+            wording: Phrases of prompts that the vocabulary shall know as well.
 
         Returns:
             The model, and its mean loss in nats per token over the last tenth of training.
         """
         progress("language model", 0.0, f"vocabulary of {len(texts):,} texts")
-        tokenizer = _tokenizer(texts, settings.vocabulary - _OWN)
+        tokenizer = _tokenizer(texts, settings.vocabulary - _OWN, wording)
         torch.manual_seed(seed)
         config = LlamaConfig(
             vocab_size=tokenizer.get_vocab_size() + _OWN,
@@ -106,7 +109,7 @@ class SmallLanguageModel:
         passes = -(-settings.training_tokens // total)
         # Few texts make small batches: what is learned depends on the number of steps.
         batch_tokens = min(settings.batch_tokens, max(256, total // 64))
-        parts = _batches(lengths[:count], batch_tokens)
+        parts = length_batches(lengths[:count], batch_tokens)
         schedule = np.concatenate(
             [random.permutation(len(parts)) for _ in range(min(passes, settings.passes))]
         )
@@ -135,7 +138,7 @@ class SmallLanguageModel:
     def embed(self, texts: list[str], progress: Progress, batch_tokens: int = 8_192) -> Float16:
         """float16[n, width]: masked mean of the last hidden states, in length-sorted batches."""
         encoded = self._encode(texts)
-        parts = _batches(np.array([len(e) for e in encoded]), batch_tokens)
+        parts = length_batches(np.array([len(e) for e in encoded]), batch_tokens)
         result = np.zeros((len(texts), self._model.config.hidden_size), dtype=np.float16)
         with torch.inference_mode():
             for step, part in enumerate(parts):
@@ -149,12 +152,26 @@ class SmallLanguageModel:
                 progress("text embeddings", step / len(parts), f"{len(texts):,} texts")
         return result
 
-    def _encode(self, texts: list[str]) -> list[list[int]]:
+    @property
+    def model(self) -> LlamaForCausalLM:
+        """Of transformers."""
+        return self._model
+
+    @property
+    def end(self) -> int:
+        """The token that opens and closes every text."""
+        return _END
+
+    def tokens(self, texts: list[str]) -> list[list[int]]:
+        """Token numbers of texts, uncut and without the tokens around them."""
         encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        return [[_END, *(i + _OWN for i in e.ids[: self._max_tokens]), _END] for e in encodings]
+        return [[i + _OWN for i in e.ids] for e in encodings]
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return [[_END, *ids[: self._max_tokens], _END] for ids in self.tokens(texts)]
 
 
-def _tokenizer(texts: list[str], vocabulary: int) -> Tokenizer:
+def _tokenizer(texts: list[str], vocabulary: int, wording: Sequence[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -163,11 +180,13 @@ def _tokenizer(texts: list[str], vocabulary: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts[:200_000], trainer)
+    # A phrase stands in every prompt: it counts as often as a common word.
+    phrases = list(wording) * (1 + len(texts) // 50)
+    tokenizer.train_from_iterator([*texts[:200_000], *phrases], trainer)
     return tokenizer
 
 
-def _batches(lengths: NDArray[np.integer], tokens: int) -> list[NDArray[np.intp]]:
+def length_batches(lengths: NDArray[np.integer], tokens: int) -> list[NDArray[np.intp]]:
     """Texts of similar length together, about ``tokens`` per batch after padding."""
     order = np.argsort(lengths, kind="stable")
     parts, at = [], 0

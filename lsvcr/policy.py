@@ -7,17 +7,19 @@ imports no transformers; new items are embedded when they are published.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
-from lsvcr.finetune import FinetuneSettings, finetune
+from lsvcr.finetune import FinetuneSettings, finetune, held_out
 from lsvcr.inventory import Inventory
 from lsvcr.people import People
 from lsvcr.sr_model import SRModel, Task
@@ -28,25 +30,36 @@ from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, Signal, VideoRequests
 
+if TYPE_CHECKING:
+    from lsvcr.language_model import SmallLanguageModel
+
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"epochs": 30, "lm_width": 128, "lm_layers": 2, "lm_tokens": 250_000},
     "base": {"epochs": 50, "lm_width": 256, "lm_layers": 4, "lm_tokens": 4_000_000},
+    "paper": {"epochs": 50, "lm_width": 512, "lm_layers": 8, "lm_tokens": 40_000_000},
 }
+ALIGNMENTS = ("none", "llm")
 
 
 class LSVCR(Policy):
     """Videos and comments from both histories: LSVCR's deployed model (arXiv 2403.13574).
 
-    Stage 1, the alignment of the model with a large language model, is not built yet: text
-    embeddings come from a small language model trained on the log's own texts.
+    Unless told otherwise, stage 1 (the alignment with a language model) is left out: a small
+    language model trained on the log's own texts embeds them, and a closed form starts stage 2.
 
     Args:
-        preset: "small" (default) or "base": sizes of the language model and length of training.
+        preset: "small" (default), "base" or "paper": sizes of the embedded language model and
+            length of training.
         signal: Which events make the video history: "liked" or "clicked".
         dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
         text: False leaves all texts out, IDs alone.
         epochs, patience, learning_rate, batch, targets: Training of stage 2; ``epochs`` 0 takes
             the preset's.
+        alignment: "none", or "llm": stage 1 with a language model.
+        llm: Of the alignment: "embedded" (the small one), or a causal language model of Hugging
+            Face by name or local directory.
+        alignment_settings: What differs from the preset, by name; see
+            `lsvcr.alignment_settings.AlignmentSettings`.
     """
 
     def __init__(
@@ -64,12 +77,20 @@ class LSVCR(Policy):
         learning_rate: float = 3e-4,
         batch: int = 64,
         targets: int = 10,
+        alignment: str = "none",
+        llm: str = "embedded",
+        alignment_settings: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if preset not in PRESETS:
             raise PolicyError(
                 f"lsvcr has no preset '{preset}'.", f"Known: {', '.join(sorted(PRESETS))}"
             )
+        if alignment not in ALIGNMENTS:
+            raise PolicyError(
+                f"lsvcr has no alignment '{alignment}'.", f"Known: {', '.join(ALIGNMENTS)}"
+            )
+        self._alignment = AlignmentSettings.of(preset, alignment_settings or {})
         self._settings: dict[str, Any] = {
             "preset": preset,
             "signal": signal,
@@ -84,6 +105,9 @@ class LSVCR(Policy):
             "learning_rate": learning_rate,
             "batch": batch,
             "targets": targets,
+            "alignment": alignment,
+            "llm": llm,
+            "alignment_settings": dict(alignment_settings or {}),
         }
         self._tasks: dict[Task, DeployedTask] = {}
         self._people: dict[Task, People] = {}
@@ -103,11 +127,10 @@ class LSVCR(Policy):
         s = self._settings
         self._dataset_hash = dataset.info.content_hash
         self._summary = {}
-        tables = self._text_tables(dataset, seed, progress)
-        catalogue = dataset.catalogue()
-        span = dataset.info.time_span_ms
-        inventory = Inventory(catalogue, tables, span[1] if span else np.iinfo(np.int64).max)
         both = histories(dataset, s["signal"])
+        tables, aligned = self._text_tables(dataset, both, seed, progress)
+        catalogue = dataset.catalogue()
+        inventory = _inventory(dataset, tables)
         tasks: list[Task] = ["video"]
         if tables.has_comments and (both.discussed.comments >= 0).any():
             tasks.append("comment")
@@ -115,6 +138,9 @@ class LSVCR(Policy):
         for number, task in enumerate(tasks):
             torch.manual_seed(seed * 10 + number)
             model = self._new_model(task, catalogue.n_videos, tables.width)
+            if aligned:
+                own = {k: v for k, v in model.state_dict().items() if k not in aligned[task]}
+                model.load_state_dict({**own, **aligned[task]}, strict=True)
             if (both.of(task)[0].lengths > 0).any():
                 self._summary[task] = finetune(
                     model,
@@ -130,6 +156,7 @@ class LSVCR(Policy):
                     seed=seed,
                     progress=_scaled(progress, 2 + number * 4 // len(tasks), 6, 4 // len(tasks)),
                     stage=f"{task} task",
+                    aligned=bool(aligned),
                 ).to_dict()
             _forget_unseen(model, both)
             self._tasks[task] = DeployedTask.of(model, inventory)
@@ -182,26 +209,32 @@ class LSVCR(Policy):
         return deployed.score(people, requests.candidates)
 
     def _new_model(self, task: Task, n_videos: int, text_dim: int) -> SRModel:
-        s = self._settings
-        return SRModel(
-            task,
-            n_videos,
-            text_dim,
-            dim=s["dim"],
-            layers=s["layers"],
-            heads=s["heads"],
-            feed_forward=s["feed_forward"],
-            dropout=s["dropout"],
-        )
+        return SRModel(task, n_videos, text_dim, **self._sizes())
+
+    def _sizes(self) -> dict[str, Any]:
+        names = ("dim", "layers", "heads", "feed_forward", "dropout")
+        return {name: self._settings[name] for name in names}
 
     def _about(self) -> dict[str, Any]:
         return {"policy": "lsvcr", "dataset": self._dataset_hash, "settings": self._settings}
 
-    def _text_tables(self, dataset: Dataset, seed: int, progress: Progress) -> TextTables:
+    def _text_tables(
+        self, dataset: Dataset, both: Histories, seed: int, progress: Progress
+    ) -> tuple[TextTables, dict[Task, dict[str, Tensor]]]:
+        """Text embeddings, and what stage 1 has learned (nothing without it)."""
         texts = Texts.of(dataset)
         empty = TextTables(np.zeros((0, 0), np.float16), texts.title * 0 - 1, texts.comment * 0 - 1)
         if not self._settings["text"] or not texts.distinct:
-            return empty
+            return empty, {}
+        if self._settings["alignment"] == "llm":
+            return self._aligned(dataset, texts, both, seed, progress)
+        model = self._language_model(texts, seed, _scaled(progress, 0, 6))
+        embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
+        return TextTables(_standardised(embeddings), texts.title, texts.comment), {}
+
+    def _language_model(
+        self, texts: Texts, seed: int, progress: Progress, wording: Sequence[str] = ()
+    ) -> SmallLanguageModel:
         # Imported here: a deployed policy loads and ranks without transformers.
         from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
 
@@ -212,11 +245,49 @@ class LSVCR(Policy):
             training_tokens=preset["lm_tokens"],
         )
         model, loss = SmallLanguageModel.train(
-            texts.distinct, settings, seed=seed, progress=_scaled(progress, 0, 6)
+            texts.distinct, settings, seed=seed, progress=progress, wording=wording
         )
         self._summary["language model"] = {"texts": len(texts.distinct), "loss": round(loss, 6)}
-        embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
-        return TextTables(_standardised(embeddings), texts.title, texts.comment)
+        return model
+
+    def _aligned(
+        self, dataset: Dataset, texts: Texts, both: Histories, seed: int, progress: Progress
+    ) -> tuple[TextTables, dict[Task, dict[str, Tensor]]]:
+        from lsvcr.alignment import align
+        from lsvcr.llm import EMBEDDED, best_device, embedded_llm, load_llm
+        from lsvcr.prompts import WORDINGS, language_of
+
+        s = self._settings
+        language = language_of(dataset.info.language, texts.distinct[:1_000])
+        if s["llm"] == EMBEDDED:
+            wording = WORDINGS[language].all()
+            small = self._language_model(texts, seed, _scaled(progress, 0, 12), wording)
+            llm = embedded_llm(small)
+        else:
+            llm = load_llm(s["llm"], best_device())
+        unread = TextTables(np.zeros((1, 1), np.float16), texts.title, texts.comment)
+        tasks: tuple[Task, ...] = ("video", "comment")
+        aligned = align(
+            llm,
+            texts.distinct,
+            both,
+            _inventory(dataset, unread),
+            {task: held_out(both.of(task)[0], seed)[1] for task in tasks},
+            self._alignment,
+            language=language,
+            sizes=self._sizes(),
+            about={"dataset": self._dataset_hash, "llm": s["llm"], "preset": s["preset"]},
+            seed=seed,
+            progress=_scaled(progress, 1, 12, 3),
+        )
+        self._summary["alignment"] = aligned.summary
+        return TextTables(aligned.embeddings, texts.title, texts.comment), aligned.weights
+
+
+def _inventory(dataset: Dataset, tables: TextTables) -> Inventory:
+    span = dataset.info.time_span_ms
+    until = span[1] if span else int(np.iinfo(np.int64).max)
+    return Inventory(dataset.catalogue(), tables, until)
 
 
 def _standardised(embeddings: NDArray[np.float16]) -> NDArray[np.float16]:

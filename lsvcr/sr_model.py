@@ -86,11 +86,21 @@ class HistoryEncoder(nn.Module):
         nn.init.normal_(self.start, std=0.02)
         nn.init.normal_(self.positions, std=0.02)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """float[B, L, dim] to float[B, L + 1, dim]: state i has seen the first i events."""
+    def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """float[B, L, dim] to float[B, L + 1, dim]: state i has seen the first i events.
+
+        Args:
+            tokens: float[B, L, dim].
+            positions: int64[B, L], a place out of 0..49 for each event; None counts from 0.
+        """
         b, length, _ = tokens.shape
         x: Tensor = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
-        x = self.drop(self.norm(x + self.positions[: length + 1]))
+        places = self.positions[: length + 1]
+        if positions is not None:
+            # The start token has the first place to itself.
+            index = torch.cat([positions.new_zeros(b, 1), positions + 1], dim=1)
+            places = F.embedding(index, self.positions)
+        x = self.drop(self.norm(x + places))
         for layer in self.layers:
             x = layer(x)
         return x
@@ -126,7 +136,8 @@ class Mixing(nn.Module):
         q = self.query(own).view(b, length, self.heads, -1)
         k, v = self.key_value(other).view(b, other.shape[1], 2, self.heads, -1).unbind(2)
         scores = torch.einsum("blhd,bmhd->bhlm", q, k) / math.sqrt(q.shape[-1])
-        visible = torch.arange(other.shape[1]) <= other_count[:, :, None]
+        places = torch.arange(other.shape[1], device=other.device)
+        visible = places <= other_count[:, :, None]
         scores = scores[:, None].masked_fill(~visible[:, :, None, None, :], float("-inf"))
         weights = scores.softmax(dim=-1)
         if self.training:
@@ -314,9 +325,12 @@ class SRModel(nn.Module):
         """`states` from histories that are encoded already: float[B, L + 1 (M + 1), dim]."""
         if self.task == "video":
             mixed = self.mixing(videos, comments, comment_count)
-            return mixed, torch.arange(videos.shape[1]) <= video_count[:, :, None]
-        mixed = self.mixing(comments, videos, video_count)
-        return mixed, torch.arange(comments.shape[1]) <= comment_count[:, :, None]
+            own, count = videos, video_count
+        else:
+            mixed = self.mixing(comments, videos, video_count)
+            own, count = comments, comment_count
+        places = torch.arange(own.shape[1], device=own.device)
+        return mixed, places <= count[:, :, None]
 
     def person(self, states: Tensor, visible: Tensor, video: Tensor | None = None) -> Tensor:
         """User representations float[B, K, dim]; the comment task needs the current videos."""

@@ -379,7 +379,7 @@ def test_deployment_needs_no_transformers(
     script = textwrap.dedent(
         """
         import sys
-        for blocked in ("transformers", "tokenizers", "lsvcr.language_model"):
+        for blocked in ("transformers", "tokenizers", "peft", "lsvcr.language_model", "lsvcr.llm"):
             sys.modules[blocked] = None
         import json
         from pathlib import Path

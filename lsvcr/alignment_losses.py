@@ -1,0 +1,156 @@
+"""The four losses of stage 1, and negatives from all devices.
+
+Zheng et al. (arXiv 2403.13574): next-token cross-entropy of the answer, InfoNCE of a person against
+the targets of a batch (van den Oord et al., arXiv 1807.03748), the same both ways between the two
+models' views of a person, and a two-way choice between a person's two histories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from lsvcr.sr_model import TEMPERATURE
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each loss counts; 0 leaves it out."""
+
+    lm: float = 1.0
+    rec: float = 1.0
+    align: float = 0.5
+    behaviour: float = 0.5
+
+
+def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of the answers' tokens.
+
+    Args:
+        logits: float[B, R, V]; place j predicts ``labels[:, j]``.
+        labels: int64[B, R], -100 where nothing is to be predicted.
+    """
+    if not (labels != IGNORED).any():
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
+
+
+def info_nce(
+    anchors: Tensor,
+    targets: Tensor,
+    *,
+    same: Tensor | None = None,
+    temperature: float = TEMPERATURE,
+) -> Tensor:
+    """InfoNCE of each anchor's own target against the targets of the batch on all devices.
+
+    Args:
+        anchors: float[B, dim], of any length: cosines are compared.
+        targets: float[B, dim]; row i belongs to anchor i.
+        same: int64[B], what each target is. Rows with an anchor's own target are no negatives of
+            it: under a popular target no anchor could satisfy the loss. None: all differ.
+        temperature: Divides the cosines.
+    """
+    candidates = gather(F.normalize(targets, dim=-1))
+    logits = F.normalize(anchors, dim=-1) @ candidates.T / temperature
+    label = torch.arange(len(anchors), device=anchors.device) + rank() * len(anchors)
+    if same is not None:
+        twin = same[:, None] == gather(same)[None, :]
+        twin.scatter_(1, label[:, None], False)
+        logits = logits.masked_fill(twin, float("-inf"))
+    return F.cross_entropy(logits, label)
+
+
+def alignment_loss(sequential: Tensor, language: Tensor) -> Tensor:
+    """Mean of InfoNCE both ways between two models' float[B, dim] of the same people."""
+    return (info_nce(sequential, language) + info_nce(language, sequential)) / 2
+
+
+def behaviour_loss(
+    language: Tensor,
+    own: Tensor,
+    other: Tensor,
+    known: Tensor,
+    *,
+    temperature: float = TEMPERATURE,
+) -> Tensor:
+    """Cross-entropy of a language model's person being nearer to the task's own history.
+
+    Args:
+        language: float[B, dim].
+        own: float[B, dim], pooling over the task's own history.
+        other: float[B, dim], the same pooling over the other one.
+        known: bool[B], whether both histories hold anything; others do not count.
+        temperature: Divides the cosines.
+    """
+    if not known.any():
+        return language.sum() * 0.0
+    cosines = torch.stack([F.cosine_similarity(language, side, dim=-1) for side in (own, other)], 1)
+    logits = cosines[known] / temperature
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=own.device))
+
+
+def rank() -> int:
+    """This process's number; 0 without a process group."""
+    return dist.get_rank() if _grouped() else 0
+
+
+def world_size() -> int:
+    """How many processes train together; 1 without a process group."""
+    return dist.get_world_size() if _grouped() else 1
+
+
+def gather(values: Tensor) -> Tensor:
+    """Rows of all processes in the order of their ranks, differentiable; alone: the rows.
+
+    Every process must hold equally many rows.
+    """
+    if world_size() == 1:
+        return values
+    if not values.requires_grad:
+        return _gathered(values)
+    rows: Tensor = _Gather.apply(values)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def mean_gradients(parameters: list[torch.nn.Parameter]) -> None:
+    """Replace gradients by their mean over all processes; alone: nothing to do."""
+    if world_size() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= world_size()
+
+
+class _Gather(torch.autograd.Function):
+    """What one process does with another's rows counts for that other process."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.rows = len(values)
+        return _gathered(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total[rank() * ctx.rows : (rank() + 1) * ctx.rows]
+
+
+def _gathered(values: Tensor) -> Tensor:
+    parts = [torch.empty_like(values) for _ in range(world_size())]
+    dist.all_gather(parts, values.contiguous())
+    return torch.cat(parts)
+
+
+def _grouped() -> bool:
+    return dist.is_available() and dist.is_initialized()
