@@ -22,6 +22,8 @@ ENTRY_POINTS = "abtest.policies"
 BUILT_IN = {
     "random": "policies.random:RandomPolicy",
     "popular": "policies.popular:PopularPolicy",
+    "itemknn": "policies.itemknn:ItemKNN",
+    "ease": "policies.ease:EASE",
     "sasrec": "policies.sasrec:SASRec",
     "lsvcr": "lsvcr.policy:LSVCR",
     "oracle": "abtest.oracle:Oracle",
