@@ -14,6 +14,7 @@ import typer
 
 import abtest
 from abtest.commands import (
+    analyze,
     data,
     evaluation,
     experiment,
@@ -62,6 +63,8 @@ def _root(
       abtest run --data logs/kuairand --treatment lsvcr --control sasrec
 
       abtest run --treatment my_policy.py:MyPolicy --control sasrec
+
+      abtest analyze users.parquet --metric revenue      a real experiment
     """
 
 
@@ -69,6 +72,7 @@ experiment.register(app)
 replay.register(app)
 evaluation.register(app)
 planning.register(app)
+analyze.register(app)
 results.register(app)
 data.register(app)
 policy.register(app)

@@ -15,9 +15,9 @@ from abtest.console import Console
 from abtest.datasets import DEMO, open_dataset
 from abtest.errors import RunDataError, UsageError
 from abtest.run_directory import RunDirectory
-from reports.analysis import UserTable
 from reports.calibration import user_columns
 from reports.plan import METRICS, AnalysisPlan, Metric, build_plan, metric
+from reports.user_table import UserTable
 from simulator.logs.importers.reading import nearby
 
 TABLES = (".parquet", ".csv")

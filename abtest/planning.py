@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from abtest.errors import UsageError
 from abtest.outcome_sources import Source
-from reports.analysis import matrix
 from reports.plan import Metric
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
@@ -28,6 +27,7 @@ from reports.statistics.power import (
     sample_size,
     variance_over_days,
 )
+from reports.user_table import matrix
 
 Question = Literal["users", "effect", "power", "margin"]
 

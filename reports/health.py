@@ -9,12 +9,12 @@ import numpy as np
 from scipy import stats
 
 from reports import formats
-from reports.plan import AnalysisPlan, metric
+from reports.plan import AnalysisPlan
 from reports.results import HealthCheck
 from reports.statistics.srm import sample_ratio_p_value
 
 if TYPE_CHECKING:
-    from reports.analysis import UserTable
+    from reports.user_table import UserTable
 
 SRM_ALPHA = 0.0005
 BALANCE_ALPHA = 0.001
@@ -30,7 +30,7 @@ def health_checks(
     checks = [_split(table, design, planned_split), _duplicates(table, design)]
     checks.append(_balance(table, design))
     checks += _silent(table, plan)
-    checks.append(_outliers(table))
+    checks.append(_outliers(table, plan))
     return checks
 
 
@@ -59,8 +59,7 @@ def _split(table: UserTable, design: str, planned: Mapping[str, float] | None) -
 
 
 def _duplicates(table: UserTable, design: str) -> HealthCheck:
-    per_day = table.frame.select("user_id", "arm", "day")
-    doubled = per_day.height - per_day.unique().height
+    doubled = table.repeated_days()
     crossing = 0
     if design != "twin":
         users = table.during["user_id"]
@@ -68,7 +67,12 @@ def _duplicates(table: UserTable, design: str) -> HealthCheck:
     if doubled or crossing:
         what = f"{doubled:,} repeated user-days" if doubled else f"{crossing:,} users in two arms"
         return HealthCheck("users", "Users", "fail", f"{what}: the table is not one row per user")
-    return HealthCheck("users", "Users", "pass", "each user-day once, each user in one arm")
+    return HealthCheck(
+        "users",
+        "Users",
+        "pass",
+        f"each user{'-day' if table.has_days else ''} once, each user in one arm",
+    )
 
 
 def _balance(table: UserTable, design: str) -> HealthCheck:
@@ -76,7 +80,8 @@ def _balance(table: UserTable, design: str) -> HealthCheck:
         reason = "the same people are in every arm" if design == "twin" else "no days before"
         return HealthCheck("balance", "Balance before", "not run", reason)
     worst, name = 1.0, ""
-    columns = [c for c in table.columns if float(table.before[c].std() or 0.0) > 0]  # type: ignore[arg-type]
+    known = table.before.drop("arm", "user_id")
+    columns = [c.name for c in known if float(c.std() or 0.0) > 0]  # type: ignore[arg-type]
     for column in columns:
         values = table.before[column].to_numpy()
         groups = [values[table.rows(arm)] for arm in table.arms]
@@ -105,7 +110,7 @@ def _balance(table: UserTable, design: str) -> HealthCheck:
 def _silent(table: UserTable, plan: AnalysisPlan) -> list[HealthCheck]:
     silent: list[str] = []
     for name in (plan.primary, *plan.guardrails, *plan.secondary):
-        chosen = metric(name)
+        chosen = plan.metric(name)
         total = sum(float(np.abs(table.during[c].to_numpy()).sum()) for c in chosen.numerator)
         if total == 0.0:
             silent.append(name)
@@ -123,8 +128,8 @@ def _silent(table: UserTable, plan: AnalysisPlan) -> list[HealthCheck]:
     ]
 
 
-def _outliers(table: UserTable) -> HealthCheck:
-    chosen = metric("comment_watch_time")
+def _outliers(table: UserTable, plan: AnalysisPlan) -> HealthCheck:
+    chosen = plan.metric(plan.primary)
     values = sum(table.during[c].to_numpy() for c in chosen.numerator)
     total = float(np.sum(values))
     if total <= 0 or len(np.atleast_1d(values)) < 100:
@@ -136,5 +141,6 @@ def _outliers(table: UserTable) -> HealthCheck:
         "outliers",
         "Outliers",
         status,
-        f"the top 1 % of users hold {formats.percent(share, signed=False)} of comment time",
+        f"the top 1 % of users hold {formats.percent(share, signed=False)} of all "
+        f"{chosen.label.lower()}",
     )

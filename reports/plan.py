@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,7 @@ class Metric:
         scale: Multiplies the numerator before it is shown (0.001 for ms to s).
         direction: Whether more is better.
         percent: Whether a value is shown as a percentage.
+        cap: Quantile of all users at which their values are capped, or None; means only.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Metric:
     scale: float = 1.0
     direction: Literal["up", "down"] = "up"
     percent: bool = False
+    cap: float | None = None
 
     @property
     def kind(self) -> str:
@@ -105,6 +108,9 @@ SECONDARY = (
 )
 GUARDRAILS: dict[str, float] = {"hates": 0.10}
 
+ACTIVITY = ("sessions", "impressions", "comment_opens")
+"""How active somebody was before the start: covariates of every metric on the platform."""
+
 
 @dataclass(frozen=True)
 class AnalysisPlan:
@@ -117,6 +123,11 @@ class AnalysisPlan:
         confidence: Of all intervals before correction.
         min_effect: Smallest relative effect of the primary metric worth shipping.
         rule: What else shipping takes.
+        metrics: Definitions by name.
+        covariates: Columns from before the experiment, beside each metric's own.
+        select: Keep only the covariates that explain something; chosen blind to the arms.
+        slopes: Of the covariates: common to both arms or one for each.
+        strata: Segments (without ``segment_``) whose shares are held equal in all arms.
     """
 
     primary: str = "comment_watch_time"
@@ -125,19 +136,48 @@ class AnalysisPlan:
     confidence: float = 0.95
     min_effect: float = 0.005
     rule: DecisionRule = dataclasses.field(default_factory=DecisionRule)
+    metrics: Mapping[str, Metric] = dataclasses.field(default_factory=lambda: dict(METRICS))
+    covariates: tuple[str, ...] = ACTIVITY
+    select: bool = False
+    slopes: Literal["common", "by arm"] = "common"
+    strata: tuple[str, ...] = ()
+
+    def metric(self, name: str) -> Metric:
+        """The definition of a metric.
+
+        Raises:
+            PlanError: no such metric; suggests the nearest.
+        """
+        return metric(name, self.metrics)
 
 
-def metric(name: str) -> Metric:
+def metric(name: str, metrics: Mapping[str, Metric] = METRICS) -> Metric:
     """A metric by name.
 
     Raises:
         PlanError: no such metric; suggests the nearest.
     """
-    if name not in METRICS:
-        close = difflib.get_close_matches(name, METRICS, n=1)
-        guess = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(METRICS)}"
+    if name not in metrics:
+        close = difflib.get_close_matches(name, metrics, n=1)
+        guess = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(metrics)}"
         raise PlanError(f"unknown metric '{name}'. {guess}")
-    return METRICS[name]
+    return metrics[name]
+
+
+def parse_guardrail(text: str) -> tuple[str, float]:
+    """Name and signed margin, as a fraction, of ``METRIC=-1%``.
+
+    Raises:
+        PlanError: unreadable.
+    """
+    name, separator, margin = text.partition("=")
+    try:
+        value = float(margin.strip().rstrip("%").replace("−", "-"))
+    except ValueError:
+        value = 0.0
+    if not separator or value == 0.0 or not math.isfinite(value):
+        raise PlanError(f"guardrail '{text}' is not METRIC=MARGIN. Example: click_rate=-1%")
+    return name.strip(), value / (100.0 if "%" in margin else 1.0)
 
 
 def build_plan(
@@ -161,16 +201,8 @@ def build_plan(
     metric(primary)
     margins = dict(GUARDRAILS)
     for text in guardrails:
-        name, separator, margin = text.partition("=")
-        metric(name.strip())
-        try:
-            value = float(margin.strip().rstrip("%").replace("−", "-"))
-        except ValueError:
-            separator = ""
-            value = 0.0
-        if not separator or value == 0.0:
-            raise PlanError(f"guardrail '{text}' is not METRIC=MARGIN. Example: click_rate=-1%")
-        margins[name.strip()] = abs(value) / (100.0 if "%" in margin else 1.0)
+        name, margin = parse_guardrail(text)
+        margins[metric(name).name] = abs(margin)
     margins.pop(primary, None)
     secondary = tuple(
         name

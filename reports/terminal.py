@@ -189,7 +189,8 @@ class _Page:
         else:
             self._lines += ["  " + line for line in lines]
         self._say(
-            "+ better, - worse, . not clear, ? no data. Values per user-day, or of a ratio. p and "
+            "+ better, - worse, . not clear, ? no data. Values per user"
+            f"{'' if self._result.design == 'observed' else '-day'}, or of a ratio. p and "
             "the interval's level are corrected together.",
             "  ",
         )

@@ -1,4 +1,4 @@
-"""`abtest report`, `abtest compare` and `abtest analyze`."""
+"""`abtest report` and `abtest compare`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def calibrate(
     ),
     iterations: Annotated[
         int, typer.Option("--iterations", min=1, help="Steps of the least squares.")
-    ] = 4,
+    ] = 30,
     users: Annotated[int, typer.Option("--users", min=50, help="People simulated.")] = 800,
     days: Annotated[int, typer.Option("--days", min=1, help="Days simulated.")] = 4,
     seed: Annotated[int, typer.Option("--seed", help="Of the world and all draws.")] = 1,
@@ -65,6 +65,7 @@ def calibrate(
         raise UsageError(f"{out} exists and is left untouched.", "Choose another --out")
     config = WorldConfig.preset(preset)
     sample = Sample(seed=seed, users=users, days=days)
+    rough = Sample(seed=seed, users=max(users // 2, 50), days=days)
     console = Console()
     n = len(KNOBS)
     what = f"{n} parameters, {len(targets())} figures, {users:,} people"
@@ -81,7 +82,9 @@ def calibrate(
             done = f"{hits} of {len(close)} fitted figures close"
             stage.update("", min(number / iterations, 1.0), done)
 
-        fitted = fit(config, sample, iterations=iterations, parallel=pool.map, report=report)
+        fitted = fit(
+            config, sample, rough=rough, iterations=iterations, parallel=pool.map, report=report
+        )
         other = Sample(seed=seed + 1, users=users, days=days)
         check = compare_measures(next(iter(pool.map(other.measure, [fitted]))))
     values = {k.parameter: getattr(fitted, k.parameter) for k in KNOBS}

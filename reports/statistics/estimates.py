@@ -48,19 +48,12 @@ def estimate_arms(arms: Sequence[Moments]) -> list[ArmEstimate]:
     Raises:
         StatisticsError: fewer than two users in an arm, or a denominator that sums to zero.
     """
-    for moments in arms:
-        if moments.mean[DENOMINATOR] == 0.0:
-            raise StatisticsError(
-                "the ratio has no denominator.",
-                "It sums to zero in at least one arm.",
-                "Choose a metric whose denominator occurs.",
-            )
     theta = adjustment(arms)
     total = sum(m.users for m in arms)
     centre = sum((m.mean[2:] * m.users for m in arms), np.zeros(len(theta))) / total
     result = []
     for moments in arms:
-        gradient = _gradient(moments)
+        gradient = ratio_gradient(moments.mean)
         covariance = moments.covariance()
         raw = float(gradient @ covariance[:2, :2] @ gradient) / moments.users
         full = np.concatenate([gradient, -theta])
@@ -84,9 +77,19 @@ def adjustment(arms: Sequence[Moments]) -> Float:
     cc = np.zeros((k, k))
     cz = np.zeros(k)
     for moments in arms:
-        gradient = _gradient(moments)
+        gradient = ratio_gradient(moments.mean)
         cc += moments.cross[2:, 2:]
         cz += moments.cross[2:, :2] @ gradient
+    return regression_weights(cc, cz)
+
+
+def regression_weights(cc: Float, cz: Float) -> Float:
+    """float64[k], regression on covariates with cross-products ``cc``, ``cz`` with the metric.
+
+    Covariates that do not vary, or only together with others, get no weight.
+    """
+    if len(cz) == 0:
+        return np.zeros(0)
     scale = np.sqrt(np.diag(cc))
     scale = np.where(scale > 0, scale, 1.0)
     # The pseudo-inverse of the correlation matrix drops collinear directions.
@@ -94,7 +97,20 @@ def adjustment(arms: Sequence[Moments]) -> Float:
     return np.asarray((inverse @ (cz / scale)) / scale)
 
 
-def _gradient(moments: Moments) -> Float:
-    """Of the ratio of means with respect to (mean x, mean y)."""
-    x, y = moments.mean[NUMERATOR], moments.mean[DENOMINATOR]
+def ratio_gradient(mean: Float) -> Float:
+    """float64[2], of the ratio of means with respect to (mean x, mean y).
+
+    Args:
+        mean: Means of (x, y, ...).
+
+    Raises:
+        StatisticsError: mean y is zero.
+    """
+    x, y = mean[NUMERATOR], mean[DENOMINATOR]
+    if y == 0.0:
+        raise StatisticsError(
+            "the ratio has no denominator.",
+            "It sums to zero in at least one arm.",
+            "Choose a metric whose denominator occurs.",
+        )
     return np.array([1.0 / y, -x / y**2])

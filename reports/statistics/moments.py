@@ -68,6 +68,14 @@ class Moments(NamedTuple):
             )
         return self.cross / (self.users - 1)
 
+    def combine(self, weights: Float) -> Moments:
+        """Of weighted sums of the columns: one scan serves every metric made of them.
+
+        Args:
+            weights: float64[j, k], a row per new column.
+        """
+        return Moments(self.users, weights @ self.mean, weights @ self.cross @ weights.T)
+
     def select(self, columns: list[int]) -> Moments:
         """Restricted to some columns, in this order."""
         return Moments(self.users, self.mean[columns], self.cross[np.ix_(columns, columns)])

@@ -113,12 +113,42 @@ def tail_risk(
     skewness = cubes / varied
     factors = (1.0, 1.0 + lift)
     distortion = max((_rho(users, deviations, skewness, f) for f in factors), key=abs)
+    return _judged(skewness, distortion, min(users), confidence)
+
+
+def tail_risk_of_pairs(differences: ArrayLike, *, confidence: float = 0.95) -> TailRisk:
+    """Judge a paired comparison: one sample, whose skewness nothing cancels.
+
+    Args:
+        differences: float[n], treatment minus control of each pair (linearised values).
+        confidence: Of the interval.
+
+    Raises:
+        StatisticsError: fewer than two pairs, missing values, or no variance.
+    """
+    check_confidence(confidence)
+    x = finite_table(differences)[:, 0]
+    if len(x) < 2:
+        raise StatisticsError(
+            "a tail needs at least two users.", f"There are {len(x)}.", "Wait for more users."
+        )
+    centred = x - x.mean()
+    deviation = float(np.sqrt(np.mean(centred**2)))
+    if not deviation > 0.0:
+        raise StatisticsError(
+            "the metric does not vary.", "Every pair differs alike.", "No lift is computed."
+        )
+    skewness = float(np.mean((centred / deviation) ** 3))
+    return _judged(skewness, skewness / np.sqrt(len(x)), len(x), confidence)
+
+
+def _judged(skewness: float, distortion: float, smallest: int, confidence: float) -> TailRisk:
     short = shortfall(distortion, confidence)
     return TailRisk(
         skewness,
         distortion,
         _lopsided(distortion, confidence),
-        min(users),
+        smallest,
         max(confidence - short, 0.0),
         confidence,
         short > TOLERATED * (1.0 - confidence),

@@ -152,7 +152,7 @@ class WorldPopulation(Population):
         later = self._clock.next_visit(now_ms, rate.astype(np.float64), u[:, 0])
         minutes = -c.visits_soon_minutes * np.log(u[:, 0].astype(np.float64))
         soon = now_ms + BREAK_MS + (60_000.0 * minutes).astype(np.int64)
-        return np.where(u[:, 1] < c.visits_soon, soon, later)
+        return np.where(u[:, 1] < c.visits_soon * self._clock.busy(soon), soon, later)
 
     def begin_session(self, rows: Int64, time_ms: Int64, key: NDArray[np.uint64]) -> None:
         """A fresh budget; interest, satiation and joy start anew; taste drifts with the date.

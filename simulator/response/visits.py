@@ -38,7 +38,10 @@ class VisitClock:
         per_hour = np.outer(weekdays, hours).ravel()
         self._edges = np.concatenate([[0.0], np.cumsum(per_hour)])
         # 1 January 1970 was a Thursday; weeks are counted from Monday, China time.
-        self._offset_ms = 8 * HOUR_MS + 3 * 24 * HOUR_MS
+        # The profile is of impressions; people come some time before those.
+        lead_ms = int(60_000 * config.visits_lead_minutes)
+        self._offset_ms = 8 * HOUR_MS + 3 * 24 * HOUR_MS + lead_ms
+        self._busy = per_hour / per_hour.max()
 
     def next_visit(
         self, now_ms: Int64, rate: NDArray[np.float64], draw: NDArray[np.floating[Any]]
@@ -53,6 +56,11 @@ class VisitClock:
         start = self._activity(now_ms + BREAK_MS)
         arrival = start - np.log(draw.astype(np.float64)) / rate
         return self._calendar(arrival)
+
+    def busy(self, time_ms: Int64) -> NDArray[np.float64]:
+        """float64[B]: activity of the hour, as a share of the busiest hour of the week."""
+        hour = (time_ms + self._offset_ms) // HOUR_MS % WEEK_HOURS
+        return np.asarray(self._busy[hour])
 
     def _activity(self, time_ms: Int64) -> NDArray[np.float64]:
         hours = (time_ms + self._offset_ms) / HOUR_MS

@@ -48,7 +48,8 @@ class WorldConfig:
         open_*: Log-odds of opening the comment section, and the seconds that opening takes.
         dwell_*, read_*, comment_like_*: Reading.
         session_*, pause_*: Session budget; pages after which the phone is put down for minutes.
-        visits_*: Sessions per day; a share ``visits_soon`` comes back within an hour or so.
+        visits_*: Sessions per day; a share ``visits_soon`` comes back within an hour or so, less
+            at night; ``visits_lead_minutes``: how long before the published hours people come.
         novelty_strength, novelty_days: Added to the log-odds of a click and of opening comments
             when a person's ranker has changed, and how fast that fades (see `Feed`).
         platform_*: The platform's own ranker; ``platform_random_pool`` videos are shown at random.
@@ -149,6 +150,7 @@ class WorldConfig:
     visits_satisfaction: float = 0.15
     visits_soon: float = 0.2
     visits_soon_minutes: float = 30.0
+    visits_lead_minutes: float = 20.0
     taste_drift: float = 0.15
     novelty_strength: float = 0.0
     novelty_days: float = 3.0

@@ -170,8 +170,8 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
     order = np.searchsorted(edges, 1.0 - rank).clip(0, len(ACTIVITY) - 1)
     names = np.array(list(ACTIVITY))
 
-    def coin(purpose: str) -> NDArray[np.float64]:
-        return uniform(purpose_key(seed, purpose), users)
+    def flag(purpose: str, share: float) -> NDArray[np.int8]:
+        return (uniform(purpose_key(seed, purpose), users) < share).astype(np.int8)
 
     # A Gaussian copula: Pearson's correlation is 2 sin(pi rho / 6) for Spearman's rho.
     pearson = 2.0 * np.sin(np.pi / 6.0 * np.asarray(_FEATURE_SPEARMAN))
@@ -193,8 +193,8 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
             "friend_user_num_range": _ranges(friends, _FRIEND_RANGES, side="right"),
             "register_days": days,
             "register_days_range": _ranges(days, _REGISTER_RANGES),
-            "is_live_streamer": coin("people.live_streamer") < _LIVE_STREAMERS,
-            "is_video_author": coin("people.video_author") < _VIDEO_AUTHORS,
+            "is_live_streamer": flag("people.live_streamer", _LIVE_STREAMERS),
+            "is_video_author": flag("people.video_author", _VIDEO_AUTHORS),
         }
     )
 

@@ -135,6 +135,7 @@ def context() -> dict[str, Any]:
             "fidelity": [
                 {
                     "label": "Click rate",
+                    "role": "fitted",
                     "simulated": 0.41,
                     "published": 0.4,
                     "ratio": 1.025,

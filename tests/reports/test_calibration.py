@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reports.analysis import UserTable, analyze, arm_estimates
+from reports.analysis import analyze
 from reports.calibration import calibrate, calibration_check, user_columns
+from reports.estimation import estimate
 from reports.plan import AnalysisPlan, metric
 from reports.results import HealthCheck
 from reports.statistics.aa import aa_p_values, assignments
-from reports.statistics.lift import compare
+from reports.user_table import UserTable
 from tests.reports.conftest import make_outcomes, make_result
 
 ARMS = {"control": 1.0, "treatment": 1.4}
@@ -37,8 +38,11 @@ def test_a_replicate_is_what_the_experiment_would_report_of_that_split(name: str
             .alias("arm")
         )
         again = UserTable(split, ["a", "b"])
-        arms = arm_estimates(again, again.during, metric(name), again.days, ["a", "b"])
-        assert p[replicate] == pytest.approx(compare(*arms).p_value, rel=1e-9)
+        found = estimate(
+            again, again.during, metric(name), again.days, ("a", "b"), "online", AnalysisPlan()
+        )
+        # The analysis also counts the noise that arms share through the covariates' centre.
+        assert p[replicate] == pytest.approx(found.compare(0.95).p_value, rel=1e-6)
 
 
 def test_the_chip_reports_the_primary_metric_and_the_guardrails() -> None:

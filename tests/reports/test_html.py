@@ -269,7 +269,7 @@ def test_a_learned_environment_shows_its_held_out_quality(quality: dict[str, Any
 
 
 def test_the_built_in_worlds_fidelity_and_training_are_shown(page: Page) -> None:
-    assert "published statistics: 1 close" in page.text("li")
+    assert "published statistics: 1 of 1 fitted" in page.text("li")
     assert "beside published statistics" in page.text("caption")
     assert "0.1234" in page.text("td") and "stages[0].loss" in page.text("th")
     assert "a1f3c0ffee" in page.text("td") and "abtest run --treatment lsvcr" in page.text("pre")

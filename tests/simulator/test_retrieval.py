@@ -20,6 +20,7 @@ from tests.simulator.conftest import START_MS, request_keys
 ERROR_RATE = 1e-4
 NONE = Sources(categories=0, authors=0, sequels=0, popular=0, fresh=0, random=0)
 VIDEOS = 120
+NEVER = 1 << 30
 HOUR_MS = 3_600_000
 
 
@@ -69,7 +70,7 @@ def ask(
         np.broadcast_to(np.asarray(time_ms, dtype=np.int64), (len(rows),)).copy(),
         request_keys(len(rows)),
         (history or HistoryState(users)).view(rows),
-        seen or SeenVideos(users, VIDEOS),
+        seen or SeenVideos(users, VIDEOS, NEVER),
         at_least,
     )
 
@@ -200,7 +201,7 @@ def test_candidates_are_uploaded_distinct_and_unseen_unless_too_few(
     retrieval = Retrieval(inventory(upload_ms))
     random = np.random.default_rng(seed)
     marked = random.random((len(past), VIDEOS)) < seen_share
-    seen = SeenVideos(len(past), VIDEOS)
+    seen = SeenVideos(len(past), VIDEOS, NEVER)
     for row, video in zip(*np.nonzero(marked), strict=True):
         mark(seen, np.array([row]), np.array([video], dtype=np.int32))
     rows = np.arange(len(past))
@@ -225,7 +226,7 @@ def test_candidates_are_uploaded_distinct_and_unseen_unless_too_few(
 
 
 def test_somebody_who_has_seen_everything_is_served_all_the_same() -> None:
-    seen = SeenVideos(1, VIDEOS)
+    seen = SeenVideos(1, VIDEOS, NEVER)
     for video in range(VIDEOS):
         mark(seen, np.array([0]), np.array([video], dtype=np.int32))
     retrieval = Retrieval(inventory())
@@ -237,7 +238,7 @@ def test_somebody_who_has_seen_everything_is_served_all_the_same() -> None:
 def test_topping_up_takes_no_unseen_video_away() -> None:
     n_videos = 20_000
     catalogue = Catalogue.build(np.arange(n_videos))
-    seen = SeenVideos(1, n_videos)
+    seen = SeenVideos(1, n_videos, NEVER)
     for video in range(1_000, n_videos):
         mark(seen, np.array([0]), np.array([video], dtype=np.int32))
     retrieval = Retrieval(catalogue)
@@ -264,7 +265,7 @@ def test_before_the_first_upload_there_is_nothing() -> None:
 def test_a_request_gets_the_same_in_every_batch(order: list[int], size: int) -> None:
     retrieval = Retrieval(inventory())
     history = clicked(*[[row, row + 20, row + 40] for row in range(8)])
-    seen = SeenVideos(8, VIDEOS)
+    seen = SeenVideos(8, VIDEOS, NEVER)
     rows = np.arange(8)
     mark(seen, rows, (rows * 7).astype(np.int32))
     times, keys = START_MS + rows, request_keys(8)
@@ -295,7 +296,7 @@ def test_popularity_of_any_kind_is_taken(popularity: np.ndarray) -> None:
     shown=st.lists(st.dictionaries(st.integers(0, 3), st.integers(-1, 39)), max_size=20),
 )
 def test_seen_videos_are_a_set_per_user(n_videos: int, shown: list[dict[int, int]]) -> None:
-    seen = SeenVideos(4, n_videos)
+    seen = SeenVideos(4, n_videos, NEVER)
     expected: set[tuple[int, int]] = set()
     for call in shown:
         call = {row: video for row, video in call.items() if video < n_videos}
@@ -308,7 +309,7 @@ def test_seen_videos_are_a_set_per_user(n_videos: int, shown: list[dict[int, int
 
 
 def test_seen_videos_of_a_copy_are_its_own() -> None:
-    seen = SeenVideos(2, 50)
+    seen = SeenVideos(2, 50, NEVER)
     copy = seen.copy()
     mark(copy, np.array([1]), np.array([33], dtype=np.int32))
     wanted = np.array([[33]], dtype=np.int32)
@@ -318,7 +319,7 @@ def test_seen_videos_of_a_copy_are_its_own() -> None:
 
 def test_in_a_huge_catalogue_a_seen_video_is_never_taken_for_unseen() -> None:
     n_videos = 200_000
-    seen = SeenVideos(1, n_videos)
+    seen = SeenVideos(1, n_videos, NEVER)
     shown = np.random.default_rng(0).choice(n_videos, 500, replace=False).astype(np.int32)
     for video in shown:
         mark(seen, np.array([0]), np.array([video]))
@@ -329,10 +330,26 @@ def test_in_a_huge_catalogue_a_seen_video_is_never_taken_for_unseen() -> None:
 
 
 def test_videos_of_one_page_are_marked_together_where_they_were_shown() -> None:
-    seen = SeenVideos(3, 50)
+    seen = SeenVideos(3, 50, NEVER)
     videos = np.array([[1, 2, 3], [4, -1, 4], [7, 0, -1]], dtype=np.int32)
     shown = np.array([[True, False, True], [True, True, True], [True, True, True]])
     seen.add_page(np.array([2, 0, 1]), videos, shown)
     everything = np.tile(np.arange(50, dtype=np.int32), (3, 1))
     found = zip(*np.nonzero(seen.contains(np.arange(3), everything)), strict=True)
     assert set(found) == {(2, 1), (2, 3), (0, 4), (1, 7), (1, 0)}
+
+
+def test_a_video_comes_back_after_enough_others_and_not_before() -> None:
+    """Whatever a user was shown within the memory is withheld; after twice that it is free."""
+    memory, page = 30, 4
+    seen = SeenVideos(2, 1_000, memory)
+    everything = np.tile(np.arange(1_000, dtype=np.int32), (2, 1))
+    row = np.array([1])
+    shown: list[int] = []
+    for first in range(0, 400, page):
+        videos = np.arange(first, first + page, dtype=np.int32)[None]
+        seen.add_page(row, videos, np.ones((1, page), dtype=np.bool_))
+        shown.extend(videos[0].tolist())
+        found = set(np.flatnonzero(seen.contains(np.array([0, 1]), everything)[1]).tolist())
+        assert set(shown[-memory:]) <= found <= set(shown[-2 * memory - page :])
+    assert not seen.contains(np.array([0, 1]), everything)[0].any()

@@ -9,7 +9,7 @@ from scipy import stats
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
 from reports.statistics.moments import Moments
-from reports.statistics.tails import linearised, shortfall, tail_risk
+from reports.statistics.tails import linearised, shortfall, tail_risk, tail_risk_of_pairs
 
 
 def test_distortion_is_the_skewness_of_the_difference() -> None:
@@ -96,3 +96,19 @@ def test_what_has_no_tail_is_an_error() -> None:
         linearised([[[1.0, 0.0], [2.0, 0.0]]])
     one = tail_risk([1.0, 1.0], [2.0, 3.0])
     assert one.distortion == pytest.approx(0.0)
+
+
+def test_pairs_are_one_sample() -> None:
+    """Coverage of the paired t interval is what the rule predicts: binomial error, z = 4."""
+    random = np.random.default_rng(11)
+    n, replicates = 60, 4_000
+    draws = random.exponential(size=(replicates, n)) - 1.0
+    half = stats.t.ppf(0.975, n - 1) * draws.std(axis=1, ddof=1) / np.sqrt(n)
+    covered = float((np.abs(draws.mean(axis=1)) <= half).mean())
+    predicted = 0.95 - shortfall(2.0 / np.sqrt(n))
+    assert abs(covered - predicted) < 4.0 * np.sqrt(0.95 * 0.05 / replicates)
+    risk = tail_risk_of_pairs(random.exponential(size=40))
+    assert risk.warns and risk.smallest == 40
+    assert not tail_risk_of_pairs(random.exponential(size=40_000)).warns
+    with pytest.raises(StatisticsError, match="does not vary"):
+        tail_risk_of_pairs(np.ones(10))

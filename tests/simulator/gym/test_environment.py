@@ -114,7 +114,7 @@ def test_rewards_are_what_the_feed_counts(lively_world: World) -> None:
     }
     for name, (column, unit) in counted.items():
         vector = FeedVectorEnv(30, lively_world, reward=name)
-        told = play(vector, 6, seed=2)
+        told = play(vector, 2, seed=2)
         episodes = vector._platform.episodes
         assert episodes is not None
         # Nobody has been replaced yet, so the feed's sums are those of these steps.

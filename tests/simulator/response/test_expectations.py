@@ -96,7 +96,8 @@ def test_expectations_are_the_means_of_many_draws(config: WorldConfig, grid: boo
         wanted = getattr(stated, name).astype(np.float64)
         assert (wanted[~real] == 0.0).all(), name
         if "seconds" in name:
-            error = Z * lives.std(axis=1) / np.sqrt(TIMES) + 0.001
+            # Bernstein's inequality: where plays are rare, their sample says little of its spread.
+            error = Z * lives.std(axis=1) / np.sqrt(TIMES) + Z * lives.max(axis=1) / TIMES + 0.001
         else:
             # The error that the stated probability implies; counts below one are not normal.
             assert ((wanted >= 0.0) & (wanted <= 1.0)).all(), name

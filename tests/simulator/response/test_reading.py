@@ -93,7 +93,7 @@ def test_a_comment_is_taken_alike_wherever_it_is_read() -> None:
     comments = sections(12)
     there, back = read(comments), read(comments[:, ::-1])
     both = there.shown & back.shown[:, ::-1]
-    assert both.sum() > 20
+    assert both.sum() > 10
     for name in ("like", "reply", "dwell_ms"):
         assert np.array_equal(getattr(there, name)[both], getattr(back, name)[:, ::-1][both])
 

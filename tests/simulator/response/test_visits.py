@@ -73,7 +73,8 @@ def test_visits_come_at_the_published_hours_and_days(unit: str) -> None:
     first, last = START_MS + DAY_MS, START_MS + 8 * DAY_MS
     assert (times[-1] < last).mean() < 1e-3
     inside = times[(times >= first) & (times < last)]
-    local = inside + CHINA_OFFSET_MS
+    # People come some time before the impressions whose hours are published.
+    local = inside + CHINA_OFFSET_MS + int(60_000 * WorldConfig().visits_lead_minutes)
     if unit == "hour":
         found = np.bincount(local % DAY_MS // HOUR_MS, minlength=24)
         published = np.asarray(HOURS)

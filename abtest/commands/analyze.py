@@ -1,0 +1,140 @@
+"""`abtest analyze`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abtest.commands import options
+from abtest.config import parse_percent
+from abtest.console import Console
+from abtest.errors import ExitCode, UsageError
+
+SLOPES = ("common", "by-arm")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("analyze")(analyze)
+
+
+def analyze(
+    table: Annotated[Path, typer.Argument(help="Parquet or CSV: rows of users.")],
+    user: Annotated[str, typer.Option("--user", help="Column of the user.")] = "user_id",
+    arm: Annotated[str, typer.Option("--arm", help="Column of the arm.")] = "arm",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", "-m", help="COLUMN, or NAME=COLUMN/COLUMN. Repeatable."),
+    ] = None,
+    metrics: Annotated[
+        Path | None, typer.Option("--metrics", help="A TOML file that defines metrics.")
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option("--control", "-c", help="The control arm; default: 'control'.")
+    ] = None,
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option("--covariate", help="A column from before the experiment. Repeatable."),
+    ] = None,
+    strata: Annotated[
+        list[str] | None,
+        typer.Option("--strata", help="Hold the shares of this column equal. Repeatable."),
+    ] = None,
+    segment: Annotated[
+        list[str] | None,
+        typer.Option("--segment", help="Also analyse each value of this column. Repeatable."),
+    ] = None,
+    day: Annotated[str | None, typer.Option("--day", help="Column of the day.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="First day; what is earlier is the time before.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Planned, as control=90,treatment=10.")
+    ] = None,
+    primary: Annotated[
+        str | None, typer.Option("--primary", help="The metric that decides; default: the first.")
+    ] = None,
+    guardrail: Annotated[
+        list[str] | None,
+        typer.Option("--guardrail", help="METRIC=-1%; METRIC=+1% if less is better. Repeatable."),
+    ] = None,
+    min_effect: Annotated[
+        str, typer.Option("--min-effect", help="Smallest effect worth shipping, as 0.5%.")
+    ] = "0%",
+    slopes: Annotated[
+        str, typer.Option("--slopes", help=f"Of the covariates: {' or '.join(SLOPES)}.")
+    ] = "common",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory to create.")] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Analyse the outcomes of a real experiment.
+
+    One row per user, or several that are added up. Columns named pre_X are what X was before the
+    experiment; they reduce the noise.
+
+    [bold]Examples[/bold]
+
+      abtest analyze users.parquet --metric revenue --metric "ctr=clicks/impressions"
+
+      abtest analyze users.csv --user id --arm group --control A --metrics metrics.toml
+
+      abtest analyze days.parquet --day date --start 2026-11-02 --metric minutes
+    """
+    # Imported here so that `abtest --help` stays quick.
+    from abtest.experiment import conclude
+    from abtest.observed import ObservedOptions, analyze_observed
+    from reports.terminal import render
+
+    if slopes not in SLOPES:
+        raise UsageError(f"--slopes is '{slopes}'.", f"Known: {', '.join(SLOPES)}")
+    asked = ObservedOptions(
+        table=table,
+        user=user,
+        arm=arm,
+        metrics=tuple(metric or ()),
+        metrics_file=metrics,
+        control=control,
+        covariates=tuple(covariate or ()),
+        strata=tuple(strata or ()),
+        segments=tuple(segment or ()),
+        day=day,
+        start=start,
+        split=split,
+        primary=primary,
+        guardrails=tuple(guardrail or ()),
+        min_effect=0.0 if min_effect.strip() in ("0", "0%") else parse_percent(min_effect),
+        slopes=slopes,
+    )
+    result, directory = analyze_observed(
+        asked, out=out, command=_command(asked, min_effect), console=Console(quiet=quiet)
+    )
+    if json:
+        typer.echo(result.to_json(), nl=False)
+    else:
+        ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
+        typer.echo(render(result, width=None, ascii_only=ascii_only, color=sys.stdout.isatty()))
+        typer.echo(f"\nReport: {directory / 'report.html'}")
+    code = conclude(result, ())
+    if code is not ExitCode.COMPLETE:
+        raise typer.Exit(int(code))
+
+
+def _command(asked: object, min_effect: str) -> str:
+    """The command that does the same again."""
+    names = {"metrics": "metric", "metrics_file": "metrics", "covariates": "covariate"}
+    names |= {"segments": "segment", "guardrails": "guardrail"}
+    values = {**vars(asked), "min_effect": min_effect}
+    words = ["abtest", "analyze", str(values.pop("table"))]
+    defaults = {"min_effect": "0%", "slopes": "common"}
+    for field, value in values.items():
+        if value is None or value == () or defaults.get(field) == value:
+            continue
+        flag = f"--{names.get(field, field).replace('_', '-')}"
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [flag, str(one)]
+    return shlex.join(words)
