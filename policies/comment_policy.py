@@ -9,11 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from policies import registry
 from policies.base import Policy, Progress, Scores, silent
 from policies.errors import UnknownPolicy
+from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.requests import VideoRequests
+
+TIE_BREAK = 1e-4
+"""Weight of the likes, far below any difference that matters: they order what is tied."""
 
 _FOLDER = "videos"
 
@@ -90,3 +97,9 @@ class CommentPolicy(Policy):
         """Restore both."""
         self.load_comments(directory, dataset)
         self._videos.load(directory / _FOLDER, dataset)
+
+
+def likes_prior(catalogue: Catalogue) -> NDArray[np.float32]:
+    """float32[M] in 0 .. 1: logarithm of each comment's displayed likes, over the largest."""
+    likes = np.log1p(np.maximum(catalogue.comment_likes, 0).astype(np.float64))
+    return (likes / max(float(likes.max(initial=0.0)), 1.0)).astype(np.float32)

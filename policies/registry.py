@@ -27,6 +27,7 @@ BUILT_IN = {
     "sasrec": "policies.sasrec:SASRec",
     "likes": "policies.comment_order:Likes",
     "newest": "policies.comment_order:Newest",
+    "comment-sasrec": "policies.comment_sasrec:CommentSASRec",
     "text-similarity": "policies.text_similarity:TextSimilarity",
     "lsvcr": "lsvcr.policy:LSVCR",
     "oracle": "abtest.oracle:Oracle",

@@ -20,13 +20,10 @@ from numpy.typing import NDArray
 from policies.base import Progress, Scores
 from policies.char_ngrams import BUCKETS, pair_products, tfidf, unit_rows
 from policies.checkpoint import load_arrays, save_arrays
-from policies.comment_policy import CommentPolicy
+from policies.comment_policy import TIE_BREAK, CommentPolicy, likes_prior
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, HistoryView
-
-TIE_BREAK = 1e-4
-"""Weight of the likes, far below any similarity that matters."""
 
 _PEOPLE = 64
 """Profiles held dense at once."""
@@ -60,10 +57,9 @@ class TextSimilarity(CommentPolicy):
         vectors = tfidf([*dataset.captions(), *dataset.comment_texts()])
         captions, self._texts = vectors[: catalogue.n_videos], vectors[catalogue.n_videos :]
         own = captions[catalogue.comment_video].multiply(self._texts).sum(axis=1)
-        likes = np.log1p(np.maximum(catalogue.comment_likes, 0).astype(np.float64))
         self._same_for_all = (
             self._settings["video_share"] * np.asarray(own, dtype=np.float64).ravel()
-            + TIE_BREAK * likes / max(float(likes.max(initial=0.0)), 1.0)
+            + TIE_BREAK * likes_prior(catalogue)
         ).astype(np.float32)
         return {"comments with text": int((self._texts.getnnz(axis=1) > 0).sum())}
 

@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from policies.char_ngrams import SIZES, pair_products, tfidf
 from policies.check import check_policy
 from policies.comment_order import rank_in_section
+from policies.comment_policy import TIE_BREAK
+from policies.comment_sasrec import CommentSASRec, past_comments
 from policies.errors import PolicyError, UnknownPolicy
 from policies.registry import create, describe_all
-from policies.text_similarity import TIE_BREAK, TextSimilarity
+from policies.text_similarity import TextSimilarity
 from simulator.logs.catalogue import UNKNOWN_TIME
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.requests import CommentRequests
 from tests.lsvcr.conftest import Planted, ask, write_planted
 
-NAMES = ("likes", "newest", "text-similarity")
+NAMES = ("likes", "newest", "text-similarity", "comment-sasrec")
+QUICK = {"comment-sasrec": {"dim": 16, "layers": 1, "epochs": 1}}
 TEXTS = ["你好，世界", "Hello  World", "hello world", "", "ａｂｃ", "世界你好", "a", "好" * 40]
 
 
@@ -173,6 +176,48 @@ def test_text_similarity_finds_the_planted_taste(planted: Planted) -> None:
     assert (style == planted.taste).mean() > 0.9
 
 
+def test_past_comments_are_left_aligned_in_order(planted: Planted) -> None:
+    history = ask(planted.dataset).history.view(np.arange(60))
+    found = past_comments(history)
+    for row, comments in zip(found, history.comments(), strict=True):
+        known = comments[comments >= 0]
+        assert row[: len(known)].tolist() == known.tolist()
+        assert (row[len(known) :] == -1).all()
+
+
+def tastes_log(path: Path, users: int) -> Dataset:
+    """Eight videos in a circle; comment c of each has style c % 4, user u likes style u % 4."""
+    start, steps = 1_700_000_000_000, 6
+    visits = [(u, (u + step) % 8, step) for u in range(users) for step in range(steps)]
+    events = [(u, v, 8 * v + c, start + step) for u, v, step in visits for c in (u % 4, u % 4 + 4)]
+    user, video, comment, time = (list(column) for column in zip(*events, strict=True))
+    with DatasetWriter(path, name="tastes", source="test", licence="none") as writer:
+        writer.append("users", pl.DataFrame({"user_id": range(users)}))
+        writer.append("videos", pl.DataFrame({"video_id": range(8)}))
+        every = {"comment_id": range(64), "video_id": [c // 8 for c in range(64)]}
+        writer.append("comments", pl.DataFrame(every))
+        flags = {
+            "is_like": pl.Series([1] * len(user), dtype=pl.Int8),
+            "is_reply": pl.Series([0] * len(user), dtype=pl.Int8),
+        }
+        ids = {"user_id": user, "video_id": video, "comment_id": comment, "time_ms": time}
+        writer.append("comment_events", pl.DataFrame({**ids, **flags}))
+    return Dataset.open(path)
+
+
+def test_comment_sasrec_learns_a_taste_from_likes_alone(tmp_path: Path) -> None:
+    """The comments have no text; a quarter would be chance."""
+    log = tastes_log(tmp_path / "log", 120)
+    policy = CommentSASRec(dim=32, layers=1, epochs=10, learning_rate=1e-2, tokens=256)
+    policy.fit(log, seed=1)
+    users = np.arange(120)
+    requests = sections(log, ((users + 6) % 8).astype(np.int32))
+    scores = policy.score_comments(requests)
+    assert scores is not None
+    place = np.where(requests.candidates >= 0, scores, -np.inf).argmax(axis=1)
+    assert (requests.candidates[users, place] % 4 == users % 4).mean() > 0.9
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(planted: Planted, name: str) -> None:
     results = check_policy(name, planted.dataset)
@@ -184,10 +229,10 @@ def test_contract(planted: Planted, name: str) -> None:
 def test_comments_score_the_same_alone_and_after_the_disk(
     planted: Planted, tmp_path: Path, name: str
 ) -> None:
-    policy = create(name)
+    policy = create(name, **QUICK.get(name, {}))
     policy.fit(planted.dataset, seed=1)
     policy.save(tmp_path)
-    other = create(name)
+    other = create(name, **QUICK.get(name, {}))
     other.load(tmp_path, planted.dataset)
     requests = sections(planted.dataset, np.arange(30, dtype=np.int32))
     whole = policy.score_comments(requests)
@@ -206,11 +251,11 @@ def test_comments_score_the_same_alone_and_after_the_disk(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_logs_without_comments_or_text(chains: Dataset, tmp_path: Path, name: str) -> None:
-    policy = create(name)
+    policy = create(name, **QUICK.get(name, {}))
     policy.fit(chains, seed=1)
     assert policy.score_comments(sections(chains, np.zeros(1, dtype=np.int32))) is None
     mute = write_planted(tmp_path / "mute", users=20, text=False).dataset
-    policy = create(name)
+    policy = create(name, **QUICK.get(name, {}))
     policy.fit(mute, seed=1)
     scores = policy.score_comments(sections(mute, np.zeros(1, dtype=np.int32)))
     assert (scores is None) == (name == "text-similarity")
