@@ -26,7 +26,6 @@ BUILT_IN = {
     "ease": "policies.ease:EASE",
     "gru4rec": "policies.gru4rec:GRU4Rec",
     "sasrec": "policies.sasrec:SASRec",
-    "fmlprec": "policies.fmlprec:FMLPRec",
     "hstu": "policies.hstu:HSTU",
     "likes": "policies.comment_order:Likes",
     "newest": "policies.comment_order:Newest",

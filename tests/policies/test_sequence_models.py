@@ -14,7 +14,6 @@ from torch import Tensor
 from policies.base import Policy
 from policies.check import check_policy
 from policies.encoder import SequenceEncoder
-from policies.fmlprec import FMLPRecModel, causal_convolution
 from policies.gru4rec import GRU4RecModel
 from policies.hstu import HSTULayer, HSTUModel
 from policies.next_item import encode_last, latest
@@ -30,10 +29,9 @@ ITEMS, LENGTH, DIM = 30, 12, 8
 ENCODERS: dict[str, Callable[[], SequenceEncoder]] = {
     "sasrec": lambda: SASRecModel(ITEMS, LENGTH, DIM, 2, 2, 0.0),
     "gru4rec": lambda: GRU4RecModel(ITEMS, DIM, 2, 0.0),
-    "fmlprec": lambda: FMLPRecModel(ITEMS, LENGTH, DIM, 2, 0.0),
     "hstu": lambda: HSTUModel(ITEMS, LENGTH, DIM, 2, 2, 0.0),
 }
-NEW = ("gru4rec", "fmlprec", "hstu")
+NEW = ("gru4rec", "hstu")
 SMALL: dict[str, Any] = {"dim": 32, "epochs": 14, "learning_rate": 1e-2, "tokens": 512}
 
 
@@ -84,17 +82,6 @@ def test_latest_keeps_the_end_of_a_history() -> None:
     histories = np.array([[1, 2, 3, 4], [5, 6, -1, -1], [-1, -1, -1, -1]], dtype=np.int32)
     assert latest(histories, 2).tolist() == [[3, 4], [5, 6], [-1, -1]]
     assert latest(histories, 9).tolist() == histories.tolist()
-
-
-def test_causal_convolution_is_its_sum() -> None:
-    random = np.random.default_rng(2)
-    x, kernel = random.normal(size=(2, 7, 3)), random.normal(size=(9, 3))
-    expected = np.zeros_like(x)
-    for i in range(7):
-        for k in range(i + 1):
-            expected[:, i] += kernel[k] * x[:, i - k]
-    found = causal_convolution(torch.from_numpy(x), torch.from_numpy(kernel))
-    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 @torch.no_grad()
