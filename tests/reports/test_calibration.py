@@ -42,7 +42,7 @@ def test_a_replicate_is_what_the_experiment_would_report_of_that_split(name: str
             again, again.during, metric(name), again.days, ("a", "b"), "online", AnalysisPlan()
         )
         # The analysis also counts the noise that arms share through the covariates' centre.
-        assert p[replicate] == pytest.approx(found.compare(0.95).p_value, rel=1e-6)
+        assert p[replicate] == pytest.approx(found.compare(0.95).p_value, rel=1e-4)
 
 
 def test_the_chip_reports_the_primary_metric_and_the_guardrails() -> None:
