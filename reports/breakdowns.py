@@ -13,6 +13,7 @@ from reports.plan import AnalysisPlan, Metric
 from reports.results import (
     ArmDistribution,
     ArmValue,
+    Band,
     DailyLift,
     Estimate,
     FactorLift,
@@ -70,7 +71,8 @@ def daily_lifts(
 
     alone = [look(table.until(day, True), 1) for day in range(table.days)]
     so_far = [look(table.until(day, False), day + 1) for day in range(table.days)]
-    bands = iter(always_valid([found[0] for found in so_far if found], plan.confidence))
+    found = always_valid([seen[0] for seen in so_far if seen], plan.confidence)
+    bands = iter([None if one is None else Band(one.low, one.high) for one in found])
     return tuple(
         DailyLift(
             day,

@@ -97,7 +97,7 @@ def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) 
 
     Both charts of one experiment share their scale.
     """
-    so_far = [d.always_valid or d.cumulative for d in daily]
+    so_far = [d.banded or d.cumulative for d in daily]
     drawn = so_far if cumulative else [d.lift for d in daily]
     lifts = [(d.day, svg.usable(e)) for d, e in zip(daily, drawn, strict=True)]
     shown = [(day, e) for day, e in lifts if e is not None]

@@ -80,7 +80,8 @@ def _balance(table: UserTable, design: str) -> HealthCheck:
     if design == "twin" or not table.has_pre:
         return HealthCheck("balance", "Balance before", "not run", _no_past(design))
     known = table.before.drop("arm", "user_id")
-    columns = np.column_stack([c.to_numpy().astype(np.float64) for c in known] or [[]])
+    values = [c.to_numpy().astype(np.float64) for c in known]
+    columns = np.column_stack(values) if values else np.zeros((table.before.height, 0))
     try:
         result = covariate_balance([Moments.of(columns[table.rows(arm)]) for arm in table.arms])
     except StatisticsError as error:

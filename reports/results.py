@@ -118,17 +118,32 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Band:
+    """Bounds of a value that is given elsewhere; None where not computable."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class DailyLift:
     """Relative lift of the primary metric on one day, and cumulatively up to it.
 
-    ``lift`` and ``cumulative`` hold at one look. ``always_valid`` is ``cumulative`` with bounds
-    that hold at all looks together; None in results of versions without it.
+    ``lift`` and ``cumulative`` hold at one look. ``always_valid`` bounds ``cumulative`` at all
+    looks together; None in results of versions without it.
     """
 
     day: int
     lift: Estimate | None
     cumulative: Estimate | None
-    always_valid: Estimate | None = None
+    always_valid: Band | None = None
+
+    @property
+    def banded(self) -> Estimate | None:
+        """All days so far with the bounds of ``always_valid``; None where there are none."""
+        if self.cumulative is None or self.always_valid is None:
+            return None
+        return Estimate(self.cumulative.value, self.always_valid.low, self.always_valid.high)
 
 
 @dataclass(frozen=True)

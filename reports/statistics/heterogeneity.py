@@ -13,8 +13,8 @@ of all differences. Relative effects: the lift r common to all segments is just 
 is small; Q is its minimum. With one segment Q(r) is the square of Fieller's statistic, so a noisy
 control in a small segment widens that segment's say instead of distorting its lift. Estimates of
 one segment that covary, as adjusted ones do, have 2 cov_i taken off v_i and 2 (1 + r) cov_i off the
-denominator of Q(r). Both are
-chi-square with one degree of freedom less than segments, given users enough per segment and arm.
+denominator of Q(r). Both are chi-square with one degree of freedom less than segments, given users
+enough per segment and arm.
 """
 
 from __future__ import annotations
