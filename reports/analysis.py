@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from reports.breakdowns import daily_lifts, distributions, scaled, segment_lifts
+from reports.breakdowns import (
+    daily_lifts,
+    distributions,
+    novelty,
+    scaled,
+    segment_lifts,
+    two_parts,
+)
 from reports.calibration import calibration_check
 from reports.estimation import Design, Estimated, estimate
 from reports.health import health_checks
@@ -109,15 +116,19 @@ def _compare_arms(
     primary = first.at(plan.confidence)
     guardrails = [single(name, "guardrail").at(plan.confidence) for name in plan.guardrails]
     secondary = _corrected([single(name, "secondary") for name in plan.secondary], plan)
+    segments, interactions = segment_lifts(table, plan, pair, design)
     return ArmComparison(
         treatment=treatment,
         control=control,
         verdict=judge(primary, guardrails, plan, health, simulated, treatment, control),
         metrics=(primary, *guardrails, *secondary),
         daily=daily_lifts(table, plan, pair, design),
-        segments=segment_lifts(table, plan, pair, design),
+        segments=segments,
         distributions=distributions(table, plan.metric(plan.primary), pair),
         true_effect=primary.relative if design == "twin" else None,
+        novelty=novelty(table, plan, pair, design),
+        interactions=interactions,
+        two_part=two_parts(first.estimated, first.chosen, pair, plan.confidence),
     )
 
 

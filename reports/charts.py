@@ -97,12 +97,14 @@ def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) 
 
     Both charts of one experiment share their scale.
     """
-    lifts = [(d.day, svg.usable(d.cumulative if cumulative else d.lift)) for d in daily]
+    so_far = [d.banded or d.cumulative for d in daily]
+    drawn = so_far if cumulative else [d.lift for d in daily]
+    lifts = [(d.day, svg.usable(e)) for d, e in zip(daily, drawn, strict=True)]
     shown = [(day, e) for day, e in lifts if e is not None]
     if not shown:
         return Markup("")
     width, height, top, bottom = 460, 240, 16.0, 200.0
-    domain = svg.lift_domain([e for d in daily for e in (d.lift, d.cumulative)])
+    domain = svg.lift_domain([*(d.lift for d in daily), *so_far])
     ys = svg.Scale(*domain, bottom, top)
     first, last = daily[0].day, daily[-1].day
     xs = svg.Scale(first - 0.5, last + 0.5, 64.0, width - 12.0)

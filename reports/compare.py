@@ -8,6 +8,7 @@ from typing import Any
 from reports import formats, wording
 from reports.layout import shorten, table, text_width, wrap
 from reports.results import ExperimentResult
+from reports.seeds import differ_in_seeds_only, seed_summaries
 
 _RUN_CELLS = 32
 _ARM_CELLS = 20
@@ -17,6 +18,8 @@ def render_comparison(
     runs: Sequence[tuple[str, ExperimentResult]], *, ascii_only: bool, width: int | None = None
 ) -> str:
     """A table with one row per run and treatment, then the differences between the runs.
+
+    Runs that differ in their seeds only are also summarised (`reports.seeds`).
 
     Args:
         runs: Name and result of each run, in the order shown.
@@ -44,6 +47,9 @@ def render_comparison(
     lines.append("")
     for sentence in dict.fromkeys(s for _, result in runs for s in wording.oracles(result)):
         lines += wrap(clean(f"oracle: {sentence}."), columns, "", "  ")
+    for summary in seed_summaries([result for _, result in runs]):
+        for text in summary.sentences():
+            lines += wrap(clean(text), columns, "", "  ")
     for text in _differences(runs):
         lines += wrap(clean(text), columns, "", "  ")
     return "\n".join(lines).rstrip()
@@ -104,7 +110,7 @@ def _differences(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
         if any(v != values[0] for v in values) and None not in values
     ]
     lines.append(f"The runs differ in: {'; '.join(differing)}." if differing else "")
-    if _data_differs(results):
+    if _data_differs(results) and not differ_in_seeds_only(results):
         lines.append("warning: the runs are on different data; their lifts are not comparable.")
     return [line for line in lines if line]
 

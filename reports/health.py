@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from reports import formats
 from reports.plan import AnalysisPlan
 from reports.results import HealthCheck
+from reports.statistics.balance import carry_over, covariate_balance
+from reports.statistics.errors import StatisticsError
+from reports.statistics.moments import Moments
 from reports.statistics.srm import sample_ratio_p_value
-
-if TYPE_CHECKING:
-    from reports.user_table import UserTable
+from reports.user_table import UserTable, covariates, matrix
 
 SRM_ALPHA = 0.0005
 BALANCE_ALPHA = 0.001
@@ -26,9 +26,9 @@ def health_checks(
     design: str,
     planned_split: Mapping[str, float] | None,
 ) -> list[HealthCheck]:
-    """Traffic split, duplicate users, balance before the start, silent metrics, outliers."""
+    """Traffic split, duplicate users, balance and carry-over, silent metrics, outliers."""
     checks = [_split(table, design, planned_split), _duplicates(table, design)]
-    checks.append(_balance(table, design))
+    checks += [_balance(table, design), _carry_over(table, plan, design)]
     checks += _silent(table, plan)
     checks.append(_outliers(table, plan))
     return checks
@@ -76,35 +76,76 @@ def _duplicates(table: UserTable, design: str) -> HealthCheck:
 
 
 def _balance(table: UserTable, design: str) -> HealthCheck:
+    """One test of all covariates together; the detail names the one that stands out."""
     if design == "twin" or not table.has_pre:
-        reason = "the same people are in every arm" if design == "twin" else "no days before"
-        return HealthCheck("balance", "Balance before", "not run", reason)
-    worst, name = 1.0, ""
+        return HealthCheck("balance", "Balance before", "not run", _no_past(design))
     known = table.before.drop("arm", "user_id")
-    columns = [c.name for c in known if float(c.std() or 0.0) > 0]  # type: ignore[arg-type]
-    for column in columns:
-        values = table.before[column].to_numpy()
-        groups = [values[table.rows(arm)] for arm in table.arms]
-        if any(g.std() == 0 for g in groups):
-            continue
-        p = float(
-            stats.ttest_ind(groups[0], groups[1], equal_var=False).pvalue
-            if len(groups) == 2
-            else stats.f_oneway(*groups).pvalue
-        )
-        if p < worst:
-            worst, name = p, column
-    worst = min(1.0, worst * max(len(columns), 1))
-    if worst < BALANCE_ALPHA:
+    values = [c.to_numpy().astype(np.float64) for c in known]
+    columns = np.column_stack(values) if values else np.zeros((table.before.height, 0))
+    try:
+        result = covariate_balance([Moments.of(columns[table.rows(arm)]) for arm in table.arms])
+    except StatisticsError as error:
+        return HealthCheck("balance", "Balance before", "not run", _said(error))
+    found = zip(known.columns, result.covariates, strict=True)
+    single = {name: one for name, one in found if one is not None}
+    if result.p_value < BALANCE_ALPHA:
+        worst = min(single, key=lambda name: (single[name].p_value, name))
+        one = single[worst]
         return HealthCheck(
             "balance",
             "Balance before",
             "warn",
-            f"the arms differed in '{name}' before the start (p = {worst:.1g}, corrected)",
+            f"the arms differed before the start (joint p = {result.p_value:.1g}), most in "
+            f"'{worst}': {one.largest_difference:.2g} standard deviations "
+            f"(p = {one.p_adjusted:.1g}, Holm)",
         )
+    noun = "covariate" if len(single) == 1 else "covariates"
     return HealthCheck(
-        "balance", "Balance before", "pass", f"alike before the start (smallest p = {worst:.2f})"
+        "balance",
+        "Balance before",
+        "pass",
+        f"alike before the start ({len(single)} {noun}, joint p = {result.p_value:.2f})",
     )
+
+
+def _carry_over(table: UserTable, plan: AnalysisPlan, design: str) -> HealthCheck:
+    """Whether the primary metric differed before the start, and how much of that goes on."""
+    chosen = plan.metric(plan.primary)
+    if design == "twin" or not table.has_pre:
+        return HealthCheck("carry_over", "Carry-over", "not run", _no_past(design))
+    if not {*chosen.numerator, *chosen.denominator} <= set(table.before.columns):
+        reason = f"'{chosen.name}' is not known from before"
+        return HealthCheck("carry_over", "Carry-over", "not run", reason)
+    past = covariates(table.before, chosen, ())
+    columns = np.concatenate([matrix(table.during, chosen, table.days), past], axis=1)
+    before = (2, 3 if chosen.denominator else None)
+    try:
+        control, *others = (Moments.of(columns[table.rows(arm)]) for arm in table.arms)
+        found = [carry_over(control, other, before=before) for other in others]
+    except StatisticsError as error:
+        return HealthCheck("carry_over", "Carry-over", "not run", _said(error))
+    worst = min(found, key=lambda one: one.before.p_value)
+    p = min(1.0, worst.before.p_value * len(found))
+    if p >= BALANCE_ALPHA:
+        detail = f"{chosen.label.lower()} was alike before the start (p = {p:.2f})"
+        return HealthCheck("carry_over", "Carry-over", "pass", detail)
+    lift = worst.before.relative
+    size = "" if lift is None else f" by {formats.percent(lift.value)}"
+    return HealthCheck(
+        "carry_over",
+        "Carry-over",
+        "warn",
+        f"{chosen.label.lower()} differed{size} before the start (p = {p:.1g}); adjusting for it "
+        f"moves the difference by {abs(worst.removed_errors):.1f} standard errors",
+    )
+
+
+def _no_past(design: str) -> str:
+    return "the same people are in every arm" if design == "twin" else "no days before"
+
+
+def _said(error: StatisticsError) -> str:
+    return f"{error.problem} {error.detail}".strip().rstrip(".")
 
 
 def _silent(table: UserTable, plan: AnalysisPlan) -> list[HealthCheck]:

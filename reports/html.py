@@ -14,7 +14,13 @@ from typing import Any
 import jinja2
 
 from reports import charts, download, facts, formats, svg, wording
-from reports.results import ArmComparison, ArmDistribution, ExperimentResult, MetricComparison
+from reports.results import (
+    ArmComparison,
+    ArmDistribution,
+    ExperimentResult,
+    FactorLift,
+    MetricComparison,
+)
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -89,6 +95,8 @@ def _environment() -> jinja2.Environment:
         wording.detectable,
         wording.guardrail,
         wording.margin,
+        wording.factors,
+        wording.novelty,
         wording.true_effect,
     )
     environment.globals |= {function.__name__: _written(function) for function in written}
@@ -97,6 +105,7 @@ def _environment() -> jinja2.Environment:
         "charts": charts,
         "count": formats.count,
         "decision": wording.decision,
+        "factor_values": _factor_values,
         "family": wording.family,
         "levels": _levels,
         "lift_domain": _lift_domain,
@@ -126,6 +135,11 @@ def _arm_values(metric: MetricComparison) -> list[str]:
     if metric.absolute is None:
         return [formats.MISSING] * 2
     values = formats.arm_values((metric.control, metric.treatment), metric.unit)
+    return [formats.typographic(value) for value in values]
+
+
+def _factor_values(factor: FactorLift, unit: str) -> list[str]:
+    values = formats.arm_values((factor.control, factor.treatment), unit)
     return [formats.typographic(value) for value in values]
 
 

@@ -118,12 +118,54 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Band:
+    """Bounds of a value that is given elsewhere; None where not computable."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class DailyLift:
-    """Relative lift of the primary metric on one day, and cumulatively up to it."""
+    """Relative lift of the primary metric on one day, and cumulatively up to it.
+
+    ``lift`` and ``cumulative`` hold at one look. ``always_valid`` bounds ``cumulative`` at all
+    looks together; None in results of versions without it.
+    """
 
     day: int
     lift: Estimate | None
     cumulative: Estimate | None
+    always_valid: Band | None = None
+
+    @property
+    def banded(self) -> Estimate | None:
+        """All days so far with the bounds of ``always_valid``; None where there are none."""
+        if self.cumulative is None or self.always_valid is None:
+            return None
+        return Estimate(self.cumulative.value, self.always_valid.low, self.always_valid.high)
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """Straight line through the daily lifts of the primary metric.
+
+    Attributes:
+        days: That were fitted.
+        slope: Change of the relative lift per day (0.01 = one hundredth of the control).
+        first, last: Fitted lift on the first and the last day.
+        p_value: Two-sided, of no slope.
+        family: Of the test.
+        confidence: Of the interval.
+    """
+
+    days: int
+    slope: Estimate
+    first: float
+    last: float
+    p_value: float
+    family: str
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -135,6 +177,49 @@ class SegmentLift:
     users: int
     relative: Estimate | None
     p_adjusted: float | None
+
+
+@dataclass(frozen=True)
+class SegmentInteraction:
+    """Whether the lift of the primary metric differs between the levels of one segment variable.
+
+    ``p_adjusted`` is corrected over the segment variables.
+    """
+
+    segment: str
+    levels: int
+    statistic: float
+    degrees_of_freedom: int
+    p_value: float
+    p_adjusted: float
+    family: str
+
+
+@dataclass(frozen=True)
+class FactorLift:
+    """One factor of a metric with many zeros: in both arms, and its relative lift."""
+
+    control: ArmValue
+    treatment: ArmValue
+    relative: Estimate | None
+    p_value: float
+
+
+@dataclass(frozen=True)
+class TwoPartLift:
+    """The primary metric as share of users above zero times mean per such user.
+
+    Attributes:
+        share: Of users above zero, in %.
+        intensity: Mean of those users, in the metric's unit.
+        from_share: Part of the log lift that comes from ``share``; the rest is ``intensity``'s.
+        confidence: Of every interval; uncorrected.
+    """
+
+    share: FactorLift
+    intensity: FactorLift
+    from_share: Estimate
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -156,6 +241,7 @@ class ArmComparison:
     """Everything about one treatment against the control.
 
     ``true_effect`` is the twin design's paired effect on the primary metric, where there is one.
+    What comes after it is missing from results of older versions.
     """
 
     treatment: str
@@ -166,6 +252,9 @@ class ArmComparison:
     segments: tuple[SegmentLift, ...]
     distributions: tuple[ArmDistribution, ...]
     true_effect: Estimate | None = None
+    novelty: Novelty | None = None
+    interactions: tuple[SegmentInteraction, ...] = ()
+    two_part: TwoPartLift | None = None
 
 
 @dataclass(frozen=True)

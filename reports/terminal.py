@@ -200,6 +200,9 @@ class _Page:
         if effect:
             self._lines.append("")
             self._say(effect)
+        for text in wording.interactions(comparison):
+            self._lines.append("")
+            self._say(text)
         found = wording.warnings(self._result, comparison)
         if found:
             self._heading("Warnings")

@@ -184,6 +184,46 @@ def true_effect(comparison: ArmComparison) -> str | None:
     )
 
 
+def novelty(comparison: ArmComparison) -> str | None:
+    """Whether the lift changes from day to day, where that was tested."""
+    found = comparison.novelty
+    if found is None:
+        return None
+    word = "no clear trend"
+    if found.p_value < 1.0 - found.confidence:
+        word = "the lift rises" if found.slope.value > 0.0 else "the lift falls"
+    return (
+        f"Novelty: over {found.days} days the lift changes by {formats.lift(found.slope)} of the "
+        f"control per day ({formats.confidence(found.confidence)} CI "
+        f"{formats.interval(found.slope)}; {formats.p_equals(found.p_value)}; family: "
+        f"{found.family}): {word}."
+    )
+
+
+def interactions(comparison: ArmComparison) -> list[str]:
+    """A sentence per segment variable between whose levels the lift differs."""
+    primary = next(iter(of_role(comparison, "primary")), None)
+    alpha = 0.05 if primary is None else 1.0 - primary.confidence
+    return [
+        f"The lift differs between the levels of '{test.segment}' "
+        f"({formats.p_equals(test.p_adjusted)}; {test.family})."
+        for test in comparison.interactions
+        if test.p_adjusted < alpha
+    ]
+
+
+def factors(comparison: ArmComparison) -> str | None:
+    """Which of its two factors a lift comes from, where it was taken apart."""
+    found = comparison.two_part
+    if found is None:
+        return None
+    return (
+        f"Part of the lift that comes from more or fewer people: {formats.lift(found.from_share)} "
+        f"({formats.confidence(found.confidence)} CI {formats.interval(found.from_share)}), "
+        "on the log scale."
+    )
+
+
 def warnings(result: ExperimentResult, comparison: ArmComparison) -> list[Warn]:
     """Warnings of the experiment and of the metrics; each text once, naming its metrics."""
     about: dict[str, list[str]] = {text: [] for text in result.warnings}

@@ -65,6 +65,7 @@ def confidence_sequence(
     confidence: float = 0.95,
     alternative: Alternative = "two-sided",
     running: bool = False,
+    covariances: Sequence[float] | None = None,
 ) -> list[SequentialComparison]:
     """Compare two arms at every look.
 
@@ -76,12 +77,18 @@ def confidence_sequence(
         running: Whether a look also uses what earlier looks excluded (running intersection, and
             the smallest p value so far). Narrower, but only right for an effect that does not
             change; without it each look speaks of the average effect so far.
+        covariances: Between the two estimates, one per look; none if None. Adjusted and paired
+            estimates have them.
 
     Raises:
         StatisticsError: no variance, or (running) intervals that no longer overlap.
     """
     alpha = 1.0 - confidence
-    results = [_look(*look, mixture, alpha, alternative) for look in looks]
+    shared = [0.0] * len(looks) if covariances is None else covariances
+    results = [
+        _look(*look, mixture, alpha, alternative, covariance)
+        for look, covariance in zip(looks, shared, strict=True)
+    ]
     return _intersected(results) if running else results
 
 
@@ -108,20 +115,21 @@ def _look(
     mixture: Mixture,
     alpha: float,
     alternative: Alternative,
+    covariance: float,
 ) -> SequentialComparison:
     users = control.users + treatment.users
     difference = treatment.adjusted - control.adjusted
-    error = standard_error_of(control.variance + treatment.variance)
-    time = mixture.time(users, _clock_error(control, treatment))
+    error = standard_error_of(control.variance + treatment.variance - 2.0 * covariance)
+    time = mixture.time(users, _clock_error(control, treatment, covariance))
     p_value = float(always_valid_p_value(difference / error, time, alternative))
     critical = float(critical_value(time, alpha, alternative))
     reach = critical * error
     absolute = _sided(difference, difference - reach, difference + reach, alternative)
-    relative, noisy = ratio_interval(control, treatment, critical, alternative)
+    relative, noisy = ratio_interval(control, treatment, critical, alternative, covariance)
     return SequentialComparison(users, absolute, relative, p_value, error, critical, noisy)
 
 
-def _clock_error(control: ArmEstimate, treatment: ArmEstimate) -> float:
+def _clock_error(control: ArmEstimate, treatment: ArmEstimate, covariance: float) -> float:
     """Standard error of the difference from the pooled variance of a user.
 
     It only sets the time. The variance of a small arm with a heavy tail is noisy, and low just
@@ -129,11 +137,17 @@ def _clock_error(control: ArmEstimate, treatment: ArmEstimate) -> float:
     """
     n, m = control.users, treatment.users
     pooled = (n**2 * control.variance + m**2 * treatment.variance) / (n + m)
-    return float(np.sqrt(pooled * (1.0 / n + 1.0 / m)))
+    total = control.variance + treatment.variance
+    left = (total - 2.0 * covariance) / total
+    return float(np.sqrt(pooled * (1.0 / n + 1.0 / m) * left))
 
 
 def ratio_interval(
-    control: ArmEstimate, treatment: ArmEstimate, critical: float, alternative: Alternative
+    control: ArmEstimate,
+    treatment: ArmEstimate,
+    critical: float,
+    alternative: Alternative,
+    covariance: float = 0.0,
 ) -> tuple[Interval | None, bool]:
     """Lifts b / a - 1 not rejected at a critical value (Fieller, JRSS B 16, 1954).
 
@@ -143,7 +157,7 @@ def ratio_interval(
     a, b = control.adjusted, treatment.adjusted
     if a == 0.0:
         return None, True
-    bounds = fieller_bounds(control, treatment, 0.0, critical)
+    bounds = fieller_bounds(control, treatment, covariance, critical)
     if bounds is None:
         return Interval(b / a - 1.0, None, None), True
     if a < 0.0 and alternative != "two-sided":

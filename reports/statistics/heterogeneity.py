@@ -11,8 +11,10 @@ of all differences. Relative effects: the lift r common to all segments is just 
     Q(r) = sum (b_i - (1 + r) a_i)^2 / (var b_i + (1 + r)^2 var a_i)
 
 is small; Q is its minimum. With one segment Q(r) is the square of Fieller's statistic, so a noisy
-control in a small segment widens that segment's say instead of distorting its lift. Both are
-chi-square with one degree of freedom less than segments, given users enough per segment and arm.
+control in a small segment widens that segment's say instead of distorting its lift. Estimates of
+one segment that covary, as adjusted ones do, have 2 cov_i taken off v_i and 2 (1 + r) cov_i off the
+denominator of Q(r). Both are chi-square with one degree of freedom less than segments, given users
+enough per segment and arm.
 """
 
 from __future__ import annotations
@@ -108,13 +110,17 @@ def heterogeneity(
 
 
 def interaction_test(
-    arms: Sequence[tuple[ArmEstimate, ArmEstimate]], *, relative: bool = True
+    arms: Sequence[tuple[ArmEstimate, ArmEstimate]],
+    *,
+    relative: bool = True,
+    covariances: Sequence[float] | None = None,
 ) -> Interaction:
     """Test of equal effects in independent segments.
 
     Args:
         arms: Control and treatment of each segment.
         relative: Lifts, or differences.
+        covariances: Between the two estimates of each segment; none if None.
 
     Raises:
         StatisticsError: fewer than two segments, no variance, or a control of zero (relative).
@@ -123,12 +129,13 @@ def interaction_test(
         raise StatisticsError("an interaction needs at least two segments.", f"There: {len(arms)}.")
     a, b = (np.array([pair[i].adjusted for pair in arms]) for i in (0, 1))
     va, vb = (np.array([pair[i].variance for pair in arms]) for i in (0, 1))
-    if not (va + vb > 0.0).all():
+    shared = np.zeros(len(arms)) if covariances is None else np.asarray(covariances, np.float64)
+    if not (va + vb - 2.0 * shared > 0.0).all():
         raise StatisticsError("the metric does not vary.", "In at least one segment.")
     if relative:
-        common, statistic = _common_lift(a, b, va, vb)
+        common, statistic = _common_lift(a, b, va, vb, shared)
     else:
-        weights = 1.0 / (va + vb)
+        weights = 1.0 / (va + vb - 2.0 * shared)
         common = float(weights @ (b - a) / weights.sum())
         statistic = float(weights @ (b - a - common) ** 2)
     freedom = len(arms) - 1
@@ -147,7 +154,7 @@ def interactions_adjusted(interactions: Mapping[str, Interaction]) -> dict[str, 
     return dict(zip(interactions, holm(p_values), strict=True))
 
 
-def _common_lift(a: Float, b: Float, va: Float, vb: Float) -> tuple[float, float]:
+def _common_lift(a: Float, b: Float, va: Float, vb: Float, shared: Float) -> tuple[float, float]:
     if (a == 0.0).any():
         raise StatisticsError(
             "a segment has no relative effect.",
@@ -158,6 +165,7 @@ def _common_lift(a: Float, b: Float, va: Float, vb: Float) -> tuple[float, float
     def q(ratio: Float) -> Float:
         gap = b - np.multiply.outer(ratio, a)
         variance = vb + np.multiply.outer(np.square(ratio), va)
+        variance = variance - 2.0 * np.multiply.outer(ratio, shared)
         return np.asarray((gap**2 / np.where(variance > 0.0, variance, np.nan)).sum(axis=-1))
 
     # For ratios above zero every term rises to both sides of its own ratio (its derivative has the

@@ -94,8 +94,8 @@ def difference_error(
     """Standard error of treatment minus control.
 
     Raises:
-        StatisticsError: no variance, or only what rounding left of it; or a variance that is no
-            number.
+        StatisticsError: no variance, or only what rounding left of it (also where covariates
+            determine the metric); or a variance that is no number.
     """
     total = treatment.variance + control.variance
     variance = total - 2.0 * covariance
@@ -105,6 +105,13 @@ def difference_error(
             "the arms cannot be compared.",
             f"Values {control.adjusted:g} and {treatment.adjusted:g}, variance {variance:g}.",
             "Look for missing or infinite values in the table.",
+        )
+    raw = treatment.raw_variance + control.raw_variance
+    if raw > _ROUNDING**2 * scale and total <= _ROUNDING * raw:
+        raise StatisticsError(
+            "the covariates determine the metric.",
+            "Adjusting for them leaves nothing but rounding.",
+            "Leave out the covariate that repeats it.",
         )
     if variance <= max(_ROUNDING * total, _ROUNDING**2 * scale):
         same = "effect" if covariance else "value"

@@ -246,3 +246,14 @@ def test_relative_interval_covers_a_known_lift() -> None:
         covered += relative.low < 0.04 < relative.high
     # Three standard deviations of Binomial(1,500, .95) are 1.7 points.
     assert abs(covered / 1_500 - 0.95) < 0.017
+
+
+def test_a_metric_that_its_covariates_determine_has_no_p_value() -> None:
+    rng = np.random.default_rng(31)
+    before = [rng.lognormal(0.0, 1.0, n) for n in (300, 400)]
+    arms = estimate_arms([means(2.0 * x + 1.0, x) for x in before])
+    with pytest.raises(StatisticsError, match="covariates determine") as caught:
+        compare(*arms)
+    assert caught.value.problem and caught.value.detail and caught.value.hint
+    nearly = [means(2.0 * x + rng.normal(0.0, 1e-4, len(x)), x) for x in before]
+    assert 0.0 < compare(*estimate_arms(nearly)).p_value < 1.0
