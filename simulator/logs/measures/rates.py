@@ -21,7 +21,7 @@ _PAIRED = {
     "click": pl.col("is_click"),
     "long_view": pl.col("long_view"),
     "complete": pl.col("complete"),
-    "play_seconds": pl.col("play_time_ms") / 1000.0,
+    "play_seconds": pl.col("play_time_ms"),
     "like": pl.col("is_like"),
     "profile": pl.col("is_profile_enter"),
 }
@@ -126,7 +126,12 @@ def _paired(pool: pl.LazyFrame, key: str, name: str, enough: int) -> Measures:
         ),
     )
     both = aggregated.filter((pl.col("n_standard") >= enough) & (pl.col("n_random") >= enough))
-    means = both.select(
-        pl.col(f"{name}.{label}_{side}").mean() for label in _PAIRED for side in sides
-    )
-    return means.collect(engine="streaming").row(0, named=True)
+    # Sums of floats depend on their order, and groups come in any: the same log, the same bytes.
+    groups = both.sort(key).collect(engine="streaming")
+    found: Measures = {}
+    for label in _PAIRED:
+        unit = 1000.0 if label == "play_seconds" else 1.0
+        for side in sides:
+            rates = groups[f"{name}.{label}_{side}"].drop_nulls().to_numpy()
+            found[f"{name}.{label}_{side}"] = float(rates.mean()) / unit if len(rates) else None
+    return found

@@ -13,9 +13,9 @@ def stays(log: LogTables) -> Measures:
     """Stays in opened sections, their relation to play time and duration."""
     chosen = log.impressions().filter((pl.col("is_like") == 1) & ~pl.col("random"))
     liked = chosen.select(
-        (pl.col("comment_stay_time") / 1000.0).alias("stay"),
-        (pl.col("play_time_ms") / 1000.0).alias("play"),
-        (pl.col("duration_ms") / 1000.0).alias("duration"),
+        pl.col("comment_stay_time").alias("stay"),
+        pl.col("play_time_ms").alias("play"),
+        pl.col("duration_ms").alias("duration"),
         pl.col("is_comment").alias("written"),
     ).collect()
     everyone = log.impressions().filter(pl.col("opened")).select(pl.col("comment_stay_time").mean())
@@ -24,16 +24,17 @@ def stays(log: LogTables) -> Measures:
     if liked["stay"].null_count() == liked.height:
         return found
     opened = liked.filter(pl.col("stay") > 0)
+    # Sums are of whole milliseconds: those of floats would depend on the order of rows.
     stay, play = opened["stay"], opened["play"]
-    found |= quantiles("stay", stay, _LEVELS)
-    found["stay.mean"] = _number(stay.mean())
-    found["stay.share_up_to_2s"] = _number((stay <= 2.0).mean())
+    found |= quantiles("stay", stay / 1000.0, _LEVELS)
+    found["stay.mean"] = int(stay.sum()) / len(stay) / 1000.0 if len(stay) else None
+    found["stay.share_up_to_2s"] = _number((stay <= 2_000).mean())
     for name, value in (("written", 1), ("not_written", 0)):
-        part = opened.filter(pl.col("written") == value)["stay"]
+        part = opened.filter(pl.col("written") == value)["stay"] / 1000.0
         found[f"stay.p50_if_{name}"] = _number(part.median())
     for name, rows in (("opened", opened), ("liked", liked)):
-        total = float(rows["play"].sum() or 0.0)
-        found[f"comment_share.{name}"] = float(rows["stay"].sum()) / total if total else None
+        total = int(rows["play"].sum())
+        found[f"comment_share.{name}"] = int(rows["stay"].sum()) / total if total else None
     found["comment_share.median_opened"] = _number((stay / play).median())
     for name, rows in (("opened", opened), ("liked", liked)):
         for column in ("play", "duration"):

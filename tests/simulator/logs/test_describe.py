@@ -247,3 +247,14 @@ def test_gini_is_the_mean_difference(values: list[int]) -> None:
 def test_rank_correlation_needs_three_pairs() -> None:
     assert spearman(np.array([1.0, 2.0]), np.array([2.0, 1.0])) is None
     assert spearman(np.array([1.0, 2.0, 5.0]), np.array([9.0, 3.0, 1.0])) == pytest.approx(-1.0)
+
+
+def test_the_same_log_gives_the_same_numbers_to_the_last_digit() -> None:
+    """Groups come in any order, and sums of floats depend on it."""
+    random = np.random.default_rng(3)
+    frame = random_log(3, rows=60_000).with_columns(
+        user_id=pl.Series(random.integers(0, 3_000, 60_000)),
+        video_id=pl.Series(random.integers(0, 800, 60_000)),
+    )
+    found = [measure(LogTables({"impressions": frame.lazy()})) for _ in range(6)]
+    assert all(again == found[0] for again in found)
