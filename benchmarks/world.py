@@ -23,14 +23,11 @@ import torch
 
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.datasets import DAY_MS, builtin_dataset
-from abtest.drive import BATCH, PolicyRanker, Ranker, drive
+from abtest.datasets import builtin_dataset
+from abtest.drive import PolicyRanker, Ranker, drive
 from abtest.training import load_policy, train
-from simulator.feed import Feed
-from simulator.requests import HistoryState
+from benchmarks.world_scale import impressions, new_feed
 from simulator.response.platform import PlatformRanker
-from simulator.response.truth import WorldResponse
-from simulator.retrieval import Retrieval
 from simulator.world import World
 
 
@@ -52,24 +49,11 @@ def bare_loop(seconds: float) -> float:
 def environment(world: World, ranker: Ranker | None, users: int, days: int) -> tuple[int, float]:
     """Impressions and seconds of one group of people; the platform's own ranker if None."""
     group = np.arange(users, dtype=np.int32)
-    catalogue = world.catalogue()
-    start_ms = world.config.start_ms
-    feed = Feed(
-        catalogue,
-        WorldResponse(world).population(group),
-        group,
-        seed=1,
-        start_ms=start_ms,
-        end_ms=start_ms + days * DAY_MS,
-        history=HistoryState(users),
-        retrieval=Retrieval(catalogue, world.popularity()),
-        batch=BATCH,
-    )
+    feed = new_feed(world, group, days)
     started = time.perf_counter()
     drive(feed, ranker or PlatformRanker(world, group))
     seconds = time.perf_counter() - started
-    frame = feed.outcomes.to_frame(group.astype(np.int64))
-    return int(frame["impressions"].sum()), seconds
+    return impressions(feed), seconds
 
 
 def main() -> None:

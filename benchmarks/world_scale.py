@@ -19,6 +19,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
     os.environ[_name] = "1"
 
 import numpy as np
+from numpy.typing import NDArray
 
 from abtest.drive import BATCH, PolicyRanker, drive
 from policies.random import RandomPolicy
@@ -32,13 +33,11 @@ from simulator.world import World
 GROUP = 8_192
 
 
-def live(first: int, last: int, days: int) -> tuple[int, int, float]:
-    """Impressions of people ``first .. last - 1``, the process and its peak memory in MiB."""
-    world = World.create("default", 1)
+def new_feed(world: World, group: NDArray[np.int32], days: int) -> Feed:
+    """These people at the start of some days; nothing is logged."""
     catalogue = world.catalogue()
-    group = np.arange(first, last, dtype=np.int32)
     start_ms = world.config.start_ms
-    feed = Feed(
+    return Feed(
         catalogue,
         WorldResponse(world).population(group),
         group,
@@ -49,10 +48,20 @@ def live(first: int, last: int, days: int) -> tuple[int, int, float]:
         retrieval=Retrieval(catalogue, world.popularity()),
         batch=BATCH,
     )
+
+
+def impressions(feed: Feed) -> int:
+    """How many videos were shown."""
+    return int(feed.outcomes.to_frame(feed.users.astype(np.int64))["impressions"].sum())
+
+
+def live(first: int, last: int, days: int) -> tuple[int, int, float]:
+    """Impressions of people ``first .. last - 1``, the process and its peak memory in MiB."""
+    group = np.arange(first, last, dtype=np.int32)
+    feed = new_feed(World.create("default", 1), group, days)
     drive(feed, PolicyRanker(RandomPolicy()))
-    shown = int(feed.outcomes.to_frame(group.astype(np.int64))["impressions"].sum())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-    return shown, os.getpid(), peak
+    return impressions(feed), os.getpid(), peak
 
 
 def main() -> None:
@@ -69,8 +78,8 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
         lives = pool.map(live, firsts, lasts, [options.days] * len(lasts))
-        for last, (impressions, process, peak) in zip(lasts, lives, strict=True):
-            shown += impressions
+        for last, (seen, process, peak) in zip(lasts, lives, strict=True):
+            shown += seen
             peaks[process] = max(peak, peaks.get(process, 0.0))
             if last * 10 >= tenth * options.users:
                 seconds = time.perf_counter() - started
