@@ -24,7 +24,7 @@ from abtest.paths import write_text
 from abtest.run_directory import RunDirectory, check_free, default_path
 from abtest.simulate import SimulationPool, SimulationSpec, default_workers, group_count
 from abtest.training import TrainedPolicy, train
-from policies.registry import create, plugin_warnings
+from policies.registry import create, parts_of, plugin_warnings, settings_of
 from reports import formats
 from reports.analysis import analyze
 from reports.decision import parse_rule
@@ -136,9 +136,10 @@ def _arm_names(config: RunConfig, console: Console) -> tuple[str, ...]:
 
 def _check_policies(config: RunConfig) -> None:
     for spec in (config.control, *config.treatment):
-        create(spec, **config.policies.get(spec, {}))
+        create(spec, **settings_of(spec, config.policies))
     check_control(config.control)
-    unused = set(config.policies) - {config.control, *config.treatment}
+    arms = {config.control, *config.treatment}
+    unused = set(config.policies) - arms - {p for arm in arms for p in parts_of(arm) or ()}
     if unused:
         raise UsageError(
             f"settings for '{sorted(unused)[0]}', which is not an arm of this experiment.",
@@ -178,7 +179,7 @@ def _train_all(config: RunConfig, dataset: Dataset, console: Console) -> dict[st
     return {
         spec: train(
             spec,
-            config.policies.get(spec, {}),
+            settings_of(spec, config.policies),
             dataset,
             seed=config.training_seed,
             console=console,

@@ -19,7 +19,12 @@ DEMO_DEFAULTS: dict[str, Any] = {}
 
 Treatment = Annotated[
     list[str] | None,
-    typer.Option("--treatment", "-t", help="Policy to test: a name or file.py:Class. Repeatable."),
+    typer.Option(
+        "--treatment",
+        "-t",
+        help="Policy to test: a name, file.py:Class, or A+B (A's videos, B's comments). "
+        "Repeatable.",
+    ),
 ]
 Control = Annotated[str | None, typer.Option("--control", "-c", help="Policy in force.")]
 World = Annotated[str | None, typer.Option("--world", help="Preset of the built-in world.")]
