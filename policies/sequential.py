@@ -12,8 +12,9 @@ from policies.base import Policy, Progress, Scores, silent
 from policies.cache import RowCache
 from policies.checkpoint import load_arrays, save_arrays
 from policies.encoder import SequenceEncoder
-from policies.next_item import NextItemModel
+from policies.next_item import Loss, NextItemModel
 from policies.sequences import Sequences
+from policies.softmax import next_item_loss
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
 from simulator.requests import HISTORY_LENGTH, Signal, VideoRequests
@@ -27,11 +28,19 @@ class SequentialPolicy(Policy):
         signal: Which events make the history: "liked" or "clicked".
         dim: Width of the item vectors.
         length: Longest history.
+        loss: What training minimises; see `policies.softmax`.
         **settings: Those of `policies.next_item.NextItemModel`, and the encoder's own.
     """
 
     def __init__(
-        self, stage: str, *, signal: Signal, dim: int, length: int, **settings: Any
+        self,
+        stage: str,
+        *,
+        signal: Signal,
+        dim: int,
+        length: int,
+        loss: Loss = next_item_loss,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self._stage = stage
@@ -41,7 +50,7 @@ class SequentialPolicy(Policy):
             "length": min(length, HISTORY_LENGTH),
             **settings,
         }
-        self._model = NextItemModel(self.new_encoder, self._settings, dim)
+        self._model = NextItemModel(self.new_encoder, self._settings, dim, loss)
         self._cache = RowCache(dim)
         self._dataset_hash = ""
 

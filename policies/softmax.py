@@ -16,37 +16,59 @@ FULL_SOFTMAX_UP_TO = 20_000
 def next_item_loss(
     model: SequenceEncoder, window: Tensor, sampler: NegativeSampler, n_items: int
 ) -> Tensor:
-    """Mean loss of a batch of windows, every position a target.
+    """Mean loss of a batch of windows, over the targets that the encoder makes of them.
 
     Args:
-        model: Encoder with tied item embeddings.
+        model: Encoder whose states rank by inner products with its item vectors.
         window: int64[B, L], left-aligned, padded with -1.
         sampler: Draws the negatives of a catalogue above `FULL_SOFTMAX_UP_TO` items.
         n_items: Size of the catalogue.
     """
-    states = model(window[:, :-1]) if window.shape[1] > 1 else model(window[:, :0])
-    real = window >= 0
-    states, targets = states[real], window[real]
+    states, targets = model.examples(window)
     if n_items <= FULL_SOFTMAX_UP_TO:
-        return F.cross_entropy(states @ model.items.weight.T, targets)
+        return F.cross_entropy(states @ model.vectors().T, targets)
     negatives, correction = sampler.draw()
-    positive = (states * model.items(targets)).sum(-1, keepdim=True) - sampler.log_q[targets, None]
-    negative = states @ model.items(negatives).T - correction
+    own = (states * model.vectors(targets)).sum(-1, keepdim=True)
+    positive = own - sampler.log_q[targets, None]
+    negative = states @ model.vectors(negatives).T - correction
     # A negative that is the target itself must not be pushed away.
     negative = negative.masked_fill(negatives[None, :] == targets[:, None], float("-inf"))
     logits = torch.cat([positive, negative], dim=1)
     return F.cross_entropy(logits, torch.zeros(len(targets), dtype=torch.long))
 
 
+def in_batch_loss(
+    model: SequenceEncoder, window: Tensor, sampler: NegativeSampler, n_items: int
+) -> Tensor:
+    """Mean cross-entropy of each target against all targets of its batch.
+
+    An item is a negative as often as it is popular; subtracting the logarithm of its share of the
+    events takes that back (Yi et al., RecSys 2019, equation 4, with known instead of streaming
+    frequencies). Arguments as for `next_item_loss`; the catalogue may have any size.
+    """
+    states, targets = model.examples(window)
+    logits = states @ model.vectors(targets).T - sampler.log_share[targets]
+    # The same item further on in the batch is no negative.
+    same = (targets[:, None] == targets).fill_diagonal_(False)
+    return F.cross_entropy(logits.masked_fill(same, float("-inf")), torch.arange(len(targets)))
+
+
 class NegativeSampler:
     """Shared negatives, half by popularity and half uniform, with log-q correction.
 
     Bengio & Senecal (2008); Yi et al., RecSys 2019, for recommendation.
+
+    Attributes:
+        log_q: float32[n_items], log of the expected number of draws per batch.
+        log_share: float32[n_items], log of each item's share of the events; -inf without any.
     """
 
     def __init__(self, counts: NDArray[np.float64], size: int, seed: int) -> None:
         share = 0.5 * counts / max(counts.sum(), 1.0) + 0.5 / len(counts)
         self._share = share / share.sum()
+        with np.errstate(divide="ignore"):
+            popularity = np.log(counts / max(counts.sum(), 1.0))
+        self.log_share = torch.from_numpy(popularity.astype(np.float32))
         self._size = size
         self._random = np.random.default_rng([seed, 3])
         self.log_q = torch.from_numpy(np.log(self._share * size).astype(np.float32))
