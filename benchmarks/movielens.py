@@ -3,11 +3,12 @@
     python -m benchmarks.movielens ml-100k.inter popular itemknn ease
     python -m benchmarks.movielens ml-100k.inter itemknn:neighbours=50,shrinkage=10
     python -m benchmarks.movielens ml-100k.inter gru4rec:epochs=8 --seeds 3
+    python -m benchmarks.movielens ml-100k.inter unisrec two-tower --items ml-100k.item
 
-The file is ``dataset/ml-100k/ml-100k.inter`` of the repository RUCAIBox/RecBole: tab-separated
-user, item, rating and Unix seconds under a header. Leave-last-out, full ranking, rated films
-removed, ties against the policy, one thread. Every rating counts as a click and a like. Ratings of
-one second keep the file's order.
+The files are ``dataset/ml-100k/ml-100k.inter`` and ``.item`` of the repository RUCAIBox/RecBole:
+tab-separated user, item, rating and Unix seconds under a header; item, title, year and genres.
+Leave-last-out, full ranking, rated films removed, ties against the policy, one thread. Every rating
+counts as a click and a like. Ratings of one second keep the file's order.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from policies.registry import create
 from simulator.logs.dataset import Dataset, DatasetWriter
 
 
-def movielens(ratings: Path, target: Path) -> Dataset:
+def movielens(ratings: Path, target: Path, items: Path | None = None) -> Dataset:
     frame = (
         pl.read_csv(ratings, separator="\t", new_columns=["user_id", "video_id", "rating", "s"])
         .select(
@@ -45,7 +46,17 @@ def movielens(ratings: Path, target: Path) -> Dataset:
     with DatasetWriter(target, name="ml-100k", source=ratings.name, licence="GroupLens") as writer:
         writer.append("impressions", frame)
         writer.append("users", frame.select(pl.col("user_id").unique().sort()))
-        writer.append("videos", frame.select(pl.col("video_id").unique().sort()))
+        videos = frame.select(pl.col("video_id").unique().sort())
+        if items is not None:
+            films = pl.read_csv(
+                items,
+                separator="\t",
+                quote_char=None,
+                new_columns=["video_id", "title", "year", "genres"],
+                schema_overrides=[pl.Int64, pl.String, pl.String, pl.String],
+            ).select("video_id", caption=pl.concat_str("title", "genres", separator=" "))
+            videos = videos.join(films, on="video_id", how="left")
+        writer.append("videos", videos)
     return Dataset.open(target)
 
 
@@ -61,12 +72,13 @@ def main() -> None:
     )
     parser.add_argument("ratings", type=Path, help="ml-100k.inter")
     parser.add_argument("policies", nargs="+", help="NAME or NAME:setting=value,...")
+    parser.add_argument("--items", type=Path, help="ml-100k.item: titles and genres as captions")
     parser.add_argument("--seeds", type=int, default=1, help="training seeds")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        log = movielens(options.ratings, Path(folder) / "log")
+        log = movielens(options.ratings, Path(folder) / "log", options.items)
         test = held_out(log, "liked")
         training = training_part(log, test, Path(folder) / "training")
         for spec in options.policies:

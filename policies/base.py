@@ -58,11 +58,11 @@ class Policy:
         """A new group of ``n_rows`` users starts: forget anything cached per row."""
 
     def score_videos(self, requests: VideoRequests) -> Scores:
-        """float32[B, C]: a score per candidate video. The default keeps the candidates' order."""
-        columns = requests.candidates.shape[1]
-        return np.broadcast_to(
-            -np.arange(columns, dtype=np.float32), requests.candidates.shape
-        ).copy()
+        """float32[B, C]: a score per candidate video.
+
+        The default prefers none; the platform breaks ties at random.
+        """
+        return np.zeros(requests.candidates.shape, dtype=np.float32)
 
     def score_comments(self, requests: CommentRequests) -> Scores | None:
         """float32[B, M], or None to leave comments in the platform's own order (most liked)."""

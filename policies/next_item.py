@@ -27,7 +27,7 @@ class NextItemModel:
 
     Args:
         new_encoder: Makes an untrained encoder for so many items.
-        settings: ``length``, ``negatives``, ``epochs``, ``patience``, ``learning_rate``,
+        settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``patience``, ``learning_rate``,
             ``tokens``: as in `policies.sasrec.SASRec`.
         dim: Width of its states.
         loss: Of a batch of windows; see `policies.softmax`.
@@ -70,7 +70,7 @@ class NextItemModel:
             return window_batches(training, s["length"], s["tokens"], epoch_random)
 
         if len(training.items):
-            sampler = NegativeSampler(counts, s["negatives"], seed)
+            sampler = NegativeSampler(counts, s.get("negatives", 1), seed)
             self.summary = train(
                 model,
                 batches,
