@@ -81,8 +81,8 @@ class BERT4RecModel(SequenceEncoder):
         super().__init__()
         self.items = nn.Embedding(n_items, dim)
         self.mask = nn.Parameter(torch.zeros(dim))
-        # One more for [mask], or for the context item of a continued window.
-        self.positions = nn.Embedding(length + 1, dim)
+        # One more for [mask], one for the context item of a continued window.
+        self.positions = nn.Embedding(length + 2, dim)
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(BidirectionalBlock(dim, heads, dropout) for _ in range(layers))
         self.head = nn.Sequential(

@@ -27,8 +27,8 @@ class NextItemModel:
 
     Args:
         new_encoder: Makes an untrained encoder for so many items.
-        settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``patience``, ``learning_rate``,
-            ``tokens``: as in `policies.sasrec.SASRec`.
+        settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``patience``,
+            ``learning_rate``, ``tokens``: as in `policies.sasrec.SASRec`.
         dim: Width of its states.
         loss: Of a batch of windows; see `policies.softmax`.
     """
@@ -65,12 +65,14 @@ class NextItemModel:
         contexts = training.last(s["length"])[held]
         counts = np.bincount(training.items, minlength=n_items).astype(np.float64)
 
+        sampler = NegativeSampler(counts, s.get("negatives", 1), seed)
+
         def batches(epoch: int) -> Iterator[NDArray[np.int64]]:
+            sampler.start(epoch)
             epoch_random = np.random.default_rng([seed, 2, epoch])
             return window_batches(training, s["length"], s["tokens"], epoch_random)
 
         if len(training.items):
-            sampler = NegativeSampler(counts, s.get("negatives", 1), seed)
             self.summary = train(
                 model,
                 batches,

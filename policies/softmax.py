@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -40,17 +42,21 @@ def next_item_loss(
 def in_batch_loss(
     model: SequenceEncoder, window: Tensor, sampler: NegativeSampler, n_items: int
 ) -> Tensor:
-    """Mean cross-entropy of each target against all targets of its batch.
+    """Mean cross-entropy of each target against all other targets of its batch.
 
-    An item is a negative as often as it is popular; subtracting the logarithm of its share of the
-    events takes that back (Yi et al., RecSys 2019, equation 4, with known instead of streaming
-    frequencies). Arguments as for `next_item_loss`; the catalogue may have any size.
+    An item is a negative as often as it is popular: the logarithm of its expected number in the
+    batch is subtracted (Yi et al., RecSys 2019, equation 4, with known instead of streaming
+    frequencies). The target itself is there with certainty, so that its own score is not corrected
+    and its repetitions do not count: the sum estimates that over the catalogue without bias
+    (Khrylchenko et al., RecSys 2025). Arguments as for `next_item_loss`.
     """
     states, targets = model.examples(window)
-    logits = states @ model.vectors(targets).T - sampler.log_share[targets]
-    # The same item further on in the batch is no negative.
-    same = (targets[:, None] == targets).fill_diagonal_(False)
-    return F.cross_entropy(logits.masked_fill(same, float("-inf")), torch.arange(len(targets)))
+    expected = sampler.log_share[targets] + math.log(max(len(targets) - 1, 1))
+    logits = states @ model.vectors(targets).T
+    own = torch.eye(len(targets), dtype=torch.bool)
+    repeated = (targets[:, None] == targets) & ~own
+    logits = torch.where(own, logits, logits - expected).masked_fill(repeated, float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(targets)))
 
 
 class NegativeSampler:
@@ -70,8 +76,13 @@ class NegativeSampler:
             popularity = np.log(counts / max(counts.sum(), 1.0))
         self.log_share = torch.from_numpy(popularity.astype(np.float32))
         self._size = size
-        self._random = np.random.default_rng([seed, 3])
+        self._seed = seed
+        self.start(0)
         self.log_q = torch.from_numpy(np.log(self._share * size).astype(np.float32))
+
+    def start(self, epoch: int) -> None:
+        """Draws from here on depend on the seed and the epoch alone, whatever was drawn before."""
+        self._random = np.random.default_rng([self._seed, 3, epoch])
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Item indices int64[size] and their log expected counts."""

@@ -2,20 +2,21 @@
 
 One tower makes a vector of a person, the other one of a video; a score is their cosine over a
 temperature, so that the best videos can be looked up. A batch's own targets are its negatives; as
-popular videos come up often, the logarithm of an item's share of the events is subtracted in
-training.
+popular videos come up often, the logarithm of how often an item is expected there is subtracted
+from its score in training.
 
 The towers: a video is the sum of its identifier's vector and of its features (caption, category,
 author), then a feed-forward layer. A person is the mean of the videos of the history, a mean that
 forgets, and the last one (the paper's seed), then a feed-forward layer.
 
-Differences from the paper: shares are counted in the log instead of estimated from a stream; one
-history of liked (clicked) videos and no reward weights; no features of people, as those of an
-experiment need not be in the log; a share of the identifiers is hidden in training, so that a video
-without events is ranked by its features.
+Differences from the paper: shares are counted in the log instead of estimated from a stream, and a
+target's own score is not corrected (see `policies.softmax.in_batch_loss`); one history of liked
+(clicked) videos and no reward weights; no features of people, as those of an experiment need not be
+in the log; a share of the identifiers is hidden in training, so that a video without events is
+ranked by its features.
 
-Held to `popular` as a ranker, `itemknn` with enough data; as a candidate stage to the built-in
-sources. The paper's figures are on YouTube's own data.
+Held to `itemknn` as a ranker, and as a candidate stage to the built-in sources. The paper's figures
+are on YouTube's own data.
 """
 
 from __future__ import annotations
