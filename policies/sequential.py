@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.cache import RowCache
@@ -17,7 +18,10 @@ from policies.sequences import Sequences
 from policies.softmax import next_item_loss
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
-from simulator.requests import HISTORY_LENGTH, Signal, VideoRequests
+from simulator.requests import HISTORY_LENGTH, HistoryView, Int32, Signal, VideoRequests
+
+_CELLS = 4_000_000
+"""Scores computed at once, at most."""
 
 
 class SequentialPolicy(Policy):
@@ -90,6 +94,17 @@ class SequentialPolicy(Policy):
         users = self._cache.get(requests.row)
         scores: Scores = np.einsum("bd,bcd->bc", users, self._model.table[requests.candidates])
         return scores
+
+    def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
+        """The largest inner products with each history's state, by exact search."""
+        users = torch.from_numpy(self._model.encode(history.videos(self._settings["signal"])))
+        table = torch.from_numpy(self._model.table[among])
+        found = np.empty((len(users), size), dtype=np.int32)
+        block = max(1, _CELLS // max(len(among), 1))
+        for at in range(0, len(users), block):
+            best = torch.topk(users[at : at + block] @ table.T, size, dim=1).indices
+            found[at : at + block] = among[best.numpy()]
+        return found
 
     def training_summary(self) -> dict[str, Any]:
         """Epochs and validation NDCG@10 of the last fit."""

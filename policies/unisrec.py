@@ -61,7 +61,7 @@ class Adaptor(nn.Module):
         weights = logits.softmax(dim=-1)
         experts = self.whiten(x).unflatten(-1, (self.experts, -1))
         # (x - b) W is x W - b W, and b W does not depend on x.
-        matrices = self.whiten.weight.unflatten(0, (self.experts, -1))
+        matrices = self.whiten.weight.view(self.experts, -1, x.shape[-1])
         experts = experts - torch.einsum("edw,ew->ed", matrices, self.bias)
         mixed: Tensor = (weights.unsqueeze(-1) * experts).sum(dim=-2)
         return mixed
