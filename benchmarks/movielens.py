@@ -5,10 +5,10 @@
     python -m benchmarks.movielens ml-100k.inter gru4rec:epochs=8 --seeds 3
     python -m benchmarks.movielens ml-100k.inter unisrec two-tower --items ml-100k.item
 
-The files are ``dataset/ml-100k/ml-100k.inter`` and ``.item`` of the repository RUCAIBox/RecBole:
-tab-separated user, item, rating and Unix seconds under a header; item, title, year and genres.
-Leave-last-out, full ranking, rated films removed, ties against the policy, one thread. Every rating
-counts as a click and a like. Ratings of one second keep the file's order.
+The file is ``dataset/ml-100k/ml-100k.inter`` of the repository RUCAIBox/RecBole: tab-separated
+user, item, rating and Unix seconds under a header. Leave-last-out, full ranking, rated films
+removed, ties against the policy, one thread. Every rating counts as a click and a like. Ratings of
+one second keep the file's order.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ import polars as pl
 import torch
 
 from abtest.tables import table
+from benchmarks.captions import with_captions
 from policies.evaluate import ranks, summarise
 from policies.holdout import held_out, training_part
 from policies.registry import create
 from simulator.logs.dataset import Dataset, DatasetWriter
 
 
-def movielens(ratings: Path, target: Path, items: Path | None = None) -> Dataset:
+def movielens(ratings: Path, target: Path) -> Dataset:
     frame = (
         pl.read_csv(ratings, separator="\t", new_columns=["user_id", "video_id", "rating", "s"])
         .select(
@@ -46,17 +47,7 @@ def movielens(ratings: Path, target: Path, items: Path | None = None) -> Dataset
     with DatasetWriter(target, name="ml-100k", source=ratings.name, licence="GroupLens") as writer:
         writer.append("impressions", frame)
         writer.append("users", frame.select(pl.col("user_id").unique().sort()))
-        videos = frame.select(pl.col("video_id").unique().sort())
-        if items is not None:
-            films = pl.read_csv(
-                items,
-                separator="\t",
-                quote_char=None,
-                new_columns=["video_id", "title", "year", "genres"],
-                schema_overrides=[pl.Int64, pl.String, pl.String, pl.String],
-            ).select("video_id", caption=pl.concat_str("title", "genres", separator=" "))
-            videos = videos.join(films, on="video_id", how="left")
-        writer.append("videos", videos)
+        writer.append("videos", frame.select(pl.col("video_id").unique().sort()))
     return Dataset.open(target)
 
 
@@ -78,7 +69,9 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        log = movielens(options.ratings, Path(folder) / "log", options.items)
+        log = movielens(options.ratings, Path(folder) / "log")
+        if options.items is not None:
+            log = with_captions(log, options.items, Path(folder) / "captions")
         test = held_out(log, "liked")
         training = training_part(log, test, Path(folder) / "training")
         for spec in options.policies:
