@@ -33,6 +33,7 @@ class RunConfig:
     Attributes:
         treatment: Policies compared with the control, by name or ``file.py:Class``.
         control: The policy in force.
+        candidates: The policy that proposes what both arms rank, or None for the built-in sources.
         data: A dataset directory, or ``demo`` for the built-in world.
         world: Preset of the built-in world (only with ``data = "demo"``).
         design: ``online`` (each person in one arm) or ``twin`` (everyone lives through both).
@@ -55,6 +56,7 @@ class RunConfig:
 
     treatment: tuple[str, ...] = ("lsvcr",)
     control: str = "sasrec"
+    candidates: str | None = None
     data: str = DEMO_DATA
     world: str = "default"
     design: Design = "online"

@@ -15,8 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from abtest.candidates import candidate_stage
 from abtest.datasets import DAY_MS
 from abtest.drive import Report, drive
+from abtest.training import TrainedPolicy
 from simulator.feed import Feed, FeedSettings
 from simulator.log_outcomes import user_days_of_log
 from simulator.logs.catalogue import Catalogue
@@ -27,7 +29,6 @@ from simulator.requests import HistoryState, Int32
 from simulator.response.learned import LearnedResponse
 from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldResponse
-from simulator.retrieval import Retrieval
 from simulator.world import World
 
 
@@ -41,7 +42,8 @@ class EnvironmentSpec:
         model: Directory of the learned response (kind "learned").
         burn_in_days: Days under the platform's own ranker before the experiment (kind "world").
         seed: Seed of people's noise.
-        max_days: Experiment days.
+        days: Experiment days.
+        candidates: The policy that proposes candidates to every arm; None for the built-in sources.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class EnvironmentSpec:
     burn_in_days: int
     seed: int
     days: int
+    candidates: TrainedPolicy | None = None
 
     def build(self) -> Environment:
         """The environment itself."""
@@ -99,7 +102,9 @@ class BuiltInEnvironment(Environment):
         self._world = World.from_spec(dataset.info.world)
         self.catalogue = self._world.catalogue()
         self._response = WorldResponse(self._world)
-        self._retrieval = Retrieval(self.catalogue, self._world.popularity())
+        self._retrieval = candidate_stage(
+            spec.candidates, dataset, self.catalogue, self._world.popularity()
+        )
         self._log_users = int(dataset.info.rows["users"])
         log_days = _days_of_log(dataset, self._world.config.start_ms)
         self.start_ms = self._world.config.start_ms + log_days * DAY_MS
@@ -146,7 +151,9 @@ class LearnedEnvironment(Environment):
         self.catalogue = dataset.catalogue()
         self._user_ids = dataset.user_ids()
         self._response = LearnedResponse.load(Path(spec.model), dataset)
-        self._retrieval = Retrieval(self.catalogue, exposure_counts(dataset))
+        self._retrieval = candidate_stage(
+            spec.candidates, dataset, self.catalogue, exposure_counts(dataset)
+        )
         assert dataset.info.time_span_ms is not None
         # The experiment starts at the first midnight (UTC+8) after the log.
         last = dataset.info.time_span_ms[1]

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 import abtest
+from abtest.candidates import check_candidates
 from abtest.config import DEMO_DATA, RunConfig
 from abtest.console import Console
 from abtest.datasets import GROUP_SIZE, builtin_dataset
@@ -74,7 +75,7 @@ def run_experiment(
     dataset = _dataset(config, console)
     _check_dataset(config, dataset)
     trained = _train_all(config, dataset, console)
-    environment = _environment(config, dataset, console)
+    environment = _environment(config, dataset, trained, console)
     spec = SimulationSpec(
         environment=environment,
         arms=arms,
@@ -138,13 +139,21 @@ def _check_policies(config: RunConfig) -> None:
     for spec in (config.control, *config.treatment):
         create(spec, **settings_of(spec, config.policies))
     check_control(config.control)
-    arms = {config.control, *config.treatment}
-    unused = set(config.policies) - arms - {p for arm in arms for p in parts_of(arm) or ()}
+    if config.candidates is not None:
+        check_candidates(config.candidates, dict(config.policies.get(config.candidates, {})))
+    named = _policy_names(config)
+    unused = set(config.policies) - {*named, *(p for spec in named for p in parts_of(spec) or ())}
     if unused:
         raise UsageError(
-            f"settings for '{sorted(unused)[0]}', which is not an arm of this experiment.",
+            f"settings for '{sorted(unused)[0]}', which is not part of this experiment.",
             "Nothing was run",
         )
+
+
+def _policy_names(config: RunConfig) -> list[str]:
+    """All policies to train, each once: control, treatments, candidate stage."""
+    stage = () if config.candidates is None else (config.candidates,)
+    return list(dict.fromkeys((config.control, *config.treatment, *stage)))
 
 
 def _dataset(config: RunConfig, console: Console) -> Dataset:
@@ -184,11 +193,13 @@ def _train_all(config: RunConfig, dataset: Dataset, console: Console) -> dict[st
             seed=config.training_seed,
             console=console,
         )
-        for spec in dict.fromkeys((config.control, *config.treatment))
+        for spec in _policy_names(config)
     }
 
 
-def _environment(config: RunConfig, dataset: Dataset, console: Console) -> EnvironmentSpec:
+def _environment(
+    config: RunConfig, dataset: Dataset, trained: Mapping[str, TrainedPolicy], console: Console
+) -> EnvironmentSpec:
     learned = dataset.info.world is None
     model = fit_response(dataset, seed=config.training_seed, console=console) if learned else ""
     return EnvironmentSpec(
@@ -198,17 +209,19 @@ def _environment(config: RunConfig, dataset: Dataset, console: Console) -> Envir
         burn_in_days=config.burn_in_days,
         seed=config.seed,
         days=config.days,
+        candidates=None if config.candidates is None else trained[config.candidates],
     )
 
 
 def _signature(config: RunConfig, dataset: Dataset, spec: SimulationSpec) -> dict[str, Any]:
     """What pieces of one run must share; compared on ``--resume``."""
     settings = hashlib.blake2b(config.to_toml().encode(), digest_size=8).hexdigest()
+    stage = spec.environment.candidates
     return {
         "abtest_version": abtest.__version__,
         "configuration": settings,
         "dataset": dataset.info.content_hash,
-        "weights": [p.directory.name for p in spec.policies],
+        "weights": [p.directory.name for p in (*spec.policies, *([stage] if stage else []))],
         "group_size": GROUP_SIZE,
     }
 
@@ -311,6 +324,7 @@ def _context(
     people: int,
 ) -> dict[str, Any]:
     """Facts for "reproduce" and "for the statistician"; nothing that varies between equal runs."""
+    stage = spec.environment.candidates
     packages = ("torch", "numpy", "scipy", "polars", "transformers")
     return {
         "command": config.command(),
@@ -328,12 +342,16 @@ def _context(
             "rows": dict(dataset.info.rows),
         },
         "policies": {
-            arm: {"policy": p.spec, "weights": p.directory.name, **trained[p.spec].summary}
-            for arm, p in zip(spec.arms, spec.policies, strict=True)
+            arm: _facts(trained[p.spec]) for arm, p in zip(spec.arms, spec.policies, strict=True)
         },
+        **({} if stage is None else {"candidates": _facts(stage)}),
         "environment": environment_facts(dataset, spec.environment),
         "versions": {
             "abtest": abtest.__version__,
             **{name: importlib.metadata.version(name) for name in packages},
         },
     }
+
+
+def _facts(policy: TrainedPolicy) -> dict[str, Any]:
+    return {"policy": policy.spec, "weights": policy.directory.name, **policy.summary}

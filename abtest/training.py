@@ -17,6 +17,7 @@ from abtest.paths import cache_directory, write_text
 from policies.base import Policy
 from policies.mixed import Mixed
 from policies.registry import create
+from policies.resume import kept_in
 from simulator.logs.dataset import Dataset
 
 TRAINING_THREADS = 2
@@ -95,8 +96,10 @@ def train(
     digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
     safe_name = re.sub(r"[^\w-]+", "_", spec)[-40:].strip("_")
     directory = cache_directory() / "policies" / f"{safe_name}-{digest}"
-    if refresh and directory.exists():
-        shutil.rmtree(directory)
+    unfinished = directory.with_name(f".{directory.name}.unfinished")
+    if refresh:
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     if not (directory / "summary.json").is_file():
         temporary = directory.with_name(f".{directory.name}.tmp")
         if temporary.exists():
@@ -106,7 +109,8 @@ def train(
             facts = _assemble(policy, temporary, dataset, seed, console)
         else:
             fix_threads()
-            with console.stage("train", f"training {spec}") as stage:
+            # Neural policies go on from their last whole epoch if an earlier attempt was cut off.
+            with console.stage("train", f"training {spec}") as stage, kept_in(unfinished):
                 policy.fit(dataset, seed=seed, progress=stage.update)
             policy.save(temporary)
             facts = policy.training_summary()
@@ -115,6 +119,7 @@ def train(
         if directory.exists():
             shutil.rmtree(directory)
         temporary.rename(directory)
+        shutil.rmtree(unfinished, ignore_errors=True)
     summary_text = (directory / "summary.json").read_text(encoding="utf-8")
     return TrainedPolicy(spec, dict(settings), directory, json.loads(summary_text))
 

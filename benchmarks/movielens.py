@@ -3,6 +3,7 @@
     python -m benchmarks.movielens ml-100k.inter popular itemknn ease
     python -m benchmarks.movielens ml-100k.inter itemknn:neighbours=50,shrinkage=10
     python -m benchmarks.movielens ml-100k.inter gru4rec:epochs=8 --seeds 3
+    python -m benchmarks.movielens ml-100k.inter unisrec two-tower --items ml-100k.item
 
 The file is ``dataset/ml-100k/ml-100k.inter`` of the repository RUCAIBox/RecBole: tab-separated
 user, item, rating and Unix seconds under a header. Leave-last-out, full ranking, rated films
@@ -23,6 +24,7 @@ import polars as pl
 import torch
 
 from abtest.tables import table
+from benchmarks.captions import with_captions
 from policies.evaluate import ranks, summarise
 from policies.holdout import held_out, training_part
 from policies.registry import create
@@ -61,12 +63,15 @@ def main() -> None:
     )
     parser.add_argument("ratings", type=Path, help="ml-100k.inter")
     parser.add_argument("policies", nargs="+", help="NAME or NAME:setting=value,...")
+    parser.add_argument("--items", type=Path, help="ml-100k.item: titles and genres as captions")
     parser.add_argument("--seeds", type=int, default=1, help="training seeds")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         log = movielens(options.ratings, Path(folder) / "log")
+        if options.items is not None:
+            log = with_captions(log, options.items, Path(folder) / "captions")
         test = held_out(log, "liked")
         training = training_part(log, test, Path(folder) / "training")
         for spec in options.policies:

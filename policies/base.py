@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.logs.dataset import Dataset
-from simulator.requests import CommentRequests, VideoRequests
+from simulator.requests import CommentRequests, HistoryView, Int32, VideoRequests
 
 Scores = NDArray[np.float32]
 Progress = Callable[[str, float, str], None]
@@ -58,11 +58,24 @@ class Policy:
         """A new group of ``n_rows`` users starts: forget anything cached per row."""
 
     def score_videos(self, requests: VideoRequests) -> Scores:
-        """float32[B, C]: a score per candidate video. The default keeps the candidates' order."""
-        columns = requests.candidates.shape[1]
-        return np.broadcast_to(
-            -np.arange(columns, dtype=np.float32), requests.candidates.shape
-        ).copy()
+        """float32[B, C]: a score per candidate video.
+
+        The default prefers none; the platform breaks ties at random.
+        """
+        return np.zeros(requests.candidates.shape, dtype=np.float32)
+
+    def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32 | None:
+        """The videos that should be ranked for each history: what a candidate stage asks.
+
+        Args:
+            history: What the platform knows of B people.
+            among: int32[n], distinct videos that may be proposed.
+            size: How many to propose, at most n.
+
+        Returns:
+            int32[B, size], distinct within a row, best first; None from a policy that only ranks.
+        """
+        return None
 
     def score_comments(self, requests: CommentRequests) -> Scores | None:
         """float32[B, M], or None to leave comments in the platform's own order (most liked)."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from policies.base import Progress
 from policies.encoder import SequenceEncoder
@@ -15,6 +16,8 @@ from policies.lengths import length_blocks
 from policies.sequences import Sequences, window_batches
 from policies.softmax import NegativeSampler, next_item_loss
 from policies.trainer import TrainerSettings, TrainingSummary, train
+
+Loss = Callable[[SequenceEncoder, Tensor, NegativeSampler, int], Tensor]
 
 _TABLE = "serving.table"
 
@@ -24,9 +27,10 @@ class NextItemModel:
 
     Args:
         new_encoder: Makes an untrained encoder for so many items.
-        settings: ``length``, ``negatives``, ``epochs``, ``patience``, ``learning_rate``,
-            ``tokens``: as in `policies.sasrec.SASRec`.
+        settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``patience``,
+            ``learning_rate``, ``tokens``: as in `policies.sasrec.SASRec`.
         dim: Width of its states.
+        loss: Of a batch of windows; see `policies.softmax`.
     """
 
     def __init__(
@@ -34,9 +38,11 @@ class NextItemModel:
         new_encoder: Callable[[int], SequenceEncoder],
         settings: Mapping[str, Any],
         dim: int,
+        loss: Loss = next_item_loss,
     ) -> None:
         self._new_encoder = new_encoder
         self._settings = settings
+        self._loss = loss
         self._encoder: SequenceEncoder | None = None
         self.table: NDArray[np.float32] = np.zeros((0, dim), dtype=np.float32)
         self.summary: TrainingSummary | None = None
@@ -59,16 +65,18 @@ class NextItemModel:
         contexts = training.last(s["length"])[held]
         counts = np.bincount(training.items, minlength=n_items).astype(np.float64)
 
+        sampler = NegativeSampler(counts, s.get("negatives", 1), seed)
+
         def batches(epoch: int) -> Iterator[NDArray[np.int64]]:
+            sampler.start(epoch)
             epoch_random = np.random.default_rng([seed, 2, epoch])
             return window_batches(training, s["length"], s["tokens"], epoch_random)
 
         if len(training.items):
-            sampler = NegativeSampler(counts, s["negatives"], seed)
             self.summary = train(
                 model,
                 batches,
-                lambda window: next_item_loss(model, torch.from_numpy(window), sampler, n_items),
+                lambda window: self._loss(model, torch.from_numpy(window), sampler, n_items),
                 lambda: _ndcg(model, contexts, targets),
                 TrainerSettings(
                     epochs=s["epochs"], patience=s["patience"], learning_rate=s["learning_rate"]
@@ -78,7 +86,9 @@ class NextItemModel:
             )
         model.eval()
         self._encoder = model
-        self.table = _serving_table(model, np.bincount(sequences.items, minlength=n_items))
+        met = torch.from_numpy(np.bincount(sequences.items, minlength=n_items) > 0)
+        with torch.inference_mode():
+            self.table = model.serving_vectors(met).numpy()
 
     def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
         """float32[B, dim]: the state after each history int[B, n], left-aligned, -1 padded."""
@@ -113,7 +123,7 @@ def latest(histories: NDArray[np.integer], length: int) -> NDArray[np.int64]:
 def encode_last(model: SequenceEncoder, sequences: NDArray[np.int64]) -> NDArray[np.float32]:
     """float32[B, dim]: the state after each whole sequence, short ones batched together."""
     lengths = (sequences >= 0).sum(axis=1)
-    result = np.empty((len(sequences), model.items.embedding_dim), dtype=np.float32)
+    result = np.empty((len(sequences), model.dim), dtype=np.float32)
     with torch.inference_mode():
         for rows in length_blocks(lengths):
             width = int(lengths[rows].max())
@@ -130,8 +140,9 @@ def _ndcg(model: SequenceEncoder, contexts: NDArray[np.int64], targets: NDArray[
         return 0.0
     total = 0.0
     encoded = torch.from_numpy(encode_last(model, contexts))
+    vectors = model.vectors()
     for at in range(0, len(targets), 512):
-        scores = encoded[at : at + 512] @ model.items.weight.T
+        scores = encoded[at : at + 512] @ vectors.T
         target = torch.from_numpy(targets[at : at + 512])
         own = scores.gather(1, target[:, None])
         seen = torch.from_numpy(contexts[at : at + 512])
@@ -142,12 +153,3 @@ def _ndcg(model: SequenceEncoder, contexts: NDArray[np.int64], targets: NDArray[
         gains = torch.where(ranks < 10, 1.0 / torch.log2(ranks + 2.0), 0.0)
         total += float(gains.sum())
     return total / len(targets)
-
-
-def _serving_table(model: SequenceEncoder, counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Item vectors for ranking; videos without events get the mean vector of the others."""
-    table = model.items.weight.detach().numpy().copy()
-    trained = counts > 0
-    if trained.any():
-        table[~trained] = table[trained].mean(axis=0)
-    return table

@@ -35,16 +35,28 @@ class PopularPolicy(Policy):
         return dict(self._settings)
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
-        """Count decayed events per video; a video without any gets an average one's chance."""
+        """Count decayed events per video.
+
+        A video that the log never shows is not known to be bad: it gets the mean score of those it
+        shows. One that was shown and left alone scores 0.
+        """
         events = interactions(dataset, self._settings["signal"])
         known = events.video >= 0
-        n = dataset.catalogue().n_videos
+        catalogue = dataset.catalogue()
+        n = catalogue.n_videos
         counts: NDArray[np.float64] = np.zeros(n)
         if known.any():
             age = (events.time_ms.max() - events.time_ms[known]) / DAY_MS
             weights = 0.5 ** (age / self._settings["half_life_days"])
             np.add.at(counts, events.video[known], weights)
-        self._scores = np.log1p(counts).astype(np.float32)
+        scores = np.log1p(counts)
+        ids = dataset.scan("impressions").select("video_id").unique().collect()
+        index = catalogue.video_index(ids["video_id"].to_numpy())
+        shown = np.zeros(n, dtype=np.bool_)
+        shown[index[index >= 0]] = True
+        if shown.any():
+            scores[~shown] = scores[shown].mean()
+        self._scores = scores.astype(np.float32)
 
     def score_videos(self, requests: VideoRequests) -> Scores:
         """The same score for everyone."""

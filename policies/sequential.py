@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.cache import RowCache
 from policies.checkpoint import load_arrays, save_arrays
 from policies.encoder import SequenceEncoder
-from policies.next_item import NextItemModel
+from policies.next_item import Loss, NextItemModel
 from policies.sequences import Sequences
+from policies.softmax import next_item_loss
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
-from simulator.requests import HISTORY_LENGTH, Signal, VideoRequests
+from simulator.requests import HISTORY_LENGTH, HistoryView, Int32, Signal, VideoRequests
+
+_CELLS = 4_000_000
+"""Scores computed at once, at most."""
 
 
 class SequentialPolicy(Policy):
@@ -27,11 +32,19 @@ class SequentialPolicy(Policy):
         signal: Which events make the history: "liked" or "clicked".
         dim: Width of the item vectors.
         length: Longest history.
+        loss: What training minimises; see `policies.softmax`.
         **settings: Those of `policies.next_item.NextItemModel`, and the encoder's own.
     """
 
     def __init__(
-        self, stage: str, *, signal: Signal, dim: int, length: int, **settings: Any
+        self,
+        stage: str,
+        *,
+        signal: Signal,
+        dim: int,
+        length: int,
+        loss: Loss = next_item_loss,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self._stage = stage
@@ -41,7 +54,7 @@ class SequentialPolicy(Policy):
             "length": min(length, HISTORY_LENGTH),
             **settings,
         }
-        self._model = NextItemModel(self.new_encoder, self._settings, dim)
+        self._model = NextItemModel(self.new_encoder, self._settings, dim, loss)
         self._cache = RowCache(dim)
         self._dataset_hash = ""
 
@@ -81,6 +94,17 @@ class SequentialPolicy(Policy):
         users = self._cache.get(requests.row)
         scores: Scores = np.einsum("bd,bcd->bc", users, self._model.table[requests.candidates])
         return scores
+
+    def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
+        """The largest inner products with each history's state, by exact search."""
+        users = torch.from_numpy(self._model.encode(history.videos(self._settings["signal"])))
+        table = torch.from_numpy(self._model.table[among])
+        found = np.empty((len(users), size), dtype=np.int32)
+        block = max(1, _CELLS // max(len(among), 1))
+        for at in range(0, len(users), block):
+            best = torch.topk(users[at : at + block] @ table.T, size, dim=1).indices
+            found[at : at + block] = among[best.numpy()]
+        return found
 
     def training_summary(self) -> dict[str, Any]:
         """Epochs and validation NDCG@10 of the last fit."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,40 +18,71 @@ FULL_SOFTMAX_UP_TO = 20_000
 def next_item_loss(
     model: SequenceEncoder, window: Tensor, sampler: NegativeSampler, n_items: int
 ) -> Tensor:
-    """Mean loss of a batch of windows, every position a target.
+    """Mean loss of a batch of windows, over the targets that the encoder makes of them.
 
     Args:
-        model: Encoder with tied item embeddings.
+        model: Encoder whose states rank by inner products with its item vectors.
         window: int64[B, L], left-aligned, padded with -1.
         sampler: Draws the negatives of a catalogue above `FULL_SOFTMAX_UP_TO` items.
         n_items: Size of the catalogue.
     """
-    states = model(window[:, :-1]) if window.shape[1] > 1 else model(window[:, :0])
-    real = window >= 0
-    states, targets = states[real], window[real]
+    states, targets = model.examples(window)
     if n_items <= FULL_SOFTMAX_UP_TO:
-        return F.cross_entropy(states @ model.items.weight.T, targets)
+        return F.cross_entropy(states @ model.vectors().T, targets)
     negatives, correction = sampler.draw()
-    positive = (states * model.items(targets)).sum(-1, keepdim=True) - sampler.log_q[targets, None]
-    negative = states @ model.items(negatives).T - correction
+    own = (states * model.vectors(targets)).sum(-1, keepdim=True)
+    positive = own - sampler.log_q[targets, None]
+    negative = states @ model.vectors(negatives).T - correction
     # A negative that is the target itself must not be pushed away.
     negative = negative.masked_fill(negatives[None, :] == targets[:, None], float("-inf"))
     logits = torch.cat([positive, negative], dim=1)
     return F.cross_entropy(logits, torch.zeros(len(targets), dtype=torch.long))
 
 
+def in_batch_loss(
+    model: SequenceEncoder, window: Tensor, sampler: NegativeSampler, n_items: int
+) -> Tensor:
+    """Mean cross-entropy of each target against all other targets of its batch.
+
+    An item is a negative as often as it is popular: the logarithm of its expected number in the
+    batch is subtracted (Yi et al., RecSys 2019, equation 4, with known instead of streaming
+    frequencies). The target itself is there with certainty, so that its own score is not corrected
+    and its repetitions do not count: the sum estimates that over the catalogue without bias
+    (Khrylchenko et al., RecSys 2025). Arguments as for `next_item_loss`.
+    """
+    states, targets = model.examples(window)
+    expected = sampler.log_share[targets] + math.log(max(len(targets) - 1, 1))
+    logits = states @ model.vectors(targets).T
+    own = torch.eye(len(targets), dtype=torch.bool)
+    repeated = (targets[:, None] == targets) & ~own
+    logits = torch.where(own, logits, logits - expected).masked_fill(repeated, float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(targets)))
+
+
 class NegativeSampler:
     """Shared negatives, half by popularity and half uniform, with log-q correction.
 
     Bengio & Senecal (2008); Yi et al., RecSys 2019, for recommendation.
+
+    Attributes:
+        log_q: float32[n_items], log of the expected number of draws per batch.
+        log_share: float32[n_items], log of each item's share of the events; -inf without any.
     """
 
     def __init__(self, counts: NDArray[np.float64], size: int, seed: int) -> None:
         share = 0.5 * counts / max(counts.sum(), 1.0) + 0.5 / len(counts)
         self._share = share / share.sum()
+        with np.errstate(divide="ignore"):
+            popularity = np.log(counts / max(counts.sum(), 1.0))
+        self.log_share = torch.from_numpy(popularity.astype(np.float32))
         self._size = size
-        self._random = np.random.default_rng([seed, 3])
+        self._seed = seed
+        self.start(0)
         self.log_q = torch.from_numpy(np.log(self._share * size).astype(np.float32))
+
+    def start(self, epoch: int) -> None:
+        """Draws from here on depend on the seed and the epoch alone, whatever was drawn before."""
+        self._random = np.random.default_rng([self._seed, 3, epoch])
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Item indices int64[size] and their log expected counts."""

@@ -1,6 +1,7 @@
 """One training loop for every neural policy: AdamW, early stopping, best weights kept.
 
-Deterministic given the batches: the stopping rule counts epochs, never seconds.
+Deterministic given the batches: the stopping rule counts epochs, never seconds. Within
+`policies.resume.kept_in` a run goes on from its last whole epoch, to the same weights.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.base import Progress
+from policies.resume import RunState, StateFile
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,20 @@ def train(
     warmup = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / max(1, settings.warmup_steps))
     )
+    file = StateFile(stage)
     best_metric, best_epoch = float("-inf"), 0
     best = {name: value.clone() for name, value in module.state_dict().items()}
     value, epoch = 0.0, 0
-    for epoch in range(1, settings.epochs + 1):
+    state = file.read()
+    if state is not None:
+        best_metric, best_epoch, best = state.best_metric, state.best_epoch, state.best
+        value, epoch = state.loss, state.epoch
+        module.load_state_dict(state.model)
+        optimiser.load_state_dict(state.optimiser)
+        warmup.load_state_dict(state.schedule)
+        torch.set_rng_state(state.random)
+    while epoch < settings.epochs and epoch - best_epoch < max(1, settings.patience):
+        epoch += 1
         module.train()
         total, count = 0.0, 0
         for batch in batches(epoch):
@@ -111,8 +123,18 @@ def train(
         if metric > best_metric:
             best_metric, best_epoch = metric, epoch
             best = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        elif epoch - best_epoch >= settings.patience:
-            break
+        file.write(
+            RunState(
+                epoch,
+                best_epoch,
+                best_metric,
+                value,
+                module.state_dict(),
+                best,
+                optimiser.state_dict(),
+                warmup.state_dict(),
+            )
+        )
     module.load_state_dict(best)
     module.eval()
     progress(stage, 1.0, f"best epoch {best_epoch}, {metric_name} {best_metric:.4f}")

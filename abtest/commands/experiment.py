@@ -27,6 +27,10 @@ Treatment = Annotated[
     ),
 ]
 Control = Annotated[str | None, typer.Option("--control", "-c", help="Policy in force.")]
+Candidates = Annotated[
+    str | None,
+    typer.Option("--candidates", help="Policy that proposes what all arms rank, as two-tower."),
+]
 World = Annotated[str | None, typer.Option("--world", help="Preset of the built-in world.")]
 Design = Annotated[
     str | None,
@@ -82,6 +86,7 @@ def register(app: typer.Typer) -> None:
 def run(
     treatment: Treatment = None,
     control: Control = None,
+    candidates: Candidates = None,
     data: options.Data = None,
     world: World = None,
     design: Design = None,
@@ -123,6 +128,7 @@ def run(
     flags = {
         "treatment": tuple(treatment or ()),
         "control": control,
+        "candidates": candidates,
         "data": data,
         "world": world,
         "design": design,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +25,32 @@ def _few_threads() -> None:
     torch.set_num_threads(2)
 
 
-def write_log(path: Path, rows: list[tuple[int, int, int]]) -> Dataset:
-    """A log of likes (user, video, minutes since the start)."""
+def write_log(
+    path: Path,
+    rows: list[tuple[int, int, int]],
+    *,
+    ignored: Sequence[int] = (),
+    captions: Sequence[str] | None = None,
+) -> Dataset:
+    """A log of likes (user, video, minutes since the start); ``ignored`` videos are only shown."""
     user, video, minute = (np.array(c, dtype=np.int64) for c in zip(*rows, strict=True))
-    n = len(rows)
     impressions = pl.DataFrame(
         {
             "user_id": user,
             "video_id": video,
             "time_ms": START_MS + minute * 60_000,
-            "is_click": np.ones(n, dtype=np.int8),
-            "is_like": np.ones(n, dtype=np.int8),
-            "play_time_ms": np.full(n, 9_000, dtype=np.int64),
+            "is_click": (~np.isin(video, ignored)).astype(np.int8),
+            "is_like": (~np.isin(video, ignored)).astype(np.int8),
+            "play_time_ms": np.full(len(rows), 9_000, dtype=np.int64),
         }
     ).sort("user_id", "time_ms")
     with DatasetWriter(path, name="chains", source="test", licence="none") as writer:
         writer.append("impressions", impressions)
         writer.append("users", pl.DataFrame({"user_id": np.unique(user)}))
-        writer.append("videos", pl.DataFrame({"video_id": np.arange(VIDEOS)}))
+        videos = pl.DataFrame({"video_id": np.arange(VIDEOS)})
+        if captions is not None:
+            videos = videos.with_columns(pl.Series("caption", captions))
+        writer.append("videos", videos)
     return Dataset.open(path)
 
 

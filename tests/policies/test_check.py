@@ -50,6 +50,16 @@ def test_a_good_policy_passes(tmp_path: Path, chains: Dataset) -> None:
     assert all(found.values()), found
 
 
+def test_a_policy_that_ranks_comments_only_passes(tmp_path: Path, chains: Dataset) -> None:
+    path = tmp_path / "comments.py"
+    path.write_text(
+        f"{HEAD}class Mine(Policy):\n    def score_comments(self, r):\n"
+        "        return -r.candidates.astype(np.float32)\n"
+    )
+    found = {r.name: r for r in check_policy(f"{path}:Mine", chains)}
+    assert all(r.passed for r in found.values()), found
+
+
 def test_generated_policy_passes(tmp_path: Path, chains: Dataset) -> None:
     path = tmp_path / "my_policy.py"
     path.write_text(policy_source("my_policy"))

@@ -111,12 +111,20 @@ def test_weights_of_another_dataset_are_refused(
 
 def test_popular_counts_with_decay(tmp_path: Path, make_requests: Make) -> None:
     week = 7 * 24 * 60
-    log = write_log(tmp_path / "log", [(0, 3, 0), (0, 5, week), (1, 3, week), (1, 4, 0)])
+    rows = [(0, 3, 0), (0, 5, week), (1, 3, week), (1, 4, 0)]
     policy = PopularPolicy(half_life_days=7.0)
-    policy.fit(log, seed=1)
+    policy.fit(write_log(tmp_path / "log", rows), seed=1)
     scores = policy.score_videos(make_requests([[]]))[0]
     assert scores[[3, 4, 5]] == pytest.approx(np.log1p([1.5, 0.5, 1.0]))
-    assert scores[0] == 0.0
+
+
+def test_popular_knows_never_shown_from_left_alone(tmp_path: Path, make_requests: Make) -> None:
+    rows = [(0, 3, 0), (1, 3, 0), (1, 4, 0), (0, 7, 1), (1, 7, 2)]
+    policy = PopularPolicy()
+    policy.fit(write_log(tmp_path / "log", rows, ignored=[7]), seed=1)
+    scores = policy.score_videos(make_requests([[]]))[0]
+    assert scores[7] == 0.0
+    assert scores[[0, 59]] == pytest.approx([scores[[3, 4, 7]].mean()] * 2)
 
 
 def test_training_part_holds_nothing_from_the_last_event_on(

@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from policies.base import Policy
+from policies.bert4rec import BERT4RecModel
 from policies.check import check_policy
 from policies.encoder import SequenceEncoder
+from policies.fmlprec import FMLPRecModel, causal_convolution
 from policies.gru4rec import GRU4RecModel
 from policies.hstu import HSTULayer, HSTUModel
 from policies.next_item import encode_last, latest
 from policies.registry import create
 from policies.sasrec import SASRecModel
+from policies.two_tower import Features, TwoTowerModel
+from policies.unisrec import UniSRecModel
 from simulator.logs.dataset import Dataset
 from simulator.requests import VideoRequests
 from tests.policies.conftest import CHAIN, VIDEOS, write_log
@@ -30,9 +35,21 @@ ENCODERS: dict[str, Callable[[], SequenceEncoder]] = {
     "sasrec": lambda: SASRecModel(ITEMS, LENGTH, DIM, 2, 2, 0.0),
     "gru4rec": lambda: GRU4RecModel(ITEMS, DIM, 2, 0.0),
     "hstu": lambda: HSTUModel(ITEMS, LENGTH, DIM, 2, 2, 0.0),
+    "bert4rec": lambda: BERT4RecModel(ITEMS, LENGTH, DIM, 2, 2, 0.0, 0.2, 0.1),
+    "fmlprec": lambda: FMLPRecModel(ITEMS, LENGTH, DIM, 2, 0.0),
+    "unisrec": lambda: UniSRecModel(texts(), LENGTH, DIM, 2, 2, 3, 0.0, 0.07),
+    "two-tower": lambda: TwoTowerModel(features(), DIM, 0.0, 0.07, 0.1),
 }
-NEW = ("gru4rec", "hstu")
+NEW = ("gru4rec", "hstu", "bert4rec", "fmlprec", "two-tower")
 SMALL: dict[str, Any] = {"dim": 32, "epochs": 14, "learning_rate": 1e-2, "tokens": 512}
+
+
+def texts() -> NDArray[np.float32]:
+    return np.random.default_rng(2).standard_normal((ITEMS, 5)).astype(np.float32)
+
+
+def features() -> Features:
+    return Features(texts(), torch.arange(ITEMS) % 4, torch.arange(ITEMS) % 3)
 
 
 @pytest.fixture(params=list(ENCODERS))
@@ -101,6 +118,16 @@ def test_hstu_layer_is_its_formula() -> None:
                 pooled[i, head] += weight * v[j, head]
     expected = x[0] + layer.out(layer.norm_2(pooled) * u)
     np.testing.assert_allclose(layer(x)[0], expected, atol=1e-5)
+
+
+def test_filters_are_a_sum_over_the_past() -> None:
+    rng = np.random.default_rng(8)
+    for length in (1, 2, 5, 13):
+        x, kernel = rng.standard_normal((3, length, 4)), rng.standard_normal((15, 4))
+        found = causal_convolution(torch.from_numpy(x), torch.from_numpy(kernel))
+        for i in range(length):
+            expected = sum(kernel[k] * x[:, i - k] for k in range(i + 1))
+            np.testing.assert_allclose(found[:, i], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", NEW)
