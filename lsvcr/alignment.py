@@ -12,6 +12,7 @@ with the same result as without a break.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,10 @@ from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.augmentation import Augmentation
 from lsvcr.examples import Histories
 from lsvcr.inventory import Inventory
-from lsvcr.llm import CausalLLM, Ids
+from lsvcr.llm import CausalLLM
 from lsvcr.prompts import language_of
 from lsvcr.sr_model import Task
+from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
 
@@ -41,7 +43,8 @@ Int64 = NDArray[np.int64]
 
 STAGE = "alignment"
 _CLIP = 1.0
-_SCALE_FROM = 20_000
+# Share of the time that embedding all texts takes, before and after.
+_EMBEDDING = 0.1
 _LANGUAGE_FROM = 1_000
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -119,12 +122,14 @@ def align(
         Augmentation() if settings.augment else Augmentation(history=0.0),
         seed,
     )
-    model = AlignmentModel(llm, *_scale(llm, writer.texts), sizes)
+    before = llm.embed(writer.texts, _share(progress, 0.0, _EMBEDDING))
+    model = AlignmentModel(llm, before.mean(0), before.std(0, unbiased=False) + 1e-6, sizes)
+    _start_from_agreement(model, before, both, inventory, stops)
     training = _Training(model, maker, examples, settings, about, seed)
-    summary = training.run(_share(progress, 0.0, 0.9))
+    summary = training.run(_share(progress, _EMBEDDING, 1.0 - 2.0 * _EMBEDDING))
     model.eval()
     embedded = model.standardised(
-        llm.embed(writer.texts, _share(progress, 0.9, 0.1)).to(llm.device)
+        llm.embed(writer.texts, _share(progress, 1.0 - _EMBEDDING, _EMBEDDING)).to(llm.device)
     )
     return Aligned(
         embedded.cpu().numpy().astype(np.float16),
@@ -140,10 +145,21 @@ def _share(progress: Progress, start: float, width: float) -> Progress:
     return shared
 
 
-def _scale(llm: CausalLLM, texts: list[Ids]) -> tuple[Tensor, Tensor]:
-    """Mean and spread per dimension of the texts' embeddings before training."""
-    sample = llm.embed(texts[:: max(1, len(texts) // _SCALE_FROM)])
-    return sample.mean(0), sample.std(0, unbiased=False) + 1e-6
+def _start_from_agreement(
+    model: AlignmentModel,
+    embeddings: Tensor,
+    both: Histories,
+    inventory: Inventory,
+    stops: dict[Task, Int64],
+) -> None:
+    """Both text paths start where stage 2 without an alignment would start."""
+    known = copy.copy(inventory)
+    # As rounded as stage 2 reads them.
+    known.embeddings = model.standardised(embeddings.to(model.llm.device)).half().float().cpu()
+    known.has_text = len(embeddings) > 0
+    tasks: tuple[Task, ...] = ("video", "comment")
+    for task in tasks:
+        start_from_agreement(model.of(task), both.of(task)[0].until(stops[task]), known)
 
 
 class _Training:

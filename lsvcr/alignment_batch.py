@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class AlignmentBatch:
     Attributes:
         prompts: Token numbers per example.
         comment_task: bool[B].
+        user: int64[B].
         target: int64[B], the text to be predicted.
         titles, popular: int64[B, L], of the liked videos.
         section_titles: int64[B, M].
@@ -38,6 +39,7 @@ class AlignmentBatch:
 
     prompts: list[Ids]
     comment_task: NDArray[np.bool_]
+    user: Int64
     target: Int64
     titles: Int64
     popular: Int64
@@ -48,6 +50,13 @@ class AlignmentBatch:
     section_count: Int64
     video_places: Int64
     section_places: Int64
+
+    def rows(self, chosen: Int64) -> AlignmentBatch:
+        """Some of the examples."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        prompts = values.pop("prompts")
+        kept = [prompts[row] for row in chosen] if prompts else []
+        return AlignmentBatch(prompts=kept, **{k: v[chosen] for k, v in values.items()})
 
 
 class PromptWriter:
@@ -162,6 +171,7 @@ class BatchMaker:
         return AlignmentBatch(
             prompts=[],
             comment_task=chosen.comment_task,
+            user=chosen.user,
             target=chosen.target,
             titles=self._titles(past.videos),
             popular=self.inventory.rows_of_comments(view.popular).numpy(),
