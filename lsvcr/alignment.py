@@ -34,6 +34,7 @@ from lsvcr.inventory import Inventory
 from lsvcr.llm import CausalLLM
 from lsvcr.prompts import language_of
 from lsvcr.sr_model import Task
+from lsvcr.text_store import TextStore
 from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
@@ -77,6 +78,7 @@ def align(
     about: dict[str, Any],
     seed: int,
     progress: Progress,
+    store: Path | None = None,
 ) -> Aligned:
     """Align, then embed every text.
 
@@ -92,6 +94,7 @@ def align(
         about: What a checkpoint belongs to: dataset, language model.
         seed: Of everything drawn.
         progress: Told the losses.
+        store: Folder of the dataset's text embeddings; None keeps none.
     """
     torch.manual_seed(seed)
     llm.adapt(
@@ -121,16 +124,18 @@ def align(
         settings.history,
         Augmentation() if settings.augment else Augmentation(history=0.0),
         seed,
+        settings.rivals,
     )
-    before = llm.embed(writer.texts, _share(progress, 0.0, _EMBEDDING))
+    before = TextStore(store, llm).embed(writer.texts, _share(progress, 0.0, _EMBEDDING)).vectors
     model = AlignmentModel(llm, before.mean(0), before.std(0, unbiased=False) + 1e-6, sizes)
     _start_from_agreement(model, before, both, inventory, stops)
     training = _Training(model, maker, examples, settings, about, seed)
     summary = training.run(_share(progress, _EMBEDDING, 1.0 - 2.0 * _EMBEDDING))
     model.eval()
-    embedded = model.standardised(
-        llm.embed(writer.texts, _share(progress, 1.0 - _EMBEDDING, _EMBEDDING)).to(llm.device)
+    after = TextStore(store, llm).embed(
+        writer.texts, _share(progress, 1.0 - _EMBEDDING, _EMBEDDING)
     )
+    embedded = model.standardised(after.vectors.to(llm.device))
     return Aligned(
         embedded.cpu().numpy().astype(np.float16),
         {"video": model.weights("video"), "comment": model.weights("comment")},

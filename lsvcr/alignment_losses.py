@@ -49,6 +49,8 @@ def info_nce(
     *,
     same: Tensor | None = None,
     group: Tensor | None = None,
+    rivals: Tensor | None = None,
+    known: Tensor | None = None,
     temperature: float = TEMPERATURE,
 ) -> Tensor:
     """InfoNCE of each anchor's own target against the targets of the batch on all devices.
@@ -59,6 +61,8 @@ def info_nce(
         same: int64[B], what each target is. Rows with an anchor's own target are no negatives of
             it: under a popular target no anchor could satisfy the loss. None: all differ.
         group: int64[B]; only rows of an anchor's own group are negatives of it. None: one group.
+        rivals: float[B, K, dim], negatives that an anchor has to itself; None for none.
+        known: bool[B, K], which of them exist.
         temperature: Divides the cosines.
     """
     candidates = gather(F.normalize(targets, dim=-1))
@@ -70,7 +74,12 @@ def info_nce(
     if group is not None:
         left_out |= group[:, None] != gather(group)[None, :]
     left_out.scatter_(1, label[:, None], False)
-    return F.cross_entropy(logits.masked_fill(left_out, float("-inf")), label)
+    logits = logits.masked_fill(left_out, float("-inf"))
+    if rivals is not None and known is not None:
+        cosines = F.cosine_similarity(anchors[:, None], rivals, dim=-1)
+        own = (cosines / temperature).masked_fill(~known, float("-inf"))
+        logits = torch.cat([logits, own], dim=1)
+    return F.cross_entropy(logits, label)
 
 
 def alignment_loss(sequential: Tensor, language: Tensor, *, same: Tensor | None = None) -> Tensor:

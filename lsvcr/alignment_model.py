@@ -111,11 +111,15 @@ class AlignmentModel(nn.Module):
         """
         nothing = torch.zeros((), device=self.llm.device)
         lm = rec = align = behaviour = nothing
-        own, other = self._people(batch, texts)
+        own, other, rivals = self._people(batch, texts)
         if weights.rec:
-            task = self._tensor(batch.comment_task.astype(np.int64))
             rec = info_nce(
-                own, self._targets(batch, texts), same=self._tensor(batch.target), group=task
+                own,
+                self._targets(batch, texts),
+                same=self._tensor(batch.target),
+                group=self._tensor(batch.comment_task.astype(np.int64)),
+                rivals=rivals,
+                known=self._tensor(batch.rivals >= 0),
             )
         if weights.lm or weights.align or weights.behaviour:
             state, logits, labels = self.llm.answer(
@@ -131,14 +135,18 @@ class AlignmentModel(nn.Module):
                 behaviour = behaviour_loss(person, own, other, self._tensor(known))
         return Losses(lm, rec, align, behaviour)
 
-    def _people(self, batch: AlignmentBatch, texts: list[Ids]) -> tuple[Tensor, Tensor]:
-        """Poolings float[B, dim] over each example's own history, and over the other one."""
+    def _people(self, batch: AlignmentBatch, texts: list[Ids]) -> tuple[Tensor, Tensor, Tensor]:
+        """Poolings float[B, dim] over each example's own history, and over the other one.
+
+        Third, float[B, K, dim]: other comments of the video being watched.
+        """
         rows = (
             batch.titles,
             batch.popular,
             batch.section_titles,
             batch.section_comments,
             batch.current,
+            batch.rivals,
         )
         numbers = np.concatenate([r.ravel() for r in rows])
         known = np.unique(numbers[numbers >= 0])
@@ -151,12 +159,12 @@ class AlignmentModel(nn.Module):
                 parts.append(self._people_of(task, batch.rows(rows_of_task), known, embedded))
                 order.append(rows_of_task)
         back = self._tensor(np.argsort(np.concatenate(order)))
-        own, other = (torch.cat(side)[back] for side in zip(*parts, strict=True))
-        return own, other
+        own, other, rivals = (torch.cat(side)[back] for side in zip(*parts, strict=True))
+        return own, other, rivals
 
     def _people_of(
         self, task: Task, batch: AlignmentBatch, known: NDArray[np.int64], embedded: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """`_people` of examples of one task; ``embedded`` float[n, width] are texts ``known``."""
         model = self.of(task)
         vectors = torch.cat([model.text(embedded), embedded.new_zeros(1, model.dim)])
@@ -192,7 +200,7 @@ class AlignmentModel(nn.Module):
             shown = batch.current[:, None]
             current = model.videos(self._zeros(shown), text(shown))
         own_person, other_person = (model.person(*side, current)[:, 0] for side in (mine, other))
-        return own_person, other_person
+        return own_person, other_person, text(batch.rivals)
 
     def _targets(self, batch: AlignmentBatch, texts: list[Ids]) -> Tensor:
         """float[B, dim]: texts to be predicted, adapted by their task; each is read once."""

@@ -27,6 +27,8 @@ class AlignmentSettings:
         lora_rank, lora_alpha, lora_dropout: See `CausalLLM.adapt`; rank 0 trains the whole model.
         gradient_checkpointing: Less memory for more time.
         lm, rec, align, behaviour: Weights of the four losses; 0 leaves one out.
+        rivals: Other comments of the same video as negatives of each comment in L_rec, drawn from
+            its most liked; the paper has none (see docs/lsvcr.md).
         augment: Whether the two models' views differ.
         checkpoint: Directory to resume from and to write to; "" for none.
         checkpoint_steps: Steps between two checkpoints.
@@ -49,6 +51,7 @@ class AlignmentSettings:
     rec: float = 1.0
     align: float = 0.5
     behaviour: float = 0.5
+    rivals: int = 0
     augment: bool = True
     checkpoint: str = ""
     checkpoint_steps: int = 200
@@ -90,11 +93,12 @@ class AlignmentSettings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
-        "videos": 1_000,
-        "comments": 1_000,
-        "history": 8,
+        "videos": 500,
+        "comments": 500,
+        "history": 5,
         "text_tokens": 16,
-        "prompt_tokens": 384,
+        "prompt_tokens": 256,
+        "rivals": 9,
         "batch": 16,
         "accumulation": 1,
         "gradient_checkpointing": False,

@@ -56,7 +56,8 @@ class CausalLLM(nn.Module):
         super().__init__()
         self.model = model
         self._tokenise, self.before, self.end = tokenise, before, end
-        self._after = [end] if closes else []
+        self.after = [end] if closes else []
+        self.adapter: dict[str, float] = {}
         self.longest = longest
         self._accepts = set(inspect.signature(model.forward).parameters)
         self.reduced = model.dtype in (torch.bfloat16, torch.float16)
@@ -158,6 +159,7 @@ class CausalLLM(nn.Module):
                 r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=_TARGETS
             )
             self.model = inject_adapter_in_model(config, self.model)
+            self.adapter = {"rank": rank, "alpha": alpha}
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_("lora_" in name)
         for parameter in self.model.parameters():
@@ -171,7 +173,7 @@ class CausalLLM(nn.Module):
 
     def _framed(self, encoded: list[Ids]) -> list[Ids]:
         # A text of no tokens still needs one to be pooled over.
-        return [[*self.before, *ids, *self._after] or [self.end] for ids in encoded]
+        return [[*self.before, *ids, *self.after] or [self.end] for ids in encoded]
 
     def _run(self, tokens: Tensor, real: Tensor, n_logits: int) -> tuple[Tensor, Tensor]:
         """Last states float32[B, L, width] and logits of the last ``n_logits`` places."""
