@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from lsvcr.alignment_batch import BatchMaker, PromptWriter
 from lsvcr.alignment_examples import Examples, make_examples
-from lsvcr.alignment_losses import mean_gradients, rank, world_size
+from lsvcr.alignment_losses import mean_gradients, rank, start_alike, summed, world_size
 from lsvcr.alignment_model import AlignmentModel, Losses
 from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.augmentation import Augmentation
@@ -38,6 +38,7 @@ from lsvcr.text_store import TextStore
 from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
+from policies.errors import CheckpointError
 
 Float16 = NDArray[np.float16]
 Int64 = NDArray[np.int64]
@@ -126,15 +127,19 @@ def align(
         seed,
         settings.rivals,
     )
-    before = TextStore(store, llm).embed(writer.texts, _share(progress, 0.0, _EMBEDDING)).vectors
-    model = AlignmentModel(llm, before.mean(0), before.std(0, unbiased=False) + 1e-6, sizes)
-    _start_from_agreement(model, before, both, inventory, stops)
+    before = TextStore(store, llm).embed(writer.texts, _share(progress, 0.0, _EMBEDDING))
+    mean, spread = before.vectors.mean(0), before.vectors.std(0, unbiased=False) + 1e-6
+    if settings.dropout >= 0.0:
+        sizes = {**sizes, "dropout": settings.dropout}
+    model = AlignmentModel(llm, mean, spread, sizes)
+    _start_from_agreement(model, before.vectors, both, inventory, stops)
     training = _Training(model, maker, examples, settings, about, seed)
     summary = training.run(_share(progress, _EMBEDDING, 1.0 - 2.0 * _EMBEDDING))
     model.eval()
     after = TextStore(store, llm).embed(
         writer.texts, _share(progress, 1.0 - _EMBEDDING, _EMBEDDING)
     )
+    summary["texts"] = {"before": before.fresh, "after": after.fresh}
     embedded = model.standardised(after.vectors.to(llm.device))
     return Aligned(
         embedded.cpu().numpy().astype(np.float16),
@@ -195,14 +200,15 @@ class _Training:
             **about,
             "stage": STAGE,
             "seed": seed,
-            "processes": world_size(),
             "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in hidden},
         }
+        self.read = self.size * self.passes * world_size()
         self.done = 0
         self.told: list[list[float]] = []
 
     def run(self, progress: Progress) -> dict[str, Any]:
         self._resume()
+        start_alike(list(self.named.values()))
         for step in range(self.done, self.steps):
             self.told.append(self._step(step))
             self.done = step + 1
@@ -215,7 +221,7 @@ class _Training:
         tail = self.told[-max(1, self.steps // 10) :]
         means = np.mean(tail, axis=0) if tail else np.zeros(5)
         return {
-            "examples": self.steps * self.size * self.passes * world_size(),
+            "examples": self.steps * self.read,
             "steps": self.steps,
             "loss": round(float(means[0]), 6),
             "losses": {
@@ -245,7 +251,8 @@ class _Training:
         mean_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, _CLIP)
         self.optimiser.step()
-        return [float(value) for value in told]
+        everywhere = summed(torch.from_numpy(told).to(self.model.llm.device))
+        return [float(value) / world_size() for value in everywhere]
 
     def _rate(self, step: int) -> float:
         """Share of the peak learning rate: up over the warm-up, then down to 0."""
@@ -258,7 +265,7 @@ class _Training:
         directory = Path(self.settings.checkpoint)
         directory.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, NDArray[Any]] = {
-            "done": np.array([self.done]),
+            "done": np.array([self.done, self.steps, self.read]),
             "told": np.array(self.told, dtype=np.float64).reshape(-1, 5),
             "mean": self.model.mean.cpu().numpy(),
             "spread": self.model.spread.cpu().numpy(),
@@ -274,7 +281,15 @@ class _Training:
         if not self.settings.checkpoint or not (directory / ARRAYS).is_file():
             return
         arrays = {k: torch.from_numpy(v) for k, v in load_arrays(directory, self.about).items()}
-        self.done = int(arrays["done"][0])
+        self.done, steps, read = (int(number) for number in arrays["done"])
+        if self.done < steps and read != self.read:
+            raise CheckpointError(
+                f"the alignment in {directory} was begun with {read} examples per step, "
+                f"these processes make {self.read}.",
+                "Go on with as many processes as before, or remove it",
+            )
+        # What is finished may be used by any number of processes.
+        self.steps, self.read = steps, read
         self.told = arrays["told"].tolist()
         device = self.model.llm.device
         with torch.no_grad():

@@ -137,6 +137,22 @@ def gather(values: Tensor) -> Tensor:
     return rows
 
 
+def summed(values: Tensor) -> Tensor:
+    """Sum over all processes, without gradients; alone: the values."""
+    if world_size() == 1:
+        return values
+    everywhere = values.clone()
+    dist.all_reduce(everywhere)
+    return everywhere
+
+
+def start_alike(parameters: list[torch.nn.Parameter]) -> None:
+    """Give all processes the first one's values; alone: nothing to do."""
+    if world_size() > 1:
+        for parameter in parameters:
+            dist.broadcast(parameter.data, src=0)
+
+
 def mean_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """Replace gradients by their mean over all processes; alone: nothing to do."""
     if world_size() == 1:
@@ -153,9 +169,7 @@ def _share(count: Tensor) -> Tensor:
 
     Gradients are averaged over processes, so each part counts ``world_size`` times.
     """
-    everywhere = count.clone()
-    if world_size() > 1:
-        dist.all_reduce(everywhere)
+    everywhere = summed(count)
     return torch.where(everywhere > 0, world_size() / everywhere.clamp(min=1), 0.0)
 
 

@@ -10,6 +10,9 @@ from typing import Any
 from lsvcr.alignment_losses import LossWeights
 from policies.errors import PolicyError
 
+# In place of a Hugging Face model's name: the small one, trained on the log's own texts.
+EMBEDDED = "embedded"
+
 
 @dataclass(frozen=True)
 class AlignmentSettings:
@@ -25,6 +28,7 @@ class AlignmentSettings:
         learning_rate: Peak.
         warmup: Share of the steps over which the learning rate rises.
         lora_rank, lora_alpha, lora_dropout: See `CausalLLM.adapt`; rank 0 trains the whole model.
+        dropout: Of the sequential models in this stage; -1 for the policy's.
         gradient_checkpointing: Less memory for more time.
         lm, rec, align, behaviour: Weights of the four losses; 0 leaves one out.
         rivals: Other comments of the same video as negatives of each comment in L_rec, drawn from
@@ -46,6 +50,7 @@ class AlignmentSettings:
     lora_rank: int = 8
     lora_alpha: float = 32.0
     lora_dropout: float = 0.1
+    dropout: float = -1.0
     gradient_checkpointing: bool = True
     lm: float = 1.0
     rec: float = 1.0

@@ -17,15 +17,17 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.pytorch_utils import Conv1D
 
 from lsvcr.alignment_losses import IGNORED
+from lsvcr.alignment_settings import EMBEDDED
 from lsvcr.language_model import SmallLanguageModel, length_batches
 from lsvcr.prompts import one_line
 from policies.base import Progress
 from policies.errors import PolicyError
 
 Ids = list[int]
-EMBEDDED = "embedded"
+
 _BATCH_TOKENS = 8_192
 # Words of common models' layers; `all-linear` leaves out the output layer.
 _TARGETS = "all-linear"
@@ -156,7 +158,12 @@ class CausalLLM(nn.Module):
         """
         if rank:
             config = LoraConfig(
-                r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=_TARGETS
+                r=rank,
+                lora_alpha=alpha,
+                lora_dropout=dropout,
+                target_modules=_TARGETS,
+                # GPT-2 keeps its projections transposed.
+                fan_in_fan_out=any(isinstance(m, Conv1D) for m in self.model.modules()),
             )
             self.model = inject_adapter_in_model(config, self.model)
             self.adapter = {"rank": rank, "alpha": alpha}

@@ -22,13 +22,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
+from lsvcr.alignment_losses import rank, summed, world_size
 from lsvcr.llm import CausalLLM, Ids
 from policies.base import Progress
 from policies.errors import CheckpointError
 
-FOLDER = "embeddings"
 # Texts per file: what an interruption may cost.
-_PART = 100_000
+_PART = 20_000
 _KEY_BYTES = 16
 
 
@@ -60,8 +60,15 @@ def identity(llm: CausalLLM) -> str:
     return digest.hexdigest()
 
 
+def beside(dataset: Path) -> Path:
+    """The folder of a dataset's stores; next to it, so that importing it anew keeps them."""
+    return dataset.with_name(f"{dataset.name}.embeddings")
+
+
 class TextStore:
     """Embeddings of one language model as it is now.
+
+    Processes that train together divide what is new among themselves; the first one writes.
 
     Args:
         folder: Of all stores of a dataset; None keeps nothing on disk.
@@ -91,9 +98,12 @@ class TextStore:
         names = list(place)
         for at in range(0, len(missing), _PART):
             part = missing[at : at + _PART]
-            texts = [encoded[first[int(row)]] for row in part]
-            vectors[part] = self._llm.embed(texts, progress)
-            self._write([names[row] for row in part], vectors[part].numpy())
+            mine = part[rank() :: world_size()]
+            texts = [encoded[first[int(row)]] for row in mine]
+            vectors[mine] = self._llm.embed(texts, progress)
+            vectors[part] = summed(vectors[part].to(self._llm.device)).cpu()
+            if rank() == 0:
+                self._write([names[row] for row in part], vectors[part].numpy())
         order = torch.tensor([place[key] for key in keys], dtype=torch.long)
         return Embedded(vectors[order], len(missing))
 
