@@ -16,8 +16,10 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,11 +54,14 @@ class Setting:
     both: Histories
     small: SmallLanguageModel
     epochs: int
+    store: Path
 
     def llm(self) -> CausalLLM:
+        """A fresh copy."""
         return embedded_llm(copy.deepcopy(self.small))
 
     def inventory(self, embeddings: np.ndarray) -> Inventory:
+        """As stages 1 and 2 read it."""
         tables = TextTables(embeddings.astype(np.float16), self.texts.title, self.texts.comment)
         return Inventory(self.dataset.catalogue(), tables, int(np.iinfo(np.int64).max))
 
@@ -91,6 +96,7 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
             about={},
             seed=seed,
             progress=silent,
+            store=setting.store,
         )
         embeddings, weights = aligned.embeddings, aligned.weights
         print(f"  losses {aligned.summary['losses']}", flush=True)
@@ -171,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--users", type=int, default=500)
+    parser.add_argument("--users", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8, help="most epochs of stage 2")
     parser.add_argument("--lm-tokens", type=int, default=250_000)
@@ -180,12 +186,14 @@ def main() -> None:
     torch.set_num_threads(1)
     dataset = builtin_dataset("small", 1, options.users, 2, Console())
     texts = Texts.of(dataset)
+    store = tempfile.TemporaryDirectory()
     setting = Setting(
         dataset,
         texts,
         histories(dataset, "liked"),
         language_model(texts, options.lm_tokens),
         options.epochs,
+        Path(store.name),
     )
     both = setting.both
     print(f"{len(both.liked.video):,} likes, {len(both.discussed.video):,} comment sections")

@@ -98,11 +98,11 @@ class AlignmentSettings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
-        "videos": 500,
-        "comments": 500,
-        "history": 5,
+        "videos": 320,
+        "comments": 320,
+        "history": 4,
         "text_tokens": 16,
-        "prompt_tokens": 256,
+        "prompt_tokens": 192,
         "rivals": 9,
         "batch": 16,
         "accumulation": 1,

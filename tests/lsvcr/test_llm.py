@@ -132,6 +132,26 @@ def test_any_causal_model_is_read_and_adapted(
     torch.testing.assert_close(logits[1:2, : alone[1].shape[1]], alone[1], rtol=1e-4, atol=1e-5)
 
 
+def test_half_precision_is_read_and_adapters_stay_whole(hub: CausalLLM) -> None:
+    """As on a device with bfloat16."""
+    with torch.no_grad():
+        exact = hub.pooled([[5, 6, 7], [8]])
+    half = copy.deepcopy(hub)
+    half.model.to(torch.bfloat16)
+    half.reduced = True
+    half.adapt(rank=4, alpha=8.0, dropout=0.0, checkpointing=True)
+    half.train()
+    pooled = half.pooled([[5, 6, 7], [8]])
+    assert pooled.dtype == torch.float32
+    torch.testing.assert_close(pooled.detach(), exact, rtol=0.05, atol=0.05)
+    states, logits, labels = half.answer(PROMPTS, ANSWERS)
+    (language_model_loss(logits, labels) + states.square().mean()).backward()
+    for name, parameter in half.named_parameters():
+        assert parameter.dtype == (torch.float32 if "lora_" in name else torch.bfloat16)
+        assert ("lora_" in name) == (parameter.grad is not None)
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
+
+
 def test_rank_zero_trains_everything(hub: CausalLLM) -> None:
     hub.adapt(rank=0, alpha=1.0, dropout=0.0, checkpointing=False)
     assert all(parameter.requires_grad for parameter in hub.parameters())
