@@ -208,7 +208,7 @@ def test_a_person_is_the_sequential_models_own_without_ids(log: Log) -> None:
         batch.video_places[:] = np.arange(batch.video_places.shape[1])
         batch.section_places[:] = np.arange(batch.section_places.shape[1])
         with torch.no_grad():
-            found, _ = model._people(batch, writer.texts)
+            found, _, _ = model._people(batch, writer.texts)
             stage_2 = SRModel(task, inventory.catalogue.n_videos, width, **SIZES).eval()
             stage_2.ids.weight.zero_()
             kept = {k: v for k, v in stage_2.state_dict().items() if k.startswith(("ids", "gate"))}
@@ -345,12 +345,13 @@ def test_stage_1_without_a_step_is_the_closed_form(log: Log) -> None:
         assert start_from_agreement(fresh, own, inventory)
         aligned = SRModel(task, 1, llm.width, **SIZES)
         aligned.load_state_dict(told.weights[task], strict=False)
-        expected, found = fresh.text(vectors), aligned.text(vectors)
-        # Directions of equal agreement may turn, their cosines may not.
-        normal = [torch.nn.functional.normalize(v[:200], dim=-1) for v in (expected, found)]
-        torch.testing.assert_close(
-            normal[0] @ normal[0].T, normal[1] @ normal[1].T, atol=2e-2, rtol=0
-        )
+        half, last = fresh.text_hidden // 2, [m.text_layers()[1].weight for m in (fresh, aligned)]
+        n = int(sum(last[0][i, i] == 1.0 and last[0][i, half + i] == -1.0 for i in range(half)))
+        assert n > 0
+        # Directions may flip, products of texts along them may not.
+        along = [model.text(vectors[:200])[:, :n] for model in (fresh, aligned)]
+        products = [v @ v.T for v in along]
+        torch.testing.assert_close(products[0], products[1], rtol=0.02, atol=0.02)
 
 
 def test_stage_2_starts_where_stage_1_ended(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,6 +404,7 @@ def test_training_goes_on_where_it_was_broken_off(
         checkpoint=str(tmp_path),
         checkpoint_steps=3,
     )
+    steps = [detail for detail in steps if detail.startswith("step")]
     assert steps[0].startswith(f"step {broken_at - 2},")
     assert same(again, aligned)
     assert again.summary == aligned.summary
@@ -464,8 +466,8 @@ def test_the_policy_aligns_fine_tunes_and_comes_back_from_disk(
     policy.fit(planted.dataset, seed=1, progress=lambda s, share, _: told.append((s, share)))
     assert list(dict.fromkeys(stage for stage, _ in told)) == [
         "language model",
-        STAGE,
         "text embeddings",
+        STAGE,
         "video task",
         "comment task",
     ]

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import lsvcr.text_store
 from lsvcr.llm import CausalLLM, Ids, load_llm
-from lsvcr.text_store import TextStore, identity
+from lsvcr.policy import LSVCR
+from lsvcr.text_store import TextStore, beside, identity
 from policies.errors import CheckpointError
 
 CPU = torch.device("cpu")
@@ -119,6 +122,24 @@ def test_a_folder_that_cannot_be_made_costs_nothing_but_time(
     taken = tmp_path / "taken"
     taken.write_text("a file")
     assert TextStore(taken, llm).embed(llm.tokens(TEXTS)).fresh == len(TEXTS)
+
+
+def test_the_policy_embeds_a_datasets_texts_once(
+    folder: Path, write_log: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Whatever the training seed; and a longer log costs its new texts alone."""
+    sizes = {"dim": 16, "feed_forward": 32, "epochs": 1, "llm": str(folder)}
+    told = []
+    for seed, comments in ((1, 5), (2, 5), (1, 6)):
+        shutil.rmtree(tmp_path / "log", ignore_errors=True)
+        log = write_log(tmp_path / "log", users=24, comments_each=comments).dataset
+        policy = LSVCR(**sizes)
+        policy.fit(log, seed=seed)
+        told.append(policy.training_summary()["text embeddings"])
+    assert told[0]["new"] > 300 and told[1]["new"] == 0
+    assert 0 < told[2]["new"] <= told[2]["texts"]
+    assert beside(tmp_path / "log") == tmp_path / "log.embeddings"
+    assert (tmp_path / "log.embeddings").is_dir()
 
 
 def test_no_texts(llm: CausalLLM, tmp_path: Path) -> None:
