@@ -186,7 +186,7 @@ class AlignmentModel(nn.Module):
             self._tensor(batch.section_places),
         )
         counts = [self._tensor(c)[:, None] for c in (batch.video_count, batch.section_count)]
-        mine = model.mixed(videos, sections, *counts)
+        own = model.mixed(videos, sections, *counts)
         histories = [videos, sections]
         turned = self.turned_video if task == "video" else self.turned_comment
         if task == "video":
@@ -194,13 +194,16 @@ class AlignmentModel(nn.Module):
             counts.reverse()
         states = turned(*histories, counts[1])
         places = torch.arange(states.shape[2], device=states.device)
-        other = states, places <= counts[0][..., None]
+        visible = places <= counts[0][..., None]
         current = None
         if task == "comment":
             shown = batch.current[:, None]
             current = model.videos(self._zeros(shown), text(shown))
-        own_person, other_person = (model.person(*side, current)[:, 0] for side in (mine, other))
-        return own_person, other_person, text(batch.rivals)
+        return (
+            model.person(*own, current)[:, 0],
+            model.person(states, visible, current)[:, 0],
+            text(batch.rivals),
+        )
 
     def _targets(self, batch: AlignmentBatch, texts: list[Ids]) -> Tensor:
         """float[B, dim]: texts to be predicted, adapted by their task; each is read once."""

@@ -101,7 +101,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "videos": 320,
         "comments": 320,
         "history": 4,
-        "text_tokens": 16,
+        "text_tokens": 32,
         "prompt_tokens": 192,
         "rivals": 9,
         "batch": 16,

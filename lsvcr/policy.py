@@ -240,10 +240,10 @@ class LSVCR(Policy):
         if self._settings["alignment"] == "llm":
             return self._aligned(dataset, texts, both, seed, progress)
         if self._settings["llm"] != EMBEDDED:
-            embeddings = self._foreign_embeddings(dataset, texts, _scaled(progress, 0, 6, 2))
-        else:
-            model = self._language_model(texts, seed, _scaled(progress, 0, 6))
-            embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
+            told = self._foreign_embeddings(dataset, texts, _scaled(progress, 0, 6, 2))
+            return TextTables(_standardised(told), texts.title, texts.comment), {}
+        model = self._language_model(texts, seed, _scaled(progress, 0, 6))
+        embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
         return TextTables(_standardised(embeddings), texts.title, texts.comment), {}
 
     def _foreign_embeddings(

@@ -136,8 +136,8 @@ def test_the_policy_embeds_a_datasets_texts_once(
         policy = LSVCR(**sizes)
         policy.fit(log, seed=seed)
         told.append(policy.training_summary()["text embeddings"])
-    assert told[0]["new"] > 300 and told[1]["new"] == 0
-    assert 0 < told[2]["new"] <= told[2]["texts"]
+    assert told[0]["new"] > 100 and told[1]["new"] == 0
+    assert 0 < told[2]["new"] < told[2]["texts"]
     assert beside(tmp_path / "log") == tmp_path / "log.embeddings"
     assert (tmp_path / "log.embeddings").is_dir()
 
