@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.alignment_settings import AlignmentSettings
+from lsvcr.alignment_settings import EMBEDDED, AlignmentSettings
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
 from lsvcr.finetune import FinetuneSettings, finetune, held_out
@@ -56,8 +56,8 @@ class LSVCR(Policy):
         epochs, patience, learning_rate, batch, targets: Training of stage 2; ``epochs`` 0 takes
             the preset's.
         alignment: "none", or "llm": stage 1 with a language model.
-        llm: Of the alignment: "embedded" (the small one), or a causal language model of Hugging
-            Face by name or local directory.
+        llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
+            Face by name or local directory, as it is or aligned.
         alignment_settings: What differs from the preset, by name; see
             `lsvcr.alignment_settings.AlignmentSettings`.
     """
@@ -162,6 +162,17 @@ class LSVCR(Policy):
             self._tasks[task] = DeployedTask.of(model, inventory)
         self.reset(0)
 
+    def align(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> dict[str, Any]:
+        """Stage 1 alone, for what it leaves on disk: its checkpoint and the text embeddings.
+
+        Returns:
+            What happened, for people.
+        """
+        self._dataset_hash = dataset.info.content_hash
+        self._summary = {}
+        self._text_tables(dataset, histories(dataset, self._settings["signal"]), seed, progress)
+        return self.training_summary()
+
     def save(self, directory: Path) -> None:
         """Write the deployed tables and weights."""
         arrays: dict[str, NDArray[Any]] = {}
@@ -228,9 +239,25 @@ class LSVCR(Policy):
             return empty, {}
         if self._settings["alignment"] == "llm":
             return self._aligned(dataset, texts, both, seed, progress)
+        if self._settings["llm"] != EMBEDDED:
+            told = self._foreign_embeddings(dataset, texts, _scaled(progress, 0, 6, 2))
+            return TextTables(_standardised(told), texts.title, texts.comment), {}
         model = self._language_model(texts, seed, _scaled(progress, 0, 6))
         embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
         return TextTables(_standardised(embeddings), texts.title, texts.comment), {}
+
+    def _foreign_embeddings(
+        self, dataset: Dataset, texts: Texts, progress: Progress
+    ) -> NDArray[np.float32]:
+        """float32[D, h] of a language model as it is, without alignment."""
+        from lsvcr.llm import best_device, load_llm
+        from lsvcr.text_store import TextStore, beside
+
+        llm = load_llm(self._settings["llm"], best_device())
+        encoded = llm.tokens(texts.distinct, self._alignment.text_tokens)
+        told = TextStore(beside(dataset.path), llm).embed(encoded, progress)
+        self._summary["text embeddings"] = {"texts": len(encoded), "new": told.fresh}
+        return np.asarray(told.vectors.numpy(), dtype=np.float32)
 
     def _language_model(
         self, texts: Texts, seed: int, progress: Progress, wording: Sequence[str] = ()
@@ -254,8 +281,9 @@ class LSVCR(Policy):
         self, dataset: Dataset, texts: Texts, both: Histories, seed: int, progress: Progress
     ) -> tuple[TextTables, dict[Task, dict[str, Tensor]]]:
         from lsvcr.alignment import align
-        from lsvcr.llm import EMBEDDED, best_device, embedded_llm, load_llm
+        from lsvcr.llm import best_device, embedded_llm, load_llm
         from lsvcr.prompts import WORDINGS, language_of
+        from lsvcr.text_store import beside
 
         s = self._settings
         language = language_of(dataset.info.language, texts.distinct[:1_000])
@@ -279,6 +307,8 @@ class LSVCR(Policy):
             about={"dataset": self._dataset_hash, "llm": s["llm"], "preset": s["preset"]},
             seed=seed,
             progress=_scaled(progress, 1, 12, 3),
+            # The embedded model belongs to one log and seed: nothing else could use its embeddings.
+            store=None if s["llm"] == EMBEDDED else beside(dataset.path),
         )
         self._summary["alignment"] = aligned.summary
         return TextTables(aligned.embeddings, texts.title, texts.comment), aligned.weights
@@ -290,7 +320,7 @@ def _inventory(dataset: Dataset, tables: TextTables) -> Inventory:
     return Inventory(dataset.catalogue(), tables, until)
 
 
-def _standardised(embeddings: NDArray[np.float16]) -> NDArray[np.float16]:
+def _standardised(embeddings: NDArray[np.floating]) -> NDArray[np.float16]:
     """Zero mean and unit variance per dimension.
 
     Pooled states of a language model share a large common direction that would drown the

@@ -52,6 +52,8 @@ def train_command(
     data: Annotated[str, typer.Option("--data", help="A dataset directory, or 'demo'.")] = "demo",
     seed: Annotated[int, typer.Option("--training-seed", help="Seed of training.")] = 1,
     refresh: Annotated[bool, typer.Option("--refresh", help="Train again.")] = False,
+    llm: options.Llm = None,
+    preset: options.Preset = None,
 ) -> None:
     """Train a policy, or say where its trained weights are."""
     from abtest.datasets import open_dataset
@@ -61,9 +63,10 @@ def train_command(
     refuse_oracles([policy])
     if seed < 0:
         raise UsageError(f"--training-seed is {seed}, expected 0 or more.")
+    settings = options.lsvcr_settings(llm, preset, [policy]).get(policy, {})
     console = Console()
     dataset = open_dataset(data, console)
-    trained = train(policy, {}, dataset, seed=seed, console=console, refresh=refresh)
+    trained = train(policy, settings, dataset, seed=seed, console=console, refresh=refresh)
     typer.echo(f"{policy}: {trained.directory}")
     for key, value in trained.summary.items():
         typer.echo(f"  {key}: {value}")

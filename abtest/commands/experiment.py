@@ -102,6 +102,8 @@ def run(
     min_effect: MinEffect = None,
     rule: Rule = None,
     detect: Detect = None,
+    llm: options.Llm = None,
+    preset: options.Preset = None,
     out: Out = None,
     resume: Resume = None,
     config: options.ConfigFile = None,
@@ -147,7 +149,8 @@ def run(
     }
     conditions = _fail_conditions(fail_on)
     if resume is not None:
-        given = sorted(k for k, v in flags.items() if v not in (None, ()))
+        fixed = {**flags, "llm": llm, "preset": preset}
+        given = sorted(k for k, v in fixed.items() if v not in (None, ()))
         if given or out is not None:
             what = (given or ["out"])[0].replace("_", "-")
             raise UsageError(
@@ -157,6 +160,8 @@ def run(
         resolved = load_config({}, file=_run_config(resume), environment={})
     else:
         resolved = load_config(flags, file=config)
+        trained = (*resolved.treatment, resolved.control)
+        resolved = resolved.with_policies(options.lsvcr_settings(llm, preset, trained))
     _execute(resolved, out, resume, workers, conditions, dry_run, json, quiet)
 
 
