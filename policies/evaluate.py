@@ -1,4 +1,4 @@
-"""Offline evaluation of one policy: rank the candidates of every case, note where the chosen are."""
+"""Offline evaluation of one policy: rank every case, note where what was chosen stands."""
 
 from __future__ import annotations
 
