@@ -18,13 +18,13 @@ from abtest.offline_statistics import differences, means
 from abtest.paths import cache_directory
 from abtest.training import load_policy, train
 from policies.candidates import CommentCandidates, VideoCandidates
+from policies.case_history import history_at
 from policies.comment_visits import visits_held_out
 from policies.errors import PolicyError
 from policies.evaluate import Ranked, Task, rank_cases
 from policies.holdout import (
     HeldOut,
     held_out,
-    history_at,
     part_before,
     split_time,
     training_part,

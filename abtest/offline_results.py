@@ -18,6 +18,7 @@ from abtest.paths import write_text
 
 if TYPE_CHECKING:
     from abtest.offline import Protocol
+    from policies.evaluate import Task
 
 BIASED = (
     "biased: metrics over sampled candidates need not order policies as full ranking does "
@@ -74,7 +75,7 @@ class TaskResult:
         policies: The rows.
     """
 
-    task: str
+    task: Task
     split: str
     split_ms: int | None
     candidates: int | None
@@ -93,7 +94,7 @@ class TaskResult:
 
     @classmethod
     def of(
-        cls, task: str, protocol: Protocol, split_ms: int | None, left_out: Sequence[str]
+        cls, task: Task, protocol: Protocol, split_ms: int | None, left_out: Sequence[str]
     ) -> TaskResult:
         """Before anything is evaluated."""
         return cls(

@@ -40,7 +40,7 @@ def _task(result: TaskResult) -> str:
 def _metrics(result: TaskResult) -> str:
     names = list(result.policies[0].metrics)
     covered = f"cov@{result.policies[0].coverage_cutoff}"
-    header = ["policy", *[n.replace("Recall", "R").replace("NDCG", "N") for n in names], covered]
+    header = ["policy", *[_brief(n) for n in names], covered]
     body = [
         (
             _short(p.label),
@@ -58,21 +58,25 @@ def _intervals(result: TaskResult) -> list[str]:
     about = "people and training seeds" if several else "people"
     header = ["policy"]
     for name in SHOWN:
-        header += [name, "95 % interval"]
-    header += ["SE people", "SE seeds"] if several else ["SE people"]
+        header += [_brief(name), "95 %"]
+    header += ["people", "seeds"] if several else ["people"]
     body = []
     for p in result.policies:
         row = [_short(p.label)]
         for name in SHOWN:
             mean = p.metrics[name]
-            row += [f"{mean.value:.4f}", _span(mean.low, mean.high, "{:.3f}")]
+            row += [f"{mean.value:.4f}", _span(mean.low, mean.high, "{:.3f}", "-")]
         last = p.metrics[SHOWN[-1]]
         row.append(_number(last.people_error))
         if several:
             row.append(_number(last.seeds_error))
         body.append(row)
     text = table(body, header=header, right=range(1, len(header)))
-    return [f"Intervals over {about} (SE: standard error of {SHOWN[-1]}):", text]
+    over = "people, and over seeds" if several else "people"
+    return [
+        f"95 % intervals over {about}; {SHOWN[-1]}'s standard error over {over}:",
+        text,
+    ]
 
 
 def _differences(result: TaskResult) -> list[str]:
@@ -100,10 +104,14 @@ def _short(label: str) -> str:
     return label if len(label) <= 22 else ".." + label[-20:]
 
 
-def _span(low: float | None, high: float | None, style: str) -> str:
+def _brief(name: str) -> str:
+    return name.replace("Recall", "R").replace("NDCG", "N")
+
+
+def _span(low: float | None, high: float | None, style: str, between: str = " to ") -> str:
     if low is None or high is None:
         return "-"
-    return f"{style.format(low)} to {style.format(high)}"
+    return f"{style.format(low)}{between}{style.format(high)}"
 
 
 def _number(value: float | None) -> str:

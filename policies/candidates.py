@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.case_history import span_before
 from policies.comment_visits import earlier_comments
-from policies.holdout import HeldOut, span_before
+from policies.holdout import HeldOut, known_videos
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
 from simulator.randomness import mix, purpose_key
@@ -65,11 +66,7 @@ class VideoCandidates:
     ) -> None:
         self._catalogue = dataset.catalogue()
         self._test = test
-        events = interactions(dataset, signal)
-        known = events.video >= 0
-        events = events._replace(
-            user=events.user[known], video=events.video[known], time_ms=events.time_ms[known]
-        )
+        events = known_videos(interactions(dataset, signal))
         self._seen = events.video
         self._start, self._stop = span_before(events, test)
         self._sample = sample

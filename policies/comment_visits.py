@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 
@@ -9,7 +11,8 @@ from policies.errors import PolicyError
 from policies.holdout import CASES_PER_PERSON, HeldOut, choose
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
-from simulator.requests import Int32, Int64
+from simulator.logs.interactions import Interactions
+from simulator.requests import COMMENTS_PER_EVENT, Int32, Int64
 
 WATCHING_MS = 30 * 60_000
 """An impression this long before a visit's first interaction is still the one being watched."""
@@ -83,6 +86,35 @@ def why_no_comments(dataset: Dataset) -> str:
     return ""
 
 
+class VisitsBegun(NamedTuple):
+    """Visits by the time at which they begin, for what is known in the middle of one.
+
+    Attributes:
+        events: As `simulator.logs.interactions.interactions` gives them, but for ``time_ms``, the
+            first interaction's.
+        comment_ms: int64[n, 3], the time of each of ``events.comments``.
+    """
+
+    events: Interactions
+    comment_ms: Int64
+
+
+def visits_begun(dataset: Dataset) -> VisitsBegun:
+    """All visits of a log with comment events."""
+    rows = _interactions(dataset)
+    visit = rows["visit"].to_numpy()
+    first = np.flatnonzero(np.append(True, visit[1:] != visit[:-1])[: len(visit)])
+    column = np.arange(len(visit)) - first[visit]
+    kept = column < COMMENTS_PER_EVENT
+    shape = (len(first), COMMENTS_PER_EVENT)
+    comments: Int32 = np.full(shape, -1, dtype=np.int32)
+    comment_ms: Int64 = np.full(shape, np.iinfo(np.int64).max, dtype=np.int64)
+    comments[visit[kept], column[kept]] = rows["comment"].to_numpy()[kept]
+    comment_ms[visit[kept], column[kept]] = rows["time_ms"].to_numpy()[kept]
+    user, video, start = (rows[name].to_numpy()[first] for name in ("user", "video", "time_ms"))
+    return VisitsBegun(Interactions(user, video, start, comments), comment_ms)
+
+
 def earlier_comments(dataset: Dataset, test: HeldOut) -> tuple[Int64, Int32]:
     """Comments under a case's video that its person took up strictly before its cut.
 
@@ -103,7 +135,7 @@ def earlier_comments(dataset: Dataset, test: HeldOut) -> tuple[Int64, Int32]:
 
 
 def _interactions(dataset: Dataset) -> pl.DataFrame:
-    """Likes and replies with dense indices, by user and time; unknown videos left out."""
+    """Likes and replies with dense indices and the number of their visit, by user and time."""
     catalogue = dataset.catalogue()
     frame = (
         dataset.scan("comment_events")
@@ -113,21 +145,24 @@ def _interactions(dataset: Dataset) -> pl.DataFrame:
         .collect()
         .sort("user_id", "time_ms", "_row")
     )
-    return frame.with_columns(
-        pl.Series("user", lookup(dataset.user_ids(), frame["user_id"].to_numpy())),
-        pl.Series("video", catalogue.video_index(frame["video_id"].to_numpy())),
-        pl.Series("comment", catalogue.comment_index(frame["comment_id"].to_numpy())),
-    ).filter((pl.col("user") >= 0) & (pl.col("video") >= 0))
+    moved = (pl.col("user_id") != pl.col("user_id").shift(1)) | (
+        pl.col("video_id") != pl.col("video_id").shift(1)
+    )
+    return (
+        frame.with_columns(
+            pl.Series("user", lookup(dataset.user_ids(), frame["user_id"].to_numpy())),
+            pl.Series("video", catalogue.video_index(frame["video_id"].to_numpy())),
+            pl.Series("comment", catalogue.comment_index(frame["comment_id"].to_numpy())),
+            moved.fill_null(True).cum_sum().alias("visit"),
+        )
+        .filter((pl.col("user") >= 0) & (pl.col("video") >= 0))
+        .with_columns(pl.col("visit").rank("dense").cast(pl.Int64) - 1)
+    )
 
 
 def _visits(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Visits (user, video, start, end, cut), and the interactions with their ``visit``."""
-    moved = (pl.col("user") != pl.col("user").shift(1)) | (
-        pl.col("video") != pl.col("video").shift(1)
-    )
-    rows = _interactions(dataset).with_columns(
-        (moved.fill_null(True).cum_sum().cast(pl.Int64) - 1).alias("visit")
-    )
+    rows = _interactions(dataset)
     visits = rows.group_by("visit", maintain_order=True).agg(
         pl.col("user", "video", "user_id", "video_id").first(),
         pl.col("time_ms").first().alias("start"),

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.candidates import Block, CommentCandidates, VideoCandidates
-from policies.holdout import HeldOut, history_at
+from policies.case_history import history_at
+from policies.holdout import HeldOut
 from policies.metrics import COVERAGE_CUTOFF, positive_ranks
 from policies.ranking import checked_comment_scores, checked_video_scores, rank
 from simulator.logs.dataset import Dataset
@@ -58,7 +59,7 @@ def rank_cases(
         policy: Fitted on the training part.
         test: Cases.
         candidates: What competes in each of them.
-        history: What is known of the person of case r, in row r; see `holdout.history_at`.
+        history: What is known of the person of case r, in row r; see `case_history.history_at`.
         progress: Called after every block.
 
     Returns:

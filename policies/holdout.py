@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.interactions import Interactions, interactions
-from simulator.requests import HISTORY_LENGTH, SIGNALS, HistoryState, Int32, Int64, Signal
+from simulator.requests import Int32, Int64, Signal
 
 CASES_PER_PERSON = 20
 """Of a time split: a person's later events are left out, so that nobody costs hours."""
 
 _EVENT_TABLES = ("impressions", "comment_events")
-# (user, time) packed into one sortable integer; Unix milliseconds need 41 bits.
-_TIME_BITS = 42
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def held_out(dataset: Dataset, signal: Signal, *, since_ms: int | None = None) -
     Raises:
         PolicyError: nothing can be held out.
     """
-    events = _known(interactions(dataset, signal))
+    events = known_videos(interactions(dataset, signal))
     user, time_ms = events.user, events.time_ms
     pair = user.astype(np.int64) * max(dataset.catalogue().n_videos, 1) + events.video
     new: NDArray[np.bool_] = np.zeros(len(user), dtype=bool)
@@ -198,33 +196,8 @@ def part_before(dataset: Dataset, cut_ms: int, target: Path) -> Dataset:
     )
 
 
-def history_at(dataset: Dataset, test: HeldOut) -> HistoryState:
-    """What the platform knows of each case's person, strictly before the case's cut.
-
-    Args:
-        dataset: The whole log.
-        test: Cases; row r of the result is case r.
-    """
-    state = HistoryState(len(test))
-    for signal in SIGNALS:
-        events = _known(interactions(dataset, signal))
-        start, stop = span_before(events, test)
-        for age in range(int(min((stop - start).max(initial=0), HISTORY_LENGTH)) - 1, -1, -1):
-            rows = np.flatnonzero(stop - start > age)
-            at = stop[rows] - 1 - age
-            comments = None if events.comments is None else events.comments[at]
-            state.append(signal, rows, events.video[at], comments)
-    return state
-
-
-def span_before(events: Interactions, test: HeldOut) -> tuple[Int64, Int64]:
-    """int64[n] twice: a case's person's events before its cut are ``start .. stop - 1``."""
-    keys = (events.user.astype(np.int64) << _TIME_BITS) + events.time_ms
-    wanted = (test.user.astype(np.int64) << _TIME_BITS) + test.cut_ms
-    return np.searchsorted(events.user, test.user), np.searchsorted(keys, wanted)
-
-
-def _known(events: Interactions) -> Interactions:
+def known_videos(events: Interactions) -> Interactions:
+    """Without events on videos that the catalogue does not have."""
     keep = events.video >= 0
     comments = None if events.comments is None else events.comments[keep]
     return Interactions(events.user[keep], events.video[keep], events.time_ms[keep], comments)
