@@ -31,6 +31,7 @@ from policies.holdout import (
 )
 from policies.metrics import COVERAGE_CUTOFF, NAMES, case_metrics, coverage, per_person
 from policies.registry import create, policy_class, ranked_by
+from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.requests import Signal
 
@@ -120,12 +121,13 @@ def evaluate_policies(
     another one can.
 
     Raises:
-        PolicyError: no task can be evaluated.
+        DataError: no task can be evaluated on this log.
+        UsageError: none of the policies ranks what was asked for.
     """
     cut_ms = None
     if protocol.split == "time":
         cut_ms = split_time(dataset, days=protocol.test_days, share=protocol.test_share)
-    results = []
+    results, unsuited = [], False
     for task in protocol.tasks:
         entrants = [r for r in rows if task in ranked_by(policy_class(r.spec))]
         others = [r.label for r in rows if r not in entrants]
@@ -137,11 +139,15 @@ def evaluate_policies(
         try:
             test = _cases(task, dataset, protocol, cut_ms)
         except PolicyError as error:
+            unsuited = True
             results.append(result.without(error.problem))
             continue
         results.append(_evaluate(result, entrants, test, dataset, protocol, cut_ms, console))
     if all(r.problem for r in results):
-        raise PolicyError(" ".join(r.problem for r in results), "See: abtest evaluate --help")
+        problem = " ".join(r.problem for r in results)
+        if unsuited:
+            raise DataError(problem, f"Look at it: abtest data describe {dataset.path}")
+        raise UsageError(problem, "See: abtest policy list")
     return results
 
 
