@@ -33,7 +33,7 @@ from policies.metrics import COVERAGE_CUTOFF, NAMES, case_metrics, coverage, per
 from policies.registry import create, policy_class, ranked_by
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
-from simulator.requests import Signal
+from simulator.requests import HistoryState, Signal
 
 TASKS: tuple[Task, ...] = ("videos", "comments")
 
@@ -183,26 +183,34 @@ def _evaluate(
     left_out = list(result.left_out)
     offered = 0
     for number, row in enumerate(rows):
-        per_seed: list[Ranked] = []
-        summaries = []
-        for seed in protocol.seeds:
-            trained = train(row.spec, row.settings, training, seed=seed, console=console)
-            policy = load_policy(trained, training)
-            title = f"{result.task}, {number + 1} of {len(rows)}: {row.label}, seed {seed}"
-            with console.stage("evaluate", title) as stage:
-                ranked = rank_cases(policy, test, candidates, history, progress=stage.update)
-            if ranked is None:
-                left_out.append(f"{row.label} keeps the platform's order of comments on this log")
-                break
-            per_seed.append(ranked)
-            summaries.append(trained.summary)
-        else:
-            values[row.label] = _values(per_seed, test)
-            covered[row.label] = [coverage(r.top, r.offered) for r in per_seed]
-            facts[row.label] = summaries
-            offered = per_seed[0].offered
+        title = f"{result.task}, {number + 1} of {len(rows)}: {row.label}"
+        try:
+            runs = [
+                _run(
+                    row, seed, training, test, candidates, history, f"{title}, seed {seed}", console
+                )
+                for seed in protocol.seeds
+            ]
+        except PolicyError as error:
+            # A policy that this log does not suit is no reason to lose the others.
+            if type(error) is not PolicyError:
+                raise
+            left_out.append(f"{row.label}: {error.problem.rstrip('.')}")
+            console.warn(f"{row.label} is left out: {error.problem}")
+            continue
+        ranked = [r for r, _ in runs if r is not None]
+        if len(ranked) < len(runs):
+            left_out.append(f"{row.label} keeps the platform's order of comments on this log")
+            continue
+        values[row.label] = _values(ranked, test)
+        covered[row.label] = [coverage(r.top, r.offered) for r in ranked]
+        facts[row.label] = [facts_of_run for _, facts_of_run in runs]
+        offered = ranked[0].offered
     if not values:
-        return result.without(f"none of the policies ranks {result.task} on this log.", left_out)
+        reasons = "; ".join(left_out)
+        return result.without(
+            f"none of the policies ranks {result.task} on this log ({reasons}).", left_out
+        )
     return result.with_scores(
         _compared(values, covered, facts, rows, protocol.seed),
         cases=len(test),
@@ -211,6 +219,24 @@ def _evaluate(
         not_asked=dict(test.left_out),
         left_out=left_out,
     )
+
+
+def _run(
+    row: Contestant,
+    seed: int,
+    training: Dataset,
+    test: HeldOut,
+    candidates: VideoCandidates | CommentCandidates,
+    history: HistoryState,
+    title: str,
+    console: Console,
+) -> tuple[Ranked | None, dict[str, Any]]:
+    """Train with one seed, or find the weights, and rank all cases; facts about the training."""
+    trained = train(row.spec, row.settings, training, seed=seed, console=console)
+    policy = load_policy(trained, training)
+    with console.stage("evaluate", f"{title}, seed {seed}") as stage:
+        ranked = rank_cases(policy, test, candidates, history, progress=stage.update)
+    return ranked, trained.summary
 
 
 def _training(

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from policies.base import Policy
+from policies.errors import PolicyError
 from simulator.logs.interactions import interactions
 
 
@@ -45,10 +46,16 @@ class Counted(Policy):
         return dict(self._settings)
 
     def ablations(self):
-        return {"no counting": {"counting": False}, "backwards": {"sign": -1}}
+        return {
+            "no counting": {"counting": False},
+            "backwards": {"sign": -1},
+            "nothing": {"counting": False, "noise": 0.0},
+        }
 
     def fit(self, dataset, *, seed, progress=None):
         s = self._settings
+        if not (s["counting"] or s["noise"]):
+            raise PolicyError("nothing is left of it.")
         n, m = dataset.catalogue().n_videos, dataset.catalogue().n_comments
         random = np.random.default_rng(seed)
         counts = np.bincount(interactions(dataset, "liked").video, minlength=n)
@@ -128,6 +135,9 @@ def test_ablations_switch_one_part_off_at_a_time(
     assert comments["reference"] == whole["label"] == counted
     assert [p["label"] for p in others] == ["no counting", "backwards"]
     assert others[0]["settings"] == {"counting": False}
+    # What this log does not suit is left out, with its reason; the others stay.
+    assert comments["left_out"] == ["nothing: nothing is left of it"]
+    assert "nothing is left out" in result.err
     for other in others:
         assert other["differences"]["NDCG@10"]["value"] < 0
     with Path("diary.txt").open() as diary:
