@@ -186,9 +186,7 @@ def _evaluate(
         title = f"{result.task}, {number + 1} of {len(rows)}: {row.label}"
         try:
             runs = [
-                _run(
-                    row, seed, training, test, candidates, history, f"{title}, seed {seed}", console
-                )
+                _run(row, seed, training, test, candidates, history, title, console)
                 for seed in protocol.seeds
             ]
         except PolicyError as error:
