@@ -11,13 +11,13 @@ from abtest.commands import options
 from abtest.config import parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
-from simulator.requests import SIGNALS
 
 if TYPE_CHECKING:
     from abtest.offline import Protocol
     from simulator.requests import Signal
 
 DEFAULT_TEST_SHARE = 0.2
+VIDEO_SIGNALS = ("liked", "clicked")
 
 Specs = Annotated[list[str], typer.Argument(help="Policies, by name or file.py:Class.")]
 
@@ -56,7 +56,7 @@ def evaluate(
         bool, typer.Option("--ablations", help="Also with one part of the policy off at a time.")
     ] = False,
     signal: Annotated[
-        str, typer.Option("--signal", help="Videos to be ranked: liked, clicked or discussed.")
+        str, typer.Option("--signal", help="Videos to be ranked: liked or clicked.")
     ] = "liked",
     seed: Annotated[int, typer.Option("--seed", help="Of sampled candidates and bootstrap.")] = 1,
     output: Annotated[
@@ -116,7 +116,7 @@ def _protocol(
     for flag, value, known in (
         ("task", task, (*TASKS, "both")),
         ("split", split, ("last", "time")),
-        ("signal", signal, SIGNALS),
+        ("signal", signal, VIDEO_SIGNALS),
     ):
         if value not in known:
             raise UsageError(

@@ -167,6 +167,16 @@ def test_nothing_is_trained_twice(abtest: Run, small_log: Path, counted: str) ->
     assert len(Path("diary.txt").read_text().splitlines()) == 2
 
 
+def test_scores_that_break_the_contract_stop_everything(
+    abtest: Run, small_log: Path, counted: str
+) -> None:
+    Path("abtest.toml").write_text(f'[policies."{counted}"]\nsign = nan\n', encoding="utf-8")
+    result = abtest("evaluate", "popular", counted, "--data", small_log)
+    assert result.code == 5
+    assert "Counted returned a non-finite score for video" in result.err
+    assert result.out == ""
+
+
 @pytest.mark.parametrize("suffix", ["json", "csv"])
 def test_sampled_candidates_are_labelled_everywhere(
     abtest: Run, small_log: Path, tmp_path: Path, suffix: str
@@ -226,6 +236,7 @@ def test_a_log_without_comments_says_so(abtest: Run, small_log: Path, tmp_path: 
         (("popular", "--seeds", "1,1"), "--seeds is '1,1'"),
         (("popular", "--task", "video"), "--task is 'video'"),
         (("popular", "--split", "random"), "--split is 'random'"),
+        (("popular", "--signal", "discussed"), "expected liked or clicked"),
         (("popular", "--test-days", "2"), "belong to --split time"),
         (("popular", "--split", "time", "--test-days", "-1"), "--test-days is -1"),
         (("popular", "--split", "time", "--test-share", "100%"), "--test-share is 100%"),
