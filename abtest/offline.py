@@ -107,7 +107,12 @@ def contestants(
         )
     for label, overrides in offered.items():
         changed = {**rows[0].settings, **overrides}
-        create(rows[0].spec, **changed)
+        try:
+            create(rows[0].spec, **changed)
+        except PolicyError as error:
+            # Parts that cannot both be off: that row is left out with its reason, later.
+            if type(error) is not PolicyError:
+                raise
         rows.append(Contestant(label, rows[0].spec, changed))
     return rows
 
