@@ -132,6 +132,15 @@ def policy_class(spec: str) -> type[Policy]:
     raise UnknownPolicy(f"unknown policy '{spec}'.{guess}", "See: abtest policy list")
 
 
+def ranked_by(kind: type[Policy]) -> tuple[str, ...]:
+    """What a policy ranks: "videos", "comments" or both."""
+    return kind.ranks or tuple(
+        what
+        for what, method in (("videos", "score_videos"), ("comments", "score_comments"))
+        if getattr(kind, method) is not getattr(Policy, method)
+    )
+
+
 def describe_all() -> list[PolicyRecord]:
     """One record per policy that loads; see `plugin_warnings` for the others."""
     records = []
@@ -141,13 +150,8 @@ def describe_all() -> list[PolicyRecord]:
         except PolicyError:
             continue
         summary = (inspect.getdoc(kind) or "").split("\n")[0].rstrip(".")
-        ranks = kind.ranks or tuple(
-            what
-            for what, method in (("videos", "score_videos"), ("comments", "score_comments"))
-            if getattr(kind, method) is not getattr(Policy, method)
-        )
         source = "built in" if name in BUILT_IN else "plugin"
-        records.append(PolicyRecord(name, summary, source, ranks, kind.is_oracle))
+        records.append(PolicyRecord(name, summary, source, ranked_by(kind), kind.is_oracle))
     return records
 
 
