@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.cache import RowCache
@@ -81,6 +82,18 @@ class SequentialPolicy(Policy):
         users = self._cache.get(requests.row)
         scores: Scores = np.einsum("bd,bcd->bc", users, self._model.table[requests.candidates])
         return scores
+
+    def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
+        """float32[B, dim]: people's vectors from histories int[B, n], oldest first, -1 at the end.
+
+        With `item_vectors`, for `policies.full_ranking`: no dataset or request is needed.
+        """
+        return self._model.encode(histories)
+
+    @property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """float32[n_videos, dim]; a score is the inner product with a person's vector."""
+        return self._model.table
 
     def training_summary(self) -> dict[str, Any]:
         """Epochs and validation NDCG@10 of the last fit."""

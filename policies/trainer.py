@@ -24,6 +24,7 @@ class TrainerSettings:
         patience: Epochs without a better validation metric before stopping.
         learning_rate, weight_decay: AdamW's.
         warmup_steps: Linear warm-up.
+        decay: Whether the learning rate falls, epoch by epoch and linearly, towards zero.
         clip: Largest gradient norm.
     """
 
@@ -33,6 +34,7 @@ class TrainerSettings:
     weight_decay: float = 1e-5
     warmup_steps: int = 50
     clip: float = 1.0
+    decay: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,16 @@ def train(
     optimiser = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    warmup = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    )
+    epoch = 0
+
+    def share(step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+        return warm * (1 - max(epoch - 1, 0) / settings.epochs) if settings.decay else warm
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
     best_metric, best_epoch = float("-inf"), 0
     best = {name: value.clone() for name, value in module.state_dict().items()}
-    value, epoch = 0.0, 0
+    value = 0.0
     for epoch in range(1, settings.epochs + 1):
         module.train()
         total, count = 0.0, 0
@@ -96,7 +102,7 @@ def train(
             step_loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
             optimiser.step()
-            warmup.step()
+            schedule.step()
             total += float(step_loss.detach())
             count += 1
             progress(
