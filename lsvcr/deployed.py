@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 
-from lsvcr.inventory import Inventory, mean_of_comments, text_vectors, title_vectors
-from lsvcr.sr_model import MAX_LENGTH, TEMPERATURE, HistoryEncoder, SRModel
+from lsvcr.inventory import Inventory
+from lsvcr.layers import HistoryEncoder
+from lsvcr.sr_model import MAX_LENGTH, TEMPERATURE, SRModel
 from policies.lengths import length_blocks
 from simulator.requests import Int32, Int64
 
@@ -53,21 +54,21 @@ class DeployedTask:
         videos = np.arange(n)
         with torch.inference_mode():
             index = torch.from_numpy(videos)
-            titles = title_vectors(model, inventory, index)
-            vectors = model.videos(index, titles)
-            popular = None
+            titles, popular = None, None
             parts = torch.zeros(1, dim)
             if inventory.has_text:
-                popular = mean_of_comments(
-                    model, inventory, inventory.popular_comments(videos, None)[:, None]
-                )
-                texts = torch.arange(len(inventory.embeddings))
-                blocks = -(-len(texts) // 8192)
-                adapted = torch.cat(
-                    [text_vectors(model, inventory, t) for t in torch.tensor_split(texts, blocks)]
-                )
+                # Every text is adapted once; row -1, no text, is 0.
+                blocks = -(-len(inventory.embeddings) // 8_192)
+                parts_of = torch.tensor_split(inventory.embeddings, blocks)
+                adapted = torch.cat([model.text(part) for part in parts_of])
+                texts = torch.cat([adapted, torch.zeros(1, dim)])
+                titles = texts[inventory.title]
+                popular = texts[
+                    inventory.rows_of_comments(inventory.popular_comments(videos, None))
+                ]
                 weight = model.merge.weight[:, dim:]
                 parts = torch.cat([adapted @ weight.T, parts])
+            vectors = model.videos(index, titles)
             candidates = vectors
             rows = np.where(inventory.comment >= 0, inventory.comment, len(parts) - 1)
             if model.task == "comment":
@@ -170,7 +171,7 @@ class DeployedTask:
                     person = self._model.person(states, visible)[:, 0]
                     result[rows] = F.normalize(person, dim=-1).numpy()
                 else:
-                    keys_values = self._model.video_query.key_value(states)[:, 0]
+                    keys_values = self._model.video_query.key_value(states)
                     result[rows, : m + 1] = keys_values.numpy()
         return result
 
@@ -187,7 +188,7 @@ class DeployedTask:
         with torch.inference_mode():
             person = self._model.video_query(
                 torch.from_numpy(self._tables["queries"][video])[:, None],
-                torch.from_numpy(encoded[:, None, :longest]),
+                torch.from_numpy(encoded[:, :longest]),
                 torch.from_numpy(visible[:, None]),
             )[:, 0]
             unit: Float32 = F.normalize(person, dim=-1).numpy()
