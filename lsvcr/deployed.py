@@ -43,8 +43,8 @@ class DeployedTask:
         self._parts: Float32 = tables["comment_parts"].astype(np.float32)
         self._rows: Int64 = tables["comment_row"].astype(np.int64)
         self.dim = dim = model.dim
-        # Comment task: keys and values of every state, since the query comes with the video.
-        self.encoding_shape = (dim,) if model.task == "video" else (MAX_LENGTH + 1, 2 * dim)
+        # Comment task: every state, since the query comes with the video.
+        self.encoding_shape = (dim,) if model.task == "video" else (MAX_LENGTH + 1, dim)
 
     @classmethod
     def of(cls, model: SRModel, inventory: Inventory) -> DeployedTask:
@@ -117,7 +117,8 @@ class DeployedTask:
             videos: int32[B, 50], oldest first, -1 padded.
 
         Returns:
-            float32[B, 51, dim]: state i has seen the first i events; past the end, anything.
+            float32[B, longest + 1, dim]: state i has seen the first i events; past the end,
+            anything finite.
         """
         return self._encode_history(
             self._model.video_encoder,
@@ -147,17 +148,18 @@ class DeployedTask:
         """Mix both encoded histories into what ranking needs of a person.
 
         Args:
-            videos: float32[B, 51, dim], of `encode_videos`.
-            sections: float32[B, 51, dim], of `encode_sections`.
+            videos: float32[B, <= 51, dim], of `encode_videos`.
+            sections: float32[B, <= 51, dim], of `encode_sections`.
             n_videos: int64[B], events in the video history.
             n_sections: int64[B], events in the comment history.
 
         Returns:
-            float32[B, *encoding_shape].
+            float32[B, *encoding_shape], in the comment task no longer than the longest history.
         """
         counts = np.stack([n_videos, n_sections], axis=1)
-        result = np.zeros((len(videos), *self.encoding_shape), dtype=np.float32)
         video_task = self._model.task == "video"
+        shape = (self.dim,) if video_task else (sections.shape[1], self.dim)
+        result = np.zeros((len(videos), *shape), dtype=np.float32)
         with torch.inference_mode():
             for rows in length_blocks(n_videos if video_task else n_sections):
                 n, m = counts[rows].max(axis=0)
@@ -171,15 +173,14 @@ class DeployedTask:
                     person = self._model.person(states, visible)[:, 0]
                     result[rows] = F.normalize(person, dim=-1).numpy()
                 else:
-                    keys_values = self._model.video_query.key_value(states)
-                    result[rows, : m + 1] = keys_values.numpy()
+                    result[rows, : m + 1] = states.numpy()
         return result
 
     def at_video(self, encoded: Float32, count: Int64, video: Int32) -> Float32:
         """Unit vectors float32[R, dim] of people at the video that they are watching.
 
         Args:
-            encoded: float32[R, 51, 2 * dim], of `encode`.
+            encoded: float32[R, <= 51, dim], of `encode`.
             count: int64[R], events in the comment history.
             video: int32[R].
         """
@@ -197,8 +198,9 @@ class DeployedTask:
     def score(self, people: Float32, candidates: Int32) -> Float32:
         """float32[B, C]: cosine over temperature; candidates are videos or comments."""
         rows = candidates if self._model.task == "video" else self._rows[candidates]
-        scores: Float32 = np.einsum("bd,bcd->bc", people, self._candidates[rows])
-        return np.asarray(scores / np.float32(TEMPERATURE), dtype=np.float32)
+        vectors = self._candidates.take(rows, axis=0, mode="wrap")
+        sharp = (people / np.float32(TEMPERATURE))[:, :, None]
+        return np.asarray(np.matmul(vectors, sharp)[:, :, 0])
 
     def _encode_history(
         self,
@@ -206,7 +208,8 @@ class DeployedTask:
         lengths: Int64,
         tokens: Callable[[NDArray[np.intp], int], Float32],
     ) -> Float32:
-        states = np.zeros((len(lengths), MAX_LENGTH + 1, self._model.dim), dtype=np.float32)
+        longest = int(lengths.max(initial=0))
+        states = np.zeros((len(lengths), longest + 1, self._model.dim), dtype=np.float32)
         with torch.inference_mode():
             for rows in length_blocks(lengths):
                 n = int(lengths[rows].max())

@@ -160,36 +160,37 @@ class Mixing(nn.Module):
         _start_at_zero(self.out)
         _start_at_identity(self.join, 0.5)
 
-    def forward(self, own: Tensor, other: Tensor, other_count: Tensor, window: Tensor) -> Tensor:
+    def forward(
+        self, own: Tensor, other: Tensor, other_count: Tensor, window: Tensor | None
+    ) -> Tensor:
         """Own states of P views, mixed with as much of the other history as each view has seen.
 
         Args:
             own: float[B, L, dim], with the start token.
             other: float[B, M, dim], with the start token.
             other_count: int64[P], events of the other history that each view has seen.
-            window: int64[P], which of the B pairs of histories it is a view of.
+            window: int64[P], which of the B pairs of histories it is a view of; None for each its
+                own.
 
         Returns:
             float[P, L, dim].
         """
+
+        def seen(x: Tensor) -> Tensor:
+            # index_select, not brackets: its backward pass sums in a fixed order.
+            return x if window is None else x.index_select(0, window)
+
         b, length, dim = own.shape
-        # index_select, not brackets: its backward pass sums in a fixed order.
         q = self.query(own).view(b, length, self.heads, -1).transpose(1, 2)
-        k, v = self.key_value(other).view(b, other.shape[1], 2, self.heads, -1).unbind(2)
+        both = self.key_value(other).view(b, other.shape[1], 2, self.heads, -1)
+        k, v = both.permute(2, 0, 3, 1, 4)
         visible = torch.arange(other.shape[1], device=other.device) <= other_count[:, None]
-        read = attention(
-            q.index_select(0, window),
-            k.transpose(1, 2).index_select(0, window),
-            v.transpose(1, 2).index_select(0, window),
-            visible[:, None, None],
-            self.drop,
-        )
-        mixed = self.drop(self.out(read.transpose(1, 2).flatten(2)))
+        read = attention(seen(q), seen(k), seen(v), visible[:, None, None], self.drop)
+        mixed = self.norm(seen(own) + self.drop(self.out(read.transpose(1, 2).flatten(2))))
         # join([own ; mixed]), with the half that all views of a window share computed once.
         own_half, mixed_half = self.join.weight[:, :dim], self.join.weight[:, dim:]
-        mixed = self.norm(own.index_select(0, window) + mixed)
         shared = F.linear(own, own_half, self.join.bias)
-        joined: Tensor = F.linear(mixed, mixed_half) + shared.index_select(0, window)
+        joined: Tensor = F.linear(mixed, mixed_half) + seen(shared)
         return joined
 
 
@@ -225,13 +226,22 @@ class VideoQuery(nn.Module):
         nn.init.eye_(self.key_value.weight[dim:])
         nn.init.zeros_(self.key_value.bias[dim:])
 
-    def forward(self, video: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
-        """float[P, K, dim], float[P, L, 2 * dim] and bool[P, K, L] to float[P, K, dim]."""
-        n, length, _ = keys_values.shape
-        q = self.query(video).view(n, video.shape[1], self.heads, -1)
-        k, v = keys_values.view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        scores = (q.transpose(1, 2) / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
-        weights = scores.masked_fill(~visible[:, None], float("-inf")).softmax(dim=-1)
-        read = (weights @ v).transpose(1, 2).flatten(2)
+    def forward(self, video: Tensor, states: Tensor, visible: Tensor) -> Tensor:
+        """float[P, K, dim], float[P, L, dim] and bool[P, K, L] to float[P, K, dim].
+
+        There are fewer queries than states: keys and values are projected on the queries' side.
+        With q' = W_k' q, q . (W_k x + b) is q' . x up to a term that all states share, and as
+        weights sum to one, the mean of W_v x + b is W_v (mean of x) + b.
+        """
+        n, moments, dim = video.shape
+        size = dim // self.heads
+        key, value = self.key_value.weight.view(2, self.heads, size, dim)
+        q = self.query(video).view(n, moments, self.heads, size) / math.sqrt(size)
+        asked = torch.einsum("pkhs,hsd->pkhd", q, key).reshape(n, moments * self.heads, dim)
+        scores = (asked @ states.transpose(1, 2)).view(n, moments, self.heads, states.shape[1])
+        weights = scores.masked_fill(~visible[:, :, None], float("-inf")).softmax(dim=-1)
+        found = (weights.flatten(1, 2) @ states).view(n, moments, self.heads, dim)
+        read = torch.einsum("pkhd,hsd->pkhs", found, value).flatten(2)
+        read = read + self.key_value.bias[dim:]
         representation: Tensor = self.norm(video + self.drop(self.out(read)))
         return representation

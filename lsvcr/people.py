@@ -35,7 +35,7 @@ class People:
             cache.reset(n_rows)
 
     def encoded(self, rows: Int32, history: HistoryView) -> Float32:
-        """float32[B, *encoding_shape] of the people of a batch of requests.
+        """float32[B, *encoding_shape] of the people of a batch of requests, cut to the longest.
 
         Args:
             rows: int32[B], rows of the group; a row may repeat.
@@ -47,14 +47,21 @@ class People:
         if len(stale):
             changed, now = rows[stale], history.select(stale)
             self._encode_histories(changed, now, videos[stale], sections[stale])
+            n, m = now.lengths(self._signal), self.sections_seen(now)
             mixed = self._task.encode(
-                self._videos.get(changed),
-                self._sections.get(changed),
-                now.lengths(self._signal),
-                self.sections_seen(now),
+                self._videos.get(changed, int(n.max()) + 1),
+                self._sections.get(changed, int(m.max()) + 1),
+                n,
+                m,
             )
             self._mixed.put(changed, versions[stale], mixed)
-        return self._mixed.get(rows)
+        return self._mixed.get(rows, self._parts_needed(history))
+
+    def _parts_needed(self, history: HistoryView) -> int | None:
+        """States of the longest comment history; None where an encoding is one vector."""
+        if len(self._task.encoding_shape) == 1:
+            return None
+        return int(self.sections_seen(history).max(initial=0)) + 1
 
     def sections_seen(self, history: HistoryView) -> Int64:
         """int64[B]: events in each comment history."""

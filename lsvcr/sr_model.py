@@ -174,11 +174,9 @@ class SRModel(nn.Module):
         own, count, other, other_count = videos, video_count, comments, comment_count
         if self.task == "comment":
             own, count, other, other_count = other, other_count, own, count
-        if window is None:
-            window = torch.arange(len(own), device=own.device)
         visible = torch.arange(own.shape[1], device=own.device) <= count[:, :, None]
         if self.mixing is None:
-            return own.index_select(0, window), visible
+            return own if window is None else own.index_select(0, window), visible
         return self.mixing(own, other, other_count[:, 0], window), visible
 
     def person(self, states: Tensor, visible: Tensor, video: Tensor | None = None) -> Tensor:
@@ -187,8 +185,7 @@ class SRModel(nn.Module):
             pooled: Tensor = self.pooling(states, visible)
             return pooled
         assert video is not None
-        keys_values = self.video_query.key_value(states)
-        representation: Tensor = self.video_query(video, keys_values, visible)
+        representation: Tensor = self.video_query(video, states, visible)
         return representation
 
 
