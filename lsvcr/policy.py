@@ -39,6 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 50, "lm_width": 512, "lm_layers": 8, "lm_tokens": 40_000_000},
 }
 ALIGNMENTS = ("none", "llm")
+_ALIGNMENT_LOSSES = ("lm", "rec", "align", "behaviour")
 
 
 class LSVCR(Policy):
@@ -60,6 +61,11 @@ class LSVCR(Policy):
             Face by name or local directory, as it is or aligned.
         alignment_settings: What differs from the preset, by name; see
             `lsvcr.alignment_settings.AlignmentSettings`.
+        comment_history: False hides from stage 2 and from ranking in which comment sections people
+            took part: everybody's comment history is empty.
+        mixing: False leaves out the cross-attention between the two histories.
+        ids: False leaves out the videos' ID vectors: a video is its text.
+        id_text_weight: Of the ID-text loss.
     """
 
     def __init__(
@@ -76,10 +82,14 @@ class LSVCR(Policy):
         patience: int = 2,
         learning_rate: float = 3e-4,
         batch: int = 64,
-        targets: int = 10,
+        targets: int = 20,
         alignment: str = "none",
         llm: str = "embedded",
         alignment_settings: dict[str, Any] | None = None,
+        comment_history: bool = True,
+        mixing: bool = True,
+        ids: bool = True,
+        id_text_weight: float = 0.1,
     ) -> None:
         super().__init__()
         if preset not in PRESETS:
@@ -89,6 +99,11 @@ class LSVCR(Policy):
         if alignment not in ALIGNMENTS:
             raise PolicyError(
                 f"lsvcr has no alignment '{alignment}'.", f"Known: {', '.join(ALIGNMENTS)}"
+            )
+        if not (ids or text):
+            raise PolicyError(
+                "lsvcr with neither ids nor text knows nothing of a video.",
+                "Leave one of them true.",
             )
         self._alignment = AlignmentSettings.of(preset, alignment_settings or {})
         self._settings: dict[str, Any] = {
@@ -108,6 +123,10 @@ class LSVCR(Policy):
             "alignment": alignment,
             "llm": llm,
             "alignment_settings": dict(alignment_settings or {}),
+            "comment_history": comment_history,
+            "mixing": mixing,
+            "ids": ids,
+            "id_text_weight": id_text_weight,
         }
         self._tasks: dict[Task, DeployedTask] = {}
         self._people: dict[Task, People] = {}
@@ -117,6 +136,23 @@ class LSVCR(Policy):
     def settings(self) -> dict[str, Any]:
         """Constructor settings."""
         return dict(self._settings)
+
+    def ablations(self) -> dict[str, dict[str, Any]]:
+        """Each contribution, and the settings that remove it; without alignment, what adds it."""
+        parts: dict[str, dict[str, Any]] = {
+            "no comment history": {"comment_history": False},
+            "no mixing": {"mixing": False},
+            "no ID-text loss": {"id_text_weight": 0.0},
+            "no text": {"text": False},
+            "no IDs": {"ids": False},
+        }
+        if self._settings["alignment"] == "none":
+            return {**parts, "with alignment": {"alignment": "llm"}}
+        parts["no alignment"] = {"alignment": "none"}
+        for loss in _ALIGNMENT_LOSSES:
+            changed = {**self._settings["alignment_settings"], loss: 0.0}
+            parts[f"no L_{loss}"] = {"alignment_settings": changed}
+        return parts
 
     def training_summary(self) -> dict[str, Any]:
         """Language model loss, and epochs and validation NDCG@5 per task, of the last fit."""
@@ -129,6 +165,11 @@ class LSVCR(Policy):
         self._summary = {}
         both = histories(dataset, s["signal"])
         tables, aligned = self._text_tables(dataset, both, seed, progress)
+        if not (s["ids"] or tables.width):
+            raise PolicyError(
+                f"lsvcr without ids ranks by text, and {dataset.path} has no captions or comments.",
+                "Leave ids = true for this log.",
+            )
         catalogue = dataset.catalogue()
         inventory = _inventory(dataset, tables)
         tasks: list[Task] = ["video"]
@@ -152,6 +193,8 @@ class LSVCR(Policy):
                         learning_rate=s["learning_rate"],
                         batch=s["batch"],
                         targets=s["targets"],
+                        id_text_weight=s["id_text_weight"],
+                        comment_history=s["comment_history"],
                     ),
                     seed=seed,
                     progress=_scaled(progress, 2 + number * 4 // len(tasks), 6, 4 // len(tasks)),
@@ -199,9 +242,10 @@ class LSVCR(Policy):
 
     def reset(self, n_rows: int) -> None:
         """Forget the encodings of the previous group."""
-        signal: Signal = self._settings["signal"]
+        s = self._settings
         self._people = {
-            task: People(deployed, signal, n_rows) for task, deployed in self._tasks.items()
+            task: People(deployed, s["signal"], n_rows, comment_history=s["comment_history"])
+            for task, deployed in self._tasks.items()
         }
 
     def score_videos(self, requests: VideoRequests) -> Scores:
@@ -215,12 +259,15 @@ class LSVCR(Policy):
             return None
         encoded = self._people["comment"].encoded(requests.row, requests.history)
         deployed = self._tasks["comment"]
-        count = requests.history.lengths("discussed")
+        count = self._people["comment"].sections_seen(requests.history)
         people = deployed.at_video(encoded, count, requests.video)
         return deployed.score(people, requests.candidates)
 
     def _new_model(self, task: Task, n_videos: int, text_dim: int) -> SRModel:
-        return SRModel(task, n_videos, text_dim, **self._sizes())
+        s = self._settings
+        return SRModel(
+            task, n_videos, text_dim, **self._sizes(), mixing=s["mixing"], use_ids=s["ids"]
+        )
 
     def _sizes(self) -> dict[str, Any]:
         names = ("dim", "layers", "heads", "feed_forward", "dropout")

@@ -83,7 +83,7 @@ def train(
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     file = StateFile(stage)
     best_metric, best_epoch = float("-inf"), 0

@@ -56,6 +56,7 @@ def write_planted(
     comments_each: int = 16,
     text: bool = True,
     comment_events: bool = True,
+    likes: bool = True,
 ) -> Planted:
     """People walk along a chain of 14 videos and like comments of one style only.
 
@@ -107,7 +108,7 @@ def write_planted(
                     "video_id": columns[1],
                     "time_ms": columns[2],
                     "is_click": columns[3],
-                    "is_like": columns[3],
+                    "is_like": columns[3] if likes else [0] * len(impressions),
                     "play_time_ms": [10_000] * len(impressions),
                     "duration_ms": [10_000] * len(impressions),
                     "comment_stay_time": columns[4],
