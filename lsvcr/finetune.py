@@ -28,7 +28,7 @@ from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.trainer import TrainerSettings, TrainingSummary, train
 
-FULL_SOFTMAX_UP_TO = 4_096
+FULL_SOFTMAX_UP_TO = 20_000
 _VALIDATED = 1_000
 
 Int64 = NDArray[np.int64]
@@ -43,7 +43,7 @@ class FinetuneSettings:
         batch: Windows per batch.
         targets: Most targets per window.
         comment_negatives: Other comments of the same video per positive one.
-        video_negatives: Negatives drawn per batch where the catalogue is above 4,096 videos.
+        video_negatives: Negatives drawn per batch where the catalogue is above 20,000 videos.
         id_text_weight: Of the ID-text loss.
         id_text_negatives: Per anchor.
         id_text_anchors: Most videos per batch that take part, so that the cost is bounded.
@@ -54,9 +54,9 @@ class FinetuneSettings:
     patience: int = 3
     learning_rate: float = 1e-3
     batch: int = 64
-    targets: int = 20
+    targets: int = 10
     comment_negatives: int = 19
-    video_negatives: int = 2_048
+    video_negatives: int = 4_096
     id_text_weight: float = 0.1
     id_text_negatives: int = 99
     id_text_anchors: int = 512
@@ -271,7 +271,7 @@ class _VideoTask:
     def shown(self, batch: Batch) -> tuple[Tensor, ...]:
         """Candidates int64[C] holding every target, the targets' places, and corrections.
 
-        Above 4,096 videos the others are a sample, half by popularity and half uniform. Each is
+        Above 20,000 videos the others are a sample, half by popularity and half uniform. Each is
         weighted by one over the probability that it is in the sample, so that the denominator of
         the softmax is right on average (Horvitz & Thompson, JASA 1952); a target that was not
         drawn competes for its own event only.

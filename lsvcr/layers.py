@@ -59,7 +59,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, drop: Dropout) -
         return F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
     weights = scores.masked_fill(~visible, float("-inf")).softmax(dim=-1)
-    return drop(weights) @ v
+    read: Tensor = drop(weights) @ v
+    return read
 
 
 def _start_at_zero(layer: nn.Linear) -> None:

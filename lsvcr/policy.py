@@ -82,7 +82,7 @@ class LSVCR(Policy):
         patience: int = 2,
         learning_rate: float = 3e-4,
         batch: int = 64,
-        targets: int = 20,
+        targets: int = 10,
         alignment: str = "none",
         llm: str = "embedded",
         alignment_settings: dict[str, Any] | None = None,
