@@ -5,10 +5,8 @@
     python -m benchmarks.movielens ml-100k.inter gru4rec:epochs=8 --seeds 3
     python -m benchmarks.movielens ml-100k.inter unisrec two-tower --items ml-100k.item
 
-The file is ``dataset/ml-100k/ml-100k.inter`` of the repository RUCAIBox/RecBole: tab-separated
-user, item, rating and Unix seconds under a header. Leave-last-out, full ranking, rated films
-removed, ties against the policy, one thread. Every rating counts as a click and a like. Ratings of
-one second keep the file's order.
+The file is ml-100k.inter or Video.txt, see `benchmarks.ratings`. Leave-last-out, full ranking,
+rated films removed, ties against the policy, one thread.
 """
 
 from __future__ import annotations
@@ -20,35 +18,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 
 from abtest.tables import table
 from benchmarks.captions import with_captions
+from benchmarks.ratings import ratings_dataset
 from policies.evaluate import ranks, summarise
 from policies.holdout import held_out, training_part
 from policies.registry import create
-from simulator.logs.dataset import Dataset, DatasetWriter
-
-
-def movielens(ratings: Path, target: Path) -> Dataset:
-    frame = (
-        pl.read_csv(ratings, separator="\t", new_columns=["user_id", "video_id", "rating", "s"])
-        .select(
-            pl.col("user_id", "video_id").cast(pl.Int64),
-            (pl.col("s").cast(pl.Float64).cast(pl.Int64) * 1_000).alias("time_ms"),
-            pl.lit(1, pl.Int8).alias("is_click"),
-            pl.lit(1, pl.Int8).alias("is_like"),
-            pl.lit(10_000, pl.Int64).alias("play_time_ms"),
-        )
-        .sort("user_id", "time_ms", maintain_order=True)
-        .with_columns(pl.col("time_ms") + pl.int_range(pl.len()).over("user_id", "time_ms"))
-    )
-    with DatasetWriter(target, name="ml-100k", source=ratings.name, licence="GroupLens") as writer:
-        writer.append("impressions", frame)
-        writer.append("users", frame.select(pl.col("user_id").unique().sort()))
-        writer.append("videos", frame.select(pl.col("video_id").unique().sort()))
-    return Dataset.open(target)
 
 
 def named(spec: str) -> tuple[str, dict[str, Any]]:
@@ -61,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("ratings", type=Path, help="ml-100k.inter")
+    parser.add_argument("ratings", type=Path, help="ml-100k.inter or Video.txt")
     parser.add_argument("policies", nargs="+", help="NAME or NAME:setting=value,...")
     parser.add_argument("--items", type=Path, help="ml-100k.item: titles and genres as captions")
     parser.add_argument("--seeds", type=int, default=1, help="training seeds")
@@ -69,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        log = movielens(options.ratings, Path(folder) / "log")
+        log = ratings_dataset(options.ratings, Path(folder) / "log")
         if options.items is not None:
             log = with_captions(log, options.items, Path(folder) / "captions")
         test = held_out(log, "liked")

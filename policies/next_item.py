@@ -14,12 +14,24 @@ from policies.base import Progress
 from policies.encoder import SequenceEncoder
 from policies.lengths import length_blocks
 from policies.sequences import Sequences, window_batches
-from policies.softmax import NegativeSampler, next_item_loss
+from policies.softmax import FULL_SOFTMAX_UP_TO, NegativeSampler, next_item_loss
 from policies.trainer import TrainerSettings, TrainingSummary, train
 
 Loss = Callable[[SequenceEncoder, Tensor, NegativeSampler, int], Tensor]
 
 _TABLE = "serving.table"
+_SMALL = {"dropout": 0.2, "learning_rate": 1e-3, "decay": False, "epochs": 60}
+# Most videos have few events: stronger regularisation, fewer and longer steps.
+_LARGE = {"dropout": 0.4, "learning_rate": 3e-3, "decay": True, "epochs": 12}
+
+
+def by_size(settings: Mapping[str, Any], n_items: int) -> dict[str, Any]:
+    """The settings, with those that are None chosen by the size of the catalogue.
+
+    A catalogue is large where the loss is sampled: above `policies.softmax.FULL_SOFTMAX_UP_TO`.
+    """
+    chosen = _LARGE if n_items > FULL_SOFTMAX_UP_TO else _SMALL
+    return {key: chosen[key] if value is None else value for key, value in settings.items()}
 
 
 class NextItemModel:
@@ -28,7 +40,7 @@ class NextItemModel:
     Args:
         new_encoder: Makes an untrained encoder for so many items.
         settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``patience``,
-            ``learning_rate``, ``tokens``: as in `policies.sasrec.SASRec`.
+            ``learning_rate``, ``tokens``, and perhaps ``decay``: as in `policies.sasrec.SASRec`.
         dim: Width of its states.
         loss: Of a batch of windows; see `policies.softmax`.
     """
@@ -52,7 +64,7 @@ class NextItemModel:
     ) -> None:
         """Train on every position; stop when held-out users stop improving."""
         torch.manual_seed(seed)
-        s = self._settings
+        s = by_size(self._settings, n_items)
         model = self._new_encoder(n_items)
         random = np.random.default_rng([seed, 1])
         # The last event of some users is for validation; they are trained on without it.
@@ -79,7 +91,10 @@ class NextItemModel:
                 lambda window: self._loss(model, torch.from_numpy(window), sampler, n_items),
                 lambda: _ndcg(model, contexts, targets),
                 TrainerSettings(
-                    epochs=s["epochs"], patience=s["patience"], learning_rate=s["learning_rate"]
+                    epochs=s["epochs"],
+                    patience=s["patience"],
+                    learning_rate=s["learning_rate"],
+                    decay=s.get("decay", False),
                 ),
                 progress=progress,
                 stage=stage,

@@ -4,6 +4,9 @@ Differences from the paper: cross-entropy over the whole catalogue (or shared sa
 corrected for how often they are drawn, above 20,000 videos) instead of one negative per
 positive; pre-layer normalisation; every position of every window is a target; a start token
 stands for the empty history, so that new users get a ranking too.
+
+What depends on the size of the catalogue and is left at None follows `policies.next_item.by_size`.
+Held to the public implementations on ml-100k and Amazon Video: ``python -m benchmarks.policies``.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from policies.dropout import Dropout
 from policies.encoder import SequenceEncoder
+from policies.next_item import by_size
 from policies.sequential import SequentialPolicy
 from simulator.requests import HISTORY_LENGTH, Signal
 
@@ -29,9 +34,9 @@ class Block(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.norm_2 = nn.LayerNorm(dim)
         self.feed_forward = nn.Sequential(
-            nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim)
+            nn.Linear(dim, 4 * dim), nn.GELU(), Dropout(dropout), nn.Linear(4 * dim, dim)
         )
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """float[B, L, dim] to the same; position i sees positions <= i."""
@@ -74,7 +79,7 @@ class SASRecModel(SequenceEncoder):
         self.start = nn.Parameter(torch.zeros(dim))
         # One more for the start token, one for the context item of a continued window.
         self.positions = nn.Embedding(length + 2, dim)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         for parameter in (self.items.weight, self.positions.weight, self.start):
@@ -111,10 +116,13 @@ class SASRec(SequentialPolicy):
 
     Args:
         signal: Which events make the history: "liked" or "clicked".
-        dim, layers, heads, dropout: Size of the model.
+        dim, layers, heads: Size of the model.
+        dropout: .2, or .4 where the catalogue is large.
         length: Longest history.
         negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, patience, learning_rate, tokens: Training; ``tokens`` is the batch size in events.
+        epochs, patience: At most 60, or 12 where the catalogue is large.
+        learning_rate, decay: 1e-3, or 3e-3 that falls to zero where the catalogue is large.
+        tokens: The batch size in events.
     """
 
     def __init__(
@@ -123,12 +131,13 @@ class SASRec(SequentialPolicy):
         dim: int = 64,
         layers: int = 2,
         heads: int = 2,
-        dropout: float = 0.2,
+        dropout: float | None = None,
         length: int = HISTORY_LENGTH,
         negatives: int = 1024,
-        epochs: int = 60,
+        epochs: int | None = None,
         patience: int = 4,
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
+        decay: bool | None = None,
         tokens: int = 2048,
     ) -> None:
         super().__init__(
@@ -143,10 +152,11 @@ class SASRec(SequentialPolicy):
             epochs=epochs,
             patience=patience,
             learning_rate=learning_rate,
+            decay=decay,
             tokens=tokens,
         )
 
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """Causal transformer of the size in the settings."""
-        s = self._settings
+        s = by_size(self._settings, n_items)
         return SASRecModel(n_items, s["length"], s["dim"], s["layers"], s["heads"], s["dropout"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.cache import RowCache
@@ -105,6 +106,18 @@ class SequentialPolicy(Policy):
             best = torch.topk(users[at : at + block] @ table.T, size, dim=1).indices
             found[at : at + block] = among[best.numpy()]
         return found
+
+    def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
+        """float32[B, dim]: people's vectors from histories int[B, n], oldest first, -1 at the end.
+
+        With `item_vectors`, for `policies.full_ranking`: no dataset or request is needed.
+        """
+        return self._model.encode(histories)
+
+    @property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """float32[n_videos, dim]; a score is the inner product with a person's vector."""
+        return self._model.table
 
     def training_summary(self) -> dict[str, Any]:
         """Epochs and validation NDCG@10 of the last fit."""

@@ -29,14 +29,26 @@ def next_item_loss(
     states, targets = model.examples(window)
     if n_items <= FULL_SOFTMAX_UP_TO:
         return F.cross_entropy(states @ model.vectors().T, targets)
+    return _sampled_loss(model, states, targets, sampler)
+
+
+def _sampled_loss(
+    model: SequenceEncoder, states: Tensor, targets: Tensor, sampler: NegativeSampler
+) -> Tensor:
+    """Cross-entropy of targets int64[n] against negatives that all states float[n, dim] share."""
     negatives, correction = sampler.draw()
-    own = (states * model.vectors(targets)).sum(-1, keepdim=True)
-    positive = own - sampler.log_q[targets, None]
-    negative = states @ model.vectors(negatives).T - correction
-    # A negative that is the target itself must not be pushed away.
-    negative = negative.masked_fill(negatives[None, :] == targets[:, None], float("-inf"))
-    logits = torch.cat([positive, negative], dim=1)
-    return F.cross_entropy(logits, torch.zeros(len(targets), dtype=torch.long))
+    vectors = model.vectors(torch.cat([targets, negatives]))
+    positive = (states * vectors[: len(targets)]).sum(-1) - sampler.log_q[targets]
+    negative = torch.addmm(-correction, states, vectors[len(targets) :].T)
+    # A negative that is the target itself must not be pushed away. Few are: written in place, and
+    # past autograd, which loses nothing because exp(-inf) has no gradient.
+    drawn = torch.zeros(len(sampler.log_q), dtype=torch.bool)
+    drawn[negatives] = True
+    row = drawn[targets].nonzero()[:, 0]
+    own, column = (targets[row, None] == negatives).nonzero(as_tuple=True)
+    negative.detach()[row[own], column] = float("-inf")
+    # log(e^p + sum e^n) - p, without a copy of the logits to put the positive among them.
+    return F.softplus(torch.logsumexp(negative, dim=1) - positive).mean()
 
 
 def in_batch_loss(

@@ -26,6 +26,7 @@ class TrainerSettings:
         patience: Epochs without a better validation metric before stopping.
         learning_rate, weight_decay: AdamW's.
         warmup_steps: Linear warm-up.
+        decay: Whether the learning rate falls, epoch by epoch and linearly, towards zero.
         clip: Largest gradient norm.
     """
 
@@ -35,6 +36,7 @@ class TrainerSettings:
     weight_decay: float = 1e-5
     warmup_steps: int = 50
     clip: float = 1.0
+    decay: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,20 +85,24 @@ def train(
     optimiser = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    warmup = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    )
+    epoch = 0
+
+    def share(step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+        return warm * (1 - max(epoch - 1, 0) / settings.epochs) if settings.decay else warm
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
     file = StateFile(stage)
     best_metric, best_epoch = float("-inf"), 0
     best = {name: value.clone() for name, value in module.state_dict().items()}
-    value, epoch = 0.0, 0
+    value = 0.0
     state = file.read()
     if state is not None:
         best_metric, best_epoch, best = state.best_metric, state.best_epoch, state.best
         value, epoch = state.loss, state.epoch
         module.load_state_dict(state.model)
         optimiser.load_state_dict(state.optimiser)
-        warmup.load_state_dict(state.schedule)
+        schedule.load_state_dict(state.schedule)
         torch.set_rng_state(state.random)
     while epoch < settings.epochs and epoch - best_epoch < max(1, settings.patience):
         epoch += 1
@@ -108,7 +114,7 @@ def train(
             step_loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
             optimiser.step()
-            warmup.step()
+            schedule.step()
             total += float(step_loss.detach())
             count += 1
             progress(
@@ -132,7 +138,7 @@ def train(
                 module.state_dict(),
                 best,
                 optimiser.state_dict(),
-                warmup.state_dict(),
+                schedule.state_dict(),
             )
         )
     module.load_state_dict(best)
