@@ -165,7 +165,7 @@ class BERT4Rec(SequentialPolicy):
         negatives: int = 1024,
         epochs: int = 200,
         patience: int = 15,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         tokens: int = 2048,
     ) -> None:
         super().__init__(
