@@ -93,6 +93,13 @@ class RunConfig:
             words += ["--config", "config.toml"]
         return shlex.join(words)
 
+    def with_policies(self, settings: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+        """With settings per policy put over those that it has."""
+        merged = {**self.policies}
+        for name, own in settings.items():
+            merged[name] = {**merged.get(name, {}), **own}
+        return dataclasses.replace(self, policies=merged)
+
     def to_toml(self) -> str:
         """The resolved configuration, readable by ``--config``."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}

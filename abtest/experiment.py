@@ -25,7 +25,7 @@ from abtest.paths import write_text
 from abtest.run_directory import RunDirectory, check_free, default_path
 from abtest.simulate import SimulationPool, SimulationSpec, default_workers, group_count
 from abtest.training import TrainedPolicy, train
-from policies.registry import create, plugin_warnings
+from policies.registry import create, parts_of, plugin_warnings, settings_of
 from reports import formats
 from reports.analysis import analyze
 from reports.decision import parse_rule
@@ -137,11 +137,12 @@ def _arm_names(config: RunConfig, console: Console) -> tuple[str, ...]:
 
 def _check_policies(config: RunConfig) -> None:
     for spec in (config.control, *config.treatment):
-        create(spec, **config.policies.get(spec, {}))
+        create(spec, **settings_of(spec, config.policies))
     check_control(config.control)
     if config.candidates is not None:
         check_candidates(config.candidates, dict(config.policies.get(config.candidates, {})))
-    unused = set(config.policies) - set(_policy_names(config))
+    named = _policy_names(config)
+    unused = set(config.policies) - {*named, *(p for spec in named for p in parts_of(spec) or ())}
     if unused:
         raise UsageError(
             f"settings for '{sorted(unused)[0]}', which is not part of this experiment.",
@@ -187,7 +188,7 @@ def _train_all(config: RunConfig, dataset: Dataset, console: Console) -> dict[st
     return {
         spec: train(
             spec,
-            config.policies.get(spec, {}),
+            settings_of(spec, config.policies),
             dataset,
             seed=config.training_seed,
             console=console,

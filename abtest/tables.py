@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from policies.check import CheckResult
-    from policies.evaluate import Evaluation
     from policies.registry import PolicyRecord
     from simulator.logs.describe import Comparison, Statistic
     from simulator.replay import Estimate, MetricResult, ReplayResult
@@ -182,26 +181,3 @@ def _replay_value(estimate: Estimate | None, share: bool) -> str:
     if estimate is None:
         return "-"
     return f"{100 * estimate.value:.2f} %" if share else f"{estimate.value / 1000:.3f} s"
-
-
-def evaluation_table(results: Sequence[Evaluation]) -> str:
-    """`abtest evaluate`: a row per policy; the error after +- is over people."""
-    first = results[0]
-    names = list(first.metrics)
-    rows = [
-        (r.policy, *[f"{r.metrics[n]:.4f} +- {r.errors[n]:.4f}" for n in names]) for r in results
-    ]
-    seeds = f"{first.seeds} training seed{'s' if first.seeds > 1 else ''}"
-    lines = [
-        f"The last liked video of {first.users:,} people among all {first.videos:,} videos, "
-        f"seen ones removed, ties against the policy; {seeds}.",
-        "",
-        table(rows, header=("policy", *names), right=range(1, len(names) + 1)),
-    ]
-    if first.spread is not None:
-        lines += ["", "Standard errors over training seeds:"]
-        spreads = [
-            (r.policy, *[f"{(r.spread or {}).get(n, 0.0):.4f}" for n in names]) for r in results
-        ]
-        lines.append(table(spreads, header=("policy", *names), right=range(1, len(names) + 1)))
-    return "\n".join(lines)

@@ -15,6 +15,7 @@ from typing import Any
 from abtest.console import Console
 from abtest.paths import cache_directory, write_text
 from policies.base import Policy
+from policies.mixed import Mixed
 from policies.registry import create
 from policies.resume import kept_in
 from simulator.logs.dataset import Dataset
@@ -100,16 +101,20 @@ def train(
         shutil.rmtree(directory, ignore_errors=True)
         shutil.rmtree(unfinished, ignore_errors=True)
     if not (directory / "summary.json").is_file():
-        fix_threads()
-        # Neural policies go on from their last whole epoch if an earlier attempt was cut off.
-        with console.stage("train", f"training {spec}") as stage, kept_in(unfinished):
-            policy.fit(dataset, seed=seed, progress=stage.update)
         temporary = directory.with_name(f".{directory.name}.tmp")
         if temporary.exists():
             shutil.rmtree(temporary)
         temporary.mkdir(parents=True)
-        policy.save(temporary)
-        summary = json.dumps(policy.training_summary(), sort_keys=True, allow_nan=False)
+        if isinstance(policy, Mixed):
+            facts = _assemble(policy, temporary, dataset, seed, console)
+        else:
+            fix_threads()
+            # Neural policies go on from their last whole epoch if an earlier attempt was cut off.
+            with console.stage("train", f"training {spec}") as stage, kept_in(unfinished):
+                policy.fit(dataset, seed=seed, progress=stage.update)
+            policy.save(temporary)
+            facts = policy.training_summary()
+        summary = json.dumps(facts, sort_keys=True, allow_nan=False)
         write_text(temporary / "summary.json", summary)
         if directory.exists():
             shutil.rmtree(directory)
@@ -117,6 +122,18 @@ def train(
         shutil.rmtree(unfinished, ignore_errors=True)
     summary_text = (directory / "summary.json").read_text(encoding="utf-8")
     return TrainedPolicy(spec, dict(settings), directory, json.loads(summary_text))
+
+
+def _assemble(
+    policy: Mixed, directory: Path, dataset: Dataset, seed: int, console: Console
+) -> dict[str, Any]:
+    """Put copies of the parts' weights, each trained or cached by itself, into the directory."""
+    facts = {}
+    for what, (spec, settings) in policy.parts().items():
+        trained = train(spec, settings, dataset, seed=seed, console=console)
+        shutil.copytree(trained.directory, directory / what)
+        facts[what] = {"policy": spec, **trained.summary}
+    return facts
 
 
 def fix_threads() -> None:

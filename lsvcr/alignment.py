@@ -12,6 +12,7 @@ with the same result as without a break.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,24 +25,28 @@ from torch import Tensor, nn
 
 from lsvcr.alignment_batch import BatchMaker, PromptWriter
 from lsvcr.alignment_examples import Examples, make_examples
-from lsvcr.alignment_losses import mean_gradients, rank, world_size
+from lsvcr.alignment_losses import mean_gradients, rank, start_alike, summed, world_size
 from lsvcr.alignment_model import AlignmentModel, Losses
 from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.augmentation import Augmentation
 from lsvcr.examples import Histories
 from lsvcr.inventory import Inventory
-from lsvcr.llm import CausalLLM, Ids
+from lsvcr.llm import CausalLLM
 from lsvcr.prompts import language_of
 from lsvcr.sr_model import Task
+from lsvcr.text_store import TextStore
+from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
+from policies.errors import CheckpointError
 
 Float16 = NDArray[np.float16]
 Int64 = NDArray[np.int64]
 
 STAGE = "alignment"
 _CLIP = 1.0
-_SCALE_FROM = 20_000
+# Share of the time that embedding all texts takes, before and after.
+_EMBEDDING = 0.1
 _LANGUAGE_FROM = 1_000
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -74,6 +79,7 @@ def align(
     about: dict[str, Any],
     seed: int,
     progress: Progress,
+    store: Path | None = None,
 ) -> Aligned:
     """Align, then embed every text.
 
@@ -89,6 +95,7 @@ def align(
         about: What a checkpoint belongs to: dataset, language model.
         seed: Of everything drawn.
         progress: Told the losses.
+        store: Folder of the dataset's text embeddings; None keeps none.
     """
     torch.manual_seed(seed)
     llm.adapt(
@@ -118,14 +125,22 @@ def align(
         settings.history,
         Augmentation() if settings.augment else Augmentation(history=0.0),
         seed,
+        settings.rivals,
     )
-    model = AlignmentModel(llm, *_scale(llm, writer.texts), sizes)
+    before = TextStore(store, llm).embed(writer.texts, _share(progress, 0.0, _EMBEDDING))
+    mean, spread = before.vectors.mean(0), before.vectors.std(0, unbiased=False) + 1e-6
+    if settings.dropout >= 0.0:
+        sizes = {**sizes, "dropout": settings.dropout}
+    model = AlignmentModel(llm, mean, spread, sizes)
+    _start_from_agreement(model, before.vectors, both, inventory, stops)
     training = _Training(model, maker, examples, settings, about, seed)
-    summary = training.run(_share(progress, 0.0, 0.9))
+    summary = training.run(_share(progress, _EMBEDDING, 1.0 - 2.0 * _EMBEDDING))
     model.eval()
-    embedded = model.standardised(
-        llm.embed(writer.texts, _share(progress, 0.9, 0.1)).to(llm.device)
+    after = TextStore(store, llm).embed(
+        writer.texts, _share(progress, 1.0 - _EMBEDDING, _EMBEDDING)
     )
+    summary["texts"] = {"before": before.fresh, "after": after.fresh}
+    embedded = model.standardised(after.vectors.to(llm.device))
     return Aligned(
         embedded.cpu().numpy().astype(np.float16),
         {"video": model.weights("video"), "comment": model.weights("comment")},
@@ -140,10 +155,21 @@ def _share(progress: Progress, start: float, width: float) -> Progress:
     return shared
 
 
-def _scale(llm: CausalLLM, texts: list[Ids]) -> tuple[Tensor, Tensor]:
-    """Mean and spread per dimension of the texts' embeddings before training."""
-    sample = llm.embed(texts[:: max(1, len(texts) // _SCALE_FROM)])
-    return sample.mean(0), sample.std(0, unbiased=False) + 1e-6
+def _start_from_agreement(
+    model: AlignmentModel,
+    embeddings: Tensor,
+    both: Histories,
+    inventory: Inventory,
+    stops: dict[Task, Int64],
+) -> None:
+    """Both text paths start where stage 2 without an alignment would start."""
+    known = copy.copy(inventory)
+    # As rounded as stage 2 reads them.
+    known.embeddings = model.standardised(embeddings.to(model.llm.device)).half().float().cpu()
+    known.has_text = len(embeddings) > 0
+    tasks: tuple[Task, ...] = ("video", "comment")
+    for task in tasks:
+        start_from_agreement(model.of(task), both.of(task)[0].until(stops[task]), known)
 
 
 class _Training:
@@ -174,14 +200,15 @@ class _Training:
             **about,
             "stage": STAGE,
             "seed": seed,
-            "processes": world_size(),
             "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in hidden},
         }
+        self.read = self.size * self.passes * world_size()
         self.done = 0
         self.told: list[list[float]] = []
 
     def run(self, progress: Progress) -> dict[str, Any]:
         self._resume()
+        start_alike(list(self.named.values()))
         for step in range(self.done, self.steps):
             self.told.append(self._step(step))
             self.done = step + 1
@@ -194,7 +221,7 @@ class _Training:
         tail = self.told[-max(1, self.steps // 10) :]
         means = np.mean(tail, axis=0) if tail else np.zeros(5)
         return {
-            "examples": self.steps * self.size * self.passes * world_size(),
+            "examples": self.steps * self.read,
             "steps": self.steps,
             "loss": round(float(means[0]), 6),
             "losses": {
@@ -224,7 +251,8 @@ class _Training:
         mean_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, _CLIP)
         self.optimiser.step()
-        return [float(value) for value in told]
+        everywhere = summed(torch.from_numpy(told).to(self.model.llm.device))
+        return [float(value) / world_size() for value in everywhere]
 
     def _rate(self, step: int) -> float:
         """Share of the peak learning rate: up over the warm-up, then down to 0."""
@@ -237,7 +265,7 @@ class _Training:
         directory = Path(self.settings.checkpoint)
         directory.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, NDArray[Any]] = {
-            "done": np.array([self.done]),
+            "done": np.array([self.done, self.steps, self.read]),
             "told": np.array(self.told, dtype=np.float64).reshape(-1, 5),
             "mean": self.model.mean.cpu().numpy(),
             "spread": self.model.spread.cpu().numpy(),
@@ -253,7 +281,15 @@ class _Training:
         if not self.settings.checkpoint or not (directory / ARRAYS).is_file():
             return
         arrays = {k: torch.from_numpy(v) for k, v in load_arrays(directory, self.about).items()}
-        self.done = int(arrays["done"][0])
+        self.done, steps, read = (int(number) for number in arrays["done"])
+        if self.done < steps and read != self.read:
+            raise CheckpointError(
+                f"the alignment in {directory} was begun with {read} examples per step, "
+                f"these processes make {self.read}.",
+                "Go on with as many processes as before, or remove it",
+            )
+        # What is finished may be used by any number of processes.
+        self.steps, self.read = steps, read
         self.told = arrays["told"].tolist()
         device = self.model.llm.device
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from lsvcr.llm import CausalLLM, Ids
 from lsvcr.prompts import LikedVideo, Piece, Section, prompt
 from lsvcr.sr_model import Task
 from simulator.randomness import purpose_key, uniform
+from simulator.requests import COMMENTS_PER_EVENT
 
 Int64 = NDArray[np.int64]
+_RIVALS_FROM = 64
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class AlignmentBatch:
     Attributes:
         prompts: Token numbers per example.
         comment_task: bool[B].
+        user: int64[B].
         target: int64[B], the text to be predicted.
         titles, popular: int64[B, L], of the liked videos.
         section_titles: int64[B, M].
         section_comments: int64[B, M, 3].
         current: int64[B], title of the video being watched.
+        rivals: int64[B, K], other comments of that video.
         video_count, section_count: int64[B], events in each history.
         video_places: int64[B, L], positions given to the events.
         section_places: int64[B, M].
@@ -38,16 +42,25 @@ class AlignmentBatch:
 
     prompts: list[Ids]
     comment_task: NDArray[np.bool_]
+    user: Int64
     target: Int64
     titles: Int64
     popular: Int64
     section_titles: Int64
     section_comments: Int64
     current: Int64
+    rivals: Int64
     video_count: Int64
     section_count: Int64
     video_places: Int64
     section_places: Int64
+
+    def rows(self, chosen: Int64) -> AlignmentBatch:
+        """Some of the examples."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        prompts = values.pop("prompts")
+        kept = [prompts[row] for row in chosen] if prompts else []
+        return AlignmentBatch(prompts=kept, **{k: v[chosen] for k, v in values.items()})
 
 
 class PromptWriter:
@@ -127,6 +140,7 @@ class BatchMaker:
         history: Most events of either history.
         augmentation: How the two models' views differ.
         seed: Of the training.
+        rivals: Most other comments of the video being watched.
     """
 
     both: Histories
@@ -135,6 +149,7 @@ class BatchMaker:
     history: int
     augmentation: Augmentation
     seed: int
+    rivals: int = 0
 
     def make(self, chosen: Examples) -> AlignmentBatch:
         """One batch."""
@@ -162,12 +177,14 @@ class BatchMaker:
         return AlignmentBatch(
             prompts=[],
             comment_task=chosen.comment_task,
+            user=chosen.user,
             target=chosen.target,
             titles=self._titles(past.videos),
             popular=self.inventory.rows_of_comments(view.popular).numpy(),
             section_titles=self._titles(past.sections),
             section_comments=self.inventory.rows_of_comments(view.comments).numpy(),
             current=self._titles(past.current),
+            rivals=self._rivals(chosen, past.current),
             video_count=count[0],
             section_count=count[1],
             video_places=places[0],
@@ -177,6 +194,24 @@ class BatchMaker:
     def _titles(self, videos: Int64) -> Int64:
         titles = self.inventory.title.numpy()
         return np.where(videos >= 0, titles[np.maximum(videos, 0)], -1)
+
+    def _rivals(self, chosen: Examples, current: Int64) -> Int64:
+        """Texts of other comments under the current video that the person left alone."""
+        if self.rivals == 0:
+            return np.full((len(chosen), 0), -1, dtype=np.int64)
+        others = self.inventory.catalogue.comments_of(
+            np.maximum(current, 0).astype(np.int32), _RIVALS_FROM
+        ).astype(np.int64)
+        own = np.full((len(chosen), COMMENTS_PER_EVENT), -1, dtype=np.int64)
+        task = chosen.comment_task
+        own[task] = self.both.discussed.comments[chosen.event[task]]
+        mine = (others[:, :, None] == own[:, None, :]).any(axis=2) | ~task[:, None]
+        rows = self.inventory.rows_of_comments(np.where(mine, -1, others)).numpy()
+        rows = np.where(rows == chosen.target[:, None], -1, rows)
+        key = purpose_key(self.seed, "lsvcr.rivals")
+        draws = uniform(key, chosen.address[:, None], np.arange(rows.shape[1]))
+        order = np.argsort(np.where(rows >= 0, draws, 2.0), axis=1, kind="stable")
+        return np.take_along_axis(rows, order[:, : self.rivals], axis=1)
 
     def _prompts(self, chosen: Examples, rows: AlignmentBatch) -> list[Ids]:
         first = uniform(purpose_key(self.seed, "lsvcr.order"), chosen.address) < 0.5

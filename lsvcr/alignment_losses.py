@@ -31,15 +31,16 @@ class LossWeights:
 
 
 def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy in nats of the answers' tokens.
+    """Mean cross-entropy in nats of the answers' tokens, of all devices.
 
     Args:
         logits: float[B, R, V]; place j predicts ``labels[:, j]``.
         labels: int64[B, R], -100 where nothing is to be predicted.
     """
-    if not (labels != IGNORED).any():
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
+    total = F.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return total * _share((labels != IGNORED).sum())
 
 
 def info_nce(
@@ -47,6 +48,9 @@ def info_nce(
     targets: Tensor,
     *,
     same: Tensor | None = None,
+    group: Tensor | None = None,
+    rivals: Tensor | None = None,
+    known: Tensor | None = None,
     temperature: float = TEMPERATURE,
 ) -> Tensor:
     """InfoNCE of each anchor's own target against the targets of the batch on all devices.
@@ -56,21 +60,35 @@ def info_nce(
         targets: float[B, dim]; row i belongs to anchor i.
         same: int64[B], what each target is. Rows with an anchor's own target are no negatives of
             it: under a popular target no anchor could satisfy the loss. None: all differ.
+        group: int64[B]; only rows of an anchor's own group are negatives of it. None: one group.
+        rivals: float[B, K, dim], negatives that an anchor has to itself; None for none.
+        known: bool[B, K], which of them exist.
         temperature: Divides the cosines.
     """
     candidates = gather(F.normalize(targets, dim=-1))
     logits = F.normalize(anchors, dim=-1) @ candidates.T / temperature
     label = torch.arange(len(anchors), device=anchors.device) + rank() * len(anchors)
+    left_out = torch.zeros_like(logits, dtype=torch.bool)
     if same is not None:
-        twin = same[:, None] == gather(same)[None, :]
-        twin.scatter_(1, label[:, None], False)
-        logits = logits.masked_fill(twin, float("-inf"))
+        left_out |= same[:, None] == gather(same)[None, :]
+    if group is not None:
+        left_out |= group[:, None] != gather(group)[None, :]
+    left_out.scatter_(1, label[:, None], False)
+    logits = logits.masked_fill(left_out, float("-inf"))
+    if rivals is not None and known is not None:
+        cosines = F.cosine_similarity(anchors[:, None], rivals, dim=-1)
+        own = (cosines / temperature).masked_fill(~known, float("-inf"))
+        logits = torch.cat([logits, own], dim=1)
     return F.cross_entropy(logits, label)
 
 
-def alignment_loss(sequential: Tensor, language: Tensor) -> Tensor:
-    """Mean of InfoNCE both ways between two models' float[B, dim] of the same people."""
-    return (info_nce(sequential, language) + info_nce(language, sequential)) / 2
+def alignment_loss(sequential: Tensor, language: Tensor, *, same: Tensor | None = None) -> Tensor:
+    """Mean of InfoNCE both ways between two models' float[B, dim] of the same people.
+
+    ``same`` int64[B] says who each row is: nobody is a negative of themselves.
+    """
+    forth = info_nce(sequential, language, same=same)
+    return (forth + info_nce(language, sequential, same=same)) / 2
 
 
 def behaviour_loss(
@@ -90,11 +108,10 @@ def behaviour_loss(
         known: bool[B], whether both histories hold anything; others do not count.
         temperature: Divides the cosines.
     """
-    if not known.any():
-        return language.sum() * 0.0
     cosines = torch.stack([F.cosine_similarity(language, side, dim=-1) for side in (own, other)], 1)
-    logits = cosines[known] / temperature
-    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=own.device))
+    label = torch.where(known, 0, IGNORED)
+    total = F.cross_entropy(cosines / temperature, label, ignore_index=IGNORED, reduction="sum")
+    return total * _share(known.sum())
 
 
 def rank() -> int:
@@ -120,6 +137,22 @@ def gather(values: Tensor) -> Tensor:
     return rows
 
 
+def summed(values: Tensor) -> Tensor:
+    """Sum over all processes, without gradients; alone: the values."""
+    if world_size() == 1:
+        return values
+    everywhere = values.clone()
+    dist.all_reduce(everywhere)
+    return everywhere
+
+
+def start_alike(parameters: list[torch.nn.Parameter]) -> None:
+    """Give all processes the first one's values; alone: nothing to do."""
+    if world_size() > 1:
+        for parameter in parameters:
+            dist.broadcast(parameter.data, src=0)
+
+
 def mean_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """Replace gradients by their mean over all processes; alone: nothing to do."""
     if world_size() == 1:
@@ -129,6 +162,15 @@ def mean_gradients(parameters: list[torch.nn.Parameter]) -> None:
             parameter.grad = torch.zeros_like(parameter)
         dist.all_reduce(parameter.grad)
         parameter.grad /= world_size()
+
+
+def _share(count: Tensor) -> Tensor:
+    """What makes of a process's sum its part of a mean over all of them; 0 for no members.
+
+    Gradients are averaged over processes, so each part counts ``world_size`` times.
+    """
+    everywhere = summed(count)
+    return torch.where(everywhere > 0, world_size() / everywhere.clamp(min=1), 0.0)
 
 
 class _Gather(torch.autograd.Function):

@@ -1,8 +1,11 @@
 """The two models of stage 1 side by side, and the losses that make them agree.
 
-Zheng et al. (arXiv 2403.13574), section 4.3. The sequential model has the heads of both tasks over
-shared encoders and a shared text path, and no IDs. Texts pass through the language model as it is
-at that step: targets with gradients, the histories' texts without.
+Zheng et al. (arXiv 2403.13574), section 4.3. Texts pass through the language model as it is at that
+step: targets with gradients, the histories' texts without. Alignment uses no IDs.
+
+Difference from the paper: each task has a sequential model of its own already in this stage. What
+people like next and what they take part in next agree with their past in different directions, so
+that the closed form from which both stages start (`lsvcr.warm_start`) differs between the tasks.
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ from lsvcr.alignment_losses import (
     language_model_loss,
 )
 from lsvcr.llm import CausalLLM, Ids
-from lsvcr.sr_model import SRModel, Task
+from lsvcr.sr_model import Mixing, SRModel, Task
 
-_SHARED = ("llm_emb_mlp", "llm_adapter", "merge", "video_encoder", "comment_encoder")
 _OF_STAGE_2 = ("ids.", "gate")
+_TASKS: tuple[tuple[Task, bool], ...] = (("video", False), ("comment", True))
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class Losses:
 
 
 class AlignmentModel(nn.Module):
-    """Language model, sequential model with both heads, and the contrast adapter.
+    """Language model, one sequential model per task, and the contrast adapter.
 
     Args:
         llm: Adapted already.
         mean, spread: float[width], by which text embeddings are standardised. Pooled states of a
             language model share a large common direction that would drown their differences.
-        sizes: Of the sequential model.
+        sizes: Of the sequential models.
     """
 
     mean: Tensor
@@ -70,26 +73,26 @@ class AlignmentModel(nn.Module):
         self.register_buffer("spread", spread)
         self.video = SRModel("video", 1, llm.width, **sizes)
         self.comment = SRModel("comment", 1, llm.width, **sizes)
-        for name in _SHARED:
-            setattr(self.comment, name, getattr(self.video, name))
-        with torch.no_grad():
-            # One merge for both tasks starts from the mean of title and comments.
-            eye = torch.eye(self.video.dim)
-            self.video.merge.weight.copy_(torch.cat([eye, eye], dim=1) / 2)
-            for model in (self.video, self.comment):
-                model.ids.weight.zero_()
+        # The behaviour loss pools over the other history as well, mixed the other way round.
+        own = self.video
+        self.turned_video = Mixing(own.dim, own.mixing.heads, own.mixing.drop.p)
+        self.turned_comment = Mixing(own.dim, own.mixing.heads, own.mixing.drop.p)
         for model in (self.video, self.comment):
+            nn.init.zeros_(model.ids.weight)
             model.ids.requires_grad_(False)
             model.gate.requires_grad_(False)
-        self.contrast_adapter = nn.Linear(llm.width, self.video.dim)
+        self.contrast_adapter = nn.Linear(llm.width, own.dim)
         self.to(llm.device)
+
+    def of(self, task: Task) -> SRModel:
+        """The sequential model of a task."""
+        return self.video if task == "video" else self.comment
 
     def weights(self, task: Task) -> dict[str, Tensor]:
         """What stage 2 of a task starts from: all but the IDs and their gate."""
-        model = self.video if task == "video" else self.comment
         return {
             name: value.detach().cpu().clone()
-            for name, value in model.state_dict().items()
+            for name, value in self.of(task).state_dict().items()
             if not name.startswith(_OF_STAGE_2)
         }
 
@@ -108,9 +111,16 @@ class AlignmentModel(nn.Module):
         """
         nothing = torch.zeros((), device=self.llm.device)
         lm = rec = align = behaviour = nothing
-        own, other = self._people(batch, texts)
+        own, other, rivals = self._people(batch, texts)
         if weights.rec:
-            rec = info_nce(own, self._targets(batch, texts), same=self._tensor(batch.target))
+            rec = info_nce(
+                own,
+                self._targets(batch, texts),
+                same=self._tensor(batch.target),
+                group=self._tensor(batch.comment_task.astype(np.int64)),
+                rivals=rivals,
+                known=self._tensor(batch.rivals >= 0),
+            )
         if weights.lm or weights.align or weights.behaviour:
             state, logits, labels = self.llm.answer(
                 batch.prompts, [texts[number] for number in batch.target]
@@ -119,29 +129,45 @@ class AlignmentModel(nn.Module):
             if weights.lm:
                 lm = language_model_loss(logits, labels)
             if weights.align:
-                align = alignment_loss(own, person)
+                align = alignment_loss(own, person, same=self._tensor(batch.user))
             if weights.behaviour:
                 known = (batch.video_count > 0) & (batch.section_count > 0)
-                behaviour = behaviour_loss(
-                    person, own, other, torch.from_numpy(known).to(own.device)
-                )
+                behaviour = behaviour_loss(person, own, other, self._tensor(known))
         return Losses(lm, rec, align, behaviour)
 
-    def _people(self, batch: AlignmentBatch, texts: list[Ids]) -> tuple[Tensor, Tensor]:
-        """Poolings float[B, dim] over each example's own history, and over the other one."""
+    def _people(self, batch: AlignmentBatch, texts: list[Ids]) -> tuple[Tensor, Tensor, Tensor]:
+        """Poolings float[B, dim] over each example's own history, and over the other one.
+
+        Third, float[B, K, dim]: other comments of the video being watched.
+        """
         rows = (
             batch.titles,
             batch.popular,
             batch.section_titles,
             batch.section_comments,
             batch.current,
+            batch.rivals,
         )
         numbers = np.concatenate([r.ravel() for r in rows])
         known = np.unique(numbers[numbers >= 0])
-        vectors = torch.zeros(1, self.video.dim, device=self.llm.device)
-        if len(known):
-            embedded = self.llm.embed([texts[n] for n in known]).to(self.llm.device)
-            vectors = torch.cat([self.video.text(self.standardised(embedded)), vectors])
+        embedded = self.llm.embed([texts[n] for n in known]).to(self.llm.device)
+        embedded = self.standardised(embedded)
+        parts, order = [], []
+        for task, flag in _TASKS:
+            rows_of_task = np.flatnonzero(batch.comment_task == flag)
+            if len(rows_of_task):
+                parts.append(self._people_of(task, batch.rows(rows_of_task), known, embedded))
+                order.append(rows_of_task)
+        back = self._tensor(np.argsort(np.concatenate(order)))
+        own, other, rivals = (torch.cat(side)[back] for side in zip(*parts, strict=True))
+        return own, other, rivals
+
+    def _people_of(
+        self, task: Task, batch: AlignmentBatch, known: NDArray[np.int64], embedded: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`_people` of examples of one task; ``embedded`` float[n, width] are texts ``known``."""
+        model = self.of(task)
+        vectors = torch.cat([model.text(embedded), embedded.new_zeros(1, model.dim)])
 
         def text(numbers: NDArray[np.int64]) -> Tensor:
             place = np.searchsorted(known, numbers)
@@ -151,41 +177,43 @@ class AlignmentModel(nn.Module):
 
         said = self._tensor((batch.section_comments >= 0).sum(axis=2)).clamp(min=1)
         comments = text(batch.section_comments).sum(dim=2) / said[..., None]
-        videos = self._encode("video", batch, text(batch.titles), text(batch.popular))
-        sections = self._encode("comment", batch, text(batch.section_titles), comments)
+        videos = model.video_encoder(
+            model.tokens(self._zeros(batch.titles), text(batch.titles), text(batch.popular)),
+            self._tensor(batch.video_places),
+        )
+        sections = model.comment_encoder(
+            model.tokens(self._zeros(batch.section_titles), text(batch.section_titles), comments),
+            self._tensor(batch.section_places),
+        )
         counts = [self._tensor(c)[:, None] for c in (batch.video_count, batch.section_count)]
-        sides = (
-            self.video.mixed(videos, sections, *counts),
-            self.comment.mixed(videos, sections, *counts),
-        )
-        current = self.comment.videos(
-            self._zeros(batch.current[:, None]), text(batch.current[:, None])
-        )
-        as_video = [self.video.person(*side)[:, 0] for side in sides]
-        as_comment = [self.comment.person(*side, current)[:, 0] for side in sides]
-        comment_task = torch.from_numpy(batch.comment_task).to(self.llm.device)[:, None]
+        own = model.mixed(videos, sections, *counts)
+        histories = [videos, sections]
+        turned = self.turned_video if task == "video" else self.turned_comment
+        if task == "video":
+            histories.reverse()
+            counts.reverse()
+        states = turned(*histories, counts[1])
+        places = torch.arange(states.shape[2], device=states.device)
+        visible = places <= counts[0][..., None]
+        current = None
+        if task == "comment":
+            shown = batch.current[:, None]
+            current = model.videos(self._zeros(shown), text(shown))
         return (
-            torch.where(comment_task, as_comment[1], as_video[0]),
-            torch.where(comment_task, as_comment[0], as_video[1]),
+            model.person(*own, current)[:, 0],
+            model.person(states, visible, current)[:, 0],
+            text(batch.rivals),
         )
-
-    def _encode(
-        self, kind: Task, batch: AlignmentBatch, titles: Tensor, comments: Tensor
-    ) -> Tensor:
-        liked = kind == "video"
-        encoder = self.video.video_encoder if liked else self.video.comment_encoder
-        places = batch.video_places if liked else batch.section_places
-        tokens = self.video.tokens(self._zeros(places), titles, comments)
-        encoded: Tensor = encoder(tokens, self._tensor(places))
-        return encoded
 
     def _targets(self, batch: AlignmentBatch, texts: list[Ids]) -> Tensor:
-        """float[B, dim]: adapted texts to be predicted; each is read once."""
+        """float[B, dim]: texts to be predicted, adapted by their task; each is read once."""
         distinct, back = np.unique(batch.target, return_inverse=True)
-        pooled = self.llm.pooled([texts[n] for n in distinct])
-        adapted = self.video.text(self.standardised(pooled))
-        gathered: Tensor = nn.functional.embedding(self._tensor(back), adapted)
-        return gathered
+        pooled = self.standardised(self.llm.pooled([texts[n] for n in distinct]))
+        adapted = [
+            nn.functional.embedding(self._tensor(back), self.of(task).text(pooled))
+            for task, _ in _TASKS
+        ]
+        return torch.where(self._tensor(batch.comment_task)[:, None], adapted[1], adapted[0])
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.llm.device)

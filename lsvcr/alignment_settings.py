@@ -10,6 +10,9 @@ from typing import Any
 from lsvcr.alignment_losses import LossWeights
 from policies.errors import PolicyError
 
+# In place of a Hugging Face model's name: the small one, trained on the log's own texts.
+EMBEDDED = "embedded"
+
 
 @dataclass(frozen=True)
 class AlignmentSettings:
@@ -25,8 +28,11 @@ class AlignmentSettings:
         learning_rate: Peak.
         warmup: Share of the steps over which the learning rate rises.
         lora_rank, lora_alpha, lora_dropout: See `CausalLLM.adapt`; rank 0 trains the whole model.
+        dropout: Of the sequential models in this stage; -1 for the policy's.
         gradient_checkpointing: Less memory for more time.
         lm, rec, align, behaviour: Weights of the four losses; 0 leaves one out.
+        rivals: Other comments of the same video as negatives of each comment in L_rec, drawn from
+            its most liked; the paper has none (see docs/lsvcr.md).
         augment: Whether the two models' views differ.
         checkpoint: Directory to resume from and to write to; "" for none.
         checkpoint_steps: Steps between two checkpoints.
@@ -44,11 +50,13 @@ class AlignmentSettings:
     lora_rank: int = 8
     lora_alpha: float = 32.0
     lora_dropout: float = 0.1
+    dropout: float = -1.0
     gradient_checkpointing: bool = True
     lm: float = 1.0
     rec: float = 1.0
     align: float = 0.5
     behaviour: float = 0.5
+    rivals: int = 0
     augment: bool = True
     checkpoint: str = ""
     checkpoint_steps: int = 200
@@ -90,11 +98,12 @@ class AlignmentSettings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
-        "videos": 1_000,
-        "comments": 1_000,
-        "history": 8,
-        "text_tokens": 16,
-        "prompt_tokens": 384,
+        "videos": 320,
+        "comments": 320,
+        "history": 4,
+        "text_tokens": 32,
+        "prompt_tokens": 192,
+        "rivals": 9,
         "batch": 16,
         "accumulation": 1,
         "gradient_checkpointing": False,

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 
-from lsvcr.inventory import Inventory, mean_of_comments, text_vectors, title_vectors
-from lsvcr.sr_model import MAX_LENGTH, TEMPERATURE, HistoryEncoder, SRModel
+from lsvcr.inventory import Inventory
+from lsvcr.layers import HistoryEncoder
+from lsvcr.sr_model import MAX_LENGTH, TEMPERATURE, SRModel
 from policies.lengths import length_blocks
 from simulator.requests import Int32, Int64
 
@@ -42,8 +43,8 @@ class DeployedTask:
         self._parts: Float32 = tables["comment_parts"].astype(np.float32)
         self._rows: Int64 = tables["comment_row"].astype(np.int64)
         self.dim = dim = model.dim
-        # Comment task: keys and values of every state, since the query comes with the video.
-        self.encoding_shape = (dim,) if model.task == "video" else (MAX_LENGTH + 1, 2 * dim)
+        # Comment task: every state, since the query comes with the video.
+        self.encoding_shape = (dim,) if model.task == "video" else (MAX_LENGTH + 1, dim)
 
     @classmethod
     def of(cls, model: SRModel, inventory: Inventory) -> DeployedTask:
@@ -53,21 +54,21 @@ class DeployedTask:
         videos = np.arange(n)
         with torch.inference_mode():
             index = torch.from_numpy(videos)
-            titles = title_vectors(model, inventory, index)
-            vectors = model.videos(index, titles)
-            popular = None
+            titles, popular = None, None
             parts = torch.zeros(1, dim)
             if inventory.has_text:
-                popular = mean_of_comments(
-                    model, inventory, inventory.popular_comments(videos, None)[:, None]
-                )
-                texts = torch.arange(len(inventory.embeddings))
-                blocks = -(-len(texts) // 8192)
-                adapted = torch.cat(
-                    [text_vectors(model, inventory, t) for t in torch.tensor_split(texts, blocks)]
-                )
+                # Every text is adapted once; row -1, no text, is 0.
+                blocks = -(-len(inventory.embeddings) // 8_192)
+                parts_of = torch.tensor_split(inventory.embeddings, blocks)
+                adapted = torch.cat([model.text(part) for part in parts_of])
+                texts = torch.cat([adapted, torch.zeros(1, dim)])
+                titles = texts[inventory.title]
+                popular = texts[
+                    inventory.rows_of_comments(inventory.popular_comments(videos, None))
+                ]
                 weight = model.merge.weight[:, dim:]
                 parts = torch.cat([adapted @ weight.T, parts])
+            vectors = model.videos(index, titles)
             candidates = vectors
             rows = np.where(inventory.comment >= 0, inventory.comment, len(parts) - 1)
             if model.task == "comment":
@@ -116,7 +117,8 @@ class DeployedTask:
             videos: int32[B, 50], oldest first, -1 padded.
 
         Returns:
-            float32[B, 51, dim]: state i has seen the first i events; past the end, anything.
+            float32[B, longest + 1, dim]: state i has seen the first i events; past the end,
+            anything finite.
         """
         return self._encode_history(
             self._model.video_encoder,
@@ -146,17 +148,18 @@ class DeployedTask:
         """Mix both encoded histories into what ranking needs of a person.
 
         Args:
-            videos: float32[B, 51, dim], of `encode_videos`.
-            sections: float32[B, 51, dim], of `encode_sections`.
+            videos: float32[B, <= 51, dim], of `encode_videos`.
+            sections: float32[B, <= 51, dim], of `encode_sections`.
             n_videos: int64[B], events in the video history.
             n_sections: int64[B], events in the comment history.
 
         Returns:
-            float32[B, *encoding_shape].
+            float32[B, *encoding_shape], in the comment task no longer than the longest history.
         """
         counts = np.stack([n_videos, n_sections], axis=1)
-        result = np.zeros((len(videos), *self.encoding_shape), dtype=np.float32)
         video_task = self._model.task == "video"
+        shape = (self.dim,) if video_task else (sections.shape[1], self.dim)
+        result = np.zeros((len(videos), *shape), dtype=np.float32)
         with torch.inference_mode():
             for rows in length_blocks(n_videos if video_task else n_sections):
                 n, m = counts[rows].max(axis=0)
@@ -170,15 +173,14 @@ class DeployedTask:
                     person = self._model.person(states, visible)[:, 0]
                     result[rows] = F.normalize(person, dim=-1).numpy()
                 else:
-                    keys_values = self._model.video_query.key_value(states)[:, 0]
-                    result[rows, : m + 1] = keys_values.numpy()
+                    result[rows, : m + 1] = states.numpy()
         return result
 
     def at_video(self, encoded: Float32, count: Int64, video: Int32) -> Float32:
         """Unit vectors float32[R, dim] of people at the video that they are watching.
 
         Args:
-            encoded: float32[R, 51, 2 * dim], of `encode`.
+            encoded: float32[R, <= 51, dim], of `encode`.
             count: int64[R], events in the comment history.
             video: int32[R].
         """
@@ -187,7 +189,7 @@ class DeployedTask:
         with torch.inference_mode():
             person = self._model.video_query(
                 torch.from_numpy(self._tables["queries"][video])[:, None],
-                torch.from_numpy(encoded[:, None, :longest]),
+                torch.from_numpy(encoded[:, :longest]),
                 torch.from_numpy(visible[:, None]),
             )[:, 0]
             unit: Float32 = F.normalize(person, dim=-1).numpy()
@@ -196,8 +198,9 @@ class DeployedTask:
     def score(self, people: Float32, candidates: Int32) -> Float32:
         """float32[B, C]: cosine over temperature; candidates are videos or comments."""
         rows = candidates if self._model.task == "video" else self._rows[candidates]
-        scores: Float32 = np.einsum("bd,bcd->bc", people, self._candidates[rows])
-        return np.asarray(scores / np.float32(TEMPERATURE), dtype=np.float32)
+        vectors = self._candidates.take(rows, axis=0, mode="wrap")
+        sharp = (people / np.float32(TEMPERATURE))[:, :, None]
+        return np.asarray(np.matmul(vectors, sharp)[:, :, 0])
 
     def _encode_history(
         self,
@@ -205,7 +208,8 @@ class DeployedTask:
         lengths: Int64,
         tokens: Callable[[NDArray[np.intp], int], Float32],
     ) -> Float32:
-        states = np.zeros((len(lengths), MAX_LENGTH + 1, self._model.dim), dtype=np.float32)
+        longest = int(lengths.max(initial=0))
+        states = np.zeros((len(lengths), longest + 1, self._model.dim), dtype=np.float32)
         with torch.inference_mode():
             for rows in length_blocks(lengths):
                 n = int(lengths[rows].max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,19 +95,24 @@ def _known(events: Interactions) -> Interactions:
 class Batch:
     """Windows of histories and the moments at which something is predicted.
 
+    The moments of a window that have seen equally much of the other history are one *view* of
+    it; most of what a moment costs is paid per view.
+
     Attributes:
         videos: int64[B, L], liked videos, -1 padded at the end.
         sections: int64[B, M], videos of the comment history, -1 padded.
         section_comments: int64[B, M, 3].
-        video_count, comment_count: int64[B, K], events that each moment has seen.
-        real: bool[B, K], whether the moment exists.
-        target: int64[B, K], the video that is liked (or under which is commented) next.
-        target_comments: int64[B, K, 3], comments interacted with (comment task), -1 padded.
+        window: int64[P], the window that each view is of, ascending.
+        video_count, comment_count: int64[P, K], events that each moment has seen.
+        real: bool[P, K], whether the moment exists; the first of a view always does.
+        target: int64[P, K], the video that is liked (or under which is commented) next.
+        target_comments: int64[P, K, 3], comments interacted with (comment task), -1 padded.
     """
 
     videos: Int64
     sections: Int64
     section_comments: Int64
+    window: Int64
     video_count: Int64
     comment_count: Int64
     real: NDArray[np.bool_]
@@ -125,6 +131,10 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def pick(self, index: NDArray[np.integer]) -> Windows:
+        """Some of them, in the order of an index."""
+        return Windows(self.user[index], self.base[index], self.start[index], self.stop[index])
 
 
 def windows(history: History, stop: Int64, targets: int, random: np.random.Generator) -> Windows:
@@ -156,45 +166,80 @@ def last_events(history: History, users: Int64) -> Windows:
     return Windows(users, np.maximum(stop - 1 - MAX_LENGTH, 0), stop - 1, stop)
 
 
-def make_batch(both: Histories, task: Task, chosen: Windows) -> Batch:
+def make_batch(
+    both: Histories, task: Task, chosen: Windows, *, comment_history: bool = True
+) -> Batch:
     """Gather windows into padded arrays.
 
     A target sees the last 50 events at most: where a window is longer than that, its later
     targets start from the window's base, so nobody sees more than the model has positions for.
+
+    Args:
+        both: Histories.
+        task: Which.
+        chosen: Windows of the task's own history.
+        comment_history: False shows every comment history as empty.
     """
     own, other = both.of(task)
+    liked = task == "video"
     moments = int((chosen.stop - chosen.start).max(initial=1))
-    column = np.arange(moments)
-    number = chosen.start[:, None] + column
+    number = chosen.start[:, None] + np.arange(moments)
     real = (number < chosen.stop[:, None]) & (number >= chosen.base[:, None])
     event = np.where(real, own.starts[chosen.user][:, None] + number, 0)
     if len(own.video) == 0:
         event = np.zeros_like(event)
     own_count = np.where(real, np.maximum(own.earlier[event] - chosen.base[:, None], 0), 0)
-    own_index, own_real = _span(own, chosen.user, chosen.base, chosen.stop - 1 - chosen.base)
+    own_length = chosen.stop - 1 - chosen.base
     seen = np.where(real, own.other[event], 0)
+    if not comment_history:
+        seen, own_count, own_length = (
+            (seen * 0, own_count, own_length) if liked else (seen, own_count * 0, own_length * 0)
+        )
+    own_index, own_real = _span(own, chosen.user, chosen.base, own_length)
     latest = seen.max(axis=1, initial=0)
     other_base = np.maximum(latest - MAX_LENGTH, 0)
     other_count = np.maximum(seen - other_base[:, None], 0)
     other_index, other_real = _span(other, chosen.user, other_base, latest - other_base)
-    own_videos = np.where(own_real, own.video[own_index], -1)
+    own_videos = _take(own.video, own_index, own_real)
     other_videos = _take(other.video, other_index, other_real)
-    liked = task == "video"
     section_index, section_real = (other_index, other_real) if liked else (own_index, own_real)
     sections = other if liked else own
     comments = np.full((*section_index.shape, COMMENTS_PER_EVENT), -1, dtype=np.int64)
     if len(sections.video):
         comments = np.where(section_real[..., None], sections.comments[section_index], -1)
+    window, place = _views(real, other_count)
+    shape = (len(window), int(place[1].max(initial=-1)) + 1)
+
+    def by_view(values: NDArray[Any], empty: int) -> NDArray[Any]:
+        out = np.full((*shape, *values.shape[2:]), empty, dtype=values.dtype)
+        out[place] = values[real]
+        return out
+
+    own_seen, other_seen = by_view(own_count, 0), by_view(other_count, 0)
     return Batch(
         videos=own_videos if liked else other_videos,
         sections=other_videos if liked else own_videos,
         section_comments=comments,
-        video_count=own_count if liked else other_count,
-        comment_count=other_count if liked else own_count,
-        real=real,
-        target=np.where(real, own.video[event], 0),
-        target_comments=np.where(real[..., None], own.comments[event], -1),
+        window=window,
+        video_count=own_seen if liked else other_seen,
+        comment_count=other_seen if liked else own_seen,
+        real=by_view(real, 0),
+        target=by_view(own.video[event], 0),
+        target_comments=by_view(own.comments[event], -1),
     )
+
+
+def _views(
+    real: NDArray[np.bool_], other_count: Int64
+) -> tuple[Int64, tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """The window int64[P] of each view; and the view and the column in it of each real moment."""
+    row = np.nonzero(real)[0]
+    count = other_count[real]
+    starts = np.ones(len(row), dtype=np.bool_)
+    starts[1:] = (row[1:] != row[:-1]) | (count[1:] != count[:-1])
+    view = np.cumsum(starts) - 1
+    first = np.flatnonzero(starts)
+    return row[first].astype(np.int64), (view, np.arange(len(row)) - first[view])
 
 
 def _span(
@@ -214,7 +259,14 @@ def _take(values: Int64, index: Int64, real: NDArray[np.bool_]) -> Int64:
 
 
 def batches(
-    both: Histories, task: Task, stop: Int64, *, size: int, targets: int, seed: list[int]
+    both: Histories,
+    task: Task,
+    stop: Int64,
+    *,
+    size: int,
+    targets: int,
+    seed: list[int],
+    comment_history: bool = True,
 ) -> Iterator[Batch]:
     """One epoch: every target once, in random batches of similar length.
 
@@ -225,6 +277,7 @@ def batches(
         size: Windows per batch.
         targets: Most targets per window.
         seed: Of the epoch.
+        comment_history: As in `make_batch`.
     """
     random = np.random.default_rng(seed)
     own = both.of(task)[0]
@@ -235,6 +288,5 @@ def batches(
     order = by_lengths(cut.stop - cut.base, other_lengths, random.random(len(cut)))
     groups = [order[at : at + size] for at in range(0, len(order), size)]
     for number in random.permutation(len(groups)):
-        pick = groups[number]
-        chosen = Windows(cut.user[pick], cut.base[pick], cut.start[pick], cut.stop[pick])
-        yield make_batch(both, task, chosen)
+        chosen = cut.pick(groups[number])
+        yield make_batch(both, task, chosen, comment_history=comment_history)

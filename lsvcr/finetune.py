@@ -4,12 +4,15 @@ Video task: cross-entropy over the catalogue. Comment task: cross-entropy over o
 the person liked or replied to and up to 19 others under the same video. Both add 0.1 times a
 symmetric InfoNCE between ID and text vectors of the history's videos, whose negatives never hold
 the anchor's own video and whose cost is linear in the number of videos.
+
+A step reads each distinct text once, whoever needs it (`lsvcr.inventory.TextVectors`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,17 +20,16 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.examples import Batch, Histories, History, Windows, batches, last_events, make_batch
-from lsvcr.inventory import Inventory, mean_of_comments, text_vectors, title_vectors
+from lsvcr.examples import Batch, Histories, History, Windows, batches, last_events
+from lsvcr.inventory import Inventory, TextVectors
 from lsvcr.sr_model import TEMPERATURE, SRModel, cosine_logits
+from lsvcr.validation import COMMENTS_RANKED, CommentValidation, Validation, VideoValidation
 from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.trainer import TrainerSettings, TrainingSummary, train
 
-FULL_SOFTMAX_UP_TO = 20_000
-COMMENTS_RANKED = 64
+FULL_SOFTMAX_UP_TO = 4_096
 _VALIDATED = 1_000
-_RIVALS = 99
 
 Int64 = NDArray[np.int64]
 
@@ -41,62 +43,99 @@ class FinetuneSettings:
         batch: Windows per batch.
         targets: Most targets per window.
         comment_negatives: Other comments of the same video per positive one.
-        video_negatives: Shared negatives where the catalogue is above 20,000 videos.
+        video_negatives: Negatives drawn per batch where the catalogue is above 4,096 videos.
         id_text_weight: Of the ID-text loss.
         id_text_negatives: Per anchor.
         id_text_anchors: Most videos per batch that take part, so that the cost is bounded.
+        comment_history: False hides the comment histories.
     """
 
     epochs: int = 50
     patience: int = 3
     learning_rate: float = 1e-3
     batch: int = 64
-    targets: int = 10
+    targets: int = 20
     comment_negatives: int = 19
-    video_negatives: int = 4_096
+    video_negatives: int = 2_048
     id_text_weight: float = 0.1
     id_text_negatives: int = 99
     id_text_anchors: int = 512
+    comment_history: bool = True
 
 
-def history_tokens(
-    model: SRModel, inventory: Inventory, batch: Batch, random: np.random.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Tokens of both histories; ``random`` draws popular comments (None: the most liked)."""
-    videos = torch.from_numpy(np.maximum(batch.videos, 0))
-    sections = torch.from_numpy(np.maximum(batch.sections, 0))
-    if not inventory.has_text:
-        return model.tokens(videos, None, None), model.tokens(sections, None, None)
-    shown = inventory.popular_comments(batch.videos, random)
-    return (
-        model.tokens(
-            videos,
-            title_vectors(model, inventory, videos),
-            mean_of_comments(model, inventory, shown[..., None]),
-        ),
-        model.tokens(
-            sections,
-            title_vectors(model, inventory, sections),
-            mean_of_comments(model, inventory, batch.section_comments),
-        ),
-    )
+class HistoryTexts(NamedTuple):
+    """Embedding rows of what both histories of a batch say; -1 is no text.
+
+    Attributes:
+        titles: int64[B, L].
+        popular: int64[B, L, 1], one popular comment per video.
+        section_titles: int64[B, M].
+        comments: int64[B, M, 3].
+    """
+
+    titles: Tensor
+    popular: Tensor
+    section_titles: Tensor
+    comments: Tensor
+
+    @classmethod
+    def of(
+        cls, inventory: Inventory, batch: Batch, random: np.random.Generator | None
+    ) -> HistoryTexts:
+        """``random`` draws popular comments (None: the most liked)."""
+        shown = inventory.popular_comments(batch.videos, random)
+        return cls(
+            inventory.rows_of_titles(batch.videos),
+            inventory.rows_of_comments(shown[..., None]),
+            inventory.rows_of_titles(batch.sections),
+            inventory.rows_of_comments(batch.section_comments),
+        )
 
 
 def people(
     model: SRModel, inventory: Inventory, batch: Batch, random: np.random.Generator | None
 ) -> Tensor:
-    """User representations at every real moment of a batch: float[n, dim]."""
-    videos, sections = history_tokens(model, inventory, batch, random)
+    """User representations at every real moment of a batch: float[n, dim].
+
+    Args:
+        model: Represents.
+        inventory: Texts.
+        batch: Histories and moments.
+        random: Draws popular comments; None takes the most liked.
+    """
+    if not inventory.has_text:
+        return _people(model, batch, None, None, None)
+    history = HistoryTexts.of(inventory, batch, random)
+    watched = inventory.rows_of_titles(batch.target)
+    return _people(model, batch, history, TextVectors(model, inventory, *history, watched), watched)
+
+
+def _people(
+    model: SRModel,
+    batch: Batch,
+    history: HistoryTexts | None,
+    texts: TextVectors | None,
+    watched: Tensor | None,
+) -> Tensor:
+    videos = torch.from_numpy(np.maximum(batch.videos, 0))
+    sections = torch.from_numpy(np.maximum(batch.sections, 0))
+    if history is None or texts is None:
+        tokens = model.tokens(videos, None, None), model.tokens(sections, None, None)
+    else:
+        tokens = (
+            model.tokens(videos, texts.of(history.titles), texts.mean(history.popular)),
+            model.tokens(sections, texts.of(history.section_titles), texts.mean(history.comments)),
+        )
     states, visible = model.states(
-        videos,
-        sections,
+        *tokens,
         torch.from_numpy(batch.video_count),
         torch.from_numpy(batch.comment_count),
+        torch.from_numpy(batch.window),
     )
     current = None
     if model.task == "comment":
-        target = torch.from_numpy(batch.target)
-        current = model.videos(target, title_vectors(model, inventory, target))
+        titles = None if texts is None or watched is None else texts.of(watched)
+        current = model.videos(torch.from_numpy(batch.target), titles)
     return model.person(states, visible, current)[torch.from_numpy(batch.real)]
 
 
@@ -145,9 +184,9 @@ def finetune(
     held, stop = held_out(own, seed)
     if not aligned:
         start_from_agreement(model, own.until(stop), inventory)
-    task = _VideoTask(model, inventory, settings, [seed, 12])
-    if model.task == "comment":
-        task = _CommentTask(model, inventory, settings, [seed, 12])
+    kind = _VideoTask if model.task == "video" else _CommentTask
+    task = kind(model, inventory, settings, [seed, 12], own.until(stop))
+    validation = task.validation(both, last_events(own, held))
 
     def epoch_batches(epoch: int) -> Iterator[Batch]:
         return batches(
@@ -157,13 +196,14 @@ def finetune(
             size=settings.batch,
             targets=settings.targets,
             seed=[seed, 13, epoch],
+            comment_history=settings.comment_history,
         )
 
     return train(
         model,
         epoch_batches,
         task.loss,
-        lambda: task.validate(both, last_events(own, held)),
+        lambda: validation(model, lambda batch: people(model, inventory, batch, None)),
         TrainerSettings(
             epochs=settings.epochs,
             patience=settings.patience,
@@ -176,54 +216,106 @@ def finetune(
 
 
 class _VideoTask:
-    """Next liked video among all that existed."""
+    """Next liked video among all that existed.
+
+    Args:
+        model: Is trained.
+        inventory: Videos and texts.
+        settings: How.
+        seed: Of everything drawn.
+        events: Training events of the task, for how often each video is drawn as a negative.
+    """
 
     def __init__(
-        self, model: SRModel, inventory: Inventory, settings: FinetuneSettings, seed: list[int]
+        self,
+        model: SRModel,
+        inventory: Inventory,
+        settings: FinetuneSettings,
+        seed: list[int],
+        events: History | None = None,
     ) -> None:
         self.model, self.inventory, self.settings = model, inventory, settings
         self.seed = seed
         self.random = np.random.default_rng(seed)
         self.torch_random = torch.Generator().manual_seed(seed[0] * 1_000 + seed[1])
+        available = inventory.available.numpy()
+        counts = np.zeros(inventory.catalogue.n_videos)
+        if events is not None:
+            counts = np.bincount(events.video, minlength=len(counts)).astype(np.float64)
+        counts = counts[available]
+        share = 0.5 * counts / max(counts.sum(), 1.0) + 0.5 / max(len(counts), 1)
+        self.cumulative = np.cumsum(share / max(share.sum(), 1e-12))
+        # Probability that a video is among the negatives at all.
+        included = -np.expm1(settings.video_negatives * np.log1p(-np.minimum(share, 1.0 - 1e-9)))
+        self.log_included = torch.full((inventory.catalogue.n_videos,), float("inf"))
+        self.log_included[inventory.available] = torch.from_numpy(
+            np.log(included).astype(np.float32)
+        )
 
     def loss(self, batch: Batch) -> Tensor:
-        persons = people(self.model, self.inventory, batch, self.random)
-        return self.task_loss(batch, persons) + self.settings.id_text_weight * self.id_text(batch)
+        """The task's loss and the weighted ID-text loss."""
+        shown = self.shown(batch)
+        history, texts, watched = None, None, None
+        if self.inventory.has_text:
+            history = HistoryTexts.of(self.inventory, batch, self.random)
+            watched = self.inventory.rows_of_titles(batch.target)
+            needed = self.rows_shown(shown)
+            texts = TextVectors(self.model, self.inventory, *history, watched, needed)
+        persons = _people(self.model, batch, history, texts, watched)
+        loss = self.task_loss(shown, persons, texts)
+        weight = self.settings.id_text_weight
+        if texts is None or not weight or not self.model.use_ids:
+            return loss
+        return loss + weight * self.id_text(batch, texts)
 
-    def task_loss(self, batch: Batch, persons: Tensor) -> Tensor:
+    def shown(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Candidates int64[C] holding every target, the targets' places, and corrections.
+
+        Above 4,096 videos the others are a sample, half by popularity and half uniform. Each is
+        weighted by one over the probability that it is in the sample, so that the denominator of
+        the softmax is right on average (Horvitz & Thompson, JASA 1952); a target that was not
+        drawn competes for its own event only.
+        """
         target = torch.from_numpy(batch.target[batch.real])
-        candidates, label = self._candidates(target)
-        vectors = self.model.videos(
-            candidates, title_vectors(self.model, self.inventory, candidates)
-        )
-        return F.cross_entropy(cosine_logits(persons, vectors), label)
-
-    def _candidates(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Shared candidates int64[C] holding every target, and the targets' places in them."""
         available = self.inventory.available
-        if len(available) > FULL_SOFTMAX_UP_TO:
-            # Sampled softmax: the batch's own targets and uniform negatives.
-            drawn = torch.randint(
-                len(available), (self.settings.video_negatives,), generator=self.torch_random
-            )
-            available = available[drawn]
-        candidates = torch.unique(torch.cat([available, target]))
-        return candidates, torch.searchsorted(candidates, target)
+        if len(available) <= FULL_SOFTMAX_UP_TO:
+            candidates = torch.unique(torch.cat([available, target]))
+            return candidates, torch.searchsorted(candidates, target), torch.zeros(len(candidates))
+        draws = self.random.random(self.settings.video_negatives)
+        place = np.minimum(np.searchsorted(self.cumulative, draws), len(available) - 1)
+        drawn = torch.unique(available[torch.from_numpy(place)])
+        candidates = torch.unique(torch.cat([drawn, target]))
+        correction = torch.full((len(candidates),), float("inf"))
+        correction[torch.searchsorted(candidates, drawn)] = self.log_included[drawn]
+        return candidates, torch.searchsorted(candidates, target), correction
 
-    def id_text(self, batch: Batch) -> Tensor:
+    def rows_shown(self, shown: tuple[Tensor, ...]) -> Tensor:
+        """Embedding rows that the candidates need."""
+        return self.inventory.title[shown[0]]
+
+    def task_loss(
+        self, shown: tuple[Tensor, ...], persons: Tensor, texts: TextVectors | None
+    ) -> Tensor:
+        """Cross-entropy of the targets among what is shown."""
+        candidates, label, correction = shown
+        titles = None if texts is None else texts.of(self.inventory.title[candidates])
+        logits = cosine_logits(persons, self.model.videos(candidates, titles))
+        own = logits.gather(1, label[:, None])
+        if correction.any():
+            logits = (logits - correction).scatter(1, label[:, None], own)
+        return F.cross_entropy(logits, label)
+
+    def id_text(self, batch: Batch, texts: TextVectors) -> Tensor:
         """Symmetric InfoNCE between ID and text vectors of distinct videos of the histories."""
         seen = np.concatenate([batch.videos.ravel(), batch.sections.ravel()])
         distinct = np.unique(seen[seen >= 0])
-        if not self.inventory.has_text or len(distinct) < 2:
-            return torch.zeros(())
         distinct = self.random.permutation(distinct)[: self.settings.id_text_anchors]
         videos = torch.from_numpy(distinct)
         videos = videos[self.inventory.title[videos] >= 0]
         n = len(videos)
         if n < 2:
             return torch.zeros(())
-        titles = title_vectors(self.model, self.inventory, videos)
-        assert titles is not None
+        titles = texts.of(self.inventory.title[videos])
         ids = F.normalize(self.model.ids(videos), dim=-1)
         logits = ids @ F.normalize(titles, dim=-1).T / TEMPERATURE
         # A non-zero cyclic shift never meets the anchor itself, whatever the popularity.
@@ -239,57 +331,38 @@ class _VideoTask:
         ]
         return (losses[0] + losses[1]) / 2
 
-    def validate(self, both: Histories, held: Windows) -> float:
-        """NDCG@5 of a held-out video among 100 as in the paper, ties against the model.
-
-        Among all videos a thousand events leave little but noise to stop by. The other 99 are the
-        same at every call.
-        """
-        if len(held) == 0:
-            return 0.0
-        random = np.random.default_rng([*self.seed, 1])
-        total = 0.0
-        for part in _parts(held):
-            batch = make_batch(both, "video", part)
-            rivals = self.rivals(batch, random)
-            shown = torch.from_numpy(
-                np.concatenate([batch.target[:, :1], np.maximum(rivals, 0)], 1)
-            )
-            vectors = self.model.videos(shown, title_vectors(self.model, self.inventory, shown))
-            person = F.normalize(people(self.model, self.inventory, batch, None), dim=-1)
-            scores = torch.einsum("nd,ncd->nc", person, F.normalize(vectors, dim=-1))
-            better = (scores[:, 1:] >= scores[:, :1]) & torch.from_numpy(rivals >= 0)
-            total += _gain(better.sum(dim=1), torch.ones(len(batch.target), dtype=torch.bool))
-        return total / len(held)
-
-    def rivals(self, batch: Batch, random: np.random.Generator) -> Int64:
-        """int64[n, 99]: random videos that existed; -1 for the target and what was seen before."""
-        available = self.inventory.available.numpy()
-        if len(available) == 0:
-            return np.full((len(batch.target), _RIVALS), -1, dtype=np.int64)
-        drawn = available[random.integers(0, len(available), (len(batch.target), _RIVALS))]
-        known = np.concatenate([batch.videos, batch.target[:, :1]], axis=1)
-        taken = (drawn[:, :, None] == known[:, None, :]).any(axis=2)
-        return np.where(taken, -1, drawn)
+    def validation(self, both: Histories, held: Windows) -> Validation:
+        """What decides when training stops."""
+        seed = [*self.seed, 1]
+        hidden = self.settings.comment_history
+        return VideoValidation(both, self.inventory, held, seed, comment_history=hidden)
 
 
 class _CommentTask(_VideoTask):
     """The comment somebody takes part in, among others under the same video."""
 
-    def task_loss(self, batch: Batch, persons: Tensor) -> Tensor:
-        target, comments = batch.target[batch.real], batch.target_comments[batch.real]
-        rows = self._choices(target, comments)
-        known = rows[:, 0] >= 0
-        if not known.any() or not (rows[known][:, 1:] >= 0).any():
-            return persons.sum() * 0.0
-        logits = self._logits(persons[known], rows[known])
-        return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+    def shown(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Embedding rows int64[n, 20] of each moment's comments, the one taken part in first."""
+        return (self._choices(batch.target[batch.real], batch.target_comments[batch.real]),)
 
-    def _logits(self, persons: Tensor, rows: Tensor) -> Tensor:
-        """float[n, C]: cosine over temperature; -inf where a row is -1."""
-        vectors = F.normalize(text_vectors(self.model, self.inventory, rows), dim=-1)
-        logits = torch.einsum("nd,ncd->nc", F.normalize(persons, dim=-1), vectors) / TEMPERATURE
-        return logits.masked_fill(rows < 0, float("-inf"))
+    def rows_shown(self, shown: tuple[Tensor, ...]) -> Tensor:
+        """The comments themselves."""
+        return shown[0]
+
+    def task_loss(
+        self, shown: tuple[Tensor, ...], persons: Tensor, texts: TextVectors | None
+    ) -> Tensor:
+        """Cross-entropy of the comment taken part in; moments without a choice say nothing."""
+        (rows,) = shown
+        known = (rows[:, 0] >= 0) & (rows[:, 1:] >= 0).any(dim=1)
+        if texts is None or not known.any():
+            return persons.sum() * 0.0
+        rows = rows[known]
+        vectors = F.normalize(texts.of(rows), dim=-1)
+        person = F.normalize(persons[known], dim=-1) / TEMPERATURE
+        logits = torch.einsum("nd,ncd->nc", person, vectors)
+        logits = logits.masked_fill(rows < 0, float("-inf"))
+        return F.cross_entropy(logits, torch.zeros(len(rows), dtype=torch.long))
 
     def _choices(self, videos: Int64, comments: Int64) -> Tensor:
         """Embedding rows int64[n, 20]: one comment taken part in, then others of the video."""
@@ -305,36 +378,7 @@ class _CommentTask(_VideoTask):
         negatives = np.take_along_axis(np.where(mine, -1, others), order, axis=1)
         return self.inventory.rows_of_comments(np.concatenate([positive[:, None], negatives], 1))
 
-    def validate(self, both: Histories, held: Windows) -> float:
-        """NDCG@5 of a comment taken part in among the video's most liked 64."""
-        total, count = 0.0, 0
-        for part in _parts(held):
-            batch = make_batch(both, "comment", part)
-            persons = people(self.model, self.inventory, batch, None)
-            comments = batch.target_comments[:, 0]
-            others = self.inventory.catalogue.comments_of(
-                batch.target[:, 0].astype(np.int32), COMMENTS_RANKED
-            ).astype(np.int64)
-            mine = (others[:, :, None] == comments[:, None, :]).any(axis=2)
-            others = np.where(mine & (others != comments[:, :1]), -1, others)
-            rows = self.inventory.rows_of_comments(others)
-            at = torch.from_numpy(np.argmax(others == comments[:, :1], axis=1))
-            known = torch.from_numpy(
-                (others == comments[:, :1]).any(axis=1) & (comments[:, 0] >= 0)
-            )
-            scores = self._logits(persons, rows)
-            own = scores.gather(1, at[:, None])
-            total += _gain((scores >= own).sum(dim=1) - 1, known)
-            count += int(known.sum())
-        return total / max(count, 1)
-
-
-def _gain(ranks: Tensor, known: Tensor) -> float:
-    gains = torch.where(known & (ranks < 5), 1.0 / torch.log2(ranks + 2.0), 0.0)
-    return float(gains.sum())
-
-
-def _parts(held: Windows, size: int = 256) -> Iterator[Windows]:
-    for at in range(0, len(held), size):
-        part = slice(at, at + size)
-        yield Windows(held.user[part], held.base[part], held.start[part], held.stop[part])
+    def validation(self, both: Histories, held: Windows) -> Validation:
+        """What decides when training stops."""
+        hidden = self.settings.comment_history
+        return CommentValidation(both, self.inventory, held, comment_history=hidden)

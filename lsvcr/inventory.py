@@ -36,6 +36,13 @@ class Inventory:
         known = (catalogue.upload_ms == UNKNOWN_TIME) | (catalogue.upload_ms <= until_ms)
         self.available = torch.from_numpy(np.flatnonzero(known))
 
+    def rows_of_titles(self, videos: Int64) -> Tensor:
+        """int64[...]: embedding rows of titles; -1 for padding and for videos without one."""
+        if len(self.title) == 0:
+            return torch.full(videos.shape, -1)
+        known = torch.from_numpy(videos)
+        return self.title[known.clamp(min=0)].masked_fill(known < 0, -1)
+
     def rows_of_comments(self, comments: Int64) -> Tensor:
         """int64[...]: embedding rows of comments; -1 for padding and for comments without text."""
         if len(self.comment) == 0:
@@ -54,25 +61,34 @@ class Inventory:
         return np.where((videos >= 0) & (count > 0), chosen, -1)
 
 
-def text_vectors(model: SRModel, inventory: Inventory, rows: Tensor) -> Tensor:
-    """float[..., dim]: adapted texts of embedding rows; 0 for -1. Each row is computed once."""
-    unique, back = torch.unique(rows, return_inverse=True)
-    vectors = model.text(inventory.embeddings[unique.clamp(min=0)])
-    vectors = vectors * (unique >= 0)[:, None]
-    # A scatter-free gather keeps the backward pass deterministic.
-    gathered: Tensor = F.embedding(back, vectors)
-    return gathered
+class TextVectors:
+    """Adapted texts of everything that a step needs, each distinct one computed once.
 
+    Args:
+        model: Adapts.
+        inventory: Text embeddings.
+        rows: int64[...], embedding rows that may be asked for; -1 is no text.
+    """
 
-def title_vectors(model: SRModel, inventory: Inventory, videos: Tensor) -> Tensor | None:
-    """float[..., dim]: adapted titles; None if the log has no text."""
-    if not inventory.has_text:
-        return None
-    return text_vectors(model, inventory, inventory.title[videos])
+    def __init__(self, model: SRModel, inventory: Inventory, *rows: Tensor) -> None:
+        n = len(inventory.embeddings)
+        # Row -1 is the last one of this mask, and no embedding.
+        needed = torch.zeros(n + 1, dtype=torch.bool)
+        for some in rows:
+            needed[some.ravel()] = True
+        distinct = torch.nonzero(needed[:n])[:, 0]
+        self._place = torch.full((n + 1,), len(distinct))
+        self._place[distinct] = torch.arange(len(distinct))
+        adapted = model.text(inventory.embeddings[distinct])
+        self._vectors = torch.cat([adapted, torch.zeros(1, model.dim)])
 
+    def of(self, rows: Tensor) -> Tensor:
+        """float[..., dim]: adapted texts of embedding rows; 0 for -1."""
+        # A gather whose backward pass is deterministic.
+        gathered: Tensor = F.embedding(self._place[rows], self._vectors)
+        return gathered
 
-def mean_of_comments(model: SRModel, inventory: Inventory, comments: Int64) -> Tensor:
-    """float[..., dim]: mean vector of up to n comments int64[..., n]; 0 where there are none."""
-    rows = inventory.rows_of_comments(comments)
-    total = text_vectors(model, inventory, rows).sum(dim=-2)
-    return total / (rows >= 0).sum(dim=-1, keepdim=True).clamp(min=1)
+    def mean(self, rows: Tensor) -> Tensor:
+        """float[..., dim]: mean text of rows int64[..., n]; 0 where all are -1."""
+        total = self.of(rows).sum(dim=-2)
+        return total / (rows >= 0).sum(dim=-1, keepdim=True).clamp(min=1)

@@ -17,15 +17,17 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.pytorch_utils import Conv1D
 
 from lsvcr.alignment_losses import IGNORED
+from lsvcr.alignment_settings import EMBEDDED
 from lsvcr.language_model import SmallLanguageModel, length_batches
 from lsvcr.prompts import one_line
 from policies.base import Progress
 from policies.errors import PolicyError
 
 Ids = list[int]
-EMBEDDED = "embedded"
+
 _BATCH_TOKENS = 8_192
 # Words of common models' layers; `all-linear` leaves out the output layer.
 _TARGETS = "all-linear"
@@ -56,7 +58,8 @@ class CausalLLM(nn.Module):
         super().__init__()
         self.model = model
         self._tokenise, self.before, self.end = tokenise, before, end
-        self._after = [end] if closes else []
+        self.after = [end] if closes else []
+        self.adapter: dict[str, float] = {}
         self.longest = longest
         self._accepts = set(inspect.signature(model.forward).parameters)
         self.reduced = model.dtype in (torch.bfloat16, torch.float16)
@@ -155,9 +158,15 @@ class CausalLLM(nn.Module):
         """
         if rank:
             config = LoraConfig(
-                r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=_TARGETS
+                r=rank,
+                lora_alpha=alpha,
+                lora_dropout=dropout,
+                target_modules=_TARGETS,
+                # GPT-2 keeps its projections transposed.
+                fan_in_fan_out=any(isinstance(m, Conv1D) for m in self.model.modules()),
             )
             self.model = inject_adapter_in_model(config, self.model)
+            self.adapter = {"rank": rank, "alpha": alpha}
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_("lora_" in name)
         for parameter in self.model.parameters():
@@ -171,7 +180,7 @@ class CausalLLM(nn.Module):
 
     def _framed(self, encoded: list[Ids]) -> list[Ids]:
         # A text of no tokens still needs one to be pooled over.
-        return [[*self.before, *ids, *self._after] or [self.end] for ids in encoded]
+        return [[*self.before, *ids, *self.after] or [self.end] for ids in encoded]
 
     def _run(self, tokens: Tensor, real: Tensor, n_logits: int) -> tuple[Tensor, Tensor]:
         """Last states float32[B, L, width] and logits of the last ``n_logits`` places."""

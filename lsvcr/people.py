@@ -19,10 +19,14 @@ class People:
         task: Encodes.
         signal: Which events make the video history.
         n_rows: Rows of the group; more are added when they come.
+        comment_history: False takes everybody's comment history to be empty.
     """
 
-    def __init__(self, task: DeployedTask, signal: Signal, n_rows: int) -> None:
+    def __init__(
+        self, task: DeployedTask, signal: Signal, n_rows: int, *, comment_history: bool = True
+    ) -> None:
         self._task = task
+        self._comment_history = comment_history
         self._signal: Signal = signal
         self._videos = RowCache(MAX_LENGTH + 1, task.dim)
         self._sections = RowCache(MAX_LENGTH + 1, task.dim)
@@ -31,26 +35,42 @@ class People:
             cache.reset(n_rows)
 
     def encoded(self, rows: Int32, history: HistoryView) -> Float32:
-        """float32[B, *encoding_shape] of the people of a batch of requests.
+        """float32[B, *encoding_shape] of the people of a batch of requests, cut to the longest.
 
         Args:
             rows: int32[B], rows of the group; a row may repeat.
             history: Of the same people.
         """
-        videos, sections = history.version(self._signal), history.version("discussed")
+        videos, sections = history.version(self._signal), self._sections_version(history)
         versions = _pair(videos, sections)
         stale = self._mixed.stale(rows, versions)
         if len(stale):
             changed, now = rows[stale], history.select(stale)
             self._encode_histories(changed, now, videos[stale], sections[stale])
+            n, m = now.lengths(self._signal), self.sections_seen(now)
             mixed = self._task.encode(
-                self._videos.get(changed),
-                self._sections.get(changed),
-                now.lengths(self._signal),
-                now.lengths("discussed"),
+                self._videos.get(changed, int(n.max()) + 1),
+                self._sections.get(changed, int(m.max()) + 1),
+                n,
+                m,
             )
             self._mixed.put(changed, versions[stale], mixed)
-        return self._mixed.get(rows)
+        return self._mixed.get(rows, self._parts_needed(history))
+
+    def _parts_needed(self, history: HistoryView) -> int | None:
+        """States of the longest comment history; None where an encoding is one vector."""
+        if len(self._task.encoding_shape) == 1:
+            return None
+        return int(self.sections_seen(history).max(initial=0)) + 1
+
+    def sections_seen(self, history: HistoryView) -> Int64:
+        """int64[B]: events in each comment history."""
+        count = history.lengths("discussed")
+        return count if self._comment_history else np.zeros_like(count)
+
+    def _sections_version(self, history: HistoryView) -> Int64:
+        version = history.version("discussed")
+        return version if self._comment_history else np.zeros_like(version)
 
     def _encode_histories(
         self, rows: Int32, history: HistoryView, videos: Int64, sections: Int64
@@ -62,7 +82,10 @@ class People:
         stale = self._sections.stale(rows, sections)
         if len(stale):
             own = history.select(stale)
-            states = self._task.encode_sections(own.videos("discussed"), own.comments())
+            discussed, comments = own.videos("discussed"), own.comments()
+            if not self._comment_history:
+                discussed, comments = np.full_like(discussed, -1), np.full_like(comments, -1)
+            states = self._task.encode_sections(discussed, comments)
             self._sections.put(rows[stale], sections[stale], states)
 
 

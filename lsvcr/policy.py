@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.alignment_settings import AlignmentSettings
+from lsvcr.alignment_settings import EMBEDDED, AlignmentSettings
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
 from lsvcr.finetune import FinetuneSettings, finetune, held_out
@@ -39,6 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 50, "lm_width": 512, "lm_layers": 8, "lm_tokens": 40_000_000},
 }
 ALIGNMENTS = ("none", "llm")
+_ALIGNMENT_LOSSES = ("lm", "rec", "align", "behaviour")
 
 
 class LSVCR(Policy):
@@ -56,10 +57,15 @@ class LSVCR(Policy):
         epochs, patience, learning_rate, batch, targets: Training of stage 2; ``epochs`` 0 takes
             the preset's.
         alignment: "none", or "llm": stage 1 with a language model.
-        llm: Of the alignment: "embedded" (the small one), or a causal language model of Hugging
-            Face by name or local directory.
+        llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
+            Face by name or local directory, as it is or aligned.
         alignment_settings: What differs from the preset, by name; see
             `lsvcr.alignment_settings.AlignmentSettings`.
+        comment_history: False hides from stage 2 and from ranking in which comment sections people
+            took part: everybody's comment history is empty.
+        mixing: False leaves out the cross-attention between the two histories.
+        ids: False leaves out the videos' ID vectors: a video is its text.
+        id_text_weight: Of the ID-text loss.
     """
 
     def __init__(
@@ -76,10 +82,14 @@ class LSVCR(Policy):
         patience: int = 2,
         learning_rate: float = 3e-4,
         batch: int = 64,
-        targets: int = 10,
+        targets: int = 20,
         alignment: str = "none",
         llm: str = "embedded",
         alignment_settings: dict[str, Any] | None = None,
+        comment_history: bool = True,
+        mixing: bool = True,
+        ids: bool = True,
+        id_text_weight: float = 0.1,
     ) -> None:
         super().__init__()
         if preset not in PRESETS:
@@ -89,6 +99,11 @@ class LSVCR(Policy):
         if alignment not in ALIGNMENTS:
             raise PolicyError(
                 f"lsvcr has no alignment '{alignment}'.", f"Known: {', '.join(ALIGNMENTS)}"
+            )
+        if not (ids or text):
+            raise PolicyError(
+                "lsvcr with neither ids nor text knows nothing of a video.",
+                "Leave one of them true.",
             )
         self._alignment = AlignmentSettings.of(preset, alignment_settings or {})
         self._settings: dict[str, Any] = {
@@ -108,6 +123,10 @@ class LSVCR(Policy):
             "alignment": alignment,
             "llm": llm,
             "alignment_settings": dict(alignment_settings or {}),
+            "comment_history": comment_history,
+            "mixing": mixing,
+            "ids": ids,
+            "id_text_weight": id_text_weight,
         }
         self._tasks: dict[Task, DeployedTask] = {}
         self._people: dict[Task, People] = {}
@@ -117,6 +136,23 @@ class LSVCR(Policy):
     def settings(self) -> dict[str, Any]:
         """Constructor settings."""
         return dict(self._settings)
+
+    def ablations(self) -> dict[str, dict[str, Any]]:
+        """Each contribution, and the settings that remove it; without alignment, what adds it."""
+        parts: dict[str, dict[str, Any]] = {
+            "no comment history": {"comment_history": False},
+            "no mixing": {"mixing": False},
+            "no ID-text loss": {"id_text_weight": 0.0},
+            "no text": {"text": False},
+            "no IDs": {"ids": False},
+        }
+        if self._settings["alignment"] == "none":
+            return {**parts, "with alignment": {"alignment": "llm"}}
+        parts["no alignment"] = {"alignment": "none"}
+        for loss in _ALIGNMENT_LOSSES:
+            changed = {**self._settings["alignment_settings"], loss: 0.0}
+            parts[f"no L_{loss}"] = {"alignment_settings": changed}
+        return parts
 
     def training_summary(self) -> dict[str, Any]:
         """Language model loss, and epochs and validation NDCG@5 per task, of the last fit."""
@@ -129,6 +165,11 @@ class LSVCR(Policy):
         self._summary = {}
         both = histories(dataset, s["signal"])
         tables, aligned = self._text_tables(dataset, both, seed, progress)
+        if not (s["ids"] or tables.width):
+            raise PolicyError(
+                f"lsvcr without ids ranks by text, and {dataset.path} has no captions or comments.",
+                "Leave ids = true for this log.",
+            )
         catalogue = dataset.catalogue()
         inventory = _inventory(dataset, tables)
         tasks: list[Task] = ["video"]
@@ -152,6 +193,8 @@ class LSVCR(Policy):
                         learning_rate=s["learning_rate"],
                         batch=s["batch"],
                         targets=s["targets"],
+                        id_text_weight=s["id_text_weight"],
+                        comment_history=s["comment_history"],
                     ),
                     seed=seed,
                     progress=_scaled(progress, 2 + number * 4 // len(tasks), 6, 4 // len(tasks)),
@@ -161,6 +204,17 @@ class LSVCR(Policy):
             _forget_unseen(model, both)
             self._tasks[task] = DeployedTask.of(model, inventory)
         self.reset(0)
+
+    def align(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> dict[str, Any]:
+        """Stage 1 alone, for what it leaves on disk: its checkpoint and the text embeddings.
+
+        Returns:
+            What happened, for people.
+        """
+        self._dataset_hash = dataset.info.content_hash
+        self._summary = {}
+        self._text_tables(dataset, histories(dataset, self._settings["signal"]), seed, progress)
+        return self.training_summary()
 
     def save(self, directory: Path) -> None:
         """Write the deployed tables and weights."""
@@ -188,9 +242,10 @@ class LSVCR(Policy):
 
     def reset(self, n_rows: int) -> None:
         """Forget the encodings of the previous group."""
-        signal: Signal = self._settings["signal"]
+        s = self._settings
         self._people = {
-            task: People(deployed, signal, n_rows) for task, deployed in self._tasks.items()
+            task: People(deployed, s["signal"], n_rows, comment_history=s["comment_history"])
+            for task, deployed in self._tasks.items()
         }
 
     def score_videos(self, requests: VideoRequests) -> Scores:
@@ -204,12 +259,15 @@ class LSVCR(Policy):
             return None
         encoded = self._people["comment"].encoded(requests.row, requests.history)
         deployed = self._tasks["comment"]
-        count = requests.history.lengths("discussed")
+        count = self._people["comment"].sections_seen(requests.history)
         people = deployed.at_video(encoded, count, requests.video)
         return deployed.score(people, requests.candidates)
 
     def _new_model(self, task: Task, n_videos: int, text_dim: int) -> SRModel:
-        return SRModel(task, n_videos, text_dim, **self._sizes())
+        s = self._settings
+        return SRModel(
+            task, n_videos, text_dim, **self._sizes(), mixing=s["mixing"], use_ids=s["ids"]
+        )
 
     def _sizes(self) -> dict[str, Any]:
         names = ("dim", "layers", "heads", "feed_forward", "dropout")
@@ -228,9 +286,25 @@ class LSVCR(Policy):
             return empty, {}
         if self._settings["alignment"] == "llm":
             return self._aligned(dataset, texts, both, seed, progress)
+        if self._settings["llm"] != EMBEDDED:
+            told = self._foreign_embeddings(dataset, texts, _scaled(progress, 0, 6, 2))
+            return TextTables(_standardised(told), texts.title, texts.comment), {}
         model = self._language_model(texts, seed, _scaled(progress, 0, 6))
         embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
         return TextTables(_standardised(embeddings), texts.title, texts.comment), {}
+
+    def _foreign_embeddings(
+        self, dataset: Dataset, texts: Texts, progress: Progress
+    ) -> NDArray[np.float32]:
+        """float32[D, h] of a language model as it is, without alignment."""
+        from lsvcr.llm import best_device, load_llm
+        from lsvcr.text_store import TextStore, beside
+
+        llm = load_llm(self._settings["llm"], best_device())
+        encoded = llm.tokens(texts.distinct, self._alignment.text_tokens)
+        told = TextStore(beside(dataset.path), llm).embed(encoded, progress)
+        self._summary["text embeddings"] = {"texts": len(encoded), "new": told.fresh}
+        return np.asarray(told.vectors.numpy(), dtype=np.float32)
 
     def _language_model(
         self, texts: Texts, seed: int, progress: Progress, wording: Sequence[str] = ()
@@ -254,8 +328,9 @@ class LSVCR(Policy):
         self, dataset: Dataset, texts: Texts, both: Histories, seed: int, progress: Progress
     ) -> tuple[TextTables, dict[Task, dict[str, Tensor]]]:
         from lsvcr.alignment import align
-        from lsvcr.llm import EMBEDDED, best_device, embedded_llm, load_llm
+        from lsvcr.llm import best_device, embedded_llm, load_llm
         from lsvcr.prompts import WORDINGS, language_of
+        from lsvcr.text_store import beside
 
         s = self._settings
         language = language_of(dataset.info.language, texts.distinct[:1_000])
@@ -279,6 +354,8 @@ class LSVCR(Policy):
             about={"dataset": self._dataset_hash, "llm": s["llm"], "preset": s["preset"]},
             seed=seed,
             progress=_scaled(progress, 1, 12, 3),
+            # The embedded model belongs to one log and seed: nothing else could use its embeddings.
+            store=None if s["llm"] == EMBEDDED else beside(dataset.path),
         )
         self._summary["alignment"] = aligned.summary
         return TextTables(aligned.embeddings, texts.title, texts.comment), aligned.weights
@@ -290,7 +367,7 @@ def _inventory(dataset: Dataset, tables: TextTables) -> Inventory:
     return Inventory(dataset.catalogue(), tables, until)
 
 
-def _standardised(embeddings: NDArray[np.float16]) -> NDArray[np.float16]:
+def _standardised(embeddings: NDArray[np.floating]) -> NDArray[np.float16]:
     """Zero mean and unit variance per dimension.
 
     Pooled states of a language model share a large common direction that would drown the

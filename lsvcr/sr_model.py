@@ -13,192 +13,17 @@ in" rather than from noise (Zhang et al., Fixup, ICLR 2019, for the zero residua
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from lsvcr.layers import POSITIONS, AttentivePooling, HistoryEncoder, Mixing, VideoQuery
+
 Task = Literal["video", "comment"]
 TEMPERATURE = 0.07
-MAX_LENGTH = 50
-
-
-def _start_at_zero(layer: nn.Linear) -> None:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-
-
-def _start_at_identity(layer: nn.Linear, scale: float = 1.0) -> None:
-    """Each block of inputs as wide as the output is passed through, scaled."""
-    blocks = layer.in_features // layer.out_features
-    eye = scale * torch.eye(layer.out_features)
-    with torch.no_grad():
-        layer.weight.copy_(torch.cat([eye] * blocks, dim=1))
-    nn.init.zeros_(layer.bias)
-
-
-class EncoderLayer(nn.Module):
-    """A post-norm transformer layer with causal attention."""
-
-    def __init__(self, dim: int, heads: int, feed_forward: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
-        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(dim, feed_forward), nn.GELU(), nn.Linear(feed_forward, dim)
-        )
-        self.drop = nn.Dropout(dropout)
-        _start_at_zero(self.out)
-        last = self.feed_forward[-1]
-        assert isinstance(last, nn.Linear)
-        _start_at_zero(last)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """float[B, L, dim] to the same; position i sees positions <= i."""
-        b, length, dim = x.shape
-        q, k, v = self.qkv(x).view(b, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(
-            q, k, v, dropout_p=self.dropout if self.training else 0.0, is_causal=True
-        )
-        x = self.norm_1(x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim))))
-        states: Tensor = self.norm_2(x + self.drop(self.feed_forward(x)))
-        return states
-
-
-class HistoryEncoder(nn.Module):
-    """Start token, learned positions and causal layers over one history."""
-
-    def __init__(
-        self, dim: int, layers: int, heads: int, feed_forward: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self.start = nn.Parameter(torch.zeros(dim))
-        self.positions = nn.Parameter(torch.zeros(MAX_LENGTH + 1, dim))
-        self.norm = nn.LayerNorm(dim)
-        self.drop = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(
-            EncoderLayer(dim, heads, feed_forward, dropout) for _ in range(layers)
-        )
-        nn.init.normal_(self.start, std=0.02)
-        nn.init.normal_(self.positions, std=0.02)
-
-    def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
-        """float[B, L, dim] to float[B, L + 1, dim]: state i has seen the first i events.
-
-        Args:
-            tokens: float[B, L, dim].
-            positions: int64[B, L], a place out of 0..49 for each event; None counts from 0.
-        """
-        b, length, _ = tokens.shape
-        x: Tensor = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
-        places = self.positions[: length + 1]
-        if positions is not None:
-            # The start token has the first place to itself.
-            index = torch.cat([positions.new_zeros(b, 1), positions + 1], dim=1)
-            places = F.embedding(index, self.positions)
-        x = self.drop(self.norm(x + places))
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-class Mixing(nn.Module):
-    """One cross-attention from a history to the other, then [own ; mixed] back to dim."""
-
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim)
-        self.join = nn.Linear(2 * dim, dim)
-        self.drop = nn.Dropout(dropout)
-        _start_at_zero(self.out)
-        _start_at_identity(self.join, 0.5)
-
-    def forward(self, own: Tensor, other: Tensor, other_count: Tensor) -> Tensor:
-        """What each of K moments sees: own states mixed with the other history up to then.
-
-        Args:
-            own: float[B, L, dim], with the start token.
-            other: float[B, M, dim], with the start token.
-            other_count: int64[B, K], events of the other history that each moment may see.
-
-        Returns:
-            float[B, K, L, dim].
-        """
-        b, length, dim = own.shape
-        q = self.query(own).view(b, length, self.heads, -1)
-        k, v = self.key_value(other).view(b, other.shape[1], 2, self.heads, -1).unbind(2)
-        scores = torch.einsum("blhd,bmhd->bhlm", q, k) / math.sqrt(q.shape[-1])
-        places = torch.arange(other.shape[1], device=other.device)
-        visible = places <= other_count[:, :, None]
-        scores = scores[:, None].masked_fill(~visible[:, :, None, None, :], float("-inf"))
-        weights = scores.softmax(dim=-1)
-        if self.training:
-            # The moments of one sequence share their dropout masks.
-            weights = weights * self.drop(torch.ones_like(scores[:, :1]))
-        mixed = self.out(torch.einsum("bkhlm,bmhd->bklhd", weights, v).flatten(-2))
-        if self.training:
-            mixed = mixed * self.drop(torch.ones_like(own))[:, None]
-        mixed = self.norm(own[:, None] + mixed)
-        # join([own ; mixed]), with the half that does not depend on the moment computed once.
-        own_half, mixed_half = self.join.weight[:, :dim], self.join.weight[:, dim:]
-        joined: Tensor = (
-            F.linear(mixed, mixed_half) + F.linear(own, own_half, self.join.bias)[:, None]
-        )
-        return joined
-
-
-class AttentivePooling(nn.Module):
-    """Additive attention over a history: one vector for the video task."""
-
-    def __init__(self, dim: int, dropout: float) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(dim, 2 * dim)
-        self.drop = nn.Dropout(dropout)
-        self.score = nn.Sequential(nn.LayerNorm(2 * dim), nn.GELU(), nn.Linear(2 * dim, 1))
-
-    def forward(self, states: Tensor, visible: Tensor) -> Tensor:
-        """float[B, K, L, dim] and bool[B, K, L] to float[B, K, dim]."""
-        hidden = self.hidden(states)
-        if self.training:
-            hidden = hidden * self.drop(torch.ones_like(hidden[:, :1]))
-        scores = self.score(hidden).squeeze(-1).masked_fill(~visible, float("-inf"))
-        pooled: Tensor = torch.einsum("bkl,bkld->bkd", scores.softmax(dim=-1), states)
-        return pooled
-
-
-class VideoQuery(nn.Module):
-    """Attention of the video being watched over the comment history: the comment task."""
-
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim)
-        self.drop = nn.Dropout(dropout)
-        _start_at_identity(self.out, 4.0)
-        nn.init.eye_(self.key_value.weight[dim:])
-        nn.init.zeros_(self.key_value.bias[dim:])
-
-    def forward(self, video: Tensor, keys_values: Tensor, visible: Tensor) -> Tensor:
-        """float[B, K, dim], float[B, K, L, 2 * dim] and bool[B, K, L] to float[B, K, dim]."""
-        b, n, length, _ = keys_values.shape
-        q = self.query(video).view(b, n, self.heads, -1)
-        k, v = keys_values.view(b, n, length, 2, self.heads, -1).unbind(3)
-        scores = torch.einsum("bkhd,bklhd->bkhl", q, k) / math.sqrt(q.shape[-1])
-        weights = scores.masked_fill(~visible[:, :, None, :], float("-inf")).softmax(dim=-1)
-        read = torch.einsum("bkhl,bklhd->bkhd", weights, v).flatten(-2)
-        representation: Tensor = self.norm(video + self.drop(self.out(read)))
-        return representation
+MAX_LENGTH = POSITIONS
 
 
 class SRModel(nn.Module):
@@ -209,6 +34,8 @@ class SRModel(nn.Module):
         n_videos: Rows of the ID table.
         text_dim: Width of the LLM's text embeddings; 0 = the log has no text, IDs alone.
         dim, layers, heads, feed_forward, dropout: Sizes; the paper's are the defaults.
+        mixing: False leaves out the cross-attention between the histories.
+        use_ids: False leaves out the ID vectors: a video is its text.
     """
 
     def __init__(
@@ -222,12 +49,19 @@ class SRModel(nn.Module):
         heads: int = 2,
         feed_forward: int = 256,
         dropout: float = 0.3,
+        mixing: bool = True,
+        use_ids: bool = True,
     ) -> None:
         super().__init__()
+        self.use_ids = use_ids
         self.task, self.dim, self.text_dim = task, dim, text_dim
         self.ids = nn.Embedding(n_videos, dim)
         nn.init.normal_(self.ids.weight, std=0.02)
         self.gate = nn.Parameter(torch.ones(()))
+        if not use_ids:
+            nn.init.zeros_(self.ids.weight)
+            self.ids.requires_grad_(False)
+            self.gate.requires_grad_(False)
         if text_dim:
             self.llm_emb_mlp = nn.Sequential(
                 nn.Linear(text_dim, max(text_dim // 4, 1)),
@@ -244,7 +78,7 @@ class SRModel(nn.Module):
         sizes = (dim, layers, heads, feed_forward, dropout)
         self.video_encoder = HistoryEncoder(*sizes)
         self.comment_encoder = HistoryEncoder(*sizes)
-        self.mixing = Mixing(dim, heads, dropout)
+        self.mixing = Mixing(dim, heads, dropout) if mixing else None
         if task == "video":
             self.pooling = AttentivePooling(dim, dropout)
         else:
@@ -278,17 +112,21 @@ class SRModel(nn.Module):
             index: int64[...], >= 0.
             titles: float[..., dim], adapted titles; None without text.
         """
-        own: Tensor = self.gate * self.ids(index)
-        return own if titles is None else own + titles
+        if titles is None:
+            return self._gated(index)
+        return self._gated(index) + titles if self.use_ids else titles
 
     def tokens(self, index: Tensor, titles: Tensor | None, comments: Tensor | None) -> Tensor:
         """History tokens float[..., dim]: merge([title ; comments]) + gate * ID."""
-        own: Tensor = self.gate * self.ids(index)
         if titles is None:
-            return own
+            return self._gated(index)
         comments = torch.zeros_like(titles) if comments is None else comments
         merged: Tensor = self.merge(torch.cat([titles, comments], dim=-1))
-        return own + merged
+        return merged + self._gated(index) if self.use_ids else merged
+
+    def _gated(self, index: Tensor) -> Tensor:
+        own: Tensor = self.gate * self.ids(index)
+        return own
 
     def states(
         self,
@@ -296,50 +134,58 @@ class SRModel(nn.Module):
         comment_tokens: Tensor,
         video_count: Tensor,
         comment_count: Tensor,
+        window: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Mixed states of the task's own history at K moments of each sequence.
+        """Mixed states of the task's own history in P views, and what K moments see of each.
 
-        Because the encoders are causal, a moment that has seen the first n events of a history
-        needs only its first n + 1 states: K moments share one encoding, and each result equals
-        that of a person whose history ends there.
+        Because the encoders are causal, a moment that has seen the first n events of its own
+        history needs only the first n + 1 states: all moments share one encoding, and those that
+        have seen equally much of the other history, a *view*, share its mixing. Each result
+        equals that of a person whose histories end there.
 
         Args:
             video_tokens: float[B, L, dim].
             comment_tokens: float[B, M, dim].
-            video_count: int64[B, K], liked videos that each moment has seen.
-            comment_count: int64[B, K], comment sections that each moment has seen.
+            video_count: int64[P, K], liked videos that each moment has seen.
+            comment_count: int64[P, K], comment sections that each moment has seen. Of the other
+                history, all moments of a view have seen as much as its first.
+            window: int64[P], whose histories a view is of; None where it is each row's own.
 
         Returns:
-            float[B, K, L + 1 or M + 1, dim] and bool[B, K, L + 1 or M + 1], the visible ones.
+            float[P, L + 1 or M + 1, dim] and bool[P, K, L + 1 or M + 1], the visible ones.
         """
         return self.mixed(
             self.video_encoder(video_tokens),
             self.comment_encoder(comment_tokens),
             video_count,
             comment_count,
+            window,
         )
 
     def mixed(
-        self, videos: Tensor, comments: Tensor, video_count: Tensor, comment_count: Tensor
+        self,
+        videos: Tensor,
+        comments: Tensor,
+        video_count: Tensor,
+        comment_count: Tensor,
+        window: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`states` from histories that are encoded already: float[B, L + 1 (M + 1), dim]."""
-        if self.task == "video":
-            mixed = self.mixing(videos, comments, comment_count)
-            own, count = videos, video_count
-        else:
-            mixed = self.mixing(comments, videos, video_count)
-            own, count = comments, comment_count
-        places = torch.arange(own.shape[1], device=own.device)
-        return mixed, places <= count[:, :, None]
+        own, count, other, other_count = videos, video_count, comments, comment_count
+        if self.task == "comment":
+            own, count, other, other_count = other, other_count, own, count
+        visible = torch.arange(own.shape[1], device=own.device) <= count[:, :, None]
+        if self.mixing is None:
+            return own if window is None else own.index_select(0, window), visible
+        return self.mixing(own, other, other_count[:, 0], window), visible
 
     def person(self, states: Tensor, visible: Tensor, video: Tensor | None = None) -> Tensor:
-        """User representations float[B, K, dim]; the comment task needs the current videos."""
+        """User representations float[P, K, dim]; the comment task needs the current videos."""
         if self.task == "video":
             pooled: Tensor = self.pooling(states, visible)
             return pooled
         assert video is not None
-        keys_values = self.video_query.key_value(states)
-        representation: Tensor = self.video_query(video, keys_values, visible)
+        representation: Tensor = self.video_query(video, states, visible)
         return representation
 
 

@@ -51,6 +51,14 @@ class Policy:
         """JSON-serialisable settings that, with the data and the seed, determine the weights."""
         return {}
 
+    def ablations(self) -> dict[str, dict[str, Any]]:
+        """Parts that can be switched off: a label to the settings that do it.
+
+        ``abtest evaluate P --ablations`` trains the policy once per entry, with these settings in
+        place of its own. The default offers none.
+        """
+        return {}
+
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Train on a log. Must be deterministic given the dataset, settings and seed."""
 

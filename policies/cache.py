@@ -42,13 +42,17 @@ class RowCache:
         return np.asarray(changed[np.sort(first)])
 
     def put(self, rows: Int32, versions: Int64, values: NDArray[np.float32]) -> None:
-        """Store encodings float32[n, *shape] of distinct rows."""
-        self._values[rows] = values
+        """Store encodings float32[n, *shape] of distinct rows.
+
+        Of encodings with several parts, float32[n, k, ...] with k below the full number stores
+        the first k; the others are never to be asked for.
+        """
+        self._values[rows, : values.shape[1]] = values
         self._versions[rows] = versions
 
-    def get(self, rows: Int32) -> NDArray[np.float32]:
-        """float32[B, *shape]: the stored encodings."""
-        return self._values[rows]
+    def get(self, rows: Int32, parts: int | None = None) -> NDArray[np.float32]:
+        """float32[B, *shape]: the stored encodings, or the first ``parts`` parts of each."""
+        return self._values[rows] if parts is None else self._values[rows, :parts]
 
     def _grow(self, n_rows: int) -> None:
         extra = n_rows - len(self._versions)

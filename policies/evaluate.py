@@ -1,28 +1,119 @@
-"""Offline ranking metrics: the held-out video among the whole catalogue."""
+"""Offline evaluation of one policy: rank every case, note where what was chosen stands."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.base import Policy
-from policies.holdout import HeldOut, in_rank
-from policies.ranking import checked_video_scores
+from policies.base import Policy, Progress, Scores, silent
+from policies.candidates import Block, CommentCandidates, VideoCandidates
+from policies.case_history import history_at
+from policies.holdout import HeldOut
+from policies.metrics import COVERAGE_CUTOFF, positive_ranks
+from policies.ranking import checked_comment_scores, checked_video_scores, rank
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import initial_history, interactions
 from simulator.randomness import mix, purpose_key
-from simulator.requests import Signal, VideoRequests
+from simulator.requests import (
+    CommentRequests,
+    HistoryState,
+    Int32,
+    Int64,
+    Signal,
+    VideoRequests,
+)
 
+Task = Literal["videos", "comments"]
 CUTOFFS = (5, 10)
-_CELLS = 4_000_000
+_REQUEST = purpose_key(0, "evaluate.request")
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a policy made of all cases.
+
+    Attributes:
+        ranks: int64[n, P], ranks of the positives from 0, ascending, -1 padded.
+        top: int32[n, 10], the best candidates, -1 padded.
+        offered: Distinct items that competed in any case.
+    """
+
+    ranks: Int64
+    top: Int32
+    offered: int
+
+
+def rank_cases(
+    policy: Policy,
+    test: HeldOut,
+    candidates: VideoCandidates | CommentCandidates,
+    history: HistoryState,
+    *,
+    progress: Progress = silent,
+) -> Ranked | None:
+    """Rank the candidates of all cases.
+
+    Args:
+        policy: Fitted on the training part.
+        test: Cases.
+        candidates: What competes in each of them.
+        history: What is known of the person of case r, in row r; see `case_history.history_at`.
+        progress: Called after every block.
+
+    Returns:
+        None if the policy leaves comments in the platform's order.
+
+    Raises:
+        PolicyContractError: scores that the contract forbids.
+    """
+    policy.reset(len(test))
+    ranks = np.full((len(test), test.positives.shape[1]), -1, dtype=np.int64)
+    top = np.full((len(test), COVERAGE_CUTOFF), -1, dtype=np.int32)
+    offered = np.zeros(candidates.items, dtype=bool)
+    done = 0
+    task: Task = "videos" if isinstance(candidates, VideoCandidates) else "comments"
+    for block in candidates.blocks():
+        key = mix(_REQUEST, test.user[block.rows], test.time_ms[block.rows])
+        scores = _scores(policy, task, test, block, key, history)
+        if scores is None:
+            return None
+        found = positive_ranks(scores.astype(np.float32), block.positive, block.competes)
+        ranks[block.rows, : found.shape[1]] = found
+        competing = np.where(block.competes, block.candidates, np.int32(-1))
+        top[block.rows] = rank(scores, competing, key, COVERAGE_CUTOFF)
+        offered[competing[competing >= 0]] = True
+        done += len(block.rows)
+        progress("ranking", done / len(test), f"{done:,} of {len(test):,}")
+    return Ranked(ranks, top, int(offered.sum()))
+
+
+def _scores(
+    policy: Policy,
+    task: Task,
+    test: HeldOut,
+    block: Block,
+    key: NDArray[np.uint64],
+    history: HistoryState,
+) -> Scores | None:
+    common: dict[str, Any] = {
+        "row": block.rows.astype(np.int32),
+        "user": test.user[block.rows],
+        "time_ms": test.time_ms[block.rows],
+        "key": key,
+        "candidates": block.candidates,
+        "history": history.view(block.rows),
+    }
+    if task == "videos":
+        return checked_video_scores(policy, VideoRequests(**common))
+    requests = CommentRequests(video=test.video[block.rows], **common)
+    return checked_comment_scores(policy, requests)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of one policy, averaged over people and training seeds.
+    """Metrics of one policy on videos, averaged over people and training seeds, for benchmarks.
 
     Attributes:
         policy: Its name.
@@ -50,9 +141,6 @@ class Evaluation:
 def ranks(policy: Policy, training: Dataset, test: HeldOut, signal: Signal) -> NDArray[np.int64]:
     """Rank of each held-out video among all videos not seen before, ties against the policy.
 
-    Videos with the same signal in the person's training part do not compete; the held-out video
-    always does.
-
     Args:
         policy: Fitted on ``training``.
         training: See `policies.holdout.training_part`.
@@ -62,38 +150,10 @@ def ranks(policy: Policy, training: Dataset, test: HeldOut, signal: Signal) -> N
     Returns:
         int64[n], from 0.
     """
-    n_videos = training.catalogue().n_videos
-    history = initial_history(training, test.user)
-    events = interactions(training, signal)
-    starts = np.searchsorted(events.user, np.arange(len(training.user_ids()) + 1))
-    policy.reset(len(test))
-    key = purpose_key(0, "evaluate.request")
-    everything = np.arange(n_videos, dtype=np.int32)
-    found = np.zeros(len(test), dtype=np.int64)
-    block = max(1, _CELLS // max(n_videos, 1))
-    for at in range(0, len(test), block):
-        rows = np.arange(at, min(at + block, len(test)))
-        users = test.user[rows]
-        requests = VideoRequests(
-            row=rows.astype(np.int32),
-            user=users,
-            time_ms=test.time_ms[rows],
-            key=mix(key, users),
-            candidates=np.tile(everything, (len(rows), 1)),
-            history=history.view(rows),
-        )
-        scores = checked_video_scores(policy, requests).astype(np.float32)
-        line = np.arange(len(rows))
-        target = scores[line, test.video[rows]]
-        lengths = starts[users + 1] - starts[users]
-        owner = np.repeat(line, lengths)
-        first = np.repeat(starts[users] - (np.cumsum(lengths) - lengths), lengths)
-        seen = events.video[first + np.arange(len(owner))]
-        known = seen >= 0
-        scores[owner[known], seen[known]] = -np.inf
-        scores[line, test.video[rows]] = -np.inf
-        found[rows] = in_rank(target, scores)
-    return found
+    candidates = VideoCandidates(training, test, signal)
+    ranked = rank_cases(policy, test, candidates, history_at(training, test))
+    assert ranked is not None, "only comments can be left in the platform's order"
+    return ranked.ranks[:, 0]
 
 
 def gains(found: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

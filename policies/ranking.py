@@ -96,10 +96,9 @@ def rank_videos(
 
 def rank_comments(policy: Policy, requests: CommentRequests) -> Int32:
     """Comments of each section in the policy's order, or in the platform's if it has none."""
-    scores = policy.score_comments(requests)
+    scores = checked_comment_scores(policy, requests)
     if scores is None:
         return requests.candidates
-    _check(policy, scores, requests.candidates, requests.user, "comment")
     return rank(scores, requests.candidates, requests.key, requests.candidates.shape[1])
 
 
@@ -111,6 +110,14 @@ def checked_video_scores(policy: Policy, requests: VideoRequests) -> Scores:
     """
     scores = policy.score_videos(requests)
     _check(policy, scores, requests.candidates, requests.user, "video")
+    return scores
+
+
+def checked_comment_scores(policy: Policy, requests: CommentRequests) -> Scores | None:
+    """The same for comments; None if the policy keeps the platform's order."""
+    scores = policy.score_comments(requests)
+    if scores is not None:
+        _check(policy, scores, requests.candidates, requests.user, "comment")
     return scores
 
 

@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ def create(spec: str, **settings: Any) -> Policy:
     """A new, unfitted policy.
 
     Args:
-        spec: A name, or ``path/to/file.py:ClassName``.
+        spec: A name, ``path/to/file.py:ClassName``, or two joined by a plus: the videos of the
+            first and the comments of the second.
         **settings: Passed to its constructor.
 
     Raises:
@@ -76,8 +78,9 @@ def create(spec: str, **settings: Any) -> Policy:
         PolicyError: its code cannot be imported.
     """
     kind = policy_class(spec)
+    parts = parts_of(spec)
     try:
-        policy = kind(**settings)
+        policy = kind(**settings) if parts is None else kind(parts=parts, **settings)
     except TypeError as error:
         if not settings:
             raise PolicyError(f"policy '{spec}' cannot be made: {error}.") from error
@@ -88,12 +91,32 @@ def create(spec: str, **settings: Any) -> Policy:
     return policy
 
 
+def parts_of(spec: str) -> tuple[str, str] | None:
+    """The two names in ``sasrec+lsvcr``; None for a single policy."""
+    first, plus, second = spec.partition("+")
+    # A plus in a file's own name joins nothing.
+    return (first, second) if plus and "/" not in spec and not Path(spec).exists() else None
+
+
+def settings_of(spec: str, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What ``[policies.NAME]`` says for a policy, or for the parts of a joined one."""
+    parts = parts_of(spec)
+    if parts is None:
+        return dict(settings.get(spec, {}))
+    return {
+        what: dict(settings.get(part, {}))
+        for what, part in zip(("videos", "comments"), parts, strict=True)
+    }
+
+
 def policy_class(spec: str) -> type[Policy]:
-    """The class behind a name or a ``file.py:Class``.
+    """The class behind a name, a ``file.py:Class`` or two joined names.
 
     Raises:
         UnknownPolicy, PolicyError: as for `create`.
     """
+    if parts_of(spec) is not None:
+        return _checked(_load("policies.mixed:Mixed"), spec)
     if ":" in spec or spec.endswith(".py"):
         return _from_file(spec)
     if spec in BUILT_IN:
@@ -109,6 +132,15 @@ def policy_class(spec: str) -> type[Policy]:
     raise UnknownPolicy(f"unknown policy '{spec}'.{guess}", "See: abtest policy list")
 
 
+def ranked_by(kind: type[Policy]) -> tuple[str, ...]:
+    """What a policy ranks: "videos", "comments" or both."""
+    return kind.ranks or tuple(
+        what
+        for what, method in (("videos", "score_videos"), ("comments", "score_comments"))
+        if getattr(kind, method) is not getattr(Policy, method)
+    )
+
+
 def describe_all() -> list[PolicyRecord]:
     """One record per policy that loads; see `plugin_warnings` for the others."""
     records = []
@@ -118,13 +150,8 @@ def describe_all() -> list[PolicyRecord]:
         except PolicyError:
             continue
         summary = (inspect.getdoc(kind) or "").split("\n")[0].rstrip(".")
-        ranks = kind.ranks or tuple(
-            what
-            for what, method in (("videos", "score_videos"), ("comments", "score_comments"))
-            if getattr(kind, method) is not getattr(Policy, method)
-        )
         source = "built in" if name in BUILT_IN else "plugin"
-        records.append(PolicyRecord(name, summary, source, ranks, kind.is_oracle))
+        records.append(PolicyRecord(name, summary, source, ranked_by(kind), kind.is_oracle))
     return records
 
 

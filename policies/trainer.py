@@ -83,19 +83,18 @@ def train(
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    epoch = 0
+    file = StateFile(stage)
+    best_metric, best_epoch = float("-inf"), 0
+    best = {name: value.clone() for name, value in module.state_dict().items()}
+    value, epoch = 0.0, 0
 
     def share(step: int) -> float:
         warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
         return warm * (1 - max(epoch - 1, 0) / settings.epochs) if settings.decay else warm
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
-    file = StateFile(stage)
-    best_metric, best_epoch = float("-inf"), 0
-    best = {name: value.clone() for name, value in module.state_dict().items()}
-    value = 0.0
     state = file.read()
     if state is not None:
         best_metric, best_epoch, best = state.best_metric, state.best_epoch, state.best

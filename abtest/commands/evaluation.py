@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from abtest.commands import options
+from abtest.config import parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
+
+if TYPE_CHECKING:
+    from abtest.offline import Protocol
+    from simulator.requests import Signal
+
+DEFAULT_TEST_SHARE = 0.2
+VIDEO_SIGNALS = ("liked", "clicked")
 
 Specs = Annotated[list[str], typer.Argument(help="Policies, by name or file.py:Class.")]
 
@@ -23,28 +31,136 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     policies: Specs,
     data: Annotated[str, typer.Option("--data", help="A dataset directory, or 'demo'.")] = "demo",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Training seeds.")] = 1,
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="Training seeds: how many (3), or which ones (1,5,7).")
+    ] = "1",
+    task: Annotated[str, typer.Option("--task", help="videos, comments or both.")] = "both",
+    split: Annotated[
+        str,
+        typer.Option("--split", help="last: each person's last event; time: all after a moment."),
+    ] = "last",
+    test_days: Annotated[
+        float | None, typer.Option("--test-days", help="Time split: test on the last N days.")
+    ] = None,
+    test_share: Annotated[
+        str | None,
+        typer.Option("--test-share", help="Time split: test on the last impressions; default 20%."),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            "--candidates", min=2, help="Rank a sample of N, for comparison with papers; biased."
+        ),
+    ] = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also with one part of the policy off at a time.")
+    ] = False,
+    signal: Annotated[
+        str, typer.Option("--signal", help="Videos to be ranked: liked or clicked.")
+    ] = "liked",
+    seed: Annotated[int, typer.Option("--seed", help="Of sampled candidates and bootstrap.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write FILE.json or FILE.csv.")
+    ] = None,
+    config: options.ConfigFile = None,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Offline ranking metrics: each person's last liked video, among all videos.
+    """Offline ranking metrics: what people chose next, among everything they could have chosen.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       abtest evaluate popular sasrec --data logs/kuairand --seeds 3
+
+      abtest evaluate likes lsvcr --task comments --split time --test-days 2
+
+      abtest evaluate lsvcr --ablations --seeds 3 --output ablations.csv
+
+      abtest evaluate sasrec lsvcr --candidates 100
+
+    The first policy is the one that the others are compared with.
     """
+    from abtest.config import load_config
     from abtest.datasets import open_dataset
-    from abtest.offline import evaluate_policies
+    from abtest.offline import contestants, evaluate_policies
+    from abtest.offline_results import check_output, document, write_output
+    from abtest.offline_tables import evaluation_tables
     from abtest.oracle import refuse_oracles
-    from abtest.tables import evaluation_table
 
     refuse_oracles(policies)
-    console = Console()
+    protocol = _protocol(task, seeds, split, test_days, test_share, candidates, seed, signal)
+    if output is not None:
+        check_output(output)
+    rows = contestants(policies, load_config({}, file=config).policies, ablations=ablations)
+    console = Console(quiet=quiet)
     dataset = open_dataset(data, console)
-    rows = evaluate_policies(policies, dataset, seeds=seeds, console=console)
-    if as_json:
-        typer.echo(json.dumps({"evaluation": [r.to_dict() for r in rows]}, indent=1))
-    else:
-        typer.echo(evaluation_table(rows))
+    results = evaluate_policies(rows, dataset, protocol, console)
+    if output is not None:
+        write_output(output, results)
+        console.say(f"written: {output}")
+    typer.echo(document(results) if as_json else evaluation_tables(results), nl=not as_json)
+
+
+def _protocol(
+    task: str,
+    seeds: str,
+    split: str,
+    test_days: float | None,
+    test_share: str | None,
+    candidates: int | None,
+    seed: int,
+    signal: str,
+) -> Protocol:
+    from abtest.offline import TASKS, Protocol
+
+    for flag, value, known in (
+        ("task", task, (*TASKS, "both")),
+        ("split", split, ("last", "time")),
+        ("signal", signal, VIDEO_SIGNALS),
+    ):
+        if value not in known:
+            raise UsageError(
+                f"--{flag} is '{value}', expected {', '.join(known[:-1])} or {known[-1]}."
+            )
+    share = None if test_share is None else parse_percent(test_share)
+    if split != "time" and (test_days is not None or share is not None):
+        raise UsageError("--test-days and --test-share belong to --split time.")
+    if test_days is not None and share is not None:
+        raise UsageError("--test-days and --test-share say the same: give one of them.")
+    if test_days is not None and not test_days > 0.0:
+        raise UsageError(f"--test-days is {test_days:g}, expected more than 0.")
+    if share is not None and not 0.0 < share < 1.0:
+        raise UsageError(f"--test-share is {test_share}, expected more than 0 and less than 100 %.")
+    if split == "time" and test_days is None and share is None:
+        share = DEFAULT_TEST_SHARE
+    return Protocol(
+        tasks=tuple(t for t in TASKS if task in (t, "both")),
+        seeds=parse_seeds(seeds),
+        split=split,
+        test_days=test_days,
+        test_share=share,
+        candidates=candidates,
+        seed=seed,
+        signal=cast("Signal", signal),
+    )
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``"3"`` is seeds 1, 2, 3; ``"4,7"`` is these two.
+
+    Raises:
+        UsageError: neither.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if all(part.isascii() and part.isdigit() for part in parts if part) and any(parts):
+        numbers = [int(part) for part in parts if part]
+        if "," not in text and numbers[0] >= 1:
+            return tuple(range(1, numbers[0] + 1))
+        if "," in text and len(set(numbers)) == len(numbers):
+            return tuple(numbers)
+    raise UsageError(
+        f"--seeds is '{text}', expected how many (3) or different ones between commas (1,5,7)."
+    )
 
 
 def train_command(
@@ -52,6 +168,8 @@ def train_command(
     data: Annotated[str, typer.Option("--data", help="A dataset directory, or 'demo'.")] = "demo",
     seed: Annotated[int, typer.Option("--training-seed", help="Seed of training.")] = 1,
     refresh: Annotated[bool, typer.Option("--refresh", help="Train again.")] = False,
+    llm: options.Llm = None,
+    preset: options.Preset = None,
 ) -> None:
     """Train a policy, or say where its trained weights are."""
     from abtest.datasets import open_dataset
@@ -61,9 +179,10 @@ def train_command(
     refuse_oracles([policy])
     if seed < 0:
         raise UsageError(f"--training-seed is {seed}, expected 0 or more.")
+    settings = options.lsvcr_settings(llm, preset, [policy]).get(policy, {})
     console = Console()
     dataset = open_dataset(data, console)
-    trained = train(policy, {}, dataset, seed=seed, console=console, refresh=refresh)
+    trained = train(policy, settings, dataset, seed=seed, console=console, refresh=refresh)
     typer.echo(f"{policy}: {trained.directory}")
     for key, value in trained.summary.items():
         typer.echo(f"  {key}: {value}")

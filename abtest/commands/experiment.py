@@ -19,7 +19,12 @@ DEMO_DEFAULTS: dict[str, Any] = {}
 
 Treatment = Annotated[
     list[str] | None,
-    typer.Option("--treatment", "-t", help="Policy to test: a name or file.py:Class. Repeatable."),
+    typer.Option(
+        "--treatment",
+        "-t",
+        help="Policy to test: a name, file.py:Class, or A+B (A's videos, B's comments). "
+        "Repeatable.",
+    ),
 ]
 Control = Annotated[str | None, typer.Option("--control", "-c", help="Policy in force.")]
 Candidates = Annotated[
@@ -97,6 +102,8 @@ def run(
     min_effect: MinEffect = None,
     rule: Rule = None,
     detect: Detect = None,
+    llm: options.Llm = None,
+    preset: options.Preset = None,
     out: Out = None,
     resume: Resume = None,
     config: options.ConfigFile = None,
@@ -142,7 +149,8 @@ def run(
     }
     conditions = _fail_conditions(fail_on)
     if resume is not None:
-        given = sorted(k for k, v in flags.items() if v not in (None, ()))
+        fixed = {**flags, "llm": llm, "preset": preset}
+        given = sorted(k for k, v in fixed.items() if v not in (None, ()))
         if given or out is not None:
             what = (given or ["out"])[0].replace("_", "-")
             raise UsageError(
@@ -152,6 +160,8 @@ def run(
         resolved = load_config({}, file=_run_config(resume), environment={})
     else:
         resolved = load_config(flags, file=config)
+        trained = (*resolved.treatment, resolved.control)
+        resolved = resolved.with_policies(options.lsvcr_settings(llm, preset, trained))
     _execute(resolved, out, resume, workers, conditions, dry_run, json, quiet)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from abtest.errors import UsageError
 
 Data = Annotated[
     str | None,
@@ -22,3 +25,35 @@ Workers = Annotated[
     typer.Option("--workers", min=1, help="Processes; the result does not depend on it."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
+Llm = Annotated[
+    str | None,
+    typer.Option(
+        "--llm",
+        help="lsvcr: align with this causal language model first: a Hugging Face name, "
+        "a directory, or 'embedded'.",
+    ),
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="lsvcr: small (default), base or paper.")
+]
+
+_LSVCR = "lsvcr"
+
+
+def lsvcr_settings(
+    llm: str | None, preset: str | None, policies: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Settings per policy that --llm and --preset stand for; nothing if neither was given.
+
+    Raises:
+        UsageError: lsvcr is not among the policies.
+    """
+    settings: dict[str, Any] = {}
+    if llm is not None:
+        settings |= {"llm": llm, "alignment": "llm"}
+    if preset is not None:
+        settings["preset"] = preset
+    if settings and _LSVCR not in policies:
+        flag = "--llm" if llm is not None else "--preset"
+        raise UsageError(f"{flag} is a setting of {_LSVCR}, which is not trained here.")
+    return {_LSVCR: settings} if settings else {}

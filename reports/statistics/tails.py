@@ -70,7 +70,7 @@ class TailRisk(NamedTuple):
             return ""
         return (
             f"Heavy tail (skewness {self.skewness:.0f}) with {self.smallest:,} users in the "
-            f"smaller arm: the {100 * self.confidence:g} % interval covers about "
+            f"smaller arm: the {100 * self.confidence:.3g} % interval covers about "
             f"{100 * self.predicted:.0f} %. Use more users, more equal arms or a capped metric."
         )
 

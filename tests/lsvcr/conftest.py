@@ -56,6 +56,7 @@ def write_planted(
     comments_each: int = 16,
     text: bool = True,
     comment_events: bool = True,
+    likes: bool = True,
 ) -> Planted:
     """People walk along a chain of 14 videos and like comments of one style only.
 
@@ -107,7 +108,7 @@ def write_planted(
                     "video_id": columns[1],
                     "time_ms": columns[2],
                     "is_click": columns[3],
-                    "is_like": columns[3],
+                    "is_like": columns[3] if likes else [0] * len(impressions),
                     "play_time_ms": [10_000] * len(impressions),
                     "duration_ms": [10_000] * len(impressions),
                     "comment_stay_time": columns[4],
@@ -141,6 +142,67 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 @pytest.fixture(scope="session")
 def write_log() -> Callable[..., Planted]:
     return write_planted
+
+
+def _save_tiny_llm(path: Path, texts: list[str], family: str = "llama") -> Path:
+    """A random causal LM and a fast tokenizer, as Hugging Face keeps them in a directory."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import (
+        AutoModelForCausalLM,
+        GPT2Config,
+        LlamaConfig,
+        PreTrainedTokenizerFast,
+        Qwen2Config,
+    )
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<begin>", "<end>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<begin>", eos_token="<end>"
+    ).save_pretrained(path)
+    shared: dict[str, Any] = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "max_position_embeddings": 128,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+    }
+    grouped = {
+        **shared,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
+    configs = {
+        "llama": lambda: LlamaConfig(**grouped),
+        "qwen2": lambda: Qwen2Config(**grouped),
+        "gpt2": lambda: GPT2Config(
+            **shared,
+            n_embd=16,
+            n_layer=2,
+            n_head=2,
+            attn_pdrop=0.0,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+        ),
+    }
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(configs[family]()).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def save_tiny_llm() -> Callable[..., Path]:
+    return _save_tiny_llm
 
 
 @dataclass(frozen=True)

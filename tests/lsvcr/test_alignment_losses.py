@@ -57,6 +57,39 @@ def test_info_nce_is_what_loops_compute(same: list[int] | None) -> None:
     assert float(found) == pytest.approx(brute_info_nce(a.numpy(), b.numpy(), same))
 
 
+def test_groups_and_rivals_are_what_loops_compute() -> None:
+    a, b = two(6)
+    group, same = [0, 1, 0, 0, 1, 1], [4, 1, 4, 0, 2, 1]
+    rivals = torch.randn(6, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    known = torch.tensor([[True, False, True]] * 3 + [[False] * 3] * 3)
+    total = 0.0
+    for i in range(6):
+        own = math.exp(cosine(a[i].numpy(), b[i].numpy()) / TAU)
+        others = [
+            math.exp(cosine(a[i].numpy(), b[j].numpy()) / TAU)
+            for j in range(6)
+            if group[i] == group[j] and same[i] != same[j]
+        ]
+        others += [
+            math.exp(cosine(a[i].numpy(), rivals[i, k].numpy()) / TAU)
+            for k in range(3)
+            if known[i, k]
+        ]
+        total -= math.log(own / (own + sum(others)))
+    found = info_nce(
+        a, b, same=torch.tensor(same), group=torch.tensor(group), rivals=rivals, known=known
+    )
+    assert float(found) == pytest.approx(total / 6)
+
+
+def test_nobody_is_a_negative_of_themselves() -> None:
+    a, b = two(4)
+    who = torch.tensor([7, 3, 7, 5])
+    expected = brute_info_nce(a.numpy(), b.numpy(), [7, 3, 7, 5]) / 2
+    expected += brute_info_nce(b.numpy(), a.numpy(), [7, 3, 7, 5]) / 2
+    assert float(alignment_loss(a, b, same=who)) == pytest.approx(expected)
+
+
 def test_a_popular_target_does_not_hold_the_loss_up() -> None:
     """Everybody wants the same and says so: nothing is left to learn."""
     a = torch.ones(4, 3)

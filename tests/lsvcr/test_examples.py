@@ -71,13 +71,14 @@ def moments(batch: Batch, task: Task) -> list[dict[str, Any]]:
     found = []
     for b, k in np.argwhere(batch.real):
         n, m = int(batch.video_count[b, k]), int(batch.comment_count[b, k])
+        w = int(batch.window[b])
         found.append(
             {
                 "target": int(batch.target[b, k]),
-                "liked": batch.videos[b, :n].tolist(),
-                "discussed": batch.sections[b, :m].tolist(),
+                "liked": batch.videos[w, :n].tolist(),
+                "discussed": batch.sections[w, :m].tolist(),
                 "comments": batch.target_comments[b, k].tolist(),
-                "section_comments": batch.section_comments[b, :m].tolist(),
+                "section_comments": batch.section_comments[w, :m].tolist(),
             }
         )
     return found

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from lsvcr.examples import Histories, histories, last_events, make_batch
 from lsvcr.finetune import FinetuneSettings, _CommentTask, _VideoTask, finetune, people
-from lsvcr.inventory import Inventory, mean_of_comments, text_vectors
+from lsvcr.inventory import Inventory, TextVectors
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
+from lsvcr.validation import VideoValidation
 from simulator.logs.catalogue import Catalogue
 
 TEXT, DIM = 12, 16
@@ -49,7 +50,16 @@ def test_each_text_is_adapted_once_and_gathered_in_place() -> None:
     inventory = inventory_of(catalogue_of([2, 3]))
     model = model_of("video", 2)
     rows = torch.tensor([[3, -1, 3], [0, 6, -1]])
-    vectors = text_vectors(model, inventory, rows)
+    read: list[int] = []
+    plain = model.text
+
+    def counted(embeddings: Tensor) -> Tensor:
+        read.append(len(embeddings))
+        return plain(embeddings)
+
+    model.text = counted  # type: ignore[method-assign]
+    vectors = TextVectors(model, inventory, rows, rows[:, :1]).of(rows)
+    assert read == [3]
     for place in np.ndindex(2, 3):
         row = int(rows[place])
         expected = model.text(inventory.embeddings[row]) if row >= 0 else torch.zeros(DIM)
@@ -59,7 +69,8 @@ def test_each_text_is_adapted_once_and_gathered_in_place() -> None:
 def test_mean_is_over_the_comments_that_have_text() -> None:
     inventory = inventory_of(catalogue_of([3, 2]), textless=(1,))
     model = model_of("video", 2)
-    found = mean_of_comments(model, inventory, np.array([[0, 1, 4], [1, -1, -1], [-1, -1, -1]]))
+    rows = inventory.rows_of_comments(np.array([[0, 1, 4], [1, -1, -1], [-1, -1, -1]]))
+    found = TextVectors(model, inventory, rows).mean(rows)
     table = inventory.embeddings
     expected = (model.text(table[2]) + model.text(table[6])) / 2
     torch.testing.assert_close(found[0], expected)
@@ -91,7 +102,9 @@ def contrast(
     model: SRModel, inventory: Inventory, videos: list[int], negatives: int = 99
 ) -> Tensor:
     task = _VideoTask(model, inventory, FinetuneSettings(id_text_negatives=negatives), [1, 2])
-    return task.id_text(_history_of(videos))
+    batch = _history_of(videos)
+    texts = TextVectors(model, inventory, inventory.rows_of_titles(batch.videos))
+    return task.id_text(batch, texts)
 
 
 def _history_of(videos: list[int]) -> Any:
@@ -102,6 +115,7 @@ def _history_of(videos: list[int]) -> Any:
         videos=np.array([videos]),
         sections=empty,
         section_comments=empty[..., None],
+        window=np.zeros(1, dtype=np.int64),
         video_count=empty,
         comment_count=empty,
         real=np.zeros((1, 1), dtype=bool),
@@ -151,13 +165,20 @@ def test_contrast_costs_the_same_per_video() -> None:
     inventory = inventory_of(catalogue_of([0] * n))
     model = model_of("video", n)
     seen: list[int] = []
-    plain = model.text
-    model.text = lambda e: (seen.append(len(e)), plain(e))[1]  # type: ignore[method-assign, func-returns-value]
+    model.ids.register_forward_hook(lambda layer, given, out: seen.append(len(out)))
     assert torch.isfinite(contrast(model, inventory, list(range(n))))
     assert seen == [512]
 
 
 # --- The comment task ---
+
+
+def task_loss(task: _VideoTask, batch: Any, persons: Tensor) -> Tensor:
+    """The loss of given people, with the texts that a step would read."""
+    shown = task.shown(batch)
+    return task.task_loss(
+        shown, persons, TextVectors(task.model, task.inventory, task.rows_shown(shown))
+    )
 
 
 def test_choices_are_one_comment_taken_part_in_and_others_of_the_video() -> None:
@@ -207,7 +228,8 @@ def test_comment_loss_is_cross_entropy_over_the_masked_choices(planted: Any) -> 
         logits = torch.stack([F.cosine_similarity(person, v, dim=0) / 0.07 for v in vectors])
         losses.append(torch.logsumexp(logits, 0) - logits[0])
     expected = torch.stack(losses).mean()
-    torch.testing.assert_close(task.task_loss(batch, persons), expected, rtol=1e-4, atol=1e-4)
+    found = task_loss(task, batch, persons)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_section_without_other_comments_teaches_nothing(planted: Any) -> None:
@@ -217,7 +239,7 @@ def test_a_section_without_other_comments_teaches_nothing(planted: Any) -> None:
     persons = torch.randn(1, DIM, requires_grad=True)
     batch = _history_of([0])
     batch.real[:] = True
-    loss = task.task_loss(batch, persons)
+    loss = task_loss(task, batch, persons)
     loss.backward()
     assert float(loss.detach()) == 0.0
     assert persons.grad is not None and float(persons.grad.abs().max()) == 0.0
@@ -246,7 +268,7 @@ def test_video_loss_is_cross_entropy_over_the_whole_catalogue(planted: Any) -> N
     logits = F.cosine_similarity(persons[:, None], vectors[None], dim=-1) / 0.07
     target = torch.from_numpy(batch.target[:, 0])
     torch.testing.assert_close(
-        task.task_loss(batch, persons), F.cross_entropy(logits, target), rtol=1e-4, atol=1e-4
+        task_loss(task, batch, persons), F.cross_entropy(logits, target), rtol=1e-4, atol=1e-4
     )
 
 
@@ -258,22 +280,30 @@ def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task:
     batch = make_batch(both, task, held)
     kind = _VideoTask if task == "video" else _CommentTask
     trained = kind(model, inventory, FinetuneSettings(), [1, 2])
+    validation = trained.validation(both, held)
+
+    def validate() -> float:
+        return validation(model, lambda b: people(model, inventory, b, None))
+
     with torch.no_grad():
-        found = trained.validate(both, held)
-        assert trained.validate(both, held) == found
+        found = validate()
+        assert validate() == found
         persons = F.normalize(people(model, inventory, batch, None), dim=-1).numpy()
         titles = model.text(inventory.embeddings[inventory.title])
         videos = F.normalize(model.videos(torch.arange(60), titles), dim=-1).numpy()
         rows = inventory.rows_of_comments(np.arange(len(inventory.comment)))
         comments = F.normalize(model.text(inventory.embeddings[rows]), dim=-1).numpy()
-    rivals = trained.rivals(batch, np.random.default_rng([1, 2, 1]))
+    assert len(validation.parts) == 1
     gains = []
     for user in users:
         if task == "video":
             target = int(batch.target[user, 0])
             seen = set(batch.videos[user, : batch.video_count[user, 0]]) - {target}
-            others = [v for v in rivals[user] if v >= 0]
-            assert rivals.shape[1] == 99 and not seen & set(others) and target not in others
+            assert isinstance(validation, VideoValidation)
+            line = int(np.flatnonzero(validation.parts[0] == user)[0])
+            rivals = validation.rivals[0][line]
+            others = [v for v in rivals if v >= 0]
+            assert len(rivals) == 99 and not seen & set(others) and target not in others
             assert len(set(others)) > 30
             table = videos
         else:
@@ -295,12 +325,39 @@ def test_large_catalogues_are_sampled_and_always_hold_the_targets(
     planted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lsvcr.finetune.FULL_SOFTMAX_UP_TO", 10)
-    _, inventory, model = _set_up(planted, "video")
-    task = _VideoTask(model, inventory, FinetuneSettings(video_negatives=8), [1, 2])
-    target = torch.tensor([59, 3, 3, 40])
-    candidates, label = task._candidates(target)
-    assert len(candidates) <= 8 + 3 and len(candidates) == len(candidates.unique())
-    assert candidates[label].tolist() == target.tolist()
+    both, inventory, model = _set_up(planted, "video")
+    task = _VideoTask(model, inventory, FinetuneSettings(video_negatives=8), [1, 2], both.liked)
+    batch = make_batch(both, "video", last_events(both.liked, np.arange(4)))
+    candidates, label, _ = task.shown(batch)
+    assert len(candidates) <= 8 + 4 and len(candidates) == len(candidates.unique())
+    assert candidates[label].tolist() == batch.target[batch.real].tolist()
+
+
+def test_the_sampled_denominator_is_right_on_average(
+    planted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3,000 draws; five standard errors of their mean, for each of six people."""
+    both, inventory, model = _set_up(planted, "video")
+    settings = FinetuneSettings(video_negatives=16)
+    batch = make_batch(both, "video", last_events(both.liked, np.arange(6)))
+    target = torch.from_numpy(batch.target[:, 0])
+    titles = model.text(inventory.embeddings[inventory.title])
+    with torch.no_grad():
+        persons = people(model, inventory, batch, None)
+        vectors = F.normalize(model.videos(torch.arange(60), titles), dim=-1)
+        terms = torch.exp(F.normalize(persons, dim=-1) @ vectors.T / TEMPERATURE)
+        monkeypatch.setattr("lsvcr.finetune.FULL_SOFTMAX_UP_TO", 10)
+        task = _VideoTask(model, inventory, settings, [1, 2], both.liked)
+        sums = []
+        for _ in range(3_000):
+            candidates, label, correction = task.shown(batch)
+            weight = torch.exp(-correction).expand(6, -1).clone()
+            weight[torch.arange(6), label] = 1.0
+            sums.append((terms[:, candidates] * weight).sum(dim=1))
+    drawn = torch.stack(sums).double()
+    error = drawn.std(dim=0) / len(drawn) ** 0.5
+    assert ((drawn.mean(dim=0) - terms.double().sum(dim=1)).abs() < 5 * error).all()
+    assert (drawn.std(dim=0) > 0).all() and (terms[torch.arange(6), target] > 0).all()
 
 
 # --- Together ---

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lsvcr.alignment_losses import language_model_loss
 from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
@@ -22,35 +21,9 @@ ANSWERS = [[4], [8, 9, 10], []]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, save_tiny_llm: Callable[..., Path]) -> Path:
     """A local model directory as Hugging Face keeps them."""
-    path = tmp_path_factory.mktemp("hub") / "tiny"
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<begin>", "<end>"],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(TEXTS, trainer)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<begin>", eos_token="<end>"
-    ).save_pretrained(path)
-    torch.manual_seed(0)
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            max_position_embeddings=128,
-        )
-    ).save_pretrained(path)
-    return path
+    return save_tiny_llm(tmp_path_factory.mktemp("hub") / "tiny", TEXTS)
 
 
 @pytest.fixture
@@ -139,6 +112,44 @@ def test_only_adapters_of_attention_and_mlp_are_trained(
     # Fresh adapters change nothing.
     with torch.no_grad():
         torch.testing.assert_close(llm.pooled([[5, 6, 7]]), before)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_any_causal_model_is_read_and_adapted(
+    family: str, tmp_path: Path, save_tiny_llm: Callable[..., Path]
+) -> None:
+    llm = load_llm(str(save_tiny_llm(tmp_path, TEXTS, family)), CPU)
+    assert llm.longest == 128 and llm.width == 16
+    llm.adapt(rank=4, alpha=8.0, dropout=0.0, checkpointing=True)
+    llm.train()
+    states, logits, labels = llm.answer(PROMPTS, ANSWERS)
+    (language_model_loss(logits, labels) + llm.pooled([[5, 6], [7]]).square().sum()).backward()
+    moved = [n for n, p in llm.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0]
+    assert moved and all("lora_" in name for name in moved)
+    # Left padding and neighbours do not matter.
+    alone = llm.answer(PROMPTS[1:2], ANSWERS[1:2])
+    torch.testing.assert_close(states[1:2], alone[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits[1:2, : alone[1].shape[1]], alone[1], rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_read_and_adapters_stay_whole(hub: CausalLLM) -> None:
+    """As on a device with bfloat16."""
+    with torch.no_grad():
+        exact = hub.pooled([[5, 6, 7], [8]])
+    half = copy.deepcopy(hub)
+    half.model.to(torch.bfloat16)
+    half.reduced = True
+    half.adapt(rank=4, alpha=8.0, dropout=0.0, checkpointing=True)
+    half.train()
+    pooled = half.pooled([[5, 6, 7], [8]])
+    assert pooled.dtype == torch.float32
+    torch.testing.assert_close(pooled.detach(), exact, rtol=0.05, atol=0.05)
+    states, logits, labels = half.answer(PROMPTS, ANSWERS)
+    (language_model_loss(logits, labels) + states.square().mean()).backward()
+    for name, parameter in half.named_parameters():
+        assert parameter.dtype == (torch.float32 if "lora_" in name else torch.bfloat16)
+        assert ("lora_" in name) == (parameter.grad is not None)
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
 
 
 def test_rank_zero_trains_everything(hub: CausalLLM) -> None:

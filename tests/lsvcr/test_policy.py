@@ -189,7 +189,7 @@ def test_only_people_whose_histories_changed_are_encoded_anew(
 
 
 def test_people_without_a_history_get_finite_scores(planted: Any, fitted: LSVCR) -> None:
-    from simulator.requests import HistoryState, VideoRequests
+    from simulator.requests import CommentRequests, HistoryState, VideoRequests
 
     fitted.reset(2)
     rows = np.arange(2)
@@ -206,6 +206,21 @@ def test_people_without_a_history_get_finite_scores(planted: Any, fitted: LSVCR)
     assert np.isfinite(scores).all()
     assert np.ptp(scores[0]) > 0.0
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)
+    watched = np.array([3, 3], dtype=np.int32)
+    listed = sections(planted.dataset, watched)
+    told = fitted.score_comments(
+        CommentRequests(
+            row=rows.astype(np.int32),
+            user=rows.astype(np.int32),
+            time_ms=np.zeros(2, dtype=np.int64),
+            key=rows.astype(np.uint64),
+            video=watched,
+            candidates=listed,
+            history=HistoryState(2).view(rows),
+        )
+    )
+    assert told is not None and np.isfinite(told).all() and np.ptp(told[0]) > 0.0
+    np.testing.assert_allclose(told[0], told[1], atol=1e-4)
 
 
 TASKS: tuple[Task, ...] = ("video", "comment")
@@ -307,11 +322,128 @@ def test_ids_alone_learn_the_chain(write_log: Any, asking: Ask, tmp_path: Path) 
     np.testing.assert_allclose(scores[:, FRESH], np.tile(average, (1, len(FRESH))), atol=0.02)
 
 
+@pytest.mark.parametrize("comment_events", [True, False])
+def test_a_log_in_which_nobody_likes_anything_still_ranks(
+    write_log: Any, asking: Ask, tmp_path: Path, comment_events: bool
+) -> None:
+    log = write_log(
+        tmp_path / "log", users=24, comments_each=5, likes=False, comment_events=comment_events
+    )
+    policy = LSVCR(**QUICK)
+    policy.fit(log.dataset, seed=1)
+    assert "video" not in policy.training_summary()
+    videos, comments = scores_of(policy, log.dataset, asking)
+    assert np.isfinite(videos).all() and np.ptp(videos, axis=1).min() > 0.0
+    assert (comments is not None) == comment_events
+    assert comments is None or np.isfinite(comments).all()
+
+
 def test_text_can_be_left_out(planted: Any, asking: Ask) -> None:
     policy = LSVCR(text=False, **QUICK)
     policy.fit(planted.dataset, seed=1)
     assert "language model" not in policy.training_summary()
     assert scores_of(policy, planted.dataset, asking)[1] is None
+
+
+# --- Parts that can be switched off ---
+
+
+def made_without(log: Any, **changes: Any) -> LSVCR:
+    policy = LSVCR(**{**QUICK, **changes})
+    policy.fit(log.dataset, seed=1)
+    return policy
+
+
+@pytest.fixture(scope="module")
+def small_log(write_log: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return write_log(tmp_path_factory.mktemp("small") / "log", users=24, comments_each=5)
+
+
+def after_another(
+    policy: LSVCR, dataset: Dataset, asking: Ask, signal: str
+) -> list[tuple[Scores, Scores]]:
+    """Scores before and after everybody's history of one kind has grown by an event."""
+    asked = asking(dataset)
+    watched = (asked.users * 7 % 60).astype(np.int32)
+    comments = sections(dataset, watched)
+    told = []
+    policy.reset(len(asked.users))
+    for step in range(2):
+        if step:
+            chosen = np.full((len(asked.users), 3), -1, dtype=np.int32)
+            chosen[:, 0] = 77
+            asked.history.append(signal, asked.users, (asked.users * 5 + 3) % 60, chosen)
+        own = policy.score_comments(asked.comments(watched, comments))
+        assert own is not None
+        told.append((policy.score_videos(asked.videos(VIDEOS)), own))
+    return told
+
+
+def test_without_comment_history_nothing_said_in_a_section_matters(
+    small_log: Any, asking: Ask
+) -> None:
+    policy = made_without(small_log, comment_history=False)
+    before, after = after_another(policy, small_log.dataset, asking, "discussed")
+    np.testing.assert_array_equal(before[0], after[0])
+    np.testing.assert_array_equal(before[1], after[1])
+    assert np.isfinite(before[0]).all() and np.isfinite(before[1]).all()
+    # What was liked still matters, for comments too: through the mixing.
+    before, after = after_another(policy, small_log.dataset, asking, "liked")
+    assert np.abs(before[0] - after[0]).max() > 1e-3
+    assert np.abs(before[1] - after[1]).max() > 0.0
+
+
+def test_without_mixing_each_task_has_its_own_history_only(small_log: Any, asking: Ask) -> None:
+    policy = made_without(small_log, mixing=False)
+    for signal, own in (("liked", 0), ("discussed", 1)):
+        before, after = after_another(policy, small_log.dataset, asking, signal)
+        np.testing.assert_array_equal(before[1 - own], after[1 - own])
+        assert np.abs(before[own] - after[own]).max() > 1e-3
+
+
+def test_without_ids_only_the_text_of_what_was_liked_matters(small_log: Any, asking: Ask) -> None:
+    policy = made_without(small_log, ids=False)
+    videos, comments = scores_of(policy, small_log.dataset, asking)
+    assert np.isfinite(videos).all() and np.ptp(videos, axis=1).min() > 0.0
+    assert comments is not None and np.isfinite(comments).all()
+
+
+def test_without_the_id_text_loss_it_is_not_computed(
+    small_log: Any, asking: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("lsvcr.finetune._VideoTask.id_text", fail)
+    with pytest.raises(AssertionError, match="computed"):
+        made_without(small_log)
+    videos, _ = scores_of(made_without(small_log, id_text_weight=0.0), small_log.dataset, asking)
+    assert np.isfinite(videos).all()
+
+
+def test_ids_or_text_must_be_left(write_log: Any, tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="neither ids nor text"):
+        LSVCR(ids=False, text=False)
+    log = write_log(tmp_path / "log", users=8, text=False, comment_events=False)
+    with pytest.raises(PolicyError, match="no captions or comments"):
+        LSVCR(ids=False, **QUICK).fit(log.dataset, seed=1)
+
+
+@pytest.mark.parametrize("alignment", ["none", "llm"])
+def test_every_ablation_is_a_policy_of_its_own(alignment: str) -> None:
+    whole = LSVCR(alignment=alignment, alignment_settings={"batch": 8})
+    offered = whole.ablations()
+    assert {"no comment history", "no mixing", "no ID-text loss", "no text", "no IDs"} < set(
+        offered
+    )
+    if alignment == "llm":
+        losses = {"no L_lm", "no L_rec", "no L_align", "no L_behaviour"}
+        assert losses | {"no alignment"} < set(offered)
+    changed = [LSVCR(**{**whole.settings(), **part}).settings() for part in offered.values()]
+    texts = {json.dumps(settings, sort_keys=True) for settings in [whole.settings(), *changed]}
+    assert len(texts) == len(offered) + 1
+    for settings in changed:
+        assert settings["alignment_settings"]["batch"] == 8
 
 
 # --- Determinism, checkpoints, deployment ---

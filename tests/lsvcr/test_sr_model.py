@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lsvcr.layers import Dropout
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task, cosine_logits
 
 DIM, HEADS, VIDEOS, TEXT = 8, 2, 7, 12
@@ -79,10 +81,15 @@ def reference(model: SRModel, videos: Tensor, sections: Tensor, watching: Tensor
 def person(
     model: SRModel, videos: Tensor, sections: Tensor, n: list[int], m: list[int], watching: Tensor
 ) -> Tensor:
+    """One view of the same two histories per pair of counts."""
     states, visible = model.states(
-        videos[None], sections[None], torch.tensor([n]), torch.tensor([m])
+        videos[None],
+        sections[None],
+        torch.tensor(n)[:, None],
+        torch.tensor(m)[:, None],
+        torch.zeros(len(n), dtype=torch.long),
     )
-    result: Tensor = model.person(states, visible, watching.expand(1, len(n), -1))[0]
+    result: Tensor = model.person(states, visible, watching.expand(len(n), 1, -1))[:, 0]
     return result
 
 
@@ -118,6 +125,75 @@ def test_each_moment_is_a_person_whose_histories_end_there(
         for number, (i, j) in enumerate(moments):
             alone = reference(model, videos[:i], sections[:j], watching)
             torch.testing.assert_close(together[number], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_moments_of_a_view_share_what_they_have_seen_of_the_other_history(task: Task) -> None:
+    model = made(task)
+    videos, sections = torch.randn(2, 6, DIM), torch.randn(2, 5, DIM)
+    window, watching = torch.tensor([1, 0, 1]), torch.randn(3, 2, DIM)
+    own, other = [[2, 5], [0, 3], [4, 4]], [1, 3, 4]
+    counts = torch.tensor(own), torch.tensor(other)[:, None].expand(-1, 2)
+    with torch.no_grad():
+        states, visible = model.states(
+            videos, sections, *(counts if task == "video" else counts[::-1]), window
+        )
+        together = model.person(states, visible, watching)
+        for view, moment in np.ndindex(3, 2):
+            n, m = own[view][moment], other[view]
+            if task == "comment":
+                n, m = m, n
+            alone = reference(
+                model,
+                videos[window[view], :n],
+                sections[window[view], :m],
+                watching[view, moment],
+            )
+            torch.testing.assert_close(together[view, moment], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_keeps_the_expectation_and_drops_at_its_rate() -> None:
+    """A million draws; bounds of five standard errors (a false alarm in two million runs)."""
+    torch.manual_seed(2)
+    drop, n = Dropout(0.3), 1_000_000
+    dropped = drop(torch.ones(n))
+    rate = 77 / 256
+    error = math.sqrt(rate * (1 - rate) / n)
+    assert abs(float((dropped == 0).float().mean()) - rate) < 5 * error
+    assert dropped.unique().tolist() == pytest.approx([0.0, 256 / 179])
+    assert abs(float(dropped.mean()) - 1.0) < 5 * error / (1 - rate)
+    # Neighbours share a random word: their draws must be independent all the same.
+    both = (dropped[:-1] == 0) & (dropped[1:] == 0)
+    assert abs(float(both.float().mean()) - rate**2) < 5 * math.sqrt(rate**2 / n) * 1.5
+    assert torch.equal(drop.eval()(torch.ones(9)), torch.ones(9))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_mixing_the_other_history_does_not_matter(task: Task) -> None:
+    torch.manual_seed(0)
+    model = SRModel(task, VIDEOS, TEXT, dim=DIM, heads=HEADS, feed_forward=16, mixing=False).eval()
+    videos, sections, watching = torch.randn(4, DIM), torch.randn(4, DIM), torch.randn(DIM)
+    own_is_liked = task == "video"
+    with torch.no_grad():
+        before = person(model, videos, sections, [4], [4], watching)
+        other = [videos, torch.randn(4, DIM)] if own_is_liked else [torch.randn(4, DIM), sections]
+        own = [torch.randn(4, DIM), sections] if own_is_liked else [videos, torch.randn(4, DIM)]
+        same = person(model, other[0], other[1], [4], [4], watching)
+        assert torch.equal(before, same)
+        changed = person(model, own[0], own[1], [4], [4], watching)
+        assert not torch.allclose(before, changed, atol=1e-4)
+    assert not any(name.startswith("mixing") for name, _ in model.named_parameters())
+
+
+def test_without_ids_a_video_is_its_text() -> None:
+    model = SRModel("video", VIDEOS, TEXT, dim=DIM, heads=HEADS, feed_forward=16, use_ids=False)
+    titles = torch.randn(3, DIM)
+    index = torch.tensor([0, 1, 2])
+    assert torch.equal(model.videos(index, titles), titles)
+    assert torch.equal(
+        model.tokens(index, titles, titles), model.tokens(index.flip(0), titles, titles)
+    )
+    assert not model.ids.weight.requires_grad and not model.gate.requires_grad
 
 
 @pytest.mark.parametrize("task", TASKS)

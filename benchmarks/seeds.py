@@ -1,0 +1,131 @@
+"""Does a lift hold over training seeds and worlds, and how much of the head room is it?
+
+    python -m benchmarks.seeds --treatment lsvcr --control sasrec --training-seeds 5 --worlds 3
+    python -m benchmarks.seeds --world no-comment-taste --training-seeds 5 --worlds 3
+
+Every pair of a training seed and a world is one `abtest run` with people of its own; each world has
+one more run, of the oracle that orders comments by the truth. Runs are kept in ``--folder``
+and not repeated. Lifts are pooled by random effects: within each world over training seeds, and
+over all runs. Runs in one world share its log; the spread between worlds is printed, so that nobody
+has to assume that there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from abtest.config import RunConfig
+from abtest.console import Console
+from abtest.experiment import run_experiment
+from abtest.tables import table
+from reports import formats
+from reports.results import ExperimentResult, MetricComparison
+from reports.seeds import seed_summaries
+
+ORACLE = "oracle-comments"
+
+
+def kept(config: RunConfig, folder: Path, workers: int | None) -> ExperimentResult:
+    """The result of this experiment, from the folder if it is there."""
+    arms = "-".join(config.treatment).replace(":", "-").replace("/", "-")
+    name = f"{config.world}-{config.world_seed}-{config.training_seed}-{arms}-vs-{config.control}"
+    path = folder / name
+    if (path / "results.json").is_file():
+        return ExperimentResult.from_json((path / "results.json").read_text(encoding="utf-8"))
+    started = time.perf_counter()
+    outcome = run_experiment(
+        config,
+        out=None if path.exists() else path,
+        resume=path if path.exists() else None,
+        workers=workers,
+        console=Console(quiet=True),
+    )
+    lifts = ", ".join(
+        f"{c.treatment} {_lift(m)}" for c in outcome.result.comparisons for m in c.metrics[:1]
+    )
+    print(f"{name}: {lifts} ({time.perf_counter() - started:.0f} s)", flush=True)
+    return outcome.result
+
+
+def _lift(metric: MetricComparison) -> str:
+    relative = metric.relative
+    return (
+        "none" if relative is None else f"{formats.lift(relative)} [{formats.interval(relative)}]"
+    )
+
+
+def of_arms(results: Sequence[ExperimentResult], treatment: str) -> list[MetricComparison]:
+    """The treatment's metrics of every run that has it, the primary one first."""
+    return [
+        metric
+        for result in results
+        for comparison in result.comparisons
+        if comparison.treatment == treatment
+        for metric in comparison.metrics
+    ]
+
+
+def main() -> None:
+    """Print a line per run, then every world's and the overall summary."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--treatment", default="lsvcr")
+    parser.add_argument("--control", default="sasrec")
+    parser.add_argument("--world", default="default", help="a preset")
+    parser.add_argument("--training-seeds", type=int, default=5)
+    parser.add_argument("--worlds", type=int, default=3)
+    parser.add_argument("--users", type=int, default=8_192, help="people of each run")
+    parser.add_argument("--log-users", type=int, default=4_000, help="people in the log")
+    parser.add_argument("--design", choices=("online", "twin"), default="twin")
+    parser.add_argument("--all-metrics", action="store_true", help="not only the primary one")
+    parser.add_argument("--no-oracle", action="store_true", help="leave the head room out")
+    parser.add_argument("--folder", type=Path, default=Path("runs/seeds"))
+    parser.add_argument("--workers", type=int, default=None)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    runs: dict[int, list[ExperimentResult]] = {}
+    oracles = []
+    for world_seed in range(1, options.worlds + 1):
+        for training_seed in range(1, options.training_seeds + 1):
+            config = RunConfig(
+                treatment=(options.treatment,),
+                control=options.control,
+                world=options.world,
+                design=options.design,
+                users=options.users,
+                log_users=options.log_users,
+                seed=100 * world_seed + training_seed,
+                training_seed=training_seed,
+                world_seed=world_seed,
+            )
+            result = kept(config, options.folder, options.workers)
+            runs.setdefault(world_seed, []).append(result)
+        if not options.no_oracle:
+            head_room = dataclasses.replace(
+                config, treatment=(ORACLE,), seed=100 * world_seed + 1, training_seed=1
+            )
+            oracles.append(kept(head_room, options.folder, options.workers))
+    print()
+    header = ("world", "training seed", "metric", "lift", "95 % interval")
+    rows = [
+        (str(world), str(seed), m.metric, formats.lift(m.relative), formats.interval(m.relative))
+        for world, results in runs.items()
+        for seed, result in enumerate(results, start=1)
+        for m in of_arms([result], options.treatment)
+        if m.relative is not None and (m.role == "primary" or options.all_metrics)
+    ]
+    print(table(rows, header=header, right=(3, 4)))
+    for world_seed, results in runs.items():
+        for summary in seed_summaries(results):
+            print(f"\nworld {world_seed}: " + " ".join(summary.sentences()))
+    for summary in seed_summaries([result for results in runs.values() for result in results]):
+        print("\nall runs: " + " ".join(summary.sentences()))
+    for summary in seed_summaries(oracles):
+        print("\nhead room: " + " ".join(summary.sentences()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""The layers of LSVCR's sequential recommender: encoders, mixing and the two heads.
+
+Every map starts as the identity or as zero (Zhang et al., Fixup, ICLR 2019): see
+`lsvcr.sr_model`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+POSITIONS = 50
+
+
+class Dropout(nn.Module):
+    """Inverted dropout from random bytes: eight draws for the price of one.
+
+    The probability is rounded to 1/256, and what is kept is scaled by what that makes of it, so
+    that the expectation is exact.
+
+    Args:
+        p: Probability of a zero.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self._dropped = round(p * 256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input, with zeros while training."""
+        return x * self.mask(x) if self.training and self._dropped else x
+
+    def mask(self, like: Tensor) -> Tensor:
+        """Zeros and 1 / (1 - p), shaped like a tensor; ones when not training."""
+        if not self.training or not self._dropped:
+            return torch.ones_like(like)
+        words = torch.randint(-(2**63), 2**63 - 1, (like.numel() // 8 + 1,), device=like.device)
+        drawn = words.view(torch.uint8)[: like.numel()].view(like.shape)
+        return (drawn >= self._dropped) * (256.0 / (256 - self._dropped))
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, drop: Dropout) -> Tensor:
+    """Scaled dot-product attention.
+
+    Args:
+        q: float[..., Q, size].
+        k: float[..., L, size].
+        v: float[..., L, size].
+        visible: bool, broadcast to [..., Q, L]; at least one per query.
+        drop: Applied to the weights.
+
+    Returns:
+        float[..., Q, size].
+    """
+    if not drop.training:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
+    weights = scores.masked_fill(~visible, float("-inf")).softmax(dim=-1)
+    return drop(weights) @ v
+
+
+def _start_at_zero(layer: nn.Linear) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+def _start_at_identity(layer: nn.Linear, scale: float = 1.0) -> None:
+    """Each block of inputs as wide as the output is passed through, scaled."""
+    blocks = layer.in_features // layer.out_features
+    eye = scale * torch.eye(layer.out_features)
+    with torch.no_grad():
+        layer.weight.copy_(torch.cat([eye] * blocks, dim=1))
+    nn.init.zeros_(layer.bias)
+
+
+class EncoderLayer(nn.Module):
+    """A post-norm transformer layer with causal attention."""
+
+    def __init__(self, dim: int, heads: int, feed_forward: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(dim, feed_forward), nn.GELU(), nn.Linear(feed_forward, dim)
+        )
+        self.drop = Dropout(dropout)
+        _start_at_zero(self.out)
+        last = self.feed_forward[-1]
+        assert isinstance(last, nn.Linear)
+        _start_at_zero(last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float[B, L, dim] to the same; position i sees positions <= i."""
+        b, length, dim = x.shape
+        q, k, v = self.qkv(x).view(b, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if self.training:
+            causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+            attended = attention(q, k, v, causal, self.drop)
+        else:
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = self.norm_1(x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim))))
+        states: Tensor = self.norm_2(x + self.drop(self.feed_forward(x)))
+        return states
+
+
+class HistoryEncoder(nn.Module):
+    """Start token, learned positions and causal layers over one history of at most 50 events."""
+
+    def __init__(
+        self, dim: int, layers: int, heads: int, feed_forward: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.zeros(dim))
+        self.positions = nn.Parameter(torch.zeros(POSITIONS + 1, dim))
+        self.norm = nn.LayerNorm(dim)
+        self.drop = Dropout(dropout)
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim, heads, feed_forward, dropout) for _ in range(layers)
+        )
+        nn.init.normal_(self.start, std=0.02)
+        nn.init.normal_(self.positions, std=0.02)
+
+    def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """float[B, L, dim] to float[B, L + 1, dim]: state i has seen the first i events.
+
+        Args:
+            tokens: float[B, L, dim].
+            positions: int64[B, L], a place out of 0..49 for each event; None counts from 0.
+        """
+        b, length, _ = tokens.shape
+        x: Tensor = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
+        places = self.positions[: length + 1]
+        if positions is not None:
+            # The start token has the first place to itself.
+            index = torch.cat([positions.new_zeros(b, 1), positions + 1], dim=1)
+            places = F.embedding(index, self.positions)
+        x = self.drop(self.norm(x + places))
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Mixing(nn.Module):
+    """One cross-attention from a history to the other, then [own ; mixed] back to dim."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.join = nn.Linear(2 * dim, dim)
+        self.drop = Dropout(dropout)
+        _start_at_zero(self.out)
+        _start_at_identity(self.join, 0.5)
+
+    def forward(
+        self, own: Tensor, other: Tensor, other_count: Tensor, window: Tensor | None
+    ) -> Tensor:
+        """Own states of P views, mixed with as much of the other history as each view has seen.
+
+        Args:
+            own: float[B, L, dim], with the start token.
+            other: float[B, M, dim], with the start token.
+            other_count: int64[P], events of the other history that each view has seen.
+            window: int64[P], which of the B pairs of histories it is a view of; None for each its
+                own.
+
+        Returns:
+            float[P, L, dim].
+        """
+
+        def seen(x: Tensor) -> Tensor:
+            # index_select, not brackets: its backward pass sums in a fixed order.
+            return x if window is None else x.index_select(0, window)
+
+        b, length, dim = own.shape
+        q = self.query(own).view(b, length, self.heads, -1).transpose(1, 2)
+        both = self.key_value(other).view(b, other.shape[1], 2, self.heads, -1)
+        k, v = both.permute(2, 0, 3, 1, 4)
+        visible = torch.arange(other.shape[1], device=other.device) <= other_count[:, None]
+        read = attention(seen(q), seen(k), seen(v), visible[:, None, None], self.drop)
+        mixed = self.norm(seen(own) + self.drop(self.out(read.transpose(1, 2).flatten(2))))
+        # join([own ; mixed]), with the half that all views of a window share computed once.
+        own_half, mixed_half = self.join.weight[:, :dim], self.join.weight[:, dim:]
+        shared = F.linear(own, own_half, self.join.bias)
+        joined: Tensor = F.linear(mixed, mixed_half) + seen(shared)
+        return joined
+
+
+class AttentivePooling(nn.Module):
+    """Additive attention over a history: one vector for the video task."""
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(dim, 2 * dim)
+        self.drop = Dropout(dropout)
+        self.score = nn.Sequential(nn.LayerNorm(2 * dim), nn.GELU(), nn.Linear(2 * dim, 1))
+
+    def forward(self, states: Tensor, visible: Tensor) -> Tensor:
+        """float[P, L, dim] and bool[P, K, L] to float[P, K, dim]."""
+        scores = self.score(self.drop(self.hidden(states))).squeeze(-1)
+        weights = scores[:, None].masked_fill(~visible, float("-inf")).softmax(dim=-1)
+        pooled: Tensor = weights @ states
+        return pooled
+
+
+class VideoQuery(nn.Module):
+    """Attention of the video being watched over the comment history: the comment task."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.drop = Dropout(dropout)
+        _start_at_identity(self.out, 4.0)
+        nn.init.eye_(self.key_value.weight[dim:])
+        nn.init.zeros_(self.key_value.bias[dim:])
+
+    def forward(self, video: Tensor, states: Tensor, visible: Tensor) -> Tensor:
+        """float[P, K, dim], float[P, L, dim] and bool[P, K, L] to float[P, K, dim].
+
+        There are fewer queries than states: keys and values are projected on the queries' side.
+        With q' = W_k' q, q . (W_k x + b) is q' . x up to a term that all states share, and as
+        weights sum to one, the mean of W_v x + b is W_v (mean of x) + b.
+        """
+        n, moments, dim = video.shape
+        size = dim // self.heads
+        key, value = self.key_value.weight.view(2, self.heads, size, dim)
+        q = self.query(video).view(n, moments, self.heads, size) / math.sqrt(size)
+        asked = torch.einsum("pkhs,hsd->pkhd", q, key).reshape(n, moments * self.heads, dim)
+        scores = (asked @ states.transpose(1, 2)).view(n, moments, self.heads, states.shape[1])
+        weights = scores.masked_fill(~visible[:, :, None], float("-inf")).softmax(dim=-1)
+        found = (weights.flatten(1, 2) @ states).view(n, moments, self.heads, dim)
+        read = torch.einsum("pkhd,hsd->pkhs", found, value).flatten(2)
+        read = read + self.key_value.bias[dim:]
+        representation: Tensor = self.norm(video + self.drop(self.out(read)))
+        return representation

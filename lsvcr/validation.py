@@ -1,0 +1,154 @@
+"""The metric that decides when stage 2 stops, on events that are the same at every call.
+
+Everything that does not depend on the model is gathered once: the held-out people, batched by
+length, and what their event competes with. Ties count against the model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lsvcr.examples import Batch, Histories, Windows, make_batch
+from lsvcr.inventory import Inventory, TextVectors
+from lsvcr.lengths import by_lengths
+from lsvcr.sr_model import SRModel, Task
+
+COMMENTS_RANKED = 64
+RIVALS = 99
+_ROWS = 128
+
+Int64 = NDArray[np.int64]
+PeopleOf = Callable[[Batch], Tensor]
+"""User representations float[n, dim] of a batch's moments."""
+
+
+class Validation(ABC):
+    """NDCG@5 of held-out events.
+
+    Args:
+        task: Which.
+        both: Histories.
+        held: One event per person.
+        comment_history: False hides the comment histories.
+    """
+
+    def __init__(
+        self, task: Task, both: Histories, held: Windows, *, comment_history: bool
+    ) -> None:
+        own = both.of(task)[0]
+        other = own.other[own.starts[held.user] + held.start] if len(held) else held.user
+        order = by_lengths(held.stop - held.base, other)
+        self.parts = [order[at : at + _ROWS] for at in range(0, len(order), _ROWS)]
+        self.batches = [
+            make_batch(both, task, held.pick(part), comment_history=comment_history)
+            for part in self.parts
+        ]
+
+    def __call__(self, model: SRModel, people: PeopleOf) -> float:
+        """The metric of a model in eval mode."""
+        total, count = 0.0, 0
+        for number, batch in enumerate(self.batches):
+            person = F.normalize(people(batch), dim=-1)
+            ranks, known = self.ranks(model, number, person)
+            gains = torch.where(known & (ranks < 5), 1.0 / torch.log2(ranks + 2.0), 0.0)
+            total += float(gains.sum())
+            count += int(known.sum())
+        return total / max(count, 1)
+
+    @abstractmethod
+    def ranks(self, model: SRModel, number: int, person: Tensor) -> tuple[Tensor, Tensor]:
+        """Ranks int64[n] from 0 in a batch, of unit vectors float[n, dim]; bool[n], which count."""
+
+
+class VideoValidation(Validation):
+    """The video liked next among 100, as in the paper.
+
+    Among all videos a thousand events leave little but noise to stop by.
+    """
+
+    def __init__(
+        self,
+        both: Histories,
+        inventory: Inventory,
+        held: Windows,
+        seed: list[int],
+        *,
+        comment_history: bool = True,
+    ) -> None:
+        super().__init__("video", both, held, comment_history=comment_history)
+        available = inventory.available.numpy()
+        shape = (len(held), RIVALS)
+        drawn = np.full(shape, -1, dtype=np.int64)
+        if len(available):
+            drawn = available[np.random.default_rng(seed).integers(0, len(available), shape)]
+        self._inventory = inventory
+        self.rivals = [
+            _unknown(drawn[part], batch)
+            for part, batch in zip(self.parts, self.batches, strict=True)
+        ]
+
+    def ranks(self, model: SRModel, number: int, person: Tensor) -> tuple[Tensor, Tensor]:
+        """Among random videos that existed and are not in the person's history."""
+        rivals = self.rivals[number]
+        target = self.batches[number].target[:, :1]
+        shown = torch.from_numpy(np.concatenate([target, np.maximum(rivals, 0)], axis=1))
+        distinct, place = torch.unique(shown, return_inverse=True)
+        titles = None
+        if self._inventory.has_text:
+            rows = self._inventory.title[distinct]
+            titles = TextVectors(model, self._inventory, rows).of(rows)
+        vectors = F.normalize(model.videos(distinct, titles), dim=-1)
+        scores = (person @ vectors.T).gather(1, place)
+        better = (scores[:, 1:] >= scores[:, :1]) & torch.from_numpy(rivals >= 0)
+        return better.sum(dim=1), torch.ones(len(person), dtype=torch.bool)
+
+
+class CommentValidation(Validation):
+    """A comment taken part in among the video's most liked 64."""
+
+    def __init__(
+        self, both: Histories, inventory: Inventory, held: Windows, *, comment_history: bool = True
+    ) -> None:
+        super().__init__("comment", both, held, comment_history=comment_history)
+        self._inventory = inventory
+        self._sections = [_section(inventory, batch) for batch in self.batches]
+
+    def ranks(self, model: SRModel, number: int, person: Tensor) -> tuple[Tensor, Tensor]:
+        """Among comments that the person did not take part in."""
+        rows, at, known = self._sections[number]
+        texts = TextVectors(model, self._inventory, rows)
+        vectors = F.normalize(texts.of(rows), dim=-1)
+        scores = torch.einsum("nd,ncd->nc", person, vectors)
+        scores = scores.masked_fill(rows < 0, float("-inf"))
+        own = scores.gather(1, at[:, None])
+        return (scores >= own).sum(dim=1) - 1, known
+
+
+def _unknown(drawn: Int64, batch: Batch) -> Int64:
+    """-1 for the target and for what was seen before."""
+    known = np.concatenate([batch.videos, batch.target[:, :1]], axis=1)
+    taken = (drawn[:, :, None] == known[:, None, :]).any(axis=2)
+    return np.where(taken, -1, drawn)
+
+
+def _section(inventory: Inventory, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Embedding rows int64[n, 64], the place int64[n] of the target, and where there is one."""
+    comments = batch.target_comments[:, 0]
+    others = inventory.catalogue.comments_of(
+        batch.target[:, 0].astype(np.int32), COMMENTS_RANKED
+    ).astype(np.int64)
+    mine = (others[:, :, None] == comments[:, None, :]).any(axis=2)
+    others = np.where(mine & (others != comments[:, :1]), -1, others)
+    found = (others == comments[:, :1]) & (comments[:, :1] >= 0)
+    return (
+        inventory.rows_of_comments(others),
+        torch.from_numpy(np.argmax(found, axis=1)),
+        torch.from_numpy(found.any(axis=1)),
+    )
