@@ -3,7 +3,8 @@
     python -m benchmarks.world_scale --users 1000000 --days 7
 
 Nobody influences anybody, so people live in groups, each on one core from start to end; only
-user-day sums are kept. Memory is the sum over processes of the most each of them held.
+user-day sums are kept. A line per finished group says how long the rest will take. Memory is the
+sum over processes of the most each of them held.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import multiprocessing
 import os
 import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ[_name] = "1"
@@ -21,7 +23,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 import numpy as np
 from numpy.typing import NDArray
 
-from abtest.drive import BATCH, PolicyRanker, drive
+from abtest.drive import PolicyRanker, drive
 from policies.random import RandomPolicy
 from simulator.feed import Feed
 from simulator.outcomes import DAY_MS
@@ -30,7 +32,10 @@ from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval
 from simulator.world import World
 
-GROUP = 8_192
+GROUP = 25_000
+BATCH = 4_096
+"""People per turn. A turn costs a millisecond or two whatever their number, and as the busiest
+people of a group need hundreds of turns a day, large groups make full turns."""
 
 
 def new_feed(world: World, group: NDArray[np.int32], days: int) -> Feed:
@@ -55,38 +60,50 @@ def impressions(feed: Feed) -> int:
     return int(feed.outcomes.to_frame(feed.users.astype(np.int64))["impressions"].sum())
 
 
-def live(first: int, last: int, days: int) -> tuple[int, int, float]:
-    """Impressions of people ``first .. last - 1``, the process and its peak memory in MiB."""
+@lru_cache(maxsize=1)
+def _world() -> World:
+    """The default world, made once per process."""
+    return World.create("default", 1)
+
+
+def live(first: int, last: int, days: int) -> tuple[int, int, int, float]:
+    """People ``first .. last - 1`` live; how many, their impressions, process, peak MiB."""
     group = np.arange(first, last, dtype=np.int32)
-    feed = new_feed(World.create("default", 1), group, days)
+    feed = new_feed(_world(), group, days)
     drive(feed, PolicyRanker(RandomPolicy()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-    return impressions(feed), os.getpid(), peak
+    return last - first, impressions(feed), os.getpid(), peak
 
 
 def main() -> None:
-    """Print a line as each tenth of the people has lived, and the sums."""
+    """Print a line as each group of people has lived, and the sums."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--group", type=int, default=GROUP, help="people per group")
     options = parser.parse_args()
-    firsts = range(0, options.users, GROUP)
-    lasts = [min(first + GROUP, options.users) for first in firsts]
+    firsts = range(0, options.users, options.group)
     started = time.perf_counter()
-    shown, peaks, tenth = 0, {}, 1
+    people, shown, peaks = 0, 0, dict[int, float]()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
-        lives = pool.map(live, firsts, lasts, [options.days] * len(lasts))
-        for last, (seen, process, peak) in zip(lasts, lives, strict=True):
+        lives = [
+            pool.submit(live, first, min(first + options.group, options.users), options.days)
+            for first in firsts
+        ]
+        for finished in as_completed(lives):
+            lived, seen, process, peak = finished.result()
+            people += lived
             shown += seen
             peaks[process] = max(peak, peaks.get(process, 0.0))
-            if last * 10 >= tenth * options.users:
-                seconds = time.perf_counter() - started
-                print(
-                    f"{last:>12,} people  {shown:>15,} impressions  {seconds:>8,.0f} s", flush=True
-                )
-                tenth = last * 10 // options.users + 1
+            seconds = time.perf_counter() - started
+            left = seconds * (options.users - people) / people
+            print(
+                f"{people:>12,} people  {shown:>15,} impressions  {seconds:>8,.0f} s, "
+                f"about {left:,.0f} s left",
+                flush=True,
+            )
     seconds = time.perf_counter() - started
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
     print(

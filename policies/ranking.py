@@ -47,16 +47,16 @@ def _rank_float32(scores: Scores, candidates: Int32, key: NDArray[np.uint64], ke
     # Adding 0 makes -0 and 0 equal; then flipping negative numbers' bits orders them.
     bits = (scores + np.float32(0.0)).view(np.int32)
     ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
-    ordered = np.where(candidates >= 0, ordered, np.iinfo(np.int32).min)
+    # The smallest number for padding, whose sign bit selects it: cheaper than a branch for each.
+    least = np.int32(np.iinfo(np.int32).min)
+    ordered ^= (ordered ^ least) & (candidates >> 31)
     packed = (ordered.astype(np.int64) << 32) | np.arange(width)
     packed.sort(axis=1)
     top = packed[:, ::-1]
     place = top[:, :kept] & 0xFFFFFFFF
     best: Int32 = candidates.ravel().take(place + (np.arange(len(candidates)) * width)[:, None])
     value = top[:, : kept + 1] >> 32
-    tied = np.flatnonzero(
-        ((value[:, 1:] == value[:, :-1]) & (value[:, 1:] > np.iinfo(np.int32).min)).any(axis=1)
-    )
+    tied = np.flatnonzero(((value[:, 1:] == value[:, :-1]) & (value[:, 1:] > least)).any(axis=1))
     if len(tied):
         best[tied] = _rank_exactly(scores[tied], candidates[tied], key[tied], kept)
     return np.asarray(best)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulator.arrays import look_up
 from simulator.logs.catalogue import Catalogue
 from simulator.requests import Int32, Int64
+
+_LAST = np.int32(np.iinfo(np.int32).max)
 
 
 class CommentSections:
@@ -37,10 +40,10 @@ class CommentSections:
         """int32[B, S]: the most liked comment of each video, -1 if there is none yet."""
         if self._catalogue.n_comments == 0:
             return np.full(videos.shape, -1, dtype=np.int32)
-        hidden = (videos < 0) | (self._top_ms.take(videos) > time_ms[:, None])
-        top = self._top.take(videos)
-        top[hidden] = -1
-        return top
+        written = look_up(self._top_ms, videos) <= time_ms[:, None]
+        written &= videos >= 0
+        # 0 above -1: one less than nothing, or the comment.
+        return np.asarray((look_up(self._top, videos) + np.int32(1)) * written - np.int32(1))
 
     def candidates(self, videos: Int32, time_ms: Int64) -> Int32:
         """int32[R, M]: the comments of each section, most liked first, -1 padded at the end."""
@@ -52,8 +55,9 @@ class CommentSections:
         if len(growing):
             listed = comments[growing]
             written = self._catalogue.comment_time_ms.take(listed) <= time_ms[growing, None]
-            listed = np.where((listed >= 0) & written, listed, -1)
+            written &= listed >= 0
             # The list closes up: people stop reading where it ends, not where one is missing.
-            order = np.argsort(listed < 0, axis=1, kind="stable")
-            comments[growing] = np.take_along_axis(listed, order, axis=1)
+            # Comments are numbered from the most liked one on, so sorting keeps their order.
+            listed = np.sort(np.where(written, listed, _LAST), axis=1)
+            comments[growing] = np.where(listed == _LAST, np.int32(-1), listed)
         return comments

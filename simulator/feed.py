@@ -9,12 +9,12 @@ step, slot), so nothing depends on who else is in the group or on how often the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arrays import row_counts, row_sums
+from simulator.arrays import row_sums
 from simulator.comment_sections import CommentSections
 from simulator.logs.catalogue import Catalogue
 from simulator.outcomes import UserDayOutcomes, china_day
@@ -33,6 +33,10 @@ from simulator.response.base import Population, Read, Watched
 from simulator.retrieval import Retrieval, SeenVideos, Sources
 
 Bool = NDArray[np.bool_]
+
+_SAMPLED = 256
+"""People of a batch that are looked at to tell when it ends, at least."""
+_CARRIED = ("_session", "_step", "_fresh_session", "_page_keys", "_next_ms")
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,9 @@ class Feed:
         retrieval: The candidate stage; made from the catalogue if None.
         settings: The platform's fixed choices.
         recorder: Receives impressions and comment events; None to keep only outcomes.
-        batch: At most so many people per turn, those whose next page is due first; None for all.
-            Outcomes do not depend on it. Small batches keep arrays in the processor's cache, and
-            as nobody runs ahead, turns stay full to the end.
+        batch: At most so many people per turn, about those whose next page is due first; None
+            for all. Outcomes do not depend on it. Small batches keep arrays in the processor's
+            cache, and as nobody runs ahead, turns stay full to the end.
     """
 
     def __init__(
@@ -136,6 +140,8 @@ class Feed:
         self._session: Int64 = np.zeros(n, dtype=np.int64)
         self._step: Int64 = np.zeros(n, dtype=np.int64)
         self._fresh_session: Bool = np.ones(n, dtype=np.bool_)
+        # Of the session's pages; a page's own key follows from its step.
+        self._page_keys: NDArray[np.uint64] = np.zeros(n, dtype=np.uint64)
         everyone = np.arange(n, dtype=np.int64)
         self._next_ms: Int64 = population.next_session(
             everyone, np.full(n, start_ms, dtype=np.int64), self._keys_of_session(everyone)
@@ -157,22 +163,19 @@ class Feed:
         """
         if self._turn is not None:
             raise RuntimeError("show the previous page (and its comments) first")
-        due = self._next_ms < self.end_ms
-        rows = np.flatnonzero(due if among is None else due & among)
+        rows = self._due(among)
         if len(rows) == 0:
             return None
-        if self.batch is not None and len(rows) > self.batch:
-            first = np.argpartition(self._next_ms[rows], self.batch)[: self.batch]
-            rows = np.sort(rows[first])
         time_ms = self._next_ms[rows]
         starting = self._fresh_session[rows]
         if starting.any():
             new = rows[starting]
             self._population.begin_session(new, time_ms[starting], self._keys_of_session(new))
             self._fresh_session[new] = False
+            self._page_keys[new] = mix(self._request_key, self.users[new], self._session[new])
             day = china_day(time_ms[starting])
             self.outcomes.add(new, day, {"sessions": np.ones(len(new))})
-        key = mix(self._request_key, self.users[rows], self._session[rows], self._step[rows])
+        key = mix(self._page_keys[rows], self._step[rows])
         history = self._history.view(rows)
         candidates = self._retrieval.candidates(
             rows, time_ms, key, history, self._seen, self.settings.page_size
@@ -202,8 +205,9 @@ class Feed:
                 f"slates have shape {slates.videos.shape}, "
                 f"expected {(len(turn.rows), self.settings.page_size)}"
             )
-        turn.slates = slates
-        videos = slates.videos
+        # Slot by slot in memory, see `simulator.arrays`.
+        videos = np.asfortranarray(slates.videos)
+        turn.slates = slates = replace(slates, videos=videos)
         turn.watched = self._population.watch(
             turn.rows, turn.time_ms, turn.key, videos, self._sections.previews(videos, turn.time_ms)
         )
@@ -285,7 +289,7 @@ class Feed:
         self._population.put(rows, other._population, other_rows)
         self._history.put(rows, other._history, other_rows)
         self._seen.put(rows, other._seen, other_rows)
-        for name in ("users", "_session", "_step", "_fresh_session", "_next_ms"):
+        for name in ("users", *_CARRIED):
             # A new array: the old one may belong to the caller or to a copy.
             changed = getattr(self, name).copy()
             changed[rows] = getattr(other, name)[other_rows]
@@ -315,7 +319,7 @@ class Feed:
         other._history = self._history.copy()
         other._seen = self._seen.copy()
         other.outcomes = self.outcomes.copy()
-        for name in ("_session", "_step", "_fresh_session", "_next_ms"):
+        for name in _CARRIED:
             setattr(other, name, getattr(self, name).copy())
         return other
 
@@ -326,6 +330,20 @@ class Feed:
     def set_policy_label(self, label: str) -> None:
         """What the log's ``policy`` column says from now on."""
         self._policy_label = label
+
+    def _due(self, among: Bool | None) -> Int64:
+        """int64[B], ascending: who has a page due, the earliest ones if they are more than a batch.
+
+        Who is among the earliest is decided by a sample's quantile: sorting everybody in each turn
+        would cost more, and outcomes do not depend on it.
+        """
+        limit, batch, n = self.end_ms, self.batch, len(self._next_ms)
+        if among is None and batch is not None and batch < n:
+            sample = self._next_ms[:: max(batch // _SAMPLED, 1)]
+            place = min(batch * len(sample) // n, len(sample) - 1)
+            limit = min(limit, int(np.partition(sample, place)[place]) + 1)
+        due = self._next_ms < limit
+        return np.flatnonzero(due if among is None else due & among)[:batch]
 
     def _last_day(self) -> int:
         return int(china_day(max(self.end_ms - 1, 0)))
@@ -346,7 +364,6 @@ class Feed:
             stay_ms[at, slot] = read.stay_ms
         finished = self._population.finish(rows, turn.key, videos, watched, stay_ms)
         reached = finished.reached & (videos >= 0)
-        opened = watched.opened & reached
         day = china_day(turn.time_ms)
         flags = {
             "impressions": reached,
@@ -357,21 +374,24 @@ class Feed:
             "comments_written": watched.comment,
             "forwards": watched.forward,
             "hates": watched.hate,
-            "comment_opens": opened,
+            "comment_opens": watched.opened,
         }
-        counts = row_counts(np.stack(list(flags.values())) & reached)
+        happened = np.empty((len(flags), videos.shape[1], len(rows)), dtype=np.bool_)
+        for number, flag in enumerate(flags.values()):
+            np.logical_and(flag.T, reached.T, out=happened[number])
+        counts = happened.view(np.uint8).sum(axis=1, dtype=np.uint8)
         sums: dict[str, NDArray[np.generic]] = dict(zip(flags, counts, strict=True))
         sums["play_time_ms"] = row_sums(finished.play_ms * reached)
         sums["comment_watch_time_ms"] = row_sums(stay_ms * reached)
-        live = reached[at, slot]
         if read is not None:
+            live = reached[at, slot][read.section]
+            on_page = at[read.section]
             for name, touched in (
-                ("comment_likes", read.like),
-                ("comment_replies", read.reply),
-                ("comments_shown", read.shown),
+                ("comment_likes", read.like & live),
+                ("comment_replies", read.reply & live),
+                ("comments_shown", live),
             ):
-                per_section = row_counts(touched) * live
-                sums[name] = np.bincount(at, weights=per_section, minlength=len(rows))
+                sums[name] = np.bincount(on_page[touched], minlength=len(rows))
         self.outcomes.add(rows, day, sums)
         self.outcomes.assign(rows, day, "active", np.ones(len(rows)))
         self._remember(turn, reached, read, order)
@@ -385,29 +405,22 @@ class Feed:
         assert turn.slates is not None and turn.watched is not None
         assert turn.section_at is not None and turn.section_slot is not None
         videos, rows = turn.slates.videos, turn.rows
-        discussed: Bool | None = None
-        chosen: Int32 | None = None
-        if read is not None and order is not None:
-            touched = (read.like | read.reply) & (order >= 0)
-            if self.catalogue.n_comments == 0:
-                discussed = reached[turn.section_at, turn.section_slot]
-            else:
-                discussed = touched.any(axis=1) & reached[turn.section_at, turn.section_slot]
-                chosen = _first_touched(touched, order)
         self._seen.add_page(rows, videos, reached)
         self._history.append_page("clicked", rows, turn.watched.click & reached, videos)
         self._history.append_page("liked", rows, turn.watched.like & reached, videos)
-        if discussed is None:
+        if read is None or order is None:
             return
-        index = np.flatnonzero(discussed)
-        for slot in np.unique(turn.section_slot[index]):
-            pick = index[turn.section_slot[index] == slot]
-            self._history.append(
-                "discussed",
-                rows[turn.section_at[pick]],
-                videos[turn.section_at[pick], slot],
-                None if chosen is None else chosen[pick],
-            )
+        at, slot = turn.section_at, turn.section_slot
+        live = reached[at, slot]
+        chosen: Int32 | None = None
+        if self.catalogue.n_comments == 0:
+            discussed = np.flatnonzero(live)
+        else:
+            touched = np.flatnonzero((read.like | read.reply) & live[read.section])
+            section = read.section[touched]
+            discussed, chosen = _first_touched(section, order[section, read.rank[touched]])
+        at, slot = at[discussed], slot[discussed]
+        self._history.extend("discussed", rows[at], videos[at, slot], chosen)
 
     def _advance(self, turn: _Turn, elapsed_ms: Int64, left: Bool, day: Int64) -> None:
         rows = turn.rows
@@ -471,11 +484,19 @@ class Feed:
         )
 
 
-def _first_touched(touched: Bool, order: Int32) -> Int32:
-    """int32[R, 3]: the first three comments of each section that were liked or replied to."""
-    chosen = np.full((len(order), COMMENTS_PER_EVENT), -1, dtype=np.int32)
-    at, position = np.nonzero(touched)
-    rank = np.arange(len(at)) - np.searchsorted(at, at)
-    kept = rank < COMMENTS_PER_EVENT
-    chosen[at[kept], rank[kept]] = order[at[kept], position[kept]]
-    return chosen
+def _first_touched(section: Int64, comment: Int32) -> tuple[Int64, Int32]:
+    """The sections that occur, ascending, and the first three comments of each, -1 padded.
+
+    Args:
+        section: int64[N], ascending.
+        comment: int32[N], liked or replied to.
+    """
+    new = np.ones(len(section), dtype=np.bool_)
+    new[1:] = section[1:] != section[:-1]
+    first = np.flatnonzero(new)
+    row = np.cumsum(new) - 1
+    number = np.arange(len(section)) - first[row]
+    kept = number < COMMENTS_PER_EVENT
+    chosen = np.full((len(first), COMMENTS_PER_EVENT), -1, dtype=np.int32)
+    chosen[row[kept], number[kept]] = comment[kept]
+    return section[first], chosen

@@ -24,6 +24,7 @@ _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
 _TO_UNIT = 2.0**-53
 _BELOW_ONE = 1.0 - 2.0**-53
+_PER_ADDRESS = 16
 
 
 def purpose_key(seed: int, purpose: str) -> np.uint64:
@@ -48,25 +49,32 @@ def mix(key: Any, *counters: Any) -> UInt64:
         uint64 array of the broadcast shape (zero-dimensional for scalars).
     """
     state = np.asarray(key, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for counter in counters:
-            word = np.asarray(counter)
-            if word.dtype != np.uint64:
-                word = word.astype(np.int64).view(np.uint64)
-            # In place where it can be: these arrays are the largest of the feed's hot path.
-            bits = np.asarray(state ^ (word * _GOLDEN))
-            bits += _GOLDEN
-            shifted = np.empty_like(bits)
-            np.right_shift(bits, np.uint64(30), out=shifted)
-            bits ^= shifted
-            bits *= _MULTIPLY_1
-            np.right_shift(bits, np.uint64(27), out=shifted)
-            bits ^= shifted
-            bits *= _MULTIPLY_2
-            np.right_shift(bits, np.uint64(31), out=shifted)
-            bits ^= shifted
-            state = bits
-    return state
+    for counter in counters:
+        word = np.asarray(counter)
+        if word.dtype != np.uint64:
+            word = word.astype(np.int64).view(np.uint64)
+        if state.ndim == word.ndim == 0:
+            # numpy warns when a single number wraps around, never when an array does.
+            state = _mixed(state[None], word[None])[0]
+        else:
+            state = _mixed(state, word)
+    return np.asarray(state)
+
+
+def _mixed(state: UInt64, word: UInt64) -> UInt64:
+    """`mix` for one counter; at least one of the two is an array."""
+    bits = state ^ (word[None] * _GOLDEN)[0]
+    # In place from here on: these arrays are among the largest of the feed's hot path.
+    bits += _GOLDEN
+    shifted = bits >> np.uint64(30)
+    bits ^= shifted
+    bits *= _MULTIPLY_1
+    np.right_shift(bits, np.uint64(27), out=shifted)
+    bits ^= shifted
+    bits *= _MULTIPLY_2
+    np.right_shift(bits, np.uint64(31), out=shifted)
+    bits ^= shifted
+    return np.asarray(bits)
 
 
 def uniform(key: Any, *counters: Any) -> NDArray[np.float64]:
@@ -77,45 +85,70 @@ def uniform(key: Any, *counters: Any) -> NDArray[np.float64]:
     return np.minimum(draws, _BELOW_ONE)
 
 
-def quick_uniform(key: Any, counter: Any) -> NDArray[np.float32]:
-    """float32 draws in the open interval (0, 1): 23 bits from 32-bit arithmetic.
-
-    Several times cheaper than `uniform`; for orders and ties, not for what is estimated. The mixing
-    function is MurmurHash3's 32-bit finaliser (Appleby, public domain).
-
-    Args:
-        key: uint64 array; its high half is used.
-        counter: int32 array that broadcasts against it.
-    """
-    bits = (np.asarray(key, dtype=np.uint64) >> np.uint64(32)).astype(np.uint32)
-    with np.errstate(over="ignore"):
-        bits = bits ^ (np.asarray(counter).astype(np.uint32) * np.uint32(0x9E3779B1))
-        bits ^= bits >> np.uint32(16)
-        bits *= np.uint32(0x85EBCA6B)
-        bits ^= bits >> np.uint32(13)
-        bits *= np.uint32(0xC2B2AE35)
-        bits ^= bits >> np.uint32(16)
-    return _unit_float32(bits)
-
-
 def normal(key: Any, *counters: Any) -> NDArray[np.float64]:
     """Standard normal draws by inversion, one per broadcast address."""
     return np.asarray(ndtri(uniform(key, *counters)), dtype=np.float64)
 
 
-def uniforms(key: Any, count: int) -> NDArray[np.float32]:
-    """float32[..., count] in the open interval (0, 1): two draws per 64-bit word, 23 bits each.
+def words(key: Any, counter: Any) -> NDArray[np.uint32]:
+    """32 random bits per broadcast address, in 32-bit arithmetic.
 
-    Cheaper than `uniform` where many draws belong to one address; not for events rarer than
-    one in a million.
+    Several times cheaper than `mix`, for the many small draws that belong to one key. It is
+    MurmurHash3's 32-bit finaliser (Appleby, public domain) of the counter, which one half of the
+    key is added to before, the other half between its two rounds.
+
+    Args:
+        key: uint64 array out of `mix`: its bits must be well mixed already.
+        counter: int32 array that broadcasts against it.
     """
-    words = mix(np.asarray(key)[..., None], np.arange((count + 1) // 2))
-    return _unit_float32(words.view(np.uint32)[..., :count])
+    key = np.asarray(key, dtype=np.uint64)[None]
+    low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
+    # With one more axis than given, as numpy warns when a single number wraps around.
+    bits = np.asarray(counter, dtype=np.int32)[None].astype(np.uint32)
+    bits = bits * np.uint32(0x9E3779B1) + low
+    shifted = bits >> np.uint32(16)
+    bits ^= shifted
+    bits *= np.uint32(0x85EBCA6B)
+    bits += high
+    np.right_shift(bits, np.uint32(13), out=shifted)
+    bits ^= shifted
+    bits *= np.uint32(0xC2B2AE35)
+    np.right_shift(bits, np.uint32(16), out=shifted)
+    bits ^= shifted
+    return np.asarray(bits[0])
+
+
+def quick_uniform(key: Any, counter: Any) -> NDArray[np.float32]:
+    """float32 draws in the open interval (0, 1), one per broadcast address: 23 bits of `words`."""
+    return _unit_float32(words(key, counter))
+
+
+def uniforms(key: Any, count: int, counter: Any = 0, first: int = 0) -> NDArray[np.float32]:
+    """float32[count, ...] in the open interval (0, 1): many draws per broadcast address.
+
+    Cheaper than `uniform` where many draws belong to one key, 23 bits each; not for events rarer
+    than one in a million.
+
+    Args:
+        key: uint64 array out of `mix`.
+        count: Draws per address.
+        counter: int32 array that broadcasts against the key: slots or comments, and what for.
+        first: Number of the first draw; an address has 16 draws, numbered from 0.
+    """
+    counter = np.asarray(counter, dtype=np.int32)
+    ndim = max(counter.ndim, np.ndim(key))
+    number = np.arange(first, first + count, dtype=np.int32).reshape((count,) + (1,) * ndim)
+    return quick_uniform(key, counter * np.int32(_PER_ADDRESS) + number)
 
 
 def _unit_float32(bits: NDArray[np.uint32]) -> NDArray[np.float32]:
-    """Draws from the high 23 bits: with the half they are exact, so neither 0 nor 1 comes out."""
-    draws = (bits >> np.uint32(9)).astype(np.float32)
+    """Draws from the high 23 bits: with the half they are exact, so neither 0 nor 1 comes out.
+
+    The bits are overwritten.
+    """
+    bits >>= np.uint32(9)
+    # Below 2^23 the signed type holds the same numbers and converts several times faster.
+    draws = bits.view(np.int32).astype(np.float32)
     draws += np.float32(0.5)
     draws *= np.float32(2.0**-23)
     return draws

@@ -107,8 +107,9 @@ class Recorder:
 
     def add_sections(self, sections: Sections) -> None:
         """Add the comments that were scrolled into view."""
-        shown = sections.read.shown & (sections.order >= 0) & sections.live[:, None]
-        at, position = np.nonzero(shown)
+        read = sections.read
+        seen = np.flatnonzero(sections.live[read.section])
+        at, position = read.section[seen], read.rank[seen]
         comments = sections.order[at, position]
         propensity = sections.propensity
         self._events.append(
@@ -119,9 +120,9 @@ class Recorder:
                 "time_ms": sections.time_ms[at],
                 "position": position.astype(np.int16),
                 "is_shown": np.ones(len(at), dtype=np.int8),
-                "is_like": sections.read.like[at, position].astype(np.int8),
-                "is_reply": sections.read.reply[at, position].astype(np.int8),
-                "dwell_ms": sections.read.dwell_ms[at, position],
+                "is_like": read.like[seen].astype(np.int8),
+                "is_reply": read.reply[seen].astype(np.int8),
+                "dwell_ms": read.dwell_ms[seen],
                 "propensity": (
                     np.full(len(at), np.nan, dtype=np.float32)
                     if propensity is None

@@ -7,7 +7,7 @@ catalogue (see `simulator.logs.catalogue.Catalogue`). ``-1`` is padding everywhe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,15 +70,32 @@ class HistoryState:
             videos: int32[B, S], slots in order.
         """
         at, slot = np.nonzero(happened)
-        if len(at) == 0:
+        self.extend(signal, rows[at], videos[at, slot])
+
+    def extend(
+        self, signal: Signal, rows: Int64, videos: Int32, comments: Int32 | None = None
+    ) -> None:
+        """Append several events per person.
+
+        Args:
+            signal: Which history.
+            rows: int64[N], each person's events next to one another, oldest first.
+            videos: int32[N].
+            comments: int32[N, 3] for ``discussed``, padded with -1.
+        """
+        if len(rows) == 0:
             return
+        number = np.arange(len(rows))
+        first = np.ones(len(rows), dtype=np.bool_)
+        first[1:] = rows[1:] != rows[:-1]
         counts = self._counts[signal]
-        row = rows[at]
-        # nonzero goes row by row, so an event's rank in its row is its distance to the row's first.
-        first = np.searchsorted(at, at)
-        ring = (counts[row] + np.arange(len(at)) - first) % HISTORY_LENGTH
-        self._videos[signal][row, ring] = videos[at, slot]
-        counts[rows] += happened.sum(axis=1)
+        place = counts[rows] + number - np.maximum.accumulate(number * first)
+        ring = place % HISTORY_LENGTH
+        self._videos[signal][rows, ring] = videos
+        if signal == "discussed":
+            self._comments[rows, ring] = -1 if comments is None else comments
+        # Of a person's events, the last one stays.
+        counts[rows] = place + 1
 
     def view(self, rows: Int32 | Int64) -> HistoryView:
         """A read-only view of some rows as they are now (not a copy: read before appending)."""
@@ -138,21 +155,22 @@ class HistoryView:
         order = self._state._order(signal, self._rows)
         return self._state._videos[signal][self._rows[:, None], order]
 
-    def gather(self, signal: Signal, position: Int64) -> Int32:
-        """int32[B, n]: the videos at positions int64[B, n] of each history, without an order.
+    def gather(self, signal: Signal, position: NDArray[np.integer[Any]]) -> Int32:
+        """int32[B, n]: the videos at positions int[B, n] of each history, without an order.
 
         Positions below `lengths` are real events, the others -1; cheaper than `videos` where
         order does not matter.
         """
         flat = self._state._videos[signal].ravel()
-        return flat.take(self._rows[:, None] * HISTORY_LENGTH + position)
+        return flat.take(position.T + self._rows * HISTORY_LENGTH).T
 
     def latest(self, signal: Signal, count: int) -> Int32:
         """int32[B, count]: the most recent videos, newest first, -1 padded; count at most 50."""
-        place = self._state._counts[signal][self._rows][:, None] - 1 - np.arange(count)
+        place = self._state._counts[signal][self._rows] - np.arange(1, count + 1)[:, None]
         flat = self._state._videos[signal].ravel()
-        found = flat.take(self._rows[:, None] * HISTORY_LENGTH + place % HISTORY_LENGTH)
-        return np.where(place >= 0, found, np.int32(-1))
+        found = flat.take(place % HISTORY_LENGTH + self._rows * HISTORY_LENGTH)
+        found[place < 0] = -1
+        return found.T
 
     def comments(self) -> Int32:
         """int32[B, 50, 3]: comment indices of the ``discussed`` events, padded with -1."""

@@ -136,9 +136,10 @@ class LastPage(Recorder):
             order = np.argsort(page.user)
             at = order[np.searchsorted(page.user[order], sections.user)]
             slot = np.argmax(page.slates_videos[at] == sections.video[:, None], axis=1)
-            real = sections.order >= 0
-            likes[at, slot] = row_counts(sections.read.like & real) * sections.live
-            replies[at, slot] = row_counts(sections.read.reply & real) * sections.live
+            read = sections.read
+            for counts, touched in ((likes, read.like), (replies, read.reply)):
+                per_section = np.bincount(read.section[touched], minlength=len(sections.live))
+                counts[at, slot] = per_section * sections.live
         w = page.watched
         return PageOutcome(
             videos=spread(page.slates_videos, np.int32, -1),

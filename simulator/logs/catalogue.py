@@ -159,9 +159,11 @@ class Catalogue:
         """int32[B, limit]: the most liked comments of each video, padded with -1."""
         start = self.comment_offsets[videos]
         count = self.comment_offsets[videos + 1] - start
-        column = np.arange(limit)
-        index = start[:, None] + column
-        return np.where(column < count[:, None], index, -1).astype(np.int32)
+        column = np.arange(limit, dtype=np.int32)
+        listed: Int32 = start.astype(np.int32)[:, None] + column
+        # All bits set is -1.
+        listed |= -(column >= count[:, None]).astype(np.int32)
+        return listed
 
     @cached_property
     def _comment_order(self) -> Int64:

@@ -46,20 +46,32 @@ class Watched:
 
 @dataclass(frozen=True)
 class Read:
-    """What happens in R opened comment sections with up to M ranked comments.
+    """What happens in R opened comment sections: the N comments that are read in them.
 
     Attributes:
-        dwell_ms: int64[R, M], time on each comment, 0 where not reached.
-        shown: bool[R, M], whether the comment was scrolled into view.
-        like, reply: bool[R, M].
+        section: int64[N], the section of each comment that was scrolled into view, 0 .. R-1;
+            ascending.
+        rank: int64[N], its place in the section, ascending within a section.
+        dwell_ms: int64[N], time on it.
+        like, reply: bool[N].
         stay_ms: int64[R], total stay in the section (> 0).
     """
 
+    section: Int64
+    rank: Int64
     dwell_ms: Int64
-    shown: Bool
     like: Bool
     reply: Bool
     stay_ms: Int64
+
+    @classmethod
+    def of_tables(
+        cls, dwell_ms: Int64, shown: Bool, like: Bool, reply: Bool, stay_ms: Int64
+    ) -> Read:
+        """From arrays [R, M] over all comments, of which the ones ``shown`` were read."""
+        section, rank = np.nonzero(shown)
+        at = section, rank
+        return cls(section, rank, dwell_ms[at], like[at], reply[at], stay_ms)
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arrays import row_sums
+from simulator.arrays import look_up
 from simulator.randomness import mix, uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Read
 from simulator.response.watching import Float32, sigmoid
 from simulator.world.config import WorldConfig
+from simulator.world.items import N_STYLES
 from simulator.world.people import People
 from simulator.world.world import World
 
 _READ = 12 << 16
-_VISIT = 19 << 16
+_VISIT = -1
+"""Where the draws of a visit as a whole stand among those of its comments."""
 _WRITE = 20 << 16
 _WRITE_SIGMA = 0.6
 _BLOCKS = (4, 8, 16, 40)
@@ -40,59 +43,73 @@ def read_section(
     slot: Int64,
     comments: Int32,
 ) -> Read:
-    """Draw what R people do in sections of up to M comments, a block of ranks at a time."""
+    """Draw what R people do in sections of up to M comments, a block of ranks at a time.
+
+    Only what is read is drawn: first how far people get, then what they do with each comment.
+    """
     c = world.config
     r, m = comments.shape
     section_key = mix(key, _READ + slot)
-    visit = uniforms(mix(section_key, _VISIT), 4 if c.comment_order_effect >= 1.0 else 5)
+    visit = uniforms(section_key, 4 if c.comment_order_effect >= 1.0 else 5, _VISIT)
     own = None
     order = comments
     if c.comment_order_effect < 1.0:
-        own = _order_read(comments, visit[:, 4] < c.comment_order_effect)
+        own = _order_read(comments, visit[4] < c.comment_order_effect)
         order = np.take_along_axis(comments, own, axis=1)
-    engaged = np.exp(c.dwell_open_sigma * _normal(visit[:, 0], visit[:, 1]))
-    opening = c.open_seconds * np.exp(c.open_seconds_sigma * _normal(visit[:, 2], visit[:, 3]))
-    dwell_ms = np.zeros((r, m), dtype=np.int64)
-    shown = np.zeros((r, m), dtype=np.bool_)
-    like = np.zeros((r, m), dtype=np.bool_)
-    reply = np.zeros((r, m), dtype=np.bool_)
+    engaged = np.exp(np.float32(c.dwell_open_sigma) * _normal(visit[0], visit[1]))
+    opening = c.open_seconds * np.exp(
+        np.float32(c.open_seconds_sigma) * _normal(visit[2], visit[3])
+    )
+    # Draws belong to the comment, not to its rank: two orders of one section share them.
+    parts: list[tuple[NDArray[Any], ...]] = []
     alive = np.arange(r)
     start = 0
     for size in chain(_BLOCKS, repeat(_BLOCKS[-1])):
         if start >= m or len(alive) == 0:
             break
-        block = order[:, start : start + size].take(alive, axis=0)
+        # Rank by rank in memory.
+        block = np.ascontiguousarray(order[:, start : start + size].T).take(alive, axis=1).T
         width = block.shape[1]
-        match, onward, log_dwell = _traits(world, people, rows[alive], block, start)
-        # Draws belong to the comment, not to its rank: two orders of one section share them.
-        u = uniforms(mix(section_key[alive, None], block), 4)
-        going = (u[..., 0] < sigmoid(onward)) & (block >= 0)
+        match, appeal, length = _traits(world, people, rows[alive], block)
+        real = block >= 0
+        onward = _onward(c, people.read[rows[alive], None], match, appeal, start)
+        going = sigmoid(onward) > uniforms(section_key[alive], 1, block.T)[0].T
+        going &= real
         # Everyone sees the first comment of a block they entered, and the one after each "on".
-        seen = np.ones(block.shape, dtype=np.bool_)
-        for rank in range(1, width):
-            np.logical_and(seen[:, rank - 1], going[:, rank - 1], out=seen[:, rank])
-        seen &= block >= 0
-        # One draw decides about the like and, rescaled, whether it is a reply.
-        p_like = _p_touch(world, match, block)
-        touched = seen & (u[..., 1] < p_like)
-        replied = touched & (u[..., 1] < c.comment_reply_share * p_like)
-        seconds = np.exp(log_dwell + np.float32(c.dwell_sigma) * _normal(u[..., 2], u[..., 3]))
-        milliseconds = seconds * (np.float32(1_000.0) * engaged[alive, None])
-        at = slice(start, start + width)
-        shown[alive, at] = seen
-        dwell_ms[alive, at] = np.maximum(milliseconds, 1.0) * seen
-        like[alive, at] = touched & ~replied
-        reply[alive, at] = replied
-        alive = alive[seen[:, -1] & going[:, -1]]
+        seen = np.ones_like(going)
+        for below in range(1, width):
+            np.logical_and(seen[:, below - 1], going[:, below - 1], out=seen[:, below])
+        on = alive[seen[:, -1] & going[:, -1]]
+        seen &= real
+        rank, person = np.nonzero(seen.T)
+        read = (a[person, rank] for a in (block, match, appeal, length))
+        parts.append((alive[person], start + rank, *read))
+        alive = on
         start += width
+    section, rank, comment, match, appeal, length = _joined(parts)
+    u = uniforms(section_key[section], 3, comment, first=1)
+    # One draw decides about the like and, rescaled, whether it is a reply.
+    p_touch = _p_touch(c, match, appeal)
+    reply = u[0] < np.float32(c.comment_reply_share) * p_touch
+    like = (u[0] < p_touch) & ~reply
+    log_dwell = _log_dwell(c, people.pace[rows[section]], match, appeal, length)
+    log_dwell += np.float32(c.dwell_sigma) * _normal(u[1], u[2])
+    milliseconds = np.exp(log_dwell) * (np.float32(1_000.0) * engaged)[section]
+    dwell_ms = np.maximum(milliseconds, np.float32(1.0)).astype(np.int64)
+    stay_ms = np.maximum(1_000.0 * opening, 1.0).astype(np.int64)
+    stay_ms += np.bincount(section, weights=dwell_ms, minlength=r).astype(np.int64)
     if own is not None:
-        inverse = np.argsort(own, axis=1, kind="stable")
-        shown, like, reply = (np.take_along_axis(a, inverse, axis=1) for a in (shown, like, reply))
-        dwell_ms = np.take_along_axis(dwell_ms, inverse, axis=1)
-    stay_ms = row_sums(dwell_ms).astype(np.int64) + np.maximum(1_000.0 * opening, 1.0).astype(
-        np.int64
-    )
-    return Read(dwell_ms=dwell_ms, shown=shown, like=like, reply=reply, stay_ms=stay_ms)
+        rank = own[section, rank]
+        displayed = np.lexsort((rank, section))
+        rank, dwell_ms, like, reply = (a[displayed] for a in (rank, dwell_ms, like, reply))
+    return Read(section, rank, dwell_ms, like, reply, stay_ms)
+
+
+def _joined(parts: list[Any]) -> list[Any]:
+    """The columns of some blocks one after the other, in order of sections and of ranks."""
+    columns = [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    return [column[order] for column in columns]
 
 
 @dataclass(frozen=True)
@@ -148,12 +165,14 @@ def section_expectations(
 def _in_order(world: World, people: People, rows: Int64, comments: Int32) -> SectionExpectations:
     """Expectations where everyone reads down the list as it is."""
     c = world.config
-    match, onward, log_dwell = _traits(world, people, rows, comments, 0)
+    match, appeal, length = _traits(world, people, rows, comments)
+    onward = _onward(c, people.read[rows, None], match, appeal, 0)
+    log_dwell = _log_dwell(c, people.pace[rows, None], match, appeal, length)
     real = comments >= 0
     reach = np.ones(comments.shape, dtype=np.float32)
     reach[:, 1:] = np.cumprod((sigmoid(onward) * real)[:, :-1], axis=1)
     reach *= real
-    touch = reach * _p_touch(world, match, comments)
+    touch = reach * _p_touch(c, match, appeal)
     dwell = reach * np.exp(log_dwell + np.float32(_half_variance(world)))
     return SectionExpectations(
         reach=reach,
@@ -190,7 +209,10 @@ def expected_reading(
 
     Both are 0 at padding.
     """
-    _, onward, log_dwell = _traits(world, people, rows, comments, 0)
+    c = world.config
+    match, appeal, length = _traits(world, people, rows, comments)
+    onward = _onward(c, people.read[rows, None], match, appeal, 0)
+    log_dwell = _log_dwell(c, people.pace[rows, None], match, appeal, length)
     real = comments >= 0
     mean = np.exp(log_dwell + np.float32(_half_variance(world)))
     return mean * real, sigmoid(onward) * real
@@ -201,20 +223,10 @@ def _half_variance(world: World) -> float:
     return 0.5 * (world.config.dwell_sigma**2 + world.config.dwell_open_sigma**2)
 
 
-def _p_touch(world: World, match: Float32, comments: Int32) -> Float32:
-    """float32[R, M]: probability of a like or a reply, once read."""
-    c = world.config
-    return sigmoid(
-        np.float32(c.comment_like_base)
-        + np.float32(c.comment_like_match) * match
-        + np.float32(c.comment_like_appeal) * world.comments.appeal.take(comments)
-    )
-
-
 def writing_ms(config: WorldConfig, key: NDArray[np.uint64], slot: Int64) -> Int64:
     """int64[R]: what writing a comment adds to the stay; log-normal, median ``write_seconds``."""
     u = uniforms(mix(key, _WRITE + slot), 2)
-    seconds = config.write_seconds * np.exp(_WRITE_SIGMA * _normal(u[:, 0], u[:, 1]))
+    seconds = config.write_seconds * np.exp(_WRITE_SIGMA * _normal(u[0], u[1]))
     return np.asarray(1_000.0 * seconds, dtype=np.int64)
 
 
@@ -225,23 +237,39 @@ def opening_seconds(world: World) -> float:
 
 
 def _traits(
-    world: World, people: People, rows: Int64, comments: Int32, start: int
+    world: World, people: People, rows: Int64, comments: Int32
 ) -> tuple[Float32, Float32, Float32]:
-    """Match, log-odds of going on and mean log dwell, float32[R, M]; ranks count from ``start``."""
-    c, items = world.config, world.comments
-    match = np.einsum("rd,rmd->rm", people.comment_taste[rows], items.style.take(comments, axis=0))
-    appeal = items.appeal.take(comments)
-    depth = np.arange(start, start + comments.shape[1], dtype=np.float32)
-    onward = (np.float32(c.read_base) + people.read[rows])[:, None] - np.float32(
-        c.read_depth
-    ) * depth
-    onward = onward + np.float32(c.read_match) * match + np.float32(c.read_appeal) * appeal
+    """Match with the reader, appeal and log(length / 15), float32[R, M]."""
+    traits = look_up(world.comment_traits, comments)
+    match = np.einsum("rd,rmd->rm", people.comment_taste[rows], traits[..., :N_STYLES])
+    return match, traits[..., N_STYLES], traits[..., N_STYLES + 1]
+
+
+def _onward(
+    c: WorldConfig, person: Float32, match: Float32, appeal: Float32, start: int
+) -> Float32:
+    """float32[R, M]: log-odds of going on; ranks count from ``start``."""
+    depth = np.arange(start, start + match.shape[1], dtype=np.float32)
+    onward = np.float32(c.read_match) * match + np.float32(c.read_appeal) * appeal
+    onward += np.float32(c.read_base) + person
+    onward -= np.float32(c.read_depth) * depth
+    return np.asarray(onward)
+
+
+def _log_dwell(
+    c: WorldConfig, person: Float32, match: Float32, appeal: Float32, length: Float32
+) -> Float32:
+    """Mean log of the seconds on a comment, once read; of the shape of ``match``."""
     log_dwell = np.float32(c.dwell_match) * match + np.float32(c.dwell_appeal) * appeal
-    log_dwell += (np.float32(c.dwell_base) + people.pace[rows])[:, None]
-    log_dwell += np.float32(c.dwell_length) * np.log(
-        items.length.take(comments) * np.float32(1 / 15)
-    )
-    return match, onward, log_dwell
+    log_dwell += np.float32(c.dwell_length) * length
+    log_dwell += np.float32(c.dwell_base) + person
+    return np.asarray(log_dwell)
+
+
+def _p_touch(c: WorldConfig, match: Float32, appeal: Float32) -> Float32:
+    """Probability of a like or a reply, once read; of the shape of ``match``."""
+    logit = np.float32(c.comment_like_match) * match + np.float32(c.comment_like_appeal) * appeal
+    return sigmoid(logit + np.float32(c.comment_like_base))
 
 
 def _normal(first: Float32, second: Float32) -> Float32:

@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arrays import row_counts, row_sums
-from simulator.randomness import mix, uniforms
+from simulator.arrays import look_up, row_counts, row_sums
+from simulator.randomness import uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Finished, Population, Read, Response, Watched
 from simulator.response.reading import (
@@ -40,7 +40,7 @@ from simulator.world.world import World
 
 __all__ = ["Expectations", "SectionExpectations", "WorldPopulation", "WorldResponse"]
 
-_FINISH, _SESSION, _VISIT, _PAUSE = 13 << 16, 14 << 16, 15 << 16, 18 << 16
+_FINISH, _SESSION, _VISIT = 13 << 16, 14 << 16, 15 << 16
 _TAU_DAYS = 20.0
 _SWIPE_SECONDS = 0.4
 _PLAYS_ON = 0.93
@@ -148,11 +148,11 @@ class WorldPopulation(Population):
         c = self._config
         rate = c.visits_per_day * self.people.visits[rows]
         rate = rate * np.exp(c.visits_satisfaction * np.tanh(self._joy[rows]))
-        u = uniforms(mix(key, _VISIT), 2)
-        later = self._clock.next_visit(now_ms, rate.astype(np.float64), u[:, 0])
-        minutes = -c.visits_soon_minutes * np.log(u[:, 0].astype(np.float64))
+        u = uniforms(key, 2, _VISIT)
+        later = self._clock.next_visit(now_ms, rate.astype(np.float64), u[0])
+        minutes = -c.visits_soon_minutes * np.log(u[0].astype(np.float64))
         soon = now_ms + BREAK_MS + (60_000.0 * minutes).astype(np.int64)
-        return np.where(u[:, 1] < c.visits_soon * self._clock.busy(soon), soon, later)
+        return np.where(u[1] < c.visits_soon * self._clock.busy(soon), soon, later)
 
     def begin_session(self, rows: Int64, time_ms: Int64, key: NDArray[np.uint64]) -> None:
         """A fresh budget; interest, satiation and joy start anew; taste drifts with the date.
@@ -160,8 +160,8 @@ class WorldPopulation(Population):
         The next episode of a series stays wanted.
         """
         c = self._config
-        u = uniforms(mix(key, _SESSION), 2)
-        spread = np.sqrt(-2.0 * np.log(u[:, 0])) * np.cos(2.0 * np.pi * u[:, 1])
+        u = uniforms(key, 2, _SESSION)
+        spread = np.sqrt(-2.0 * np.log(u[0])) * np.cos(2.0 * np.pi * u[1])
         log_budget = self.people.session[rows] + c.session_sigma * spread
         self._budget[rows] = c.session_seconds * np.exp(log_budget)
         self._interest[rows] = 0.0
@@ -202,8 +202,10 @@ class WorldPopulation(Population):
         if self._wrote is None:
             return read
         at = np.searchsorted(self._wrote[0], rows)
-        extra = writing_ms(self._config, key, slot) * self._wrote[1][at, slot]
-        return dataclasses.replace(read, stay_ms=read.stay_ms + extra)
+        writer = np.flatnonzero(self._wrote[1][at, slot])
+        if len(writer):
+            read.stay_ms[writer] += writing_ms(self._config, key[writer], slot[writer])
+        return read
 
     def finish(
         self,
@@ -219,8 +221,10 @@ class WorldPopulation(Population):
         if page is None or page.videos is not videos:
             page = self.page(rows, videos, self.world.in_grid(key), None)
         real = videos >= 0
-        pause = mix(key[:, None], _FINISH + np.arange(videos.shape[1])) >> np.uint64(40)
-        running = pause < np.uint64(_PLAYS_ON * (1 << 24))
+        # One draw per slot, and two for the pause after the page.
+        slots = videos.shape[1]
+        u = uniforms(key, 1, _FINISH + np.arange(slots + 2)[:, None])[0]
+        running = np.float32(_PLAYS_ON) > u[:slots].T
         play_ms = watched.play_ms + stay_ms * running
         elapsed = np.maximum(play_ms, stay_ms).astype(np.float32) * np.float32(0.001)
         glance = ~watched.click & page.grid
@@ -245,7 +249,7 @@ class WorldPopulation(Population):
         return Finished(
             reached=reached,
             play_ms=play_ms,
-            elapsed_ms=elapsed_ms + self._pauses(key),
+            elapsed_ms=elapsed_ms + self._pauses(u[slots], u[slots + 1]),
             left=left_over <= 0.0,
         )
 
@@ -261,18 +265,20 @@ class WorldPopulation(Population):
             time_ms: int64[B], for the curiosity after a change of ranker; None for none.
         """
         c, v = self._config, self.world.videos
-        vectors = v.vector.take(videos, axis=0)
-        affinity = np.einsum("bd,bsd->bs", self._taste[rows], vectors) - self._centre
-        logit = np.float32(c.click_taste) * affinity + self._quality.take(videos)
+        vectors = look_up(v.vector, videos)
+        affinity = np.einsum("bd,bsd->bs", self._taste.take(rows, axis=0), vectors)
+        affinity -= self._centre
+        logit = np.float32(c.click_taste) * affinity
+        logit += look_up(self._quality, videos)
         logit += (np.float32(c.click_base) + self.people.click[rows])[:, None]
         if c.sequence_strength:
-            interest = np.einsum("bd,bsd->bs", self._interest[rows], vectors)
+            interest = np.einsum("bd,bsd->bs", self._interest.take(rows, axis=0), vectors)
             interest *= self._scale * np.float32(c.click_session)
             interest += np.float32(c.click_author) * (
-                v.author.take(videos) == self._author[rows][:, None]
+                look_up(v.author, videos) == self._author[rows][:, None]
             )
             interest += np.float32(c.click_series) * (videos == self._wanted[rows][:, None])
-            tired = self._satiation.take(rows[:, None] * N_TOPICS + self._topic.take(videos))
+            tired = look_up(self._satiation.ravel(), self._cells(rows, videos))
             interest -= np.float32(c.click_satiation) * np.log1p(tired)
             logit += np.float32(c.sequence_strength) * interest
         if grid is None:
@@ -283,7 +289,7 @@ class WorldPopulation(Population):
             days = np.maximum(time_ms - self._changed_ms[rows], 0) / _DAY_MS
             curious[:, 0] = c.novelty_strength * np.exp(-days / c.novelty_days)
             logit += curious
-        duration = self._duration.take(videos)
+        duration = look_up(self._duration, videos)
         shortest, room, full, share = play_laws(c, duration, affinity)
         return Page(
             rows=rows,
@@ -329,13 +335,21 @@ class WorldPopulation(Population):
         """float32[R, M]: descending, it orders a section for the longest expected stay."""
         return comment_index(self.world, self.people, rows, comments)
 
-    def _pauses(self, key: NDArray[np.uint64]) -> Int64:
-        """int64[B]: how long the phone is put down after the page, ms; short of a new session."""
+    def _cells(self, rows: Int64, videos: Int32) -> Int64:
+        """int64[B, S]: where the satiation of each video's topic stands, rows of 24 end to end."""
+        return look_up(self._topic, videos) + (rows * N_TOPICS)[:, None]
+
+    def _pauses(self, whether: Float32, length: Float32) -> Int64:
+        """int64[B]: how long the phone is put down after the page, ms; short of a new session.
+
+        Args:
+            whether: float32[B], uniform draws.
+            length: float32[B], uniform draws.
+        """
         c = self._config
-        u = uniforms(mix(key, _PAUSE), 2)
         # A log-logistic wait: the odds of a uniform, to a power.
-        minutes = c.pause_minutes * np.sqrt(u[:, 1] / (1.0 - u[:, 1]))
-        minutes = np.minimum(minutes, 25.0) * (u[:, 0] < c.pause_share)
+        minutes = c.pause_minutes * np.sqrt(length / (1.0 - length))
+        minutes = np.minimum(minutes, 25.0) * (whether < c.pause_share)
         return np.asarray(minutes * 60_000.0, dtype=np.int64)
 
     def _carry(
@@ -347,23 +361,22 @@ class WorldPopulation(Population):
         """
         rows, videos, v = page.rows, page.videos, self.world.videos
         count = row_counts(clicked)
-        some = count > 0
-        weight = clicked * (np.float32(0.3) / np.maximum(count, 1.0))[:, None]
-        moved = np.einsum("bs,bsd->bd", weight.astype(np.float32), page.vectors)
-        kept = np.where(some, np.float32(0.7), np.float32(0.95))[:, None]
-        self._interest[rows] = kept * self._interest[rows] + moved
-        cell = np.arange(len(rows))[:, None] * N_TOPICS + self._topic.take(videos)
-        seen = np.bincount(cell.ravel(), weights=reached.ravel(), minlength=len(rows) * N_TOPICS)
-        satiation = np.float32(0.85) * self._satiation[rows]
-        satiation += seen.reshape(-1, N_TOPICS).astype(np.float32)
-        self._satiation[rows] = satiation
-        last = videos.shape[1] - 1 - np.argmax(clicked[:, ::-1], axis=1)
-        author = v.author[videos[np.arange(len(rows)), last]]
-        self._author[rows] = np.where(some, author, self._author[rows])
-        follows = v.sequel.take(videos)
-        serial = clicked & (follows >= 0)
-        last = videos.shape[1] - 1 - np.argmax(serial[:, ::-1], axis=1)
-        wanted = follows[np.arange(len(rows)), last]
-        self._wanted[rows] = np.where(serial.any(axis=1), wanted, self._wanted[rows])
+        weight = clicked * (np.float32(0.3) / np.maximum(count, np.float32(1.0)))[:, None]
+        interest = self._interest.take(rows, axis=0)
+        interest *= np.where(count > 0, np.float32(0.7), np.float32(0.95))[:, None]
+        interest += np.einsum("bs,bsd->bd", weight, page.vectors)
+        self._interest[rows] = interest
+        self._satiation[rows] *= np.float32(0.85)
+        # Slot by slot, as two videos of a page may be of one topic.
+        satiation, cells = self._satiation.ravel(), self._cells(rows, videos)
+        for number in range(videos.shape[1]):
+            satiation[cells[:, number]] += reached[:, number]
+        # In order of slots: of several clicks, the last one counts.
+        at, slot = np.nonzero(clicked)
+        clicker, video = rows[at], videos[at, slot]
+        self._author[clicker] = v.author.take(video)
+        follows = v.sequel.take(video)
+        serial = follows >= 0
+        self._wanted[clicker[serial]] = follows[serial]
         balance = count - 0.4 * row_counts(reached) + self._config.joy_comments * comments
         self._joy[rows] = 0.9 * self._joy[rows] + 0.1 * balance

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.randomness import mix, uniforms
+from simulator.arrays import look_up
+from simulator.randomness import uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Watched
 from simulator.world.config import WorldConfig
@@ -24,7 +25,7 @@ Float32 = NDArray[np.float32]
 
 GRID_TAB, FEED_TAB = 0, 1
 _WATCH = 11 << 16
-_DRAWS = 10
+_DRAWS = 7
 _LONG_VIEW_SECONDS = 18.0
 _VALID_SECONDS = 7.0
 _OPEN_SATURATES = 30.0
@@ -96,8 +97,11 @@ class Expectations:
 
 def sigmoid(logit: NDArray[np.floating[Any]]) -> Float32:
     """float32: 1 / (1 + exp(-x)), several times faster than `scipy.special.expit` in float32."""
-    with np.errstate(over="ignore"):
-        return np.asarray(1.0 / (1.0 + np.exp(-logit)), dtype=np.float32)
+    # Bounded, as single precision overflows at 88.
+    odds = np.minimum(-logit, np.float32(80.0)).astype(np.float32, copy=False)
+    np.exp(odds, out=odds)
+    odds += np.float32(1.0)
+    return np.asarray(np.reciprocal(odds, out=odds))
 
 
 def play_laws(config: WorldConfig, duration: Float32, affinity: Float32) -> tuple[Float32, ...]:
@@ -127,27 +131,26 @@ def draw(
     """Draw what happens at every slot, as if it is reached."""
     c = world.config
     slots = page.videos.shape[1]
-    u = uniforms(mix(key[:, None], _WATCH + np.arange(slots)), _DRAWS)
-    u = np.ascontiguousarray(np.moveaxis(u, -1, 0))
+    u = uniforms(key, _DRAWS, _WATCH + np.arange(slots)[:, None]).swapaxes(1, 2)
     click = u[0] < page.click
-    seconds = _play_seconds(c, page, click, u[1], u[2], u[3])
-    play_ms = (seconds * np.float32(1000.0)).astype(np.int64)
+    seconds = _play_seconds(c, page, click, u[1])
+    play = (seconds * np.float32(1000.0)).astype(np.int32)
     # Milliseconds are whole numbers: a click stays on its side of the published rule.
-    bound = (page.shortest * np.float32(1000.0)).astype(np.int64)
-    play_ms = np.where(click, np.maximum(play_ms, bound + 1), np.minimum(play_ms, bound - 1))
-    play_ms = np.maximum(play_ms, 0)
-    like = u[4] < _p_like(c, people, page, click)
-    opened = u[5] < _p_open(world, people, log_comments, page, preview, click, like, seconds)
+    bound = (page.shortest * np.float32(1000.0)).astype(np.int32)
+    play = np.where(click, np.maximum(play, bound + 1), np.minimum(play, bound - 1))
+    play_ms = np.maximum(play, 0).astype(np.int64)
+    like = u[2] < _p_like(c, people, page, click)
+    opened = u[3] < _p_open(world, people, log_comments, page, preview, click, like, seconds)
     lift = _warmth(page, click)
     # One draw for three rare events: each has its own part of the unit interval.
-    rare = u[6]
+    rare = u[4]
     follow = rare < _p_follow(c, lift, like)
-    forward = (rare >= _FORWARD) & (rare < _FORWARD + c.forward_rate * lift)
-    hate = (rare >= _HATE) & (rare < _HATE + c.hate_rate * _coldness(c, page, click))
-    write = opened & (u[7] < _p_write(c, click, like))
-    profile = (u[8] < c.profile_rate * lift) | follow
-    stay = np.minimum(-_PROFILE_SECONDS * np.log(u[9]), _PROFILE_LIMIT) * 1_000.0 * profile
-    duration_ms = world.videos.duration_ms.take(page.videos)
+    forward = (rare >= _FORWARD) & (rare < np.float32(c.forward_rate) * lift + _FORWARD)
+    hate = (rare >= _HATE) & (rare < np.float32(c.hate_rate) * _coldness(c, page, click) + _HATE)
+    write = opened & (u[5] < _p_write(c, click, like))
+    visit = np.float32(c.profile_rate) * lift
+    profile = (u[6] < visit) | follow
+    duration_ms = look_up(world.videos.duration_ms, page.videos)
     return Watched(
         play_ms=play_ms,
         click=click,
@@ -157,7 +160,7 @@ def draw(
         comment=write,
         forward=forward,
         hate=hate,
-        profile_stay_ms=stay.astype(np.int64),
+        profile_stay_ms=_profile_stay_ms(profile, visit, u[6]),
         opened=opened,
         tab=np.where(page.grid[:, 0], GRID_TAB, FEED_TAB).astype(np.int8),
     )
@@ -228,18 +231,35 @@ def _p_write(c: WorldConfig, click: Bool, like: Bool) -> Float32:
     return np.asarray(c.write_rate * liked * clicked, dtype=np.float32)
 
 
-def _play_seconds(
-    c: WorldConfig, page: Page, click: Bool, full: Float32, share: Float32, replay: Float32
-) -> Float32:
-    """float32[B, S]: play time, given uniform draws for its parts."""
+def _profile_stay_ms(profile: Bool, visit: Float32, draw: Float32) -> Int64:
+    """int64[B, S]: time on profiles, by what the draw that decided about the visit leaves open."""
+    stay_ms = np.zeros(profile.shape, dtype=np.int64, order="F")
+    at = np.nonzero(profile)
+    chance, draw = np.minimum(visit[at], np.float32(1.0)), draw[at]
+    # Followers came whatever the draw.
+    visits = draw < chance
+    rest = np.where(visits, draw, draw - chance) / np.where(
+        visits, chance, np.float32(1.0) - chance
+    )
+    seconds = -_PROFILE_SECONDS * np.log(np.maximum(rest, np.float32(2.0**-24)))
+    stay_ms[at] = 1_000.0 * np.minimum(seconds, _PROFILE_LIMIT)
+    return stay_ms
+
+
+def _play_seconds(c: WorldConfig, page: Page, click: Bool, draw: Float32) -> Float32:
+    """float32[B, S]: play time, given a uniform draw.
+
+    Of a click, the draw decides whether it plays to the end and, rescaled, how long it plays.
+    """
     skip = np.float32(c.play_skip_seconds)
     glance = _glance(c, page)
-    cut = 1.0 - np.exp((glance - page.shortest) / skip)
-    skipped = (glance - skip * np.log1p(-share * cut)) * ~page.grid
-    partial, whole = _partial_play(page, share), _whole_play(c, page, replay)
-    return np.asarray(
-        np.where(click, np.where(full < page.full, whole, partial), skipped), dtype=np.float32
-    )
+    cut = np.float32(1.0) - np.exp((glance - page.shortest) / skip)
+    skipped = (glance - skip * np.log1p(-draw * cut)) * ~page.grid
+    to_end = draw < page.full
+    chance = np.where(to_end, page.full, np.float32(1.0) - page.full)
+    rest = np.maximum((draw - page.full * ~to_end) / chance, np.float32(2.0**-24))
+    played = np.where(to_end, _whole_play(c, page, rest), _partial_play(page, rest))
+    return np.asarray(np.where(click, played, skipped), dtype=np.float32)
 
 
 def _glance(c: WorldConfig, page: Page) -> Float32:
@@ -290,9 +310,9 @@ def _open_logit(
     """float32[B, S]: log-odds of opening without a click and a like."""
     c = world.config
     logit = (c.open_base + people.open[page.rows])[:, None] + page.curious
-    logit = logit + np.float32(c.open_comments) * log_comments.take(page.videos)
+    logit = logit + np.float32(c.open_comments) * look_up(log_comments, page.videos)
     if c.open_preview:
-        style = world.comments.style.take(preview, axis=0)
+        style = look_up(world.comments.style, preview)
         match = np.einsum("bd,bsd->bs", people.comment_taste[page.rows], style)
         match *= preview >= 0
         logit += np.float32(c.open_preview) * match

@@ -29,7 +29,7 @@ from simulator.world.items import (
 from simulator.world.people import People, make_people, users_frame
 from simulator.world.vocabulary import TOPIC_NAMES
 
-WORLD_VERSION = 3
+WORLD_VERSION = 4
 _TAB = 17 << 16
 
 
@@ -88,6 +88,13 @@ class World:
     def comments(self) -> Comments:
         """All comments."""
         return make_comments(self.config, self.seed, self.videos)
+
+    @cached_property
+    def comment_traits(self) -> NDArray[np.float32]:
+        """float32[M, 10]: style, appeal and log(length / 15) of each comment, read together."""
+        comments = self.comments
+        length = np.log(comments.length * np.float32(1 / 15))
+        return np.column_stack([comments.style, comments.appeal, length]).astype(np.float32)
 
     @cached_property
     def taste_map(self) -> NDArray[np.float32]:

@@ -220,7 +220,7 @@ class ScriptedPeople(Population):
         rank = np.arange(comments.shape[1])
         real = comments >= 0
         shown = np.array([rank < b.comments_read for b in beats]) & real
-        return Read(
+        return Read.of_tables(
             dwell_ms=np.where(shown, 500, 0),
             shown=shown,
             like=np.array([np.isin(rank, b.comment_likes) for b in beats]) & shown,
@@ -303,3 +303,30 @@ def scripted_feed(shelf: Catalogue) -> Callable[..., tuple[Feed, ScriptedPeople,
 def request_keys(n: int, purpose: str = "test") -> Words:
     """n unrelated request keys."""
     return mix(purpose_key(0, purpose), np.arange(n))
+
+
+@dataclass(frozen=True)
+class ReadTables:
+    """What `Read` lists, as arrays [R, M] over all comments."""
+
+    shown: np.ndarray
+    like: np.ndarray
+    reply: np.ndarray
+    dwell_ms: np.ndarray
+    stay_ms: np.ndarray
+
+
+def tables(read: Read, width: int) -> ReadTables:
+    """The comments read, in their places among ``width`` comments per section."""
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        wide = np.zeros((len(read.stay_ms), width), dtype=values.dtype)
+        wide[read.section, read.rank] = values
+        return wide
+
+    place = read.section * width + read.rank
+    assert (np.diff(place) > 0).all(), "not in order of sections and ranks"
+    shown = spread(np.ones(len(place), dtype=np.bool_))
+    return ReadTables(
+        shown, spread(read.like), spread(read.reply), spread(read.dwell_ms), read.stay_ms
+    )

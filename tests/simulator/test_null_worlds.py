@@ -23,6 +23,7 @@ from simulator.response.truth import WorldPopulation, WorldResponse
 from simulator.retrieval import Retrieval
 from simulator.world.config import WorldConfig
 from simulator.world.world import World
+from tests.simulator.conftest import tables
 
 NULLS = (
     "no-comment-taste", "no-comment-order", "no-sequence", "no-fresh", "no-taste-link", "no-drift",
@@ -142,7 +143,10 @@ def test_without_an_effect_of_order_every_order_is_the_same_to_the_byte() -> Non
     slot = np.zeros(PEOPLE, dtype=np.int64)
     videos = np.zeros(PEOPLE, dtype=np.int32)
     best = ordered(comments, people.comment_index(rows, comments))
-    drawn = [people.read(rows, key, slot, videos, c) for c in (comments, best, best[:, ::-1])]
+    drawn = [
+        tables(people.read(rows, key, slot, videos, c), c.shape[1])
+        for c in (comments, best, best[:, ::-1])
+    ]
     assert len({d.stay_ms.tobytes() for d in drawn}) == 1
     assert len({np.sort(d.dwell_ms, axis=1).tobytes() for d in drawn}) == 1
     assert len({d.like.sum(axis=1).tobytes() for d in drawn}) == 1

@@ -10,7 +10,7 @@ from simulator.logs.catalogue import Catalogue
 from simulator.logs.schema import TABLES
 from simulator.recorder import Page, Recorder, Sections
 from simulator.response.base import Read, Watched
-from tests.simulator.conftest import START_MS
+from tests.simulator.conftest import START_MS, tables
 
 FLAGS = ("click", "like", "follow", "comment", "forward", "hate", "long_view")
 ROWS, SLOTS = 3, 4
@@ -52,13 +52,14 @@ def sections(seed: int, shelf: Catalogue, **changes: object) -> Sections:
         dtype=np.int32,
     )
     marks = {name: random.random(order.shape) < 0.5 for name in ("shown", "like", "reply")}
+    marks["shown"] &= order >= 0
     dwell_ms = random.integers(1, 900, order.shape)
     values: dict[str, object] = {
         "user": np.array([5, 5, 9], dtype=np.int32),
         "time_ms": START_MS + random.integers(0, 10**6, ROWS),
         "video": video,
         "order": order,
-        "read": Read(dwell_ms=dwell_ms, stay_ms=dwell_ms.sum(axis=1), **marks),
+        "read": Read.of_tables(dwell_ms=dwell_ms, stay_ms=dwell_ms.sum(axis=1), **marks),
         "live": np.array([True, True, False]),
         "propensity": None,
     }
@@ -128,6 +129,7 @@ def test_comment_events_are_what_was_scrolled_into_view(shelf: Catalogue, known:
     s = sections(6, shelf, propensity=given)
     recorder.add_sections(s)
     frame = dict(recorder.drain())["comment_events"]
+    read = tables(s.read, 5)
     expected = [
         {
             "user_id": int(s.user[r]),
@@ -136,14 +138,14 @@ def test_comment_events_are_what_was_scrolled_into_view(shelf: Catalogue, known:
             "time_ms": int(s.time_ms[r]),
             "position": m,
             "is_shown": 1,
-            "is_like": int(s.read.like[r, m]),
-            "is_reply": int(s.read.reply[r, m]),
-            "dwell_ms": int(s.read.dwell_ms[r, m]),
+            "is_like": int(read.like[r, m]),
+            "is_reply": int(read.reply[r, m]),
+            "dwell_ms": int(read.dwell_ms[r, m]),
             "propensity": None if given is None else float(given[r, m]),
         }
         for r in range(3)
         for m in range(5)
-        if s.live[r] and s.read.shown[r, m] and s.order[r, m] >= 0
+        if s.live[r] and read.shown[r, m]
     ]
     expected.sort(key=lambda e: (e["user_id"], e["time_ms"], e["video_id"], e["position"]))
     assert len(expected) > 2

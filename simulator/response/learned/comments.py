@@ -160,7 +160,8 @@ class CommentModel:
             shown = listed & (place < fits[:, None])
         if not listed.any():
             nothing = np.zeros(comments.shape, dtype=bool)
-            return Read(np.zeros(comments.shape, np.int64), nothing, nothing, nothing, stay_ms)
+            dwell = np.zeros(comments.shape, dtype=np.int64)
+            return Read.of_tables(dwell, nothing, nothing, nothing, stay_ms)
         x, person = self.log_likes[real], users[:, None]
         # Noise belongs to the comment, not to its position: it follows the comment between arms.
         if self.dwell_known:
@@ -185,7 +186,7 @@ class CommentModel:
         if self.dwell_known:
             read_ms = dwell.sum(axis=1) + int(self.overhead_ms)
             stay_ms = np.where(listed.any(axis=1), np.maximum(read_ms, 1), stay_ms)
-        return Read(dwell, shown, like, reply, stay_ms)
+        return Read.of_tables(dwell, shown, like, reply, stay_ms)
 
 
 def _with(model: CommentModel, *, like: Float64, reply: Float64) -> CommentModel:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 
 from simulator.randomness import mix, purpose_key
-from simulator.response.base import Read
 from simulator.response.reading import (
     comment_index,
     expected_stay,
@@ -20,6 +19,7 @@ from simulator.response.reading import (
 )
 from simulator.world.config import WorldConfig
 from simulator.world.world import World
+from tests.simulator.conftest import ReadTables, tables
 
 N = 40
 CONFIG = dataclasses.replace(WorldConfig.preset("small"), n_videos=200, comment_like_base=-1.0)
@@ -29,11 +29,12 @@ PEOPLE = WORLD.people(np.arange(N, dtype=np.int32))
 KEYS = mix(purpose_key(0, "reading"), np.arange(N))
 
 
-def read(comments: np.ndarray, world: World = WORLD, rows: np.ndarray | None = None) -> Read:
+def read(comments: np.ndarray, world: World = WORLD, rows: np.ndarray | None = None) -> ReadTables:
     """One section per person (or per given person), all in slot 2."""
     rows = np.arange(len(comments)) if rows is None else rows
     slot = np.full(len(rows), 2)
-    return read_section(world, PEOPLE, rows, KEYS[rows], slot, comments)
+    found = read_section(world, PEOPLE, rows, KEYS[rows], slot, comments)
+    return tables(found, comments.shape[1])
 
 
 def sections(width: int, seed: int = 0) -> np.ndarray:
@@ -155,7 +156,8 @@ def test_expectations_are_the_means_of_many_readings(world: World, length: int) 
     comments[:, length:] = -1
     rows = np.repeat(np.arange(people), times)
     keys = mix(purpose_key(8, "reading"), np.arange(people * times))
-    found = read_section(world, PEOPLE, rows, keys, np.zeros(len(rows), np.int64), comments[rows])
+    slot = np.zeros(len(rows), np.int64)
+    found = tables(read_section(world, PEOPLE, rows, keys, slot, comments[rows]), 20)
     expected = section_expectations(world, PEOPLE, np.arange(people), comments)
     pairs = {
         "stay_seconds": found.stay_ms / 1_000.0,
