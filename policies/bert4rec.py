@@ -83,6 +83,7 @@ class BERT4RecModel(SequenceEncoder):
         self.mask = nn.Parameter(torch.zeros(dim))
         # One more for [mask], one for the context item of a continued window.
         self.positions = nn.Embedding(length + 2, dim)
+        self.norm = nn.LayerNorm(dim)
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(BidirectionalBlock(dim, heads, dropout) for _ in range(layers))
         self.head = nn.Sequential(
@@ -129,9 +130,10 @@ class BERT4RecModel(SequenceEncoder):
     def _encode(self, items: Tensor, hidden: Tensor, real: Tensor) -> Tensor:
         """float[B, L, dim] of items int64[B, L], hidden or not; ``real`` is what is no padding."""
         tokens = self.items(items.clamp(min=0))
-        tokens = torch.where(hidden[:, :, None], self.mask, tokens) * (self.dim**0.5)
+        tokens = torch.where(hidden[:, :, None], self.mask, tokens)
         from_end = real.sum(dim=1, keepdim=True) - 1 - torch.arange(items.shape[1])
-        x: Tensor = self.drop(tokens + self.positions(from_end.clamp(min=0)))
+        # Positions weigh as much as items: without a causal mask nothing else tells the order.
+        x: Tensor = self.drop(self.norm(tokens + self.positions(from_end.clamp(min=0))))
         for block in self.blocks:
             x = block(x, real)
         return x
@@ -163,7 +165,7 @@ class BERT4Rec(SequentialPolicy):
         negatives: int = 1024,
         epochs: int = 200,
         patience: int = 15,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         tokens: int = 2048,
     ) -> None:
         super().__init__(

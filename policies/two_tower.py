@@ -188,7 +188,7 @@ class TwoTower(SequentialPolicy):
         hidden: float = 0.1,
         length: int = HISTORY_LENGTH,
         epochs: int = 60,
-        patience: int = 4,
+        patience: int = 12,
         learning_rate: float = 1e-3,
         tokens: int = 2048,
     ) -> None:

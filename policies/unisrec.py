@@ -155,7 +155,7 @@ class UniSRec(SequentialPolicy):
         negatives: int = 1024,
         epochs: int = 60,
         patience: int = 4,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         tokens: int = 2048,
     ) -> None:
         super().__init__(

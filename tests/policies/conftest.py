@@ -22,7 +22,8 @@ VIDEOS, CHAIN = 60, 12
 
 @pytest.fixture(autouse=True, scope="session")
 def _few_threads() -> None:
-    torch.set_num_threads(2)
+    # Small models gain nothing from a second thread, and lose much where cores are shared.
+    torch.set_num_threads(1)
 
 
 def write_log(
