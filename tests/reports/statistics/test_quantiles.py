@@ -106,9 +106,9 @@ def test_bounds_and_standard_error_are_the_values_at_the_ranks() -> None:
     # The first value with enough at or below it; the last with not too many strictly below it.
     assert found.interval.low == ordered[shares >= 0.75 - reach][0]
     assert found.interval.high == ordered[shares - 1 / len(x) <= 0.75 + reach][-1]
-    levels = 0.75 + 1.645 * found.proportion_error * np.array([-1.0, 1.0])
+    levels = 0.75 + 1.96 * found.proportion_error * np.array([-1.0, 1.0])
     near, far = np.quantile(x, levels, method="hazen")
-    assert found.standard_error == pytest.approx((far - near) / 3.29, rel=1e-9)
+    assert found.standard_error == pytest.approx((far - near) / 3.92, rel=1e-9)
 
 
 @pytest.mark.parametrize("naming", ["sorted", "shuffled", "scattered", "text"])
