@@ -49,7 +49,7 @@ def skewness_of_difference(
 ) -> float:
     """Rho of ``b - factor a``."""
     variance = treatment.variance + factor**2 * control.variance
-    return (cumulants[1] - factor**3 * cumulants[0]) / variance**1.5
+    return float((cumulants[1] - factor**3 * cumulants[0]) / variance**1.5)
 
 
 def lift_bounds(
