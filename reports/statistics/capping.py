@@ -162,7 +162,7 @@ def _shares_beyond(parts: Sequence[Moments]) -> Float:
     chi_square = float((shares - centre) ** 2 @ users)
     chance = (len(parts) - 1) * centre * (1.0 - centre)
     kept = max(0.0, 1.0 - chance / chi_square) if chi_square > 0.0 else 0.0
-    return centre + kept * (shares - centre)
+    return np.asarray(centre + kept * (shares - centre))
 
 
 def _covariance(parts: Sequence[Moments], theta: Float, pull: Float) -> Float:
