@@ -147,7 +147,7 @@ def _pull(capped: Capped, parts: Sequence[Moments]) -> Float:
     users = sum(part.users for part in parts)
     # error = sqrt(q (1 - q) / N) / f
     sparsity = capped.cap_error / np.sqrt(capped.quantile * (1.0 - capped.quantile) / users)
-    return _shares_beyond(parts) * sparsity / users
+    return np.asarray(_shares_beyond(parts) * sparsity / users)
 
 
 def _shares_beyond(parts: Sequence[Moments]) -> Float:
