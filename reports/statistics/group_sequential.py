@@ -36,6 +36,7 @@ Half as much again as ``tails.TOLERATED`` allows without a correction; found by
 # What is spent below this is bounded by the look's own tail (conservative): integration over
 # paths is not that exact, and no decision depends on it.
 _NEGLIGIBLE = 1e-13
+_SMALLEST = 1e-300
 
 
 class Operating(NamedTuple):
@@ -189,5 +190,10 @@ def _solve(walk: Walk, increment: float) -> float:
         return -float(special.ndtri(increment))
     target = np.log(increment)
     top = -float(special.ndtri(increment))
+
+    def gap(z: float) -> float:
+        # Far out, between two looks close together, the probability is no longer a number above 0.
+        return float(np.log(max(walk.above(z), _SMALLEST)) - target)
+
     # No single look has a larger tail than z itself, so the root is below.
-    return float(optimize.brentq(lambda z: np.log(walk.above(z)) - target, -12.0, top + 1e-9))
+    return float(optimize.brentq(gap, -12.0, top + 1e-9))

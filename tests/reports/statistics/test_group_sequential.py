@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from scipy import integrate, stats
 
 from reports.statistics.crossing import crossing_probabilities
@@ -113,6 +113,7 @@ def test_error_rate_and_power_by_simulation(spending: Spending, sides: int) -> N
     alpha=st.floats(0.001, 0.3),
     spending=st.sampled_from([obrien_fleming, pocock, power_family(1.5)]),
 )
+@example(steps=[1.0, 1.0, 1.0, 1.0, 1.0, 0.01171875], alpha=0.25, spending=obrien_fleming)
 @settings(max_examples=40, deadline=None)
 def test_any_look_times_spend_the_error_rate_as_planned(
     steps: list[float], alpha: float, spending: Spending
