@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from benchmarks.certificate_trials import Random, watch_time
 from reports.statistics.confidence_sequences import confidence_sequence
 from reports.statistics.estimates import ArmEstimate
+from reports.statistics.group_inference import group_looks
 from reports.statistics.group_sequential import GroupSequential
 from reports.statistics.mixtures import EffectMixture, always_valid_p_value
+from reports.statistics.skewness import hall
 from reports.statistics.spending import Spending, obrien_fleming, pocock
 from reports.statistics.srm import sample_ratio_p_value, sequential_sample_ratio
 from reports.statistics.tails import tail_risk
@@ -26,16 +28,30 @@ LOOKS = 200
 
 
 class Looks(NamedTuple):
-    """One experiment at all looks: users, mean and variance of the mean per arm."""
+    """One experiment at all looks: users, mean, and variance and third cumulant of it, per arm."""
 
     users: tuple[Float, Float]
     means: tuple[Float, Float]
     variances: tuple[Float, Float]
+    cumulants: tuple[Float, Float]
 
     def z(self, effect: float, factor: float = 1.0) -> Float:
         """Of ``b - factor a`` against an effect."""
         (a, b), (va, vb) = self.means, self.variances
         return np.asarray((b - factor * a - effect) / np.sqrt(vb + factor**2 * va))
+
+    def arms(self, look: int) -> tuple[ArmEstimate, ArmEstimate]:
+        """Control and treatment at one look."""
+        control, treatment = (
+            ArmEstimate(int(n[look]), m[look], m[look], v[look], v[look])
+            for n, m, v in zip(self.users, self.means, self.variances, strict=True)
+        )
+        return control, treatment
+
+    def skewness(self) -> Float:
+        """Of ``b - a``."""
+        (ka, kb), (va, vb) = self.cumulants, self.variances
+        return np.asarray((kb - ka) / (va + vb) ** 1.5)
 
     def pooled_error(self) -> Float:
         """The clock of ``confidence_sequence``."""
@@ -48,18 +64,29 @@ def draw_looks(
     rng: Random, first: tuple[int, int], per_look: tuple[int, int], lift: float
 ) -> Looks:
     """Watch times of users who join evenly between the looks."""
-    users, means, variances = [], [], []
+    users, means, spreads, cubes = [], [], [], []
     for start, step, factor in zip(first, per_look, (1.0, 1.0 + lift), strict=True):
         n = start + step * np.arange(LOOKS)
         x = factor * watch_time(rng, int(n[-1]))
         edges = np.concatenate([[0], n[:-1]])
-        mean = np.add.reduceat(x, edges).cumsum() / n
         centre = x.mean()
-        square = np.add.reduceat((x - centre) ** 2, edges).cumsum() / n - (mean - centre) ** 2
+        x -= centre
+        powers = []
+        power = x.copy()
+        for _ in range(3):
+            powers.append(np.add.reduceat(power, edges).cumsum() / n)
+            power *= x
+        shift, square, cube = powers
         users.append(n.astype(np.float64))
-        means.append(mean)
-        variances.append(square / (n - 1))
-    return Looks((users[0], users[1]), (means[0], means[1]), (variances[0], variances[1]))
+        means.append(shift + centre)
+        spreads.append(square - shift**2)
+        cubes.append(cube - 3.0 * shift * square + 2.0 * shift**3)
+    variances = [s / (n - 1.0) for s, n in zip(spreads, users, strict=True)]
+    # As ``tails.third_cumulants``: the skewness is that of both arms.
+    weighted = [n * c / s**1.5 for n, c, s in zip(users, cubes, spreads, strict=True)]
+    skewness = (weighted[0] + weighted[1]) / (users[0] + users[1])
+    cumulants = [skewness * s**1.5 / n**2 for s, n in zip(spreads, users, strict=True)]
+    return Looks(*((found[0], found[1]) for found in (users, means, variances, cumulants)))
 
 
 def peeking_always_valid(
@@ -90,13 +117,7 @@ def peeking_always_valid(
 
 
 def _same_as_module(looks: Looks, mixture: EffectMixture) -> None:
-    pairs = []
-    for look in range(LOOKS):
-        arms = [
-            ArmEstimate(int(n[look]), m[look], m[look], v[look], v[look])
-            for n, m, v in zip(looks.users, looks.means, looks.variances, strict=True)
-        ]
-        pairs.append((arms[0], arms[1]))
+    pairs = [looks.arms(look) for look in range(LOOKS)]
     found = [look.p_value for look in confidence_sequence(pairs, mixture)]
     total = looks.users[0] + looks.users[1]
     expected = always_valid_p_value(looks.z(0.0), mixture.time(total, looks.pooled_error()))
@@ -113,10 +134,13 @@ def peeking_ordinary(rng: Random, runs: int) -> int:
 
 
 @functools.cache
-def _boundaries(spending: Spending, looks: int, first: int, step: int) -> tuple[Float, Float]:
-    at = np.linspace(0, LOOKS - 1, looks).round().astype(int)
-    fractions = (first + step * at) / (first + step * (LOOKS - 1))
-    return at, GroupSequential(spending).boundaries(fractions.tolist(), last=True)
+def _boundaries(spending: Spending, looks: int, first: int, step: int, read: int) -> Float:
+    fractions = (first + step * _times(looks)) / (first + step * (LOOKS - 1))
+    return GroupSequential(spending).boundaries(fractions.tolist(), last=True, first=read)
+
+
+def _times(looks: int) -> NDArray[np.int64]:
+    return np.linspace(0, LOOKS - 1, looks).round().astype(np.int64)
 
 
 def peeking_group_sequential(
@@ -128,13 +152,35 @@ def peeking_group_sequential(
     first: tuple[int, int],
     per_look: tuple[int, int],
 ) -> int:
-    """How often the group sequential test rejects at any look; information by users."""
-    at, boundary = _boundaries(spending, looks, first[0], per_look[0])
+    """How often the group sequential test rejects at any look; information by users.
+
+    Until the first look is read the skewness is judged at every 20th look only: boundaries take a
+    second. In the first experiment a few looks are compared with ``group_looks``.
+    """
+    at = _times(looks)
+    every = max(1, looks // 10)
+    design = GroupSequential(spending)
     wrong = 0
-    for _ in range(runs):
-        z = draw_looks(rng, first, per_look, 0.0).z(0.0)[at]
+    for run in range(runs):
+        drawn = draw_looks(rng, first, per_look, 0.0)
+        skewness = drawn.skewness()[at]
+        z = hall(drawn.z(0.0)[at], skewness)
+        judged = [*skewness[:-1:every].tolist(), float(skewness[-1])]
+        read = min(every * design.first_read(judged, last=True), looks - 1)
+        boundary = _boundaries(spending, looks, first[0], per_look[0], read)
         wrong += bool((np.abs(z) > boundary).any())
+        if run == 0:
+            _same_as_group_looks(design, drawn)
     return wrong
+
+
+def _same_as_group_looks(design: GroupSequential, drawn: Looks) -> None:
+    planned = float(np.sqrt(drawn.variances[0][-1] + drawn.variances[1][-1]))
+    expected = hall(drawn.z(0.0), drawn.skewness())
+    for look in _times(5):
+        cumulants = (float(drawn.cumulants[0][look]), float(drawn.cumulants[1][look]))
+        found = group_looks(design, [drawn.arms(look)], planned, cumulants=[cumulants])
+        np.testing.assert_allclose(found[0].z, expected[look], rtol=1e-9)
 
 
 def split_at_the_end(rng: Random, runs: int, *, shares: tuple[float, ...], users: int) -> int:

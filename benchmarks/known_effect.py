@@ -12,9 +12,10 @@ person. Two effects are known exactly:
     policies   the difference of the two policies, whatever it is for whom
 
 Then people are assigned at random, as often as asked for, by the hash that `abtest run` uses; of
-each person only the assigned arm's outcome is kept; and `reports.analysis.analyze`, which `abtest
-run` calls, gives its interval. The truth is the lift of all people, from the analysis of the twin
-table. Two ways to choose the people:
+each person only the assigned arm's outcome is kept; and the estimate of `reports.analysis.analyze`,
+which `abtest run` calls, gives its interval (the rest of a report, with its A/A splits, is left
+out; every 25th interval is compared with the whole report's). The truth is the lift of all people,
+from the analysis of the twin table. Two ways to choose the people:
 
     same people   all of them, every time. Only the assignment is random; the variance of two
                   independent samples is then too large by that of the persons' own effects
@@ -52,8 +53,12 @@ from abtest.console import Console
 from abtest.experiment import run_experiment
 from abtest.simulate import assign_arms
 from reports.analysis import analyze
+from reports.breakdowns import scaled
+from reports.estimation import estimate
 from reports.plan import AnalysisPlan
 from reports.results import Estimate, MetricComparison
+from reports.statistics.lift import Comparison
+from reports.user_table import UserTable
 
 ARMS = ("control", "treatment")
 METRIC = "comment_watch_time"
@@ -161,25 +166,43 @@ def start(paths: dict[str, Path], truths: dict[str, tuple[float, float]]) -> Non
 
 
 def run(effect: str, people: People, seeds: list[int]) -> list[Found]:
-    """Online experiments with these seeds."""
+    """Online experiments with these seeds; the first one is also analysed in full."""
     difference, lift = _truths[effect]
     found = []
     for seed in seeds:
-        row = primary(online(_frames[effect], people, seed), "online")
-        assert row.absolute is not None
-        assert row.relative is not None
-        assert row.p_value is not None
+        seen = online(_frames[effect], people, seed)
+        result = comparison(seen)
+        assert result.relative is not None
+        if seed == seeds[0]:
+            same_as_reported(result, seen)
         found.append(
             Found(
-                inside(row.absolute, difference),
-                inside(row.relative, lift),
-                row.p_value < 0.05,
-                row.relative.value,
-                float(np.hypot(row.control.standard_error, row.treatment.standard_error)),
-                row.absolute.value,
+                inside(scaled(result.absolute), difference),
+                inside(scaled(result.relative), lift),
+                result.p_value < 0.05,
+                result.relative.value,
+                result.standard_error,
+                result.absolute.value,
             )
         )
     return found
+
+
+def comparison(seen: pl.DataFrame) -> Comparison:
+    """The primary metric as ``analyze`` estimates it."""
+    table = UserTable(seen, ARMS)
+    chosen = PLAN.metric(METRIC)
+    found = estimate(table, table.during, chosen, table.days, ARMS, "online", PLAN)
+    return found.compare(PLAN.confidence)
+
+
+def same_as_reported(result: Comparison, seen: pl.DataFrame) -> None:
+    """Stop if the whole analysis would say anything else."""
+    row = primary(seen, "online")
+    assert result.relative is not None
+    reported = (row.absolute, row.relative, row.p_value)
+    if reported != (scaled(result.absolute), scaled(result.relative), result.p_value):
+        sys.exit(f"the report says {reported}, the estimate {result}.")
 
 
 def inside(estimate: Estimate, truth: float) -> bool:

@@ -1,9 +1,14 @@
 """P values, intervals and estimates of a group sequential test that agree with its boundaries.
 
-At any look, stopped or not: the repeated interval ``estimate +/- b_k standard errors`` (Jennison
-& Turnbull, JRSS B 51, 1989), and as p value the smallest error rate whose boundary the look has
-passed. After stopping: p value, interval and median-unbiased estimate in the stagewise ordering,
-in which an earlier crossing is more extreme (Tsiatis, Rosner & Mehta, Biometrics 40, 1984).
+At any look, stopped or not: the repeated interval of all effects whose z is within the boundary
+(``estimate +/- b_k standard errors``, Jennison & Turnbull, JRSS B 51, 1989), and as p value the
+smallest error rate whose boundary the look has passed. z is the difference over its standard
+error; its skewness is taken out (``skewness.hall``) if the looks' third cumulants are given, and
+looks with more skewness than ``MOST_SKEWED`` are not read until one has less
+(``GroupSequential.first_read``).
+
+After stopping: p value, interval and median-unbiased estimate in the stagewise ordering, in which
+an earlier crossing is more extreme (Tsiatis, Rosner & Mehta, Biometrics 40, 1984).
 """
 
 from __future__ import annotations
@@ -21,6 +26,14 @@ from reports.statistics.estimates import ArmEstimate
 from reports.statistics.group_sequential import GroupSequential
 from reports.statistics.lift import Interval
 from reports.statistics.mixtures import Alternative
+from reports.statistics.skewness import (
+    NORMAL,
+    Cumulants,
+    hall,
+    hall_inverse,
+    lift_bounds,
+    skewness_of_difference,
+)
 
 _SMALLEST = 1e-15
 
@@ -30,14 +43,15 @@ class GroupLook(NamedTuple):
 
     Attributes:
         fraction: Information so far over planned information.
-        z: Difference over its standard error.
-        boundary: z beyond which the look rejects.
+        z: Difference over its standard error, less its skewness.
+        boundary: z beyond which the look rejects; infinite if it is not read.
         rejected: Whether it does.
         absolute: Difference and its repeated interval; no upper bound if one-sided.
         relative: Difference over the control, Fieller's interval at the same boundary; None if
             the control is zero.
         p_value: Repeated p value; below alpha exactly if the interval excludes zero.
         control_too_noisy: No bounded relative interval exists.
+        skewness: Of the difference.
     """
 
     fraction: float
@@ -48,6 +62,7 @@ class GroupLook(NamedTuple):
     relative: Interval | None
     p_value: float
     control_too_noisy: bool
+    skewness: float = 0.0
 
 
 class StagewiseResult(NamedTuple):
@@ -68,6 +83,7 @@ def group_looks(
     planned_error: float,
     *,
     last: bool = False,
+    cumulants: Sequence[Cumulants] | None = None,
 ) -> list[GroupLook]:
     """Analyse all looks so far.
 
@@ -76,26 +92,37 @@ def group_looks(
         looks: Control and treatment, each from all data up to the look, in order.
         planned_error: Standard error of the difference that the experiment was planned to reach.
         last: The final one is the last look at all.
+        cumulants: Of each look (``tails.third_cumulants``); users' values count as symmetric
+            without.
 
     Raises:
         StatisticsError: no variance, or a look without more information than the one before.
     """
+    known = [NORMAL] * len(looks) if cumulants is None else cumulants
     errors = [standard_error_of(c.variance + t.variance) for c, t in looks]
+    skewness = [
+        skewness_of_difference(*arms, third) for arms, third in zip(looks, known, strict=True)
+    ]
     fractions = [(planned_error / error) ** 2 for error in errors]
-    boundaries = design.boundaries(fractions, last=last)
+    first = design.first_read(skewness, last=last)
+    boundaries = design.boundaries(fractions, last=last, first=first)
     results = []
-    for k, ((control, treatment), error) in enumerate(zip(looks, errors, strict=True)):
+    for k, ((control, treatment), error, rho) in enumerate(
+        zip(looks, errors, skewness, strict=True)
+    ):
         difference = treatment.adjusted - control.adjusted
-        z, boundary = difference / error, float(boundaries[k])
+        z, boundary = float(hall(difference / error, rho)), float(boundaries[k])
         final = last and k + 1 == len(looks)
         absolute = Interval(difference, None, None)
         relative, noisy = None, control.adjusted == 0.0
+        p_value = 1.0
         if np.isfinite(boundary):
-            reach = boundary * error
-            high = difference + reach if design.sides == 2 else None
-            absolute = Interval(difference, difference - reach, high)
-            side: Alternative = "two-sided" if design.sides == 2 else "greater"
-            relative, noisy = ratio_interval(control, treatment, boundary, side)
+            low = difference - error * hall_inverse(boundary, rho)
+            high = difference - error * hall_inverse(-boundary, rho)
+            absolute = Interval(difference, low, high if design.sides == 2 else None)
+            relative, noisy = _relative(control, treatment, known[k], boundary, design.sides)
+        if k >= first:
+            p_value = repeated_p_value(design, fractions[first : k + 1], z, last=final)
         results.append(
             GroupLook(
                 fractions[k],
@@ -104,11 +131,33 @@ def group_looks(
                 (abs(z) if design.sides == 2 else z) > boundary,
                 absolute,
                 relative,
-                repeated_p_value(design, fractions[: k + 1], z, last=final),
+                p_value,
                 noisy,
+                rho,
             )
         )
     return results
+
+
+def _relative(
+    control: ArmEstimate,
+    treatment: ArmEstimate,
+    cumulants: Cumulants,
+    boundary: float,
+    sides: int,
+) -> tuple[Interval | None, bool]:
+    """The lift's interval; None and True if the control is zero, no bounds if it is too noisy."""
+    side: Alternative = "two-sided" if sides == 2 else "greater"
+    if cumulants == NORMAL or control.adjusted == 0.0:
+        return ratio_interval(control, treatment, boundary, side)
+    value = treatment.adjusted / control.adjusted - 1.0
+    bounds = lift_bounds(control, treatment, cumulants, boundary)
+    if bounds is None:
+        return Interval(value, None, None), True
+    # More is less of a negative control.
+    low = None if sides == 1 and control.adjusted < 0.0 else bounds[0]
+    high = None if sides == 1 and control.adjusted > 0.0 else bounds[1]
+    return Interval(value, low, high), False
 
 
 def repeated_p_value(
@@ -142,8 +191,8 @@ def stagewise(
 
     Args:
         design: The test.
-        fractions: Information fractions of the looks taken; the test stopped at the last one.
-        z: The statistic there.
+        fractions: Information fractions of the looks that were read; the test stopped at the last.
+        z: The statistic there (``GroupLook.z``).
         planned_error: Standard error of the difference at fraction 1.
         last: It stopped because no look was left.
 

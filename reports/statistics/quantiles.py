@@ -14,8 +14,12 @@ Y_i of the N_i values of user i at or below x, and its standard error s is the d
 
 for m users, taken at the estimated quantile. Assumption: users enough for the share to be normal.
 
-Two arms: the standard error of a quantile is half the width of its interval at ±1.96 s, over 1.96;
-difference and ratio then follow ``compare`` (Welch and Fieller), so they share one p value.
+Two arms: the standard error of a quantile is half the distance of the quantiles q ± 1.96 s, over
+1.96; difference and ratio then follow ``compare`` (Welch and Fieller), so they share one p value.
+Between two values these quantiles are interpolated: whole ranks would be too far apart, by up to
+one rank a side. The bend of a tail still makes the error a little large: at q = 0.9 of 500:500
+watch times intervals cover 96.2 % (96.7 with whole ranks), at 4,500:500 94.7, at 5,000:5,000 95.
+Closer quantiles bend less but are noisier: at 1.4 s it would be 94.1 % at 4,500:500.
 """
 
 from __future__ import annotations
@@ -112,9 +116,10 @@ def quantile_estimate(
         clusters, error = _proportion_error(x <= value, np.asarray(users))
         reach = float(stats.t.isf(alpha / 2.0, clusters - 1)) * error
         low, high = _ranks(n, quantile, reach)
-    near, far = _ranks(n, quantile, _REACH * error)
-    found = _at_ranks(ordered, (low, high, near, far))
-    width = None if found[2] is None or found[3] is None else found[3] - found[2]
+    places = [n * (quantile + side * _REACH * error) + 0.5 for side in (-1.0, 1.0)]
+    around = [rank for place in places for rank in (int(place), min(int(place) + 1, n))]
+    found = _at_ranks(ordered, (low, high, *around))
+    width = _width(found[2:], places, n)
     return QuantileEstimate(
         quantile,
         clusters,
@@ -198,6 +203,16 @@ def _middle(n: int, quantile: float) -> int:
 def _ranks(n: int, quantile: float, reach: float) -> tuple[int, int]:
     """Of the smallest and largest value whose share is within ``reach`` of q."""
     return int(np.ceil(n * (quantile - reach))), int(np.floor(n * (quantile + reach))) + 1
+
+
+def _width(around: list[float | None], places: list[float], n: int) -> float | None:
+    """Distance of two interpolated values, each between two ranks; None beyond the ends."""
+    if places[0] < 1.0 or places[1] > n:
+        return None
+    near, after_near, far, after_far = (float(value or 0.0) for value in around)
+    low = near + (places[0] % 1.0) * (after_near - near)
+    high = far + (places[1] % 1.0) * (after_far - far)
+    return high - low
 
 
 def _at_ranks(ordered: Float, ranks: tuple[int, ...]) -> list[float | None]:

@@ -1,10 +1,11 @@
 """Moments of a table of any size, per group of users, in one pass and bounded memory.
 
 The table comes in batches (of a Parquet file, the next is read while one is worked on), each batch
-in blocks that stay in the processor's cache. A block gives two-pass moments of every group in it,
-and blocks are joined by the pairwise update (Chan, Golub & LeVeque, The American Statistician 37,
-1983). All values are first moved by the first block's means: nothing is lost where they are far
-from zero and close to each other.
+in blocks that stay in the processor's cache. A block gives moments of every group in it from sums
+over values less the group's first mean; where a block's own mean is far from that one, in its
+standard deviations, its values are centred once more (corrected two-pass). Blocks are joined by the
+pairwise update. All of it is in Chan, Golub & LeVeque, The American Statistician 37, 1983: nothing
+is lost where values are far from zero and close to each other.
 
 Sums depend on the order of rows in their last digits. The order of the table is kept, so the same
 file always gives the same bytes.
@@ -12,12 +13,11 @@ file always gives the same bytes.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -30,16 +30,22 @@ Group = tuple[Any, ...]
 """Values of the grouping columns: ``("control",)``, or ``("control", "heavy")`` with a stratum."""
 
 Codes = NDArray[np.int16]
+Blocks = list[tuple[int, Moments]]
+"""Group and moments, in the order of blocks and groups."""
 
 # A few columns of a block fit into the second-level cache.
-BLOCK = 32_768
-BATCH = 131_072
+BLOCK = 16_000
+BATCH = 8 * BLOCK
 # BLAS hands longer dot products to other threads, which costs far more than it gains.
 _LANE = 8_192
 # Batches are worked on side by side, and joined in their order.
 _THREADS = min(4, os.cpu_count() or 1)
 # Up to here dot products of columns are faster than a matrix product.
 _DOTTED_COLUMNS = 8
+# Up to here looking for each group is faster than sorting.
+_COMPARED_GROUPS = 6
+# Share of a sum of squares that may be the square of the mean: costs less than one bit.
+_DRIFT = 0.25
 
 
 def grouped_moments(
@@ -57,89 +63,141 @@ def grouped_moments(
     """
     groups = _Groups(by)
     found: list[Moments] = []
-    origin: Float | None = None
-    waiting: deque[Future[list[Moments]]] = deque()
+    origins: list[Float] = []
+    waiting: deque[Future[Blocks]] = deque()
 
     def collect(until: int) -> None:
         while len(waiting) > until:
-            for code, part in enumerate(waiting.popleft().result()):
+            for code, part in waiting.popleft().result():
                 if code == len(found):
                     found.append(part)
                 else:
                     found[code] = found[code].merge(part)
 
+    def submit(parts: list[_Rows]) -> None:
+        for part in parts:
+            while (origin := part.origin(len(origins))) is not None:
+                origins.append(origin)
+        waiting.append(pool.submit(_block_moments, parts, tuple(origins), columns))
+
+    rest: _Rows | None = None
     with ThreadPoolExecutor(_THREADS) as pool:
         for batch in _batches(table, [*by, *columns]):
-            codes = groups.codes(batch)
-            if origin is None:
-                origin = np.array([_level(batch[name]) for name in columns])
-            waiting.append(pool.submit(_batch_moments, batch.select(columns), codes, origin))
+            rows = _Rows(groups.codes(batch), tuple(batch[name].to_numpy() for name in columns))
+            parts, rest = _whole_blocks(rest, rows)
+            submit(parts)
             collect(_THREADS)
+        if rest is not None:
+            submit([rest])
         collect(0)
-    if origin is None:
-        return {}
     return {
         name: moments._replace(mean=moments.mean + origin)
-        for name, moments in zip(groups.names, found, strict=True)
+        for name, moments, origin in zip(groups.names, found, origins, strict=True)
     }
-
-
-def _level(column: pl.Series) -> float:
-    return float(column.head(BLOCK).to_numpy().mean())
 
 
 def _batches(table: pl.LazyFrame | pl.DataFrame, columns: list[str]) -> Iterator[pl.DataFrame]:
     if isinstance(table, pl.DataFrame):
         yield from table.select(columns).iter_slices(BATCH)
     else:
-        yield from table.select(columns).collect_batches(chunk_size=BATCH, maintain_order=True)
+        # Without a size: to make batches of one size Polars copies them.
+        yield from table.select(columns).collect_batches(maintain_order=True)
 
 
-def _batch_moments(batch: pl.DataFrame, codes: Codes, origin: Float) -> list[Moments]:
-    """Moments of each group, the means less the origin."""
-    k = batch.width
-    found = [Moments(0, np.zeros(k), np.zeros((k, k)))] * (int(codes.max()) + 1)
-    values = [column.to_numpy() for column in batch]
-    buffer = np.empty((k, min(BLOCK, batch.height)))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, batch.height, BLOCK):
+class _Rows(NamedTuple):
+    """Rows of the table.
+
+    Attributes:
+        codes: [n], groups.
+        values: [n] per column, of any type of numbers.
+    """
+
+    codes: Codes
+    values: tuple[NDArray[Any], ...]
+
+    def part(self, start: int, stop: int | None = None) -> _Rows:
+        chosen = slice(start, stop)
+        return _Rows(self.codes[chosen], tuple(column[chosen] for column in self.values))
+
+    def joined(self, other: _Rows) -> _Rows:
+        pairs = zip(self.values, other.values, strict=True)
+        codes = np.concatenate([self.codes, other.codes])
+        return _Rows(codes, tuple(np.concatenate(pair) for pair in pairs))
+
+    def origin(self, code: int) -> Float | None:
+        """float64[k], where a group's values are: its mean in its first block; None if absent."""
+        first = int(np.argmax(self.codes == code))
+        if not len(self.codes) or self.codes[first] != code:
+            return None
+        start = first - first % BLOCK
+        codes, values = self.part(start, start + BLOCK)
+        chosen = np.flatnonzero(codes == code)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.array([column[chosen].mean(dtype=np.float64) for column in values])
+
+
+def _whole_blocks(rest: _Rows | None, rows: _Rows) -> tuple[list[_Rows], _Rows | None]:
+    """Parts of whole blocks, and what is left: how a file was cut must not show in the result."""
+    parts = []
+    if rest is not None:
+        missing = BLOCK - len(rest.codes)
+        first, rows = rest.joined(rows.part(0, missing)), rows.part(missing)
+        if len(first.codes) < BLOCK:
+            return [], first
+        parts.append(first)
+    whole = len(rows.codes) - len(rows.codes) % BLOCK
+    if whole:
+        parts.append(rows.part(0, whole))
+    return parts, rows.part(whole) if whole < len(rows.codes) else None
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _block_moments(
+    parts: Sequence[_Rows], origins: Sequence[Float], columns: Sequence[str]
+) -> Blocks:
+    """Of each group in each block, the means less the group's origin."""
+    found: Blocks = []
+    buffer = np.empty((len(columns), BLOCK))
+    for codes, values in parts:
+        for start in range(0, len(codes), BLOCK):
             block = slice(start, start + BLOCK)
-            rows, ends = _by_group(values, block, codes[block], buffer)
-            for code, (first, last) in enumerate(itertools.pairwise([0, *ends])):
-                if last > first:
-                    found[code] = found[code].merge(_moments(rows[:, first:last], origin))
-    if not all(np.isfinite(moments.cross.sum()) for moments in found):
-        raise _not_finite(batch)
+            own = [column[block].astype(np.float64, copy=False) for column in values]
+            for code, chosen in _positions(codes[block], len(origins)):
+                rows = buffer[:, : len(chosen)]
+                for row, column in zip(rows, own, strict=True):
+                    # Other modes copy once more.
+                    np.take(column, chosen, out=row, mode="clip")
+                rows -= origins[code][:, None]
+                found.append((code, _moments(rows)))
+    if not all(np.isfinite(moments.cross.sum()) for _, moments in found):
+        raise _not_finite(parts, columns)
     return found
 
 
-def _by_group(
-    values: Sequence[NDArray[Any]], block: slice, codes: Codes, buffer: Float
-) -> tuple[Float, list[int]]:
-    """Rows of a block sorted by group, float64[k, n], and where each group ends."""
-    rows = buffer[:, : len(codes)]
-    ends = np.cumsum(np.bincount(codes)).tolist()
-    if len(ends) == 1:
-        for row, column in zip(rows, values, strict=True):
-            row[:] = column[block]
-        return rows, ends
-    order = np.argsort(codes, kind="stable")
-    for row, column in zip(rows, values, strict=True):
-        own = column[block].astype(np.float64, copy=False)
-        np.take(own, order, out=row, mode="clip")  # Other modes copy once more.
-    return rows, ends
+def _positions(codes: Codes, groups: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each group that occurs in a block, and where, in order."""
+    parts: Iterable[tuple[int, NDArray[np.intp]]]
+    if groups <= _COMPARED_GROUPS:
+        parts = ((code, np.flatnonzero(codes == code)) for code in range(groups))
+    else:
+        ends = np.bincount(codes, minlength=groups).cumsum()
+        order = np.argsort(codes, kind="stable")
+        parts = enumerate(np.split(order, ends[:-1]))
+    return ((code, chosen) for code, chosen in parts if len(chosen))
 
 
-def _moments(rows: Float, origin: Float) -> Moments:
-    """Of one group by the corrected two-pass formula (``Moments.of``), less the origin.
-
-    The rows are overwritten.
-    """
+def _moments(rows: Float) -> Moments:
+    """Of one group in one block; the rows may be overwritten."""
     users = rows.shape[1]
     mean = rows.sum(axis=1) / users
-    rows -= mean[:, None]
-    left = rows.sum(axis=1) / users
-    return Moments(users, (mean - origin) + left, _products(rows) - np.outer(left, left) * users)
+    cross = _products(rows)
+    left, drift = mean, mean * mean * users
+    if not (drift <= _DRIFT * cross.diagonal()).all():
+        rows -= mean[:, None]
+        left = rows.sum(axis=1) / users
+        cross = _products(rows)
+        mean = mean + left
+    return Moments(users, mean, cross - np.outer(left, left) * users)
 
 
 def _products(rows: Float) -> Float:
@@ -185,13 +243,15 @@ class _Groups:
         if len(parts) == 1:
             self.names = [(level,) for level in self._levels[0]]
             return parts[0]
-        keys, inverse = np.unique(np.stack(parts, axis=1), axis=0, return_inverse=True)
-        for key in map(tuple, keys.tolist()):
+        keys, first, inverse = np.unique(
+            np.stack(parts, axis=1), axis=0, return_index=True, return_inverse=True
+        )
+        for key in map(tuple, keys[np.argsort(first)].tolist()):
             if key not in self._known:
                 self._known[key] = len(self.names)
                 self.names.append(tuple(v[i] for v, i in zip(self._levels, key, strict=True)))
         table = np.array([self._known[key] for key in map(tuple, keys.tolist())], dtype=np.int16)
-        return table[inverse.ravel()]
+        return np.asarray(table[inverse.ravel()])
 
 
 def _level_codes(column: pl.Series, levels: list[Any]) -> Codes:
@@ -202,26 +262,28 @@ def _level_codes(column: pl.Series, levels: list[Any]) -> Codes:
             f"{column.null_count():,} users belong to no group.",
             "Drop these users, or give them a value.",
         )
-    codes = np.full(len(column), -1, dtype=np.int16)
-    left = len(column)
-    for code, level in enumerate(levels):
-        equal = (column == level).to_numpy()
-        codes += (code + 1) * equal.view(np.int8)
-        left -= int(np.count_nonzero(equal))
-    if left:
-        for level in column.filter(pl.Series(codes < 0)).unique(maintain_order=True):
-            levels.append(level)
-            codes += len(levels) * (column == level).to_numpy()
+    equal = [column == level for level in levels]
+    if sum(int(one.sum()) for one in equal) < len(column):
+        known = pl.Series([False]).new_from_index(0, len(column))
+        for one in equal:
+            known |= one
+        new = column.filter(~known).unique(maintain_order=True).to_list()
+        levels += new
+        equal += [column == level for level in new]
+    codes = np.zeros(len(column), dtype=np.int16)
+    for code, one in enumerate(equal[1:], 1):
+        codes += np.int16(code) * one.to_numpy().view(np.int8)
     return codes
 
 
-def _not_finite(batch: pl.DataFrame) -> StatisticsError:
-    for column in batch:
-        bad = int((~np.isfinite(column.to_numpy().astype(np.float64))).sum())
+def _not_finite(parts: Sequence[_Rows], columns: Sequence[str]) -> StatisticsError:
+    users = sum(len(part.codes) for part in parts)
+    for k, name in enumerate(columns):
+        bad = sum(int((~np.isfinite(part.values[k])).sum()) for part in parts)
         if bad:
             return StatisticsError(
-                f"column '{column.name}' has missing or infinite values.",
-                f"{bad:,} in a batch of {batch.height:,} users.",
+                f"column '{name}' has missing or infinite values.",
+                f"{bad:,} in a batch of {users:,} users.",
                 "Fill them (a silent user counts as 0) or drop the users from both arms.",
             )
     return StatisticsError(

@@ -91,6 +91,34 @@ def tail_risk(
         StatisticsError: fewer than two users in an arm, missing values, or no variance.
     """
     check_confidence(confidence)
+    users, deviations, skewness = _pooled_skewness(control, treatment)
+    factors = (1.0, 1.0 + lift)
+    distortion = max((_rho(users, deviations, skewness, f) for f in factors), key=abs)
+    return _judged(skewness, distortion, min(users), confidence)
+
+
+def third_cumulants(control: ArrayLike, treatment: ArrayLike) -> tuple[float, float]:
+    """Third cumulants of both estimates, ``skewness sd^3 / n^2``, for ``skewness.hall``.
+
+    As for ``tail_risk``, the skewness is that of all arms together.
+
+    Args:
+        control: float[n], linearised values of the users (``linearised``); of a mean simply the
+            values.
+        treatment: float[m], likewise.
+
+    Raises:
+        StatisticsError: fewer than two users in an arm, missing values, or no variance.
+    """
+    users, deviations, skewness = _pooled_skewness(control, treatment)
+    a, b = (skewness * d**3 / n**2 for n, d in zip(users, deviations, strict=True))
+    return a, b
+
+
+def _pooled_skewness(
+    control: ArrayLike, treatment: ArrayLike
+) -> tuple[list[int], list[float], float]:
+    """Users and standard deviation per arm, and the skewness after standardising by arm."""
     users, deviations, cubes = [], [], 0.0
     for values in (control, treatment):
         x = finite_table(values)[:, 0]
@@ -110,10 +138,7 @@ def tail_risk(
             "the metric does not vary.", "Every user has the same value.", "No lift is computed."
         )
     varied = sum(n for n, deviation in zip(users, deviations, strict=True) if deviation > 0.0)
-    skewness = cubes / varied
-    factors = (1.0, 1.0 + lift)
-    distortion = max((_rho(users, deviations, skewness, f) for f in factors), key=abs)
-    return _judged(skewness, distortion, min(users), confidence)
+    return users, deviations, cubes / varied
 
 
 def tail_risk_of_pairs(differences: ArrayLike, *, confidence: float = 0.95) -> TailRisk:

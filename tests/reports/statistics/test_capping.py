@@ -41,9 +41,13 @@ def influences(capped: Capped, covariates: list[np.ndarray] | None = None) -> np
     sizes = [len(flags) for flags in capped.beyond]
     users = sum(sizes)
     sparsity = capped.cap_error / np.sqrt(capped.quantile * (1 - capped.quantile) / users)
+    beyond = np.array([flags.sum() for flags in capped.beyond])
+    table = np.array([beyond, sizes - beyond])
+    chi_square = stats.chi2_contingency(table, correction=False).statistic
+    kept = max(0.0, 1.0 - (len(sizes) - 1) / chi_square)
     rows = []
     for g in range(len(sizes)):
-        share = capped.beyond[g].mean()
+        share = kept * capped.beyond[g].mean() + (1.0 - kept) * beyond.sum() / users
         parts = []
         for h, flags in enumerate(capped.beyond):
             own = flags * share * sparsity / users

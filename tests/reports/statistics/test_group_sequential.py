@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from scipy import integrate, stats
 
 from reports.statistics.crossing import crossing_probabilities
@@ -113,6 +113,7 @@ def test_error_rate_and_power_by_simulation(spending: Spending, sides: int) -> N
     alpha=st.floats(0.001, 0.3),
     spending=st.sampled_from([obrien_fleming, pocock, power_family(1.5)]),
 )
+@example(steps=[1.0, 1.0, 1.0, 1.0, 1.0, 0.01171875], alpha=0.25, spending=obrien_fleming)
 @settings(max_examples=40, deadline=None)
 def test_any_look_times_spend_the_error_rate_as_planned(
     steps: list[float], alpha: float, spending: Spending
@@ -183,6 +184,17 @@ def test_impossible_designs_are_refused() -> None:
         GroupSequential().drift(FIVE, 0.01)
 
 
+def test_looks_before_the_first_one_read_spend_nothing() -> None:
+    design = GroupSequential(pocock)
+    late = design.boundaries(FIVE, last=True, first=2)
+    assert np.isinf(late[:2]).all()
+    assert late[2:] == pytest.approx(design.boundaries(FIVE[2:], last=True), abs=1e-12)
+    assert np.isinf(design.boundaries(FIVE[:2], first=2)).all()
+    assert design.first_read([0.5, -0.4, 0.31, 0.2, 0.6]) == 3
+    assert design.first_read([0.5, 0.4]) == 2
+    assert design.first_read([0.5, 0.4], last=True) == 1
+
+
 def arm(value: float, variance: float) -> ArmEstimate:
     return ArmEstimate(1_000, value, value, variance, variance)
 
@@ -192,10 +204,11 @@ def arm(value: float, variance: float) -> ArmEstimate:
     alpha=st.floats(0.01, 0.3),
     sides=st.sampled_from([1, 2]),
     spending=st.sampled_from([obrien_fleming, pocock]),
+    rho=st.lists(st.sampled_from([0.0, -0.28, 0.25, 0.8]), min_size=3, max_size=3),
 )
 @settings(max_examples=40, deadline=None)
 def test_repeated_p_value_and_intervals_agree_at_every_look(
-    z: list[float], alpha: float, sides: int, spending: Spending
+    z: list[float], alpha: float, sides: int, spending: Spending, rho: list[float]
 ) -> None:
     design = GroupSequential(spending, alpha, 2 if sides == 2 else 1)
     variances = (0.01, 0.004, 0.002)
@@ -203,8 +216,12 @@ def test_repeated_p_value_and_intervals_agree_at_every_look(
         (arm(10.0, v / 2), arm(10.0 + value * v**0.5, v / 2))
         for value, v in zip(z, variances, strict=True)
     ]
-    for look in group_looks(design, looks, 0.002**0.5, last=True):
-        if abs(look.p_value - alpha) < 1e-7 or look.absolute.low is None:
+    # Third cumulants that add up to this skewness of the difference.
+    cumulants = [(-0.4 * r * v**1.5, 0.6 * r * v**1.5) for r, v in zip(rho, variances, strict=True)]
+    found = group_looks(design, looks, 0.002**0.5, last=True, cumulants=cumulants)
+    for look, skewness in zip(found, rho, strict=True):
+        assert look.skewness == pytest.approx(skewness, abs=1e-12)
+        if abs(look.p_value - alpha) < 1e-6 or look.absolute.low is None:
             continue
         significant = look.p_value < alpha
         assert significant == look.rejected

@@ -106,9 +106,9 @@ def test_bounds_and_standard_error_are_the_values_at_the_ranks() -> None:
     # The first value with enough at or below it; the last with not too many strictly below it.
     assert found.interval.low == ordered[shares >= 0.75 - reach][0]
     assert found.interval.high == ordered[shares - 1 / len(x) <= 0.75 + reach][-1]
-    near = ordered[shares >= 0.75 - 1.96 * found.proportion_error][0]
-    far = ordered[shares - 1 / len(x) <= 0.75 + 1.96 * found.proportion_error][-1]
-    assert found.standard_error == pytest.approx((far - near) / 3.92, rel=1e-12)
+    levels = 0.75 + 1.96 * found.proportion_error * np.array([-1.0, 1.0])
+    near, far = np.quantile(x, levels, method="hazen")
+    assert found.standard_error == pytest.approx((far - near) / 3.92, rel=1e-9)
 
 
 @pytest.mark.parametrize("naming", ["sorted", "shuffled", "scattered", "text"])
@@ -181,8 +181,8 @@ def test_a_million_clustered_values_take_a_blink() -> None:
     ids, x = ids[:1_000_000], x[:1_000_000]
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         quantile_estimate(x, 0.9, users=ids)
-        seconds.append(time.perf_counter() - start)
-    # .02 s on one core; the bound leaves room for a busy machine.
+        seconds.append(time.process_time() - start)
+    # .02 to .05 processor seconds; the bound leaves room for a busy machine.
     assert min(seconds) < 0.2

@@ -115,6 +115,50 @@ def test_a_file_gives_the_same_bytes_with_any_number_of_threads(
     assert seen[0] == seen[1]
 
 
+def test_the_same_rows_give_the_same_bytes_however_the_file_is_cut(tmp_path: Path) -> None:
+    table = make_table(90_000)
+    seen = []
+    for rows in (900, 15_999, 16_000, 70_000, 90_000):
+        path = tmp_path / f"{rows}.parquet"
+        table.write_parquet(path, row_group_size=rows)
+        found = grouped_moments(pl.scan_parquet(path), COLUMNS, by=["arm", "level"])
+        seen.append([(k, m.users, m.mean.tobytes(), m.cross.tobytes()) for k, m in found.items()])
+    seen.append(
+        [
+            (k, m.users, m.mean.tobytes(), m.cross.tobytes())
+            for k, m in grouped_moments(table, COLUMNS, by=["arm", "level"]).items()
+        ]
+    )
+    assert all(one == seen[0] for one in seen)
+
+
+def test_values_that_move_away_from_the_first_ones_lose_nothing() -> None:
+    # Each block is far from the origin, in its own deviations, as in a table sorted by value.
+    steps = np.repeat([0.0, 1e7, 3e9], 20_000)
+    values = steps + np.random.default_rng(7).normal(size=60_000)
+    late = np.where(np.arange(60_000) >= 50_000, "b", "a")
+    found = grouped_moments(pl.DataFrame({"arm": late, "x": values}), ["x"])
+    for name in ("a", "b"):
+        own = [Fraction(float(v)) for v in values[late == name]]
+        mean = sum(own) / len(own)
+        cross = float(sum((v - mean) ** 2 for v in own))
+        assert found[(name,)].mean[0] == pytest.approx(float(mean), rel=1e-15)
+        assert found[(name,)].cross[0, 0] == pytest.approx(
+            cross, rel=1e-12 if name == "a" else 1e-7
+        )
+
+
+def test_more_groups_than_are_compared_one_by_one() -> None:
+    rng = np.random.default_rng(8)
+    values = rng.normal(size=(40_000, 2))
+    arms = rng.integers(0, 200, 40_000)
+    table = pl.DataFrame({"arm": arms, "x": values[:, 0], "y": values[:, 1]})
+    found = grouped_moments(table, ["x", "y"])
+    assert [arm for (arm,) in found] == list(dict.fromkeys(arms.tolist()))
+    for (arm,), moments in found.items():
+        assert_same(moments, Moments.of(values[arms == arm]))
+
+
 def test_many_columns_use_the_matrix_product() -> None:
     rng = np.random.default_rng(5)
     values = rng.normal(size=(5_000, 12))
