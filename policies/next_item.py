@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from policies import softmax
 from policies.base import Progress
 from policies.encoder import SequenceEncoder
 from policies.lengths import length_blocks
 from policies.sequences import Sequences, window_batches
-from policies.softmax import FULL_SOFTMAX_UP_TO, NegativeSampler, next_item_loss
+from policies.softmax import NegativeSampler, next_item_loss
 from policies.trainer import TrainerSettings, TrainingSummary, train
 
 Loss = Callable[[SequenceEncoder, Tensor, NegativeSampler, int], Tensor]
@@ -30,7 +31,7 @@ def by_size(settings: Mapping[str, Any], n_items: int) -> dict[str, Any]:
 
     A catalogue is large where the loss is sampled: above `policies.softmax.FULL_SOFTMAX_UP_TO`.
     """
-    chosen = _LARGE if n_items > FULL_SOFTMAX_UP_TO else _SMALL
+    chosen = _LARGE if n_items > softmax.FULL_SOFTMAX_UP_TO else _SMALL
     return {key: chosen[key] if value is None else value for key, value in settings.items()}
 
 
