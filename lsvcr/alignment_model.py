@@ -26,8 +26,9 @@ from lsvcr.alignment_losses import (
     info_nce,
     language_model_loss,
 )
+from lsvcr.layers import Mixing
 from lsvcr.llm import CausalLLM, Ids
-from lsvcr.sr_model import Mixing, SRModel, Task
+from lsvcr.sr_model import SRModel, Task
 
 _OF_STAGE_2 = ("ids.", "gate")
 _TASKS: tuple[tuple[Task, bool], ...] = (("video", False), ("comment", True))
@@ -75,8 +76,10 @@ class AlignmentModel(nn.Module):
         self.comment = SRModel("comment", 1, llm.width, **sizes)
         # The behaviour loss pools over the other history as well, mixed the other way round.
         own = self.video
-        self.turned_video = Mixing(own.dim, own.mixing.heads, own.mixing.drop.p)
-        self.turned_comment = Mixing(own.dim, own.mixing.heads, own.mixing.drop.p)
+        self.turned_video = self.turned_comment = None
+        if own.mixing is not None:
+            self.turned_video = Mixing(own.dim, own.mixing.heads, sizes["dropout"])
+            self.turned_comment = Mixing(own.dim, own.mixing.heads, sizes["dropout"])
         for model in (self.video, self.comment):
             nn.init.zeros_(model.ids.weight)
             model.ids.requires_grad_(False)
@@ -192,8 +195,10 @@ class AlignmentModel(nn.Module):
         if task == "video":
             histories.reverse()
             counts.reverse()
-        states = turned(*histories, counts[1])
-        places = torch.arange(states.shape[2], device=states.device)
+        states = histories[0]
+        if turned is not None:
+            states = turned(*histories, counts[1][:, 0], None)
+        places = torch.arange(states.shape[1], device=states.device)
         visible = places <= counts[0][..., None]
         current = None
         if task == "comment":
