@@ -82,7 +82,7 @@ class NegativeSampler:
     """
 
     def __init__(self, counts: NDArray[np.float64], size: int, seed: int) -> None:
-        share = 0.5 * counts / max(counts.sum(), 1.0) + 0.5 / len(counts)
+        share = 0.5 * counts / max(counts.sum(), 1.0) + 0.5 / max(len(counts), 1)
         self._share = share / share.sum()
         with np.errstate(divide="ignore"):
             popularity = np.log(counts / max(counts.sum(), 1.0))
