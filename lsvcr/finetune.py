@@ -208,6 +208,7 @@ def finetune(
             epochs=settings.epochs,
             patience=settings.patience,
             learning_rate=settings.learning_rate,
+            from_start=True,
         ),
         progress=progress,
         stage=stage,

@@ -28,6 +28,8 @@ class TrainerSettings:
         warmup_steps: Linear warm-up.
         decay: Whether the learning rate falls, epoch by epoch and linearly, towards zero.
         clip: Largest gradient norm.
+        from_start: Whether the weights before the first step compete as epoch 0, because they are
+            more than random. Patience counts from epoch 1 all the same.
     """
 
     epochs: int = 40
@@ -37,6 +39,7 @@ class TrainerSettings:
     warmup_steps: int = 50
     clip: float = 1.0
     decay: bool = False
+    from_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,11 @@ def train(
         optimiser.load_state_dict(state.optimiser)
         schedule.load_state_dict(state.schedule)
         torch.set_rng_state(state.random)
-    while epoch < settings.epochs and epoch - best_epoch < max(1, settings.patience):
+    elif settings.from_start:
+        module.eval()
+        with torch.no_grad():
+            best_metric = validate()
+    while epoch < settings.epochs and epoch - max(best_epoch, 1) < max(1, settings.patience):
         epoch += 1
         module.train()
         total, count = 0.0, 0
