@@ -13,7 +13,6 @@ file always gives the same bytes.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,8 +37,9 @@ BLOCK = 16_000
 BATCH = 8 * BLOCK
 # BLAS hands longer dot products to other threads, which costs far more than it gains.
 _LANE = 8_192
-# Batches are worked on side by side, and joined in their order.
-_THREADS = min(4, os.cpu_count() or 1)
+# One thread works on batches while this one reads the next. More of them would spend their time
+# passing the interpreter's lock around: a block's operations take microseconds.
+_WAITING = 2
 # Up to here dot products of columns are faster than a matrix product.
 _DOTTED_COLUMNS = 8
 # Up to here looking for each group is faster than sorting.
@@ -81,12 +81,12 @@ def grouped_moments(
         waiting.append(pool.submit(_block_moments, parts, tuple(origins), columns))
 
     rest: _Rows | None = None
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(1) as pool:
         for batch in _batches(table, [*by, *columns]):
             rows = _Rows(groups.codes(batch), tuple(batch[name].to_numpy() for name in columns))
             parts, rest = _whole_blocks(rest, rows)
             submit(parts)
-            collect(_THREADS)
+            collect(_WAITING)
         if rest is not None:
             submit([rest])
         collect(0)
