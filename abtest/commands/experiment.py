@@ -45,6 +45,14 @@ BurnIn = Annotated[
     int | None,
     typer.Option("--burn-in-days", help="Days before the experiment (built-in world)."),
 ]
+LogUsers = Annotated[
+    int | None,
+    typer.Option("--log-users", help="People in the log for training (built-in world)."),
+]
+ExploreShare = Annotated[
+    str | None,
+    typer.Option("--explore-share", help="Share of slots filled at random in all arms, as 2%."),
+]
 TrainingSeed = Annotated[int | None, typer.Option("--training-seed", help="Seed of training.")]
 WorldSeed = Annotated[int | None, typer.Option("--world-seed", help="Which built-in world.")]
 Primary = Annotated[str | None, typer.Option("--primary", help="Primary metric.")]
@@ -94,6 +102,8 @@ def run(
     max_users: MaxUsers = None,
     days: Days = None,
     burn_in_days: BurnIn = None,
+    log_users: LogUsers = None,
+    explore_share: ExploreShare = None,
     seed: options.Seed = None,
     training_seed: TrainingSeed = None,
     world_seed: WorldSeed = None,
@@ -138,6 +148,8 @@ def run(
         "max_users": max_users,
         "days": days,
         "burn_in_days": burn_in_days,
+        "log_users": log_users,
+        "explore_share": None if explore_share is None else parse_percent(explore_share),
         "seed": seed,
         "training_seed": training_seed,
         "world_seed": world_seed,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from abtest import simulate
+from abtest.config import RunConfig
 from abtest.datasets import GROUP_SIZE
 from abtest.simulate import assign_arms
 
@@ -113,3 +116,39 @@ def test_split_is_even_and_independent_of_the_group() -> None:
 
 def test_group_count_covers_everybody() -> None:
     assert [simulate.group_count(n) for n in (1, GROUP_SIZE, GROUP_SIZE + 1)] == [1, 1, 2]
+
+
+def test_the_command_that_a_report_prints_gives_its_configuration(abtest: Run) -> None:
+    config = RunConfig(
+        treatment=("lsvcr", "popular"),
+        control="sasrec",
+        candidates="two-tower",
+        world="small",
+        design="twin",
+        users=300,
+        max_users=9_000,
+        days=2,
+        burn_in_days=3,
+        log_users=400,
+        seed=5,
+        training_seed=6,
+        world_seed=7,
+        primary="click_rate",
+        guardrail=("hates=-1%",),
+        min_effect=0.01,
+        rule=("guardrails=not-broken",),
+        detect=0.02,
+        explore_share=0.03,
+    )
+    default = RunConfig()
+    unchanged = {
+        field.name
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) == getattr(default, field.name)
+    }
+    # Everything that has a flag is changed; data takes a path.
+    assert unchanged <= {"data", "policies", "control"}
+    words = shlex.split(config.command())
+    printed = abtest(*words[1:], "--dry-run")
+    assert printed.code == 0, printed.err
+    assert printed.out.strip() == config.to_toml().strip()
