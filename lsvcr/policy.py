@@ -79,7 +79,7 @@ class LSVCR(Policy):
         dropout: float = 0.3,
         text: bool = True,
         epochs: int = 0,
-        patience: int = 2,
+        patience: int = 4,
         learning_rate: float = 3e-4,
         batch: int = 64,
         targets: int = 10,
