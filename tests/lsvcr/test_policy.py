@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from lsvcr import finetune
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import histories, last_events, make_batch
 from lsvcr.finetune import people
@@ -25,6 +26,7 @@ from lsvcr.text_tables import Texts, TextTables
 from policies.base import Scores
 from policies.errors import CheckpointError, PolicyError
 from policies.registry import create
+from policies.trainer import TrainerSettings
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import initial_history
 
@@ -380,8 +382,12 @@ def after_another(
 
 
 def test_without_comment_history_nothing_said_in_a_section_matters(
-    small_log: Any, asking: Ask
+    small_log: Any, asking: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # On so small a log the start may be the best epoch, and there the mixing adds nothing yet.
+    monkeypatch.setattr(
+        finetune, "TrainerSettings", lambda **own: TrainerSettings(**{**own, "from_start": False})
+    )
     policy = made_without(small_log, comment_history=False)
     before, after = after_another(policy, small_log.dataset, asking, "discussed")
     np.testing.assert_array_equal(before[0], after[0])
