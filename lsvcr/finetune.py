@@ -26,9 +26,9 @@ from lsvcr.sr_model import TEMPERATURE, SRModel, cosine_logits
 from lsvcr.validation import COMMENTS_RANKED, CommentValidation, Validation, VideoValidation
 from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
+from policies.softmax import FULL_SOFTMAX_UP_TO, sampling_share
 from policies.trainer import TrainerSettings, TrainingSummary, train
 
-FULL_SOFTMAX_UP_TO = 20_000
 _VALIDATED = 1_000
 
 Int64 = NDArray[np.int64]
@@ -243,8 +243,7 @@ class _VideoTask:
         counts = np.zeros(inventory.catalogue.n_videos)
         if events is not None:
             counts = np.bincount(events.video, minlength=len(counts)).astype(np.float64)
-        counts = counts[available]
-        share = 0.5 * counts / max(counts.sum(), 1.0) + 0.5 / max(len(counts), 1)
+        share = sampling_share(counts[available])
         self.cumulative = np.cumsum(share / max(share.sum(), 1e-12))
         # Probability that a video is among the negatives at all.
         included = -np.expm1(settings.video_negatives * np.log1p(-np.minimum(share, 1.0 - 1e-9)))
@@ -335,8 +334,8 @@ class _VideoTask:
     def validation(self, both: Histories, held: Windows) -> Validation:
         """What decides when training stops."""
         seed = [*self.seed, 1]
-        hidden = self.settings.comment_history
-        return VideoValidation(both, self.inventory, held, seed, comment_history=hidden)
+        shown = self.settings.comment_history
+        return VideoValidation(both, self.inventory, held, seed, comment_history=shown)
 
 
 class _CommentTask(_VideoTask):
@@ -381,5 +380,5 @@ class _CommentTask(_VideoTask):
 
     def validation(self, both: Histories, held: Windows) -> Validation:
         """What decides when training stops."""
-        hidden = self.settings.comment_history
-        return CommentValidation(both, self.inventory, held, comment_history=hidden)
+        shown = self.settings.comment_history
+        return CommentValidation(both, self.inventory, held, comment_history=shown)

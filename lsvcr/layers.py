@@ -12,34 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from policies.dropout import Dropout
+
 POSITIONS = 50
-
-
-class Dropout(nn.Module):
-    """Inverted dropout from random bytes: eight draws for the price of one.
-
-    The probability is rounded to 1/256, and what is kept is scaled by what that makes of it, so
-    that the expectation is exact.
-
-    Args:
-        p: Probability of a zero.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self._dropped = round(p * 256)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The input, with zeros while training."""
-        return x * self.mask(x) if self.training and self._dropped else x
-
-    def mask(self, like: Tensor) -> Tensor:
-        """Zeros and 1 / (1 - p), shaped like a tensor; ones when not training."""
-        if not self.training or not self._dropped:
-            return torch.ones_like(like)
-        words = torch.randint(-(2**63), 2**63 - 1, (like.numel() // 8 + 1,), device=like.device)
-        drawn = words.view(torch.uint8)[: like.numel()].view(like.shape)
-        return (drawn >= self._dropped) * (256.0 / (256 - self._dropped))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, drop: Dropout) -> Tensor:

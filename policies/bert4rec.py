@@ -16,44 +16,13 @@ events, so that it needs several times the epochs of the causal models.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from policies.dropout import Dropout
 from policies.encoder import SequenceEncoder
+from policies.sasrec import Block
 from policies.sequential import SequentialPolicy
 from simulator.requests import HISTORY_LENGTH, Signal
-
-
-class BidirectionalBlock(nn.Module):
-    """A pre-norm transformer block in which every real position sees every other."""
-
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.norm_1 = nn.LayerNorm(dim)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
-        self.norm_2 = nn.LayerNorm(dim)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim)
-        )
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """float[B, L, dim] to the same; ``real`` bool[B, L] marks what may be seen."""
-        b, length, dim = x.shape
-        q, k, v = self.qkv(self.norm_1(x)).view(b, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=real[:, None, None],
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        x = x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim)))
-        result: Tensor = x + self.drop(self.feed_forward(self.norm_2(x)))
-        return result
 
 
 class BERT4RecModel(SequenceEncoder):
@@ -84,8 +53,8 @@ class BERT4RecModel(SequenceEncoder):
         # One more for [mask], one for the context item of a continued window.
         self.positions = nn.Embedding(length + 2, dim)
         self.norm = nn.LayerNorm(dim)
-        self.drop = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(BidirectionalBlock(dim, heads, dropout) for _ in range(layers))
+        self.drop = Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(layers))
         self.head = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim)
         )

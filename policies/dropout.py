@@ -22,7 +22,7 @@ class Dropout(nn.Module):
         """Any float tensor to one of its shape, with the same mean."""
         if not self.training or self._cut == 0:
             return x
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
         drawn = words.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
         kept = (drawn >= self._cut).to(x.dtype).mul_(_LEVELS / (_LEVELS - self._cut))
         return x * kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -59,3 +60,56 @@ class SequenceEncoder(nn.Module):
         if met.any():
             table[~met] = table[met].mean(dim=0)
         return table
+
+
+class CausalStack(SequenceEncoder):
+    """Item and position embeddings, causal blocks, tied output.
+
+    No mask keeps padding from reaching real positions: it stands at the end.
+
+    Args:
+        n_items: Size of the catalogue.
+        length: Longest sequence.
+        dim: Width.
+        layers: Number of blocks.
+        new_block: Makes a block float[B, L, dim] to the same, given the largest L; position i may
+            see positions <= i only.
+        drop: Dropout of the embedded sequence.
+    """
+
+    def __init__(
+        self,
+        n_items: int,
+        length: int,
+        dim: int,
+        layers: int,
+        new_block: Callable[[int], nn.Module],
+        drop: nn.Module,
+    ) -> None:
+        super().__init__()
+        # One more for the start token, one for the context item of a continued window.
+        longest = length + 2
+        self.items = nn.Embedding(n_items, dim)
+        self.start = nn.Parameter(torch.zeros(dim))
+        self.positions = nn.Embedding(longest, dim)
+        self.drop = drop
+        self.blocks = nn.ModuleList(new_block(longest) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+        for parameter in (self.items.weight, self.positions.weight, self.start):
+            nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """int64[B, L] to float[B, L + 1, dim]: state i has seen the first i items."""
+        x = self.embedded(sequences)
+        for block in self.blocks:
+            x = block(x)
+        states: Tensor = self.norm(x)
+        return states
+
+    def embedded(self, sequences: Tensor) -> Tensor:
+        """float[B, L + 1, dim]: what goes into the blocks, the start token first."""
+        b, length = sequences.shape
+        tokens = self.items(sequences.clamp(min=0)) * (self.dim**0.5)
+        x = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
+        result: Tensor = self.drop(x + self.positions.weight[: length + 1])
+        return result

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from policies.encoder import SequenceEncoder
+from policies.encoder import CausalStack, SequenceEncoder
 from policies.sequential import SequentialPolicy
 from simulator.requests import HISTORY_LENGTH, Signal
 
@@ -44,32 +44,18 @@ class FilterBlock(nn.Module):
         return result
 
 
-class FMLPRecModel(SequenceEncoder):
-    """Item and position embeddings, filter blocks, tied output."""
+class FMLPRecModel(CausalStack):
+    """A causal stack of filter blocks."""
 
     def __init__(self, n_items: int, length: int, dim: int, layers: int, dropout: float) -> None:
-        super().__init__()
-        # One more for the start token, one for the context item of a continued window.
-        longest = length + 2
-        self.items = nn.Embedding(n_items, dim)
-        self.start = nn.Parameter(torch.zeros(dim))
-        self.positions = nn.Embedding(longest, dim)
-        self.drop = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(FilterBlock(longest, dim, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(dim)
-        for parameter in (self.items.weight, self.positions.weight, self.start):
-            nn.init.normal_(parameter, std=0.02)
-
-    def forward(self, sequences: Tensor) -> Tensor:
-        """int64[B, L] to float[B, L + 1, dim]: state i has seen the first i items."""
-        b, length = sequences.shape
-        tokens = self.items(sequences.clamp(min=0)) * (self.items.embedding_dim**0.5)
-        x = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
-        x = self.drop(x + self.positions.weight[: length + 1])
-        for block in self.blocks:
-            x = block(x)
-        states: Tensor = self.norm(x)
-        return states
+        super().__init__(
+            n_items,
+            length,
+            dim,
+            layers,
+            lambda longest: FilterBlock(longest, dim, dropout),
+            nn.Dropout(dropout),
+        )
 
 
 class FMLPRec(SequentialPolicy):

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from policies.encoder import SequenceEncoder
+from policies.encoder import CausalStack, SequenceEncoder
 from policies.sequential import SequentialPolicy
 from simulator.requests import HISTORY_LENGTH, Signal
 
@@ -52,34 +52,20 @@ class HSTULayer(nn.Module):
         return result
 
 
-class HSTUModel(SequenceEncoder):
-    """Item and position embeddings, HSTU layers, tied output."""
+class HSTUModel(CausalStack):
+    """A causal stack of HSTU layers."""
 
     def __init__(
         self, n_items: int, length: int, dim: int, layers: int, heads: int, dropout: float
     ) -> None:
-        super().__init__()
-        # One more for the start token, one for the context item of a continued window.
-        longest = length + 2
-        self.items = nn.Embedding(n_items, dim)
-        self.start = nn.Parameter(torch.zeros(dim))
-        self.positions = nn.Embedding(longest, dim)
-        self.drop = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(HSTULayer(longest, dim, heads, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(dim)
-        for parameter in (self.items.weight, self.positions.weight, self.start):
-            nn.init.normal_(parameter, std=0.02)
-
-    def forward(self, sequences: Tensor) -> Tensor:
-        """int64[B, L] to float[B, L + 1, dim]: state i has seen the first i items."""
-        b, length = sequences.shape
-        tokens = self.items(sequences.clamp(min=0)) * (self.items.embedding_dim**0.5)
-        x = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
-        x = self.drop(x + self.positions.weight[: length + 1])
-        for layer in self.layers:
-            x = layer(x)
-        states: Tensor = self.norm(x)
-        return states
+        super().__init__(
+            n_items,
+            length,
+            dim,
+            layers,
+            lambda longest: HSTULayer(longest, dim, heads, dropout),
+            nn.Dropout(dropout),
+        )
 
 
 class HSTU(SequentialPolicy):

@@ -13,11 +13,9 @@ from typing import Any, ClassVar
 from policies import registry
 from policies.base import Policy, Progress, Scores, silent
 from policies.errors import UnknownPolicy
+from policies.registry import PARTS
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, VideoRequests
-
-PARTS = ("videos", "comments")
-"""Folders of the parts' weights, in the order in which they are named."""
 
 
 class Mixed(Policy):

@@ -19,6 +19,9 @@ from policies.errors import PolicyError, UnknownPolicy
 
 ENTRY_POINTS = "abtest.policies"
 
+PARTS = ("videos", "comments")
+"""What the two policies of a joined name rank, in order."""
+
 # Imported only when asked for, so that listing policies does not load torch.
 BUILT_IN = {
     "random": "policies.random:RandomPolicy",
@@ -103,10 +106,7 @@ def settings_of(spec: str, settings: Mapping[str, Mapping[str, Any]]) -> dict[st
     parts = parts_of(spec)
     if parts is None:
         return dict(settings.get(spec, {}))
-    return {
-        what: dict(settings.get(part, {}))
-        for what, part in zip(("videos", "comments"), parts, strict=True)
-    }
+    return {what: dict(settings.get(part, {})) for what, part in zip(PARTS, parts, strict=True)}
 
 
 def policy_class(spec: str) -> type[Policy]:

@@ -16,14 +16,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from policies.dropout import Dropout
-from policies.encoder import SequenceEncoder
+from policies.encoder import CausalStack, SequenceEncoder
 from policies.next_item import by_size
 from policies.sequential import SequentialPolicy
 from simulator.requests import HISTORY_LENGTH, Signal
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block with causal attention."""
+    """A pre-norm transformer block; attention is causal unless told otherwise."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -38,12 +38,20 @@ class Block(nn.Module):
         )
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """float[B, L, dim] to the same; position i sees positions <= i."""
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        """float[B, L, dim] to the same; position i sees positions <= i.
+
+        Given ``real`` bool[B, L], every position sees all of those instead.
+        """
         b, length, dim = x.shape
         q, k, v = self.qkv(self.norm_1(x)).view(b, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(
-            q, k, v, dropout_p=self.dropout if self.training else 0.0, is_causal=True
+            q,
+            k,
+            v,
+            attn_mask=None if real is None else real[:, None, None],
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=real is None,
         )
         x = x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim)))
         result: Tensor = x + self.drop(self.feed_forward(self.norm_2(x)))
@@ -64,51 +72,30 @@ class Block(nn.Module):
         return result
 
 
-class SASRecModel(SequenceEncoder):
-    """Item and position embeddings, causal blocks, tied output.
-
-    Sequences are left-aligned and padded at the end with -1; causal attention keeps padding from
-    reaching real positions, so no mask is needed.
-    """
+class SASRecModel(CausalStack):
+    """A causal stack of transformer blocks."""
 
     def __init__(
         self, n_items: int, length: int, dim: int, layers: int, heads: int, dropout: float
     ) -> None:
-        super().__init__()
-        self.items = nn.Embedding(n_items, dim)
-        self.start = nn.Parameter(torch.zeros(dim))
-        # One more for the start token, one for the context item of a continued window.
-        self.positions = nn.Embedding(length + 2, dim)
-        self.drop = Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(dim)
-        for parameter in (self.items.weight, self.positions.weight, self.start):
-            nn.init.normal_(parameter, std=0.02)
-
-    def forward(self, sequences: Tensor) -> Tensor:
-        """int64[B, L] to float[B, L + 1, dim]: state i has seen the first i items."""
-        x = self._tokens(sequences)
-        for block in self.blocks:
-            x = block(x)
-        states: Tensor = self.norm(x)
-        return states
+        super().__init__(
+            n_items,
+            length,
+            dim,
+            layers,
+            lambda longest: Block(dim, heads, dropout),
+            Dropout(dropout),
+        )
 
     def last(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """float[B, dim]: the state after each whole sequence, for ranking (no dropout)."""
-        x = self._tokens(sequences)
+        x = self.embedded(sequences)
         *first, top = self.blocks
         for block in first:
             x = block(x)
         assert isinstance(top, Block)
         state: Tensor = self.norm(top.at(x, lengths))
         return state
-
-    def _tokens(self, sequences: Tensor) -> Tensor:
-        b, length = sequences.shape
-        tokens = self.items(sequences.clamp(min=0)) * (self.items.embedding_dim**0.5)
-        x = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
-        embedded: Tensor = self.drop(x + self.positions.weight[: length + 1])
-        return embedded
 
 
 class SASRec(SequentialPolicy):

@@ -7,22 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.cache import RowCache
 from policies.checkpoint import load_arrays, save_arrays
 from policies.encoder import SequenceEncoder
+from policies.full_ranking import FullRanking
 from policies.next_item import Loss, NextItemModel
 from policies.sequences import Sequences
 from policies.softmax import next_item_loss
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
 from simulator.requests import HISTORY_LENGTH, HistoryView, Int32, Signal, VideoRequests
-
-_CELLS = 4_000_000
-"""Scores computed at once, at most."""
 
 
 class SequentialPolicy(Policy):
@@ -98,14 +95,9 @@ class SequentialPolicy(Policy):
 
     def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
         """The largest inner products with each history's state, by exact search."""
-        users = torch.from_numpy(self._model.encode(history.videos(self._settings["signal"])))
-        table = torch.from_numpy(self._model.table[among])
-        found = np.empty((len(users), size), dtype=np.int32)
-        block = max(1, _CELLS // max(len(among), 1))
-        for at in range(0, len(users), block):
-            best = torch.topk(users[at : at + block] @ table.T, size, dim=1).indices
-            found[at : at + block] = among[best.numpy()]
-        return found
+        users = self._model.encode(history.videos(self._settings["signal"]))
+        best: Int32 = among[FullRanking(self._model.table[among]).best(users, size)]
+        return best
 
     def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
         """float32[B, dim]: people's vectors from histories int[B, n], oldest first, -1 at the end.

@@ -71,6 +71,11 @@ def in_batch_loss(
     return F.cross_entropy(logits, torch.arange(len(targets)))
 
 
+def sampling_share(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64[n]: how often each item is drawn as a negative, half by popularity, half uniform."""
+    return np.asarray(0.5 * counts / max(counts.sum(), 1.0) + 0.5 / max(len(counts), 1))
+
+
 class NegativeSampler:
     """Shared negatives, half by popularity and half uniform, with log-q correction.
 
@@ -82,7 +87,7 @@ class NegativeSampler:
     """
 
     def __init__(self, counts: NDArray[np.float64], size: int, seed: int) -> None:
-        share = 0.5 * counts / max(counts.sum(), 1.0) + 0.5 / max(len(counts), 1)
+        share = sampling_share(counts)
         self._share = share / share.sum()
         with np.errstate(divide="ignore"):
             popularity = np.log(counts / max(counts.sum(), 1.0))

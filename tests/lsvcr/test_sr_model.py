@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lsvcr.layers import Dropout
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task, cosine_logits
+from policies.dropout import Dropout
 
 DIM, HEADS, VIDEOS, TEXT = 8, 2, 7, 12
 
