@@ -30,7 +30,7 @@ from policies.holdout import (
     training_part,
 )
 from policies.metrics import COVERAGE_CUTOFF, NAMES, case_metrics, coverage, per_person
-from policies.registry import create, policy_class, ranked_by
+from policies.registry import create, policy_class, ranked_by, settings_of
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.requests import HistoryState, Signal
@@ -90,7 +90,7 @@ def contestants(
     Raises:
         UsageError: ``ablations`` with several policies, or with one that offers none.
     """
-    rows = [Contestant(spec, spec, dict(settings.get(spec, {}))) for spec in dict.fromkeys(specs)]
+    rows = [Contestant(spec, spec, settings_of(spec, settings)) for spec in dict.fromkeys(specs)]
     made = [create(row.spec, **row.settings) for row in rows]
     if not ablations:
         return rows

@@ -17,7 +17,6 @@ from policies.lengths import length_blocks
 from simulator.requests import Int32, Int64
 
 Float32 = NDArray[np.float32]
-Half = NDArray[np.float16]
 
 _LEARNED_ON_ITEMS = ("ids.", "gate", "llm_", "merge.")
 

@@ -12,7 +12,7 @@ from policies.base import Policy, Progress, Scores, silent
 from policies.candidates import Block, CommentCandidates, VideoCandidates
 from policies.case_history import history_at
 from policies.holdout import HeldOut
-from policies.metrics import COVERAGE_CUTOFF, positive_ranks
+from policies.metrics import COVERAGE_CUTOFF, case_metrics, positive_ranks
 from policies.ranking import checked_comment_scores, checked_video_scores, rank
 from simulator.logs.dataset import Dataset
 from simulator.randomness import mix, purpose_key
@@ -26,7 +26,6 @@ from simulator.requests import (
 )
 
 Task = Literal["videos", "comments"]
-CUTOFFS = (5, 10)
 _REQUEST = purpose_key(0, "evaluate.request")
 
 
@@ -157,14 +156,9 @@ def ranks(policy: Policy, training: Dataset, test: HeldOut, signal: Signal) -> N
 
 
 def gains(found: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Per-person values of every metric, from ranks counted from 0."""
-    values: dict[str, NDArray[np.float64]] = {}
-    for k in CUTOFFS:
-        hit = found < k
-        values[f"HR@{k}"] = hit.astype(np.float64)
-        values[f"NDCG@{k}"] = np.asarray(hit / np.log2(found + 2.0), dtype=np.float64)
-    values["MRR"] = np.asarray(1.0 / (found + 1.0), dtype=np.float64)
-    return values
+    """Per-person values of every metric, from ranks counted from 0 of one video each."""
+    values = case_metrics(found[:, None])
+    return {name.replace("Recall", "HR"): value for name, value in values.items()}
 
 
 def summarise(policy: str, videos: int, per_seed: list[NDArray[np.int64]]) -> Evaluation:

@@ -221,15 +221,3 @@ def _part(
             rows = dataset.scan(table)
             writer.append(table, (before(rows) if table in _EVENT_TABLES else rows).collect())
     return Dataset.open(target)
-
-
-def in_rank(target: NDArray[np.float32], scores: NDArray[np.float32]) -> Int64:
-    """int64[n]: rank of a target from 0; whatever scores the same counts as better.
-
-    The pessimistic rule: a constant score earns nothing.
-
-    Args:
-        target: float32[n], the target's score.
-        scores: float32[n, C], scores of all others; -inf for those that do not compete.
-    """
-    return np.asarray((scores >= target[:, None]).sum(axis=1), dtype=np.int64)

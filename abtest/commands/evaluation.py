@@ -175,11 +175,12 @@ def train_command(
     from abtest.datasets import open_dataset
     from abtest.oracle import refuse_oracles
     from abtest.training import train
+    from policies.registry import settings_of
 
     refuse_oracles([policy])
     if seed < 0:
         raise UsageError(f"--training-seed is {seed}, expected 0 or more.")
-    settings = options.lsvcr_settings(llm, preset, [policy]).get(policy, {})
+    settings = settings_of(policy, options.lsvcr_settings(llm, preset, [policy]))
     console = Console()
     dataset = open_dataset(data, console)
     trained = train(policy, settings, dataset, seed=seed, console=console, refresh=refresh)

@@ -46,14 +46,18 @@ def lsvcr_settings(
     """Settings per policy that --llm and --preset stand for; nothing if neither was given.
 
     Raises:
-        UsageError: lsvcr is not among the policies.
+        UsageError: lsvcr is not among the policies or their parts.
     """
+    # Imported here: listing commands shall not load numpy and polars.
+    from policies.registry import parts_of
+
     settings: dict[str, Any] = {}
     if llm is not None:
         settings |= {"llm": llm, "alignment": "llm"}
     if preset is not None:
         settings["preset"] = preset
-    if settings and _LSVCR not in policies:
+    trained = {part for spec in policies for part in parts_of(spec) or (spec,)}
+    if settings and _LSVCR not in trained:
         flag = "--llm" if llm is not None else "--preset"
         raise UsageError(f"{flag} is a setting of {_LSVCR}, which is not trained here.")
     return {_LSVCR: settings} if settings else {}

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from abtest.commands.options import lsvcr_settings
 from abtest.console import Console
+from abtest.errors import UsageError
+from abtest.offline import contestants
 from abtest.training import load_policy, train
 from policies.check import check_policy
 from policies.errors import UnknownPolicy
@@ -34,6 +37,14 @@ def test_each_part_gets_its_own_settings() -> None:
     }
     policy = create("itemknn+newest", **settings_of("itemknn+newest", settings))
     assert policy.settings()["videos"]["itemknn"]["neighbours"] == 7
+
+
+def test_evaluation_and_lsvcr_options_know_the_parts() -> None:
+    (row,) = contestants(["itemknn+likes"], {"itemknn": {"neighbours": 7}}, ablations=False)
+    assert row.settings == {"videos": {"neighbours": 7}, "comments": {}}
+    assert lsvcr_settings(None, "base", ["sasrec+lsvcr"]) == {"lsvcr": {"preset": "base"}}
+    with pytest.raises(UsageError, match="not trained here"):
+        lsvcr_settings(None, "base", ["sasrec+likes"])
 
 
 def test_scores_are_those_of_the_parts(

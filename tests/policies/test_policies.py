@@ -12,7 +12,8 @@ import pytest
 from policies.checkpoint import ARRAYS, HEADER, load_arrays, save_arrays
 from policies.errors import CheckpointError, PolicyError, UnknownPolicy
 from policies.evaluate import gains, ranks, summarise
-from policies.holdout import held_out, in_rank, training_part
+from policies.holdout import held_out, training_part
+from policies.metrics import positive_ranks
 from policies.popular import PopularPolicy
 from policies.registry import create, describe_all
 from policies.sasrec import SASRec
@@ -140,8 +141,11 @@ def test_training_part_holds_nothing_from_the_last_event_on(
 
 
 def test_ties_count_against_the_policy() -> None:
-    scores = np.array([[1.0, 2.0, 2.0, -np.inf], [1.0, 1.0, 1.0, 1.0]], dtype=np.float32)
-    assert in_rank(np.array([2.0, 1.0], dtype=np.float32), scores).tolist() == [2, 4]
+    others = np.array([[1.0, 2.0, 2.0, -np.inf], [1.0, 1.0, 1.0, 1.0]], dtype=np.float32)
+    scores = np.column_stack([np.array([2.0, 1.0], dtype=np.float32), others])
+    positive = np.zeros(scores.shape, dtype=bool)
+    positive[:, 0] = True
+    assert positive_ranks(scores, positive, np.isfinite(scores)).tolist() == [[2], [4]]
 
 
 def test_gains_are_the_textbook_ones() -> None:
