@@ -17,7 +17,7 @@ from policies.registry import create
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.requests import HistoryView, Int32, Int64
-from simulator.retrieval import Retrieval, SeenVideos, Sources
+from simulator.retrieval import Retrieval, SeenVideos, Sources, distinct
 
 IMPERSONAL = Sources(categories=0, authors=0, sequels=0)
 PROPOSED = Sources().total - IMPERSONAL.total
@@ -78,15 +78,9 @@ class PolicyRetrieval(Retrieval):
             more = super().candidates(
                 rows[short], time_ms[short], key[short], history.select(short), seen, at_least
             )
-            found[short] = _united(found[short], more)
+            both = np.concatenate([found[short], more], axis=1)
+            found[short] = np.sort(distinct(both), axis=1)[:, -found.shape[1] :]
         return found
-
-
-def _united(videos: Int32, more: Int32) -> Int32:
-    """The distinct ones of both, as many columns as the first has; both hold few."""
-    ordered = np.sort(np.concatenate([videos, more], axis=1), axis=1)
-    ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = -1
-    return np.sort(ordered, axis=1)[:, -videos.shape[1] :]
 
 
 def candidate_stage(

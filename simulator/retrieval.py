@@ -218,7 +218,7 @@ class Retrieval:
         videos[at] = self._uploaded(bits[at], old, available)
         at = slice(at.stop, at.stop + s.random)
         videos[at] = self._uploaded(bits[at], np.zeros_like(available), available)
-        videos = _distinct(videos.T)
+        videos = distinct(videos.T)
         _drop(videos, seen.contains(rows, videos))
         short = row_counts(videos >= 0) < at_least
         if short.any():
@@ -254,7 +254,7 @@ class Retrieval:
         """Fill rows that ran out of unseen videos with random ones, seen or not."""
         bits = words(mix(key, 977), np.arange(videos.shape[1])[:, None])
         extra = self._uploaded(bits, np.zeros_like(available), available)
-        return _distinct(np.where(videos >= 0, videos, extra.T))
+        return distinct(np.where(videos >= 0, videos, extra.T))
 
 
 def _next_of_author(catalogue: Catalogue) -> Int32:
@@ -267,7 +267,7 @@ def _next_of_author(catalogue: Catalogue) -> Int32:
     return sequel
 
 
-def _distinct(videos: Int32) -> Int32:
+def distinct(videos: Int32) -> Int32:
     """Sort every row ascending and replace repeats by -1."""
     ordered = np.array(videos, order="C")
     ordered.sort(axis=1)
