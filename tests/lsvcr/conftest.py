@@ -29,8 +29,10 @@ STYLE_WORDS = (
 CHAIN_WORDS = ("烧烤 美食", "篮球 比赛", "吉他 翻唱", "小猫 日常")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _few_threads() -> None:
+    # Of the module, so that what a module's fixtures train has the threads of its tests:
+    # sums of floats, and so weights, depend on their number.
     torch.set_num_threads(2)
 
 

@@ -85,7 +85,7 @@ class Log:
         )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _few_threads() -> None:
     """One: these models are too small for two to be quicker."""
     torch.set_num_threads(1)

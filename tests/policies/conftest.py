@@ -20,7 +20,7 @@ START_MS = 1_650_000_000_000
 VIDEOS, CHAIN = 60, 12
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _few_threads() -> None:
     # Small models gain nothing from a second thread, and lose much where cores are shared.
     torch.set_num_threads(1)
