@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,37 +108,39 @@ class DeployedTask:
         }
         return {**self._tables, **weights}
 
-    def encode_videos(self, videos: Int32) -> Float32:
-        """Encode video histories.
+    @property
+    def video_encoder(self) -> HistoryEncoder:
+        """Of `video_tokens`."""
+        return self._model.video_encoder
+
+    @property
+    def section_encoder(self) -> HistoryEncoder:
+        """Of `section_tokens`."""
+        return self._model.comment_encoder
+
+    def video_tokens(self, videos: Int32) -> Float32:
+        """float32[B, L, dim], tokens of liked videos int32[B, L]; past the end, anything."""
+        tokens: Float32 = self._tables["video_tokens"][videos]
+        return tokens
+
+    def section_tokens(self, sections: Int32, comments: Int32) -> Float32:
+        """Tokens of comment sections.
 
         Args:
-            videos: int32[B, 50], oldest first, -1 padded.
+            sections: int32[B, L], their videos.
+            comments: int32[B, L, 3], comments of that history, -1 for none.
 
         Returns:
-            float32[B, longest + 1, dim]: state i has seen the first i events; past the end,
-            anything finite.
+            float32[B, L, dim]; past the end, anything.
         """
-        return self._encode_history(
-            self._model.video_encoder,
-            (videos >= 0).sum(axis=1),
-            lambda rows, n: self._tables["video_tokens"][videos[rows, :n]],
-        )
-
-    def encode_sections(self, sections: Int32, comments: Int32) -> Float32:
-        """Encode comment histories.
-
-        Args:
-            sections: int32[B, 50], videos whose comment section it was, as in `encode_videos`.
-            comments: int32[B, 50, 3], comments of that history.
-
-        Returns:
-            As `encode_videos`.
-        """
-        return self._encode_history(
-            self._model.comment_encoder,
-            (sections >= 0).sum(axis=1),
-            lambda rows, n: self._section_tokens(sections[rows, :n], comments[rows, :n]),
-        )
+        tokens: Float32 = self._tables["section_tokens"][sections]
+        if len(self._rows) == 0:
+            return tokens
+        known = comments >= 0
+        rows = np.where(known, self._rows[np.maximum(comments, 0)], len(self._parts) - 1)
+        count = np.maximum((rows < len(self._parts) - 1).sum(axis=2), 1)
+        mean = self._parts[rows].sum(axis=2) / count[..., None].astype(np.float32)
+        return np.asarray(tokens + mean, dtype=np.float32)
 
     def encode(
         self, videos: Float32, sections: Float32, n_videos: Int64, n_sections: Int64
@@ -147,8 +148,8 @@ class DeployedTask:
         """Mix both encoded histories into what ranking needs of a person.
 
         Args:
-            videos: float32[B, <= 51, dim], of `encode_videos`.
-            sections: float32[B, <= 51, dim], of `encode_sections`.
+            videos: float32[B, <= 51, dim], states of the video history (`lsvcr.encoded`).
+            sections: float32[B, <= 51, dim], of the comment history.
             n_videos: int64[B], events in the video history.
             n_sections: int64[B], events in the comment history.
 
@@ -200,27 +201,3 @@ class DeployedTask:
         vectors = self._candidates.take(rows, axis=0, mode="wrap")
         sharp = (people / np.float32(TEMPERATURE))[:, :, None]
         return np.asarray(np.matmul(vectors, sharp)[:, :, 0])
-
-    def _encode_history(
-        self,
-        encoder: HistoryEncoder,
-        lengths: Int64,
-        tokens: Callable[[NDArray[np.intp], int], Float32],
-    ) -> Float32:
-        longest = int(lengths.max(initial=0))
-        states = np.zeros((len(lengths), longest + 1, self._model.dim), dtype=np.float32)
-        with torch.inference_mode():
-            for rows in length_blocks(lengths):
-                n = int(lengths[rows].max())
-                states[rows, : n + 1] = encoder(torch.from_numpy(tokens(rows, n))).numpy()
-        return states
-
-    def _section_tokens(self, sections: Int32, comments: Int32) -> Float32:
-        tokens: Float32 = self._tables["section_tokens"][sections]
-        if len(self._rows) == 0:
-            return tokens
-        known = comments >= 0
-        rows = np.where(known, self._rows[np.maximum(comments, 0)], len(self._parts) - 1)
-        count = np.maximum((rows < len(self._parts) - 1).sum(axis=2), 1)
-        mean = self._parts[rows].sum(axis=2) / count[..., None].astype(np.float32)
-        return np.asarray(tokens + mean, dtype=np.float32)

@@ -7,6 +7,7 @@ Every map starts as the identity or as zero (Zhang et al., Fixup, ICLR 2019): se
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -36,6 +37,35 @@ def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, drop: Dropout) -
     weights = scores.masked_fill(~visible, float("-inf")).softmax(dim=-1)
     read: Tensor = drop(weights) @ v
     return read
+
+
+def attention_of_few(
+    q: Tensor, states: Tensor, visible: Tensor, key_value: Tensor, bias: Tensor
+) -> Tensor:
+    """Scaled dot-product attention of few queries over many states.
+
+    Keys and values are projected on the queries' side. With q' = W_k' q, q . (W_k x + b) is q' . x
+    up to a term that all states share, and as weights sum to one, the mean of W_v x + b is
+    W_v (mean of x) + b.
+
+    Args:
+        q: float[B, Q, heads, size].
+        states: float[B, L, dim], dim = heads * size.
+        visible: bool[B, Q, L]; at least one per query.
+        key_value: float[2 * dim, dim], W_k above W_v.
+        bias: float[dim], of the values.
+
+    Returns:
+        float[B, Q, dim].
+    """
+    n, queries, heads, size = q.shape
+    dim, length = states.shape[2], states.shape[1]
+    key, value = key_value.view(2, heads, size, dim)
+    asked = torch.einsum("bqhs,hsd->bqhd", q / math.sqrt(size), key)
+    scores = (asked.flatten(1, 2) @ states.transpose(1, 2)).view(n, queries, heads, length)
+    weights = scores.masked_fill(~visible[:, :, None], float("-inf")).softmax(dim=-1)
+    found = (weights.flatten(1, 2) @ states).view(n, queries, heads, dim)
+    return torch.einsum("bqhd,hsd->bqhs", found, value).flatten(2) + bias
 
 
 def _start_at_zero(layer: nn.Linear) -> None:
@@ -79,7 +109,25 @@ class EncoderLayer(nn.Module):
             attended = attention(q, k, v, causal, self.drop)
         else:
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = self.norm_1(x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim))))
+        return self._finished(x, attended.transpose(1, 2).reshape(b, length, dim))
+
+    def at(self, x: Tensor, places: Tensor) -> Tensor:
+        """`forward` of float[B, L, dim] at few places int64[B, k]: float[B, k, dim]."""
+        dim = x.shape[2]
+        own = x.gather(1, places[..., None].expand(-1, -1, dim))
+        q = F.linear(own, self.qkv.weight[:dim], self.qkv.bias[:dim])
+        visible = torch.arange(x.shape[1], device=x.device) <= places[..., None]
+        read = attention_of_few(
+            q.view(*q.shape[:2], self.heads, -1),
+            x,
+            visible,
+            self.qkv.weight[dim:],
+            self.qkv.bias[2 * dim :],
+        )
+        return self._finished(own, read)
+
+    def _finished(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = self.norm_1(x + self.drop(self.out(attended)))
         states: Tensor = self.norm_2(x + self.drop(self.feed_forward(x)))
         return states
 
@@ -108,6 +156,39 @@ class HistoryEncoder(nn.Module):
             tokens: float[B, L, dim].
             positions: int64[B, L], a place out of 0..49 for each event; None counts from 0.
         """
+        return self.by_layer(tokens, positions)[-1]
+
+    def by_layer(self, tokens: Tensor, positions: Tensor | None = None) -> list[Tensor]:
+        """What every layer makes of them; the last is `forward`'s."""
+        x = self._inputs(tokens, positions)
+        outputs = []
+        for layer in self.layers:
+            x = layer(x)
+            outputs.append(x)
+        return outputs
+
+    def grown(self, tokens: Tensor, kept: Sequence[Tensor], places: Tensor) -> list[Tensor]:
+        """`by_layer` at the last few states alone, where the states before them are known.
+
+        Args:
+            tokens: float[B, L, dim], of all events.
+            kept: Of each layer but the last float[B, L + 1, dim], right before ``places``.
+            places: int64[B, k], consecutive states up to each history's last.
+
+        Returns:
+            Of each layer float[B, k, dim].
+        """
+        x = self._inputs(tokens, None)
+        index = places[..., None].expand(-1, -1, x.shape[2])
+        outputs = []
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, EncoderLayer)
+            outputs.append(layer.at(x, places))
+            if number < len(kept):
+                x = kept[number].scatter(1, index, outputs[-1])
+        return outputs
+
+    def _inputs(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
         b, length, _ = tokens.shape
         x: Tensor = torch.cat([self.start.expand(b, 1, -1), tokens], dim=1)
         places = self.positions[: length + 1]
@@ -115,10 +196,8 @@ class HistoryEncoder(nn.Module):
             # The start token has the first place to itself.
             index = torch.cat([positions.new_zeros(b, 1), positions + 1], dim=1)
             places = F.embedding(index, self.positions)
-        x = self.drop(self.norm(x + places))
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        inputs: Tensor = self.drop(self.norm(x + places))
+        return inputs
 
 
 class Mixing(nn.Module):
@@ -203,21 +282,11 @@ class VideoQuery(nn.Module):
         nn.init.zeros_(self.key_value.bias[dim:])
 
     def forward(self, video: Tensor, states: Tensor, visible: Tensor) -> Tensor:
-        """float[P, K, dim], float[P, L, dim] and bool[P, K, L] to float[P, K, dim].
-
-        There are fewer queries than states: keys and values are projected on the queries' side.
-        With q' = W_k' q, q . (W_k x + b) is q' . x up to a term that all states share, and as
-        weights sum to one, the mean of W_v x + b is W_v (mean of x) + b.
-        """
-        n, moments, dim = video.shape
-        size = dim // self.heads
-        key, value = self.key_value.weight.view(2, self.heads, size, dim)
-        q = self.query(video).view(n, moments, self.heads, size) / math.sqrt(size)
-        asked = torch.einsum("pkhs,hsd->pkhd", q, key).reshape(n, moments * self.heads, dim)
-        scores = (asked @ states.transpose(1, 2)).view(n, moments, self.heads, states.shape[1])
-        weights = scores.masked_fill(~visible[:, :, None], float("-inf")).softmax(dim=-1)
-        found = (weights.flatten(1, 2) @ states).view(n, moments, self.heads, dim)
-        read = torch.einsum("pkhd,hsd->pkhs", found, value).flatten(2)
-        read = read + self.key_value.bias[dim:]
+        """float[P, K, dim], float[P, L, dim] and bool[P, K, L] to float[P, K, dim]."""
+        dim = video.shape[2]
+        q = self.query(video).view(*video.shape[:2], self.heads, -1)
+        read = attention_of_few(
+            q, states, visible, self.key_value.weight, self.key_value.bias[dim:]
+        )
         representation: Tensor = self.norm(video + self.drop(self.out(read)))
         return representation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lsvcr.deployed import DeployedTask, Float32
-from lsvcr.sr_model import MAX_LENGTH
+from lsvcr.encoded import EncodedHistories
 from policies.cache import RowCache
 from simulator.requests import HistoryView, Int32, Int64, Signal
 
@@ -28,11 +28,10 @@ class People:
         self._task = task
         self._comment_history = comment_history
         self._signal: Signal = signal
-        self._videos = RowCache(MAX_LENGTH + 1, task.dim)
-        self._sections = RowCache(MAX_LENGTH + 1, task.dim)
+        self._videos = EncodedHistories(task.video_encoder, task.dim, n_rows)
+        self._sections = EncodedHistories(task.section_encoder, task.dim, n_rows)
         self._mixed = RowCache(*task.encoding_shape)
-        for cache in (self._videos, self._sections, self._mixed):
-            cache.reset(n_rows)
+        self._mixed.reset(n_rows)
 
     def encoded(self, rows: Int32, history: HistoryView) -> Float32:
         """float32[B, *encoding_shape] of the people of a batch of requests, cut to the longest.
@@ -49,8 +48,8 @@ class People:
             self._encode_histories(changed, now, videos[stale], sections[stale])
             n, m = now.lengths(self._signal), self.sections_seen(now)
             mixed = self._task.encode(
-                self._videos.get(changed, int(n.max()) + 1),
-                self._sections.get(changed, int(m.max()) + 1),
+                self._videos.states(changed, int(n.max())),
+                self._sections.states(changed, int(m.max())),
                 n,
                 m,
             )
@@ -75,18 +74,20 @@ class People:
     def _encode_histories(
         self, rows: Int32, history: HistoryView, videos: Int64, sections: Int64
     ) -> None:
-        stale = self._videos.stale(rows, videos)
-        if len(stale):
-            states = self._task.encode_videos(history.select(stale).videos(self._signal))
-            self._videos.put(rows[stale], videos[stale], states)
-        stale = self._sections.stale(rows, sections)
-        if len(stale):
-            own = history.select(stale)
-            discussed, comments = own.videos("discussed"), own.comments()
-            if not self._comment_history:
-                discussed, comments = np.full_like(discussed, -1), np.full_like(comments, -1)
-            states = self._task.encode_sections(discussed, comments)
-            self._sections.put(rows[stale], sections[stale], states)
+        watched = history.videos(self._signal)
+        self._videos.update(
+            rows, videos, lambda part, length: self._task.video_tokens(watched[part, :length])
+        )
+        discussed, comments = history.videos("discussed"), history.comments()
+        if not self._comment_history:
+            discussed, comments = np.full_like(discussed, -1), np.full_like(comments, -1)
+        self._sections.update(
+            rows,
+            sections,
+            lambda part, length: self._task.section_tokens(
+                discussed[part, :length], comments[part, :length]
+            ),
+        )
 
 
 def _pair(videos: Int64, sections: Int64) -> Int64:

@@ -50,6 +50,21 @@ class RowCache:
         self._values[rows, : values.shape[1]] = values
         self._versions[rows] = versions
 
+    def put_at(
+        self,
+        rows: Int32,
+        versions: Int64,
+        places: NDArray[np.integer],
+        values: NDArray[np.float32],
+    ) -> None:
+        """Store parts float32[n, k, ...] at places int[n, k] of distinct rows; others stay."""
+        self._values[rows[:, None], places] = values
+        self._versions[rows] = versions
+
+    def version_of(self, rows: Int32) -> Int64:
+        """int64[B]: the versions that are stored, -1 for none."""
+        return self._versions[rows]
+
     def get(self, rows: Int32, parts: int | None = None) -> NDArray[np.float32]:
         """float32[B, *shape]: the stored encodings, or the first ``parts`` parts of each."""
         return self._values[rows] if parts is None else self._values[rows, :parts]
