@@ -53,7 +53,8 @@ class RunState:
         epoch, best_epoch: Done so far, and the best of them.
         best_metric: Of the best epoch.
         loss: Of the last one.
-        model, best: Weights now and after the best epoch.
+        model, best: Weights now and those to keep, of the best epoch.
+        average: Moving average of the weights; empty without one.
         optimiser, schedule: Their `state_dict`.
         random: Torch's random state.
     """
@@ -64,6 +65,7 @@ class RunState:
     loss: float
     model: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     random: Tensor = field(default_factory=torch.get_rng_state)
@@ -112,7 +114,7 @@ class StateFile:
         if self._path is None:
             return
         tensors = {"random": state.random}
-        for group in ("model", "best"):
+        for group in ("model", "best", "average"):
             for name, tensor in getattr(state, group).items():
                 tensors[f"{group}/{name}"] = tensor
         for parameter, moments in state.optimiser["state"].items():

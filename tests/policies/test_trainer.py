@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from policies.base import silent
+from policies.resume import kept_in
 from policies.trainer import TrainerSettings, train
 
 
@@ -54,3 +56,54 @@ def test_the_start_does_not_use_up_patience() -> None:
         [0.5, 0.1, 0.2, 0.6, 0.1, 0.1], TrainerSettings(patience=2, from_start=True)
     )
     assert (best, epochs) == (3, 5)
+
+
+def test_the_average_is_what_is_validated_and_kept() -> None:
+    """Against the recursion by hand: the weight is 1, 2, 3, ... after each step."""
+    line, validated = Line(), []
+
+    def validate() -> float:
+        validated.append(line.weight.item())
+        return float(len(validated))
+
+    settings = TrainerSettings(
+        epochs=6, warmup_steps=0, learning_rate=1.0, weight_decay=0.0, average=0.3
+    )
+    train(
+        line, lambda epoch: [epoch], lambda _: -line.weight.sum(), validate, settings,
+        progress=silent, stage="line",
+    )  # fmt: skip
+    average, expected = 0.0, []
+    for step in range(1, 7):
+        decay = min(0.3, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * step
+        expected.append(average)
+    assert validated == pytest.approx(expected, rel=1e-3)
+    assert line.weight.item() == pytest.approx(expected[-1], rel=1e-3)
+
+
+def test_a_broken_off_run_goes_on_with_its_average(tmp_path: Path) -> None:
+    settings = TrainerSettings(epochs=5, learning_rate=0.3, average=0.9)
+
+    def run(folder: Path, stop: int) -> float:
+        line = Line()
+
+        def batches(epoch: int) -> Iterator[int]:
+            if epoch == stop:
+                raise InterruptedError
+            yield epoch
+
+        def loss(epoch: int) -> torch.Tensor:
+            return ((line.weight - epoch) ** 2).sum()
+
+        with kept_in(folder):
+            train(
+                line, batches, loss, lambda: line.weight.item(), settings,
+                progress=silent, stage="line",
+            )  # fmt: skip
+        return line.weight.item()
+
+    whole = run(tmp_path / "whole", 0)
+    with pytest.raises(InterruptedError):
+        run(tmp_path / "broken", 4)
+    assert run(tmp_path / "broken", 0) == whole
