@@ -12,8 +12,8 @@ seen items removed, the best ten.
 
 PYTHON has torch and ``rectools[torch]`` or ``recbole``; SASRec.pytorch is used from its source
 (``--sasrec-pytorch``, the directory with ``model.py``). Everything has hidden size 64, 2 layers, 2
-heads, length 50. Libraries train with dropout .2 for ``--peer-seconds``, or until 5 epochs bring
-nothing.
+heads, length 50. Libraries train with dropout .2 for ``--peer-seconds``, or until
+``--peer-patience`` epochs bring nothing; with few they stop in a plateau.
 The data: see `benchmarks.ratings`.
 """
 
@@ -139,7 +139,7 @@ def library(name: str, options: argparse.Namespace, task: Task, folder: Path) ->
     given, result = folder / "training.npz", folder / f"{name}.npz"
     task.for_libraries().save(given)
     command = [str(options.peers_python), str(script), str(given), str(result)]
-    command += ["--seconds", str(options.peer_seconds)]
+    command += ["--seconds", str(options.peer_seconds), "--patience", str(options.peer_patience)]
     if options.sasrec_pytorch:
         command += ["--source", str(options.sasrec_pytorch)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(LIBRARIES), choices=list(LIBRARIES))
     parser.add_argument("--peers-python", type=Path, help="interpreter that has the libraries")
     parser.add_argument("--peer-seconds", type=float, default=300, help="CPU seconds of training")
+    parser.add_argument("--peer-patience", type=int, default=20, help="epochs without a gain")
     parser.add_argument("--sasrec-pytorch", type=Path, help="python/ of SASRec.pytorch")
     options = parser.parse_args()
     torch.set_num_threads(1)
