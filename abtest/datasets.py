@@ -11,6 +11,7 @@ import numpy as np
 from abtest.console import Console, Stage
 from abtest.drive import Report, drive
 from abtest.paths import cache_directory
+from simulator.errors import DataError
 from simulator.feed import Feed, FeedSettings
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.schema import FORMAT_VERSION
@@ -51,9 +52,14 @@ def builtin_dataset(preset: str, seed: int, users: int, days: int, console: Cons
     path = cache_directory() / "worlds" / f"{preset}-{seed}-{digest}"
     if not path.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
-        synthesise(
-            path, preset=preset, seed=seed, users=users, days=days, console=console, world=world
-        )
+        try:
+            synthesise(
+                path, preset=preset, seed=seed, users=users, days=days, console=console, world=world
+            )
+        except DataError:
+            # Another process may have made the same log meanwhile.
+            if not path.is_dir():
+                raise
     return Dataset.open(path)
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import glob
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -255,7 +257,8 @@ class DatasetWriter:
             empty = self._path.is_dir() and not any(self._path.iterdir())
             if not empty and not (self._path / INFO_FILE).is_file():
                 raise DataError(f"{self._path} exists and is not a dataset; it is left untouched.")
-        self._temporary = self._path.with_name(f".{self._path.name}.tmp")
+        # Of this process: two may be making the same dataset, a cached world for example.
+        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         self._about = {"name": name, "source": source, "licence": licence, "language": language}
         self._world = world
         self.notes = list(notes)
@@ -266,8 +269,7 @@ class DatasetWriter:
         self._span: tuple[int, int] | None = None
 
     def __enter__(self) -> DatasetWriter:
-        if self._temporary.exists():
-            shutil.rmtree(self._temporary)
+        self._remove_leftovers()
         self._temporary.mkdir(parents=True)
         return self
 
@@ -328,6 +330,13 @@ class DatasetWriter:
             total = np.add.reduce(mixed * np.uint64(0x94D049BB133111EB))
         self._hashes.setdefault(table, [0])[0] += int(total)
 
+    def _remove_leftovers(self) -> None:
+        """What processes that are no more have left unfinished, and this one."""
+        for left in self._path.parent.glob(f".{glob.escape(self._path.name)}.*.tmp"):
+            process = left.name.split(".")[-2]
+            if process.isdigit() and (int(process) == os.getpid() or not _runs(int(process))):
+                shutil.rmtree(left, ignore_errors=True)
+
     def _finish(self) -> None:
         for table in TABLES.values():
             if table.name not in self._schemas and table.required:
@@ -350,7 +359,27 @@ class DatasetWriter:
         )
         text = json.dumps(dataclasses.asdict(info), ensure_ascii=False, indent=1, sort_keys=True)
         (self._temporary / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+        replaced = self._temporary.with_suffix(".old")
         if self._path.exists():
-            shutil.rmtree(self._path)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._overwrite:
+                raise DataError(
+                    f"{self._path} has been written by another process meanwhile; it is left "
+                    "untouched.",
+                    "Replace it: --force",
+                )
+            self._path.rename(replaced)
         self._temporary.rename(self._path)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is a process of that number; if in doubt, yes."""
+    if os.name == "nt":  # No harmless way to ask: signal 0 is Ctrl-C there.
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

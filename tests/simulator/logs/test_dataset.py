@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -248,6 +251,32 @@ def test_remains_of_a_killed_writer_do_not_get_in(tmp_path: Path) -> None:
     assert not dataset.has("comments")
     assert not (tmp_path / "a" / "comments").exists()
     assert left_in(tmp_path) == ["a"]
+
+
+def test_two_processes_may_write_the_same_dataset(tmp_path: Path) -> None:
+    """The first to finish wins; neither disturbs the other's unfinished files."""
+    code = (
+        "from pathlib import Path; import sys; from tests.simulator.logs.test_dataset import *\n"
+        "with writer(Path(sys.argv[1])) as target: target.append('videos', videos(5))"
+    )
+    with (
+        pytest.raises(DataError, match="written by another process meanwhile"),
+        writer(tmp_path / "a") as target,
+    ):
+        target.append("videos", videos())
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=True)
+    assert Dataset.open(tmp_path / "a").info.rows["videos"] == 5
+    assert left_in(tmp_path) == ["a"]
+
+
+def test_remains_of_other_processes_go_only_with_their_process(tmp_path: Path) -> None:
+    over = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True
+    )
+    for process in (int(over.stdout), os.getppid()):
+        (tmp_path / f".a.{process}.tmp").mkdir()
+    hash_of(tmp_path / "a", videos())
+    assert left_in(tmp_path) == [f".a.{os.getppid()}.tmp", "a"]
 
 
 def test_an_existing_dataset_is_left_untouched(tmp_path: Path) -> None:
