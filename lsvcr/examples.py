@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsvcr.lengths import by_lengths
+from lsvcr.passed_over import passed_over
 from lsvcr.sr_model import MAX_LENGTH, Task
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import Interactions, interactions
@@ -30,6 +31,7 @@ class History:
         comments: int64[n, 3], the comments liked or replied to, -1 padded.
         earlier: int64[n], how many events of this kind the person had strictly before this one.
         other: int64[n], the same of the other kind.
+        passed: int64[n, m], comments seen there and passed over, -1 padded; None where unknown.
     """
 
     starts: Int64
@@ -37,6 +39,7 @@ class History:
     comments: Int64
     earlier: Int64
     other: Int64
+    passed: Int64 | None = None
 
     @property
     def lengths(self) -> Int64:
@@ -49,7 +52,12 @@ class History:
         kept = number < np.repeat(stop, self.lengths)
         starts = np.concatenate([[0], np.cumsum(np.minimum(stop, self.lengths))])
         return History(
-            starts, self.video[kept], self.comments[kept], self.earlier[kept], self.other[kept]
+            starts,
+            self.video[kept],
+            self.comments[kept],
+            self.earlier[kept],
+            self.other[kept],
+            None if self.passed is None else self.passed[kept],
         )
 
 
@@ -66,8 +74,17 @@ class Histories:
         return pair if task == "video" else (pair[1], pair[0])
 
 
-def histories(dataset: Dataset, signal: Signal) -> Histories:
-    """Both histories of everybody in a log; ``signal`` makes the video history."""
+def histories(dataset: Dataset, signal: Signal, *, passed: bool = False) -> Histories:
+    """Both histories of everybody in a log; ``signal`` makes the video history.
+
+    Args:
+        dataset: The log.
+        signal: Of the video history.
+        passed: Whether the comment history knows what was passed over.
+
+    Raises:
+        PolicyError: it is to know, and the log does not.
+    """
     n_users = len(dataset.user_ids())
     events = [_known(interactions(dataset, s)) for s in (signal, "discussed")]
     keys = [(e.user.astype(np.int64) << _TIME_BITS) + e.time_ms for e in events]
@@ -81,7 +98,8 @@ def histories(dataset: Dataset, signal: Signal) -> Histories:
         comments = np.full((len(event.user), COMMENTS_PER_EVENT), -1, dtype=np.int64)
         if event.comments is not None:
             comments = event.comments.astype(np.int64)
-        built.append(History(starts, event.video.astype(np.int64), comments, earlier, before))
+        left = passed_over(dataset, event.user, event.video) if passed and number == 1 else None
+        built.append(History(starts, event.video.astype(np.int64), comments, earlier, before, left))
     return Histories(built[0], built[1])
 
 
@@ -107,6 +125,7 @@ class Batch:
         real: bool[P, K], whether the moment exists; the first of a view always does.
         target: int64[P, K], the video that is liked (or under which is commented) next.
         target_comments: int64[P, K, 3], comments interacted with (comment task), -1 padded.
+        target_passed: int64[P, K, m], comments passed over there, where the history knows them.
     """
 
     videos: Int64
@@ -118,6 +137,7 @@ class Batch:
     real: NDArray[np.bool_]
     target: Int64
     target_comments: Int64
+    target_passed: Int64 | None = None
 
 
 @dataclass(frozen=True)
@@ -226,6 +246,7 @@ def make_batch(
         real=by_view(real, 0),
         target=by_view(own.video[event], 0),
         target_comments=by_view(own.comments[event], -1),
+        target_passed=None if own.passed is None else by_view(own.passed[event], -1),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from policies.trainer import TrainerSettings, TrainingSummary, train
 _VALIDATED = 1_000
 
 Int64 = NDArray[np.int64]
+Rivals = Literal["section", "seen"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class FinetuneSettings:
         batch: Windows per batch.
         targets: Most targets per window.
         comment_negatives: Other comments of the same video per positive one.
+        comment_rivals: Which ones: any of its most liked 64, as in the paper ("section"), or those
+            that the person saw and passed over ("seen").
         video_negatives: Negatives drawn per batch where the catalogue is above 20,000 videos.
         id_text_weight: Of the ID-text loss.
         id_text_negatives: Per anchor.
@@ -60,6 +63,7 @@ class FinetuneSettings:
     batch: int = 64
     targets: int = 10
     comment_negatives: int = 19
+    comment_rivals: Rivals = "section"
     video_negatives: int = 4_096
     id_text_weight: float = 0.1
     id_text_negatives: int = 99
@@ -348,7 +352,12 @@ class _CommentTask(_VideoTask):
 
     def shown(self, batch: Batch) -> tuple[Tensor, ...]:
         """Embedding rows int64[n, 20] of each moment's comments, the one taken part in first."""
-        return (self._choices(batch.target[batch.real], batch.target_comments[batch.real]),)
+        real, seen = batch.real, batch.target_passed
+        others = None
+        if self.settings.comment_rivals == "seen":
+            assert seen is not None, "histories(..., passed=True)"
+            others = seen[real]
+        return (self._choices(batch.target[real], batch.target_comments[real], others),)
 
     def rows_shown(self, shown: tuple[Tensor, ...]) -> Tensor:
         """The comments themselves."""
@@ -369,14 +378,18 @@ class _CommentTask(_VideoTask):
         logits = logits.masked_fill(rows < 0, float("-inf"))
         return F.cross_entropy(logits, torch.zeros(len(rows), dtype=torch.long))
 
-    def _choices(self, videos: Int64, comments: Int64) -> Tensor:
-        """Embedding rows int64[n, 20]: one comment taken part in, then others of the video."""
+    def _choices(self, videos: Int64, comments: Int64, others: Int64 | None = None) -> Tensor:
+        """Embedding rows int64[n, 20]: one comment taken part in, then others of the video.
+
+        Those are drawn from ``others`` int64[n, m]; None for the most liked ones.
+        """
         real = (comments >= 0).sum(axis=1)
         pick = (self.random.random(len(comments)) * real).astype(np.int64)
         positive = np.where(real > 0, comments[np.arange(len(comments)), pick], -1)
-        others = self.inventory.catalogue.comments_of(
-            videos.astype(np.int32), COMMENTS_RANKED
-        ).astype(np.int64)
+        if others is None:
+            others = self.inventory.catalogue.comments_of(
+                videos.astype(np.int32), COMMENTS_RANKED
+            ).astype(np.int64)
         mine = (others[:, :, None] == comments[:, None, :]).any(axis=2)
         key = np.where((others >= 0) & ~mine, self.random.random(others.shape), 2.0)
         order = np.argsort(key, axis=1, kind="stable")[:, : self.settings.comment_negatives]
@@ -386,4 +399,5 @@ class _CommentTask(_VideoTask):
     def validation(self, both: Histories, held: Windows) -> Validation:
         """What decides when training stops."""
         shown = self.settings.comment_history
-        return CommentValidation(both, self.inventory, held, comment_history=shown)
+        seen = self.settings.comment_rivals == "seen"
+        return CommentValidation(both, self.inventory, held, comment_history=shown, seen=seen)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from lsvcr.alignment_settings import EMBEDDED, AlignmentSettings
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
-from lsvcr.finetune import FinetuneSettings, finetune, held_out
+from lsvcr.finetune import FinetuneSettings, Rivals, finetune, held_out
 from lsvcr.inventory import Inventory
 from lsvcr.people import People
 from lsvcr.sr_model import SRModel, Task
@@ -66,6 +66,8 @@ class LSVCR(Policy):
         mixing: False leaves out the cross-attention between the two histories.
         ids: False leaves out the videos' ID vectors: a video is its text.
         id_text_weight: Of the ID-text loss.
+        comment_rivals: What a comment taken part in is to beat in training: others of its section
+            ("section", as in the paper), or those that the person saw and passed over ("seen").
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class LSVCR(Policy):
         mixing: bool = True,
         ids: bool = True,
         id_text_weight: float = 0.1,
+        comment_rivals: Rivals = "section",
     ) -> None:
         super().__init__()
         if preset not in PRESETS:
@@ -99,6 +102,11 @@ class LSVCR(Policy):
         if alignment not in ALIGNMENTS:
             raise PolicyError(
                 f"lsvcr has no alignment '{alignment}'.", f"Known: {', '.join(ALIGNMENTS)}"
+            )
+        if comment_rivals not in get_args(Rivals):
+            raise PolicyError(
+                f"lsvcr has no comment_rivals '{comment_rivals}'.",
+                f"Known: {', '.join(get_args(Rivals))}",
             )
         if not (ids or text):
             raise PolicyError(
@@ -127,6 +135,7 @@ class LSVCR(Policy):
             "mixing": mixing,
             "ids": ids,
             "id_text_weight": id_text_weight,
+            "comment_rivals": comment_rivals,
         }
         self._tasks: dict[Task, DeployedTask] = {}
         self._people: dict[Task, People] = {}
@@ -163,7 +172,7 @@ class LSVCR(Policy):
         s = self._settings
         self._dataset_hash = dataset.info.content_hash
         self._summary = {}
-        both = histories(dataset, s["signal"])
+        both = histories(dataset, s["signal"], passed=s["comment_rivals"] == "seen")
         tables, aligned = self._text_tables(dataset, both, seed, progress)
         if not (s["ids"] or tables.width):
             raise PolicyError(
@@ -195,6 +204,7 @@ class LSVCR(Policy):
                         targets=s["targets"],
                         id_text_weight=s["id_text_weight"],
                         comment_history=s["comment_history"],
+                        comment_rivals=s["comment_rivals"],
                     ),
                     seed=seed,
                     progress=_scaled(progress, 2 + number * 4 // len(tasks), 6, 4 // len(tasks)),

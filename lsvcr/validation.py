@@ -111,14 +111,20 @@ class VideoValidation(Validation):
 
 
 class CommentValidation(Validation):
-    """A comment taken part in among the video's most liked 64."""
+    """A comment taken part in, among the video's most liked 64 or those that were passed over."""
 
     def __init__(
-        self, both: Histories, inventory: Inventory, held: Windows, *, comment_history: bool = True
+        self,
+        both: Histories,
+        inventory: Inventory,
+        held: Windows,
+        *,
+        comment_history: bool = True,
+        seen: bool = False,
     ) -> None:
         super().__init__("comment", both, held, comment_history=comment_history)
         self._inventory = inventory
-        self._sections = [_section(inventory, batch) for batch in self.batches]
+        self._sections = [_section(inventory, batch, seen=seen) for batch in self.batches]
 
     def ranks(self, model: SRModel, number: int, person: Tensor) -> tuple[Tensor, Tensor]:
         """Among comments that the person did not take part in."""
@@ -138,12 +144,16 @@ def _unknown(drawn: Int64, batch: Batch) -> Int64:
     return np.where(taken, -1, drawn)
 
 
-def _section(inventory: Inventory, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Embedding rows int64[n, 64], the place int64[n] of the target, and where there is one."""
+def _section(inventory: Inventory, batch: Batch, *, seen: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Embedding rows int64[n, m], the place int64[n] of the target, and where there is one."""
     comments = batch.target_comments[:, 0]
-    others = inventory.catalogue.comments_of(
-        batch.target[:, 0].astype(np.int32), COMMENTS_RANKED
-    ).astype(np.int64)
+    if seen:
+        assert batch.target_passed is not None, "histories(..., passed=True)"
+        others = np.concatenate([comments[:, :1], batch.target_passed[:, 0]], axis=1)
+    else:
+        others = inventory.catalogue.comments_of(
+            batch.target[:, 0].astype(np.int32), COMMENTS_RANKED
+        ).astype(np.int64)
     mine = (others[:, :, None] == comments[:, None, :]).any(axis=2)
     others = np.where(mine & (others != comments[:, :1]), -1, others)
     found = (others == comments[:, :1]) & (comments[:, :1] >= 0)

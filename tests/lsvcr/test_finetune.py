@@ -235,7 +235,7 @@ def test_comment_loss_is_cross_entropy_over_the_masked_choices(planted: Any) -> 
 def test_a_section_without_other_comments_teaches_nothing(planted: Any) -> None:
     _, inventory, model = _set_up(planted, "comment")
     task = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
-    task._choices = lambda videos, comments: torch.tensor([[4] + [-1] * 19])  # type: ignore[method-assign]
+    task._choices = lambda *_: torch.tensor([[4] + [-1] * 19])  # type: ignore[method-assign]
     persons = torch.randn(1, DIM, requires_grad=True)
     batch = _history_of([0])
     batch.real[:] = True
