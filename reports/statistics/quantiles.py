@@ -24,6 +24,7 @@ Closer quantiles bend less but are noisier: at 1.4 s it would be 94.1 % at 4,500
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,35 +102,83 @@ def quantile_estimate(
         StatisticsError: fewer than two users, missing values, or a quantile outside (0, 1).
     """
     x = _checked(values, quantile, users)
-    n = len(x)
+    owners = None if users is None else np.asarray(users)
+    ordered = x.copy()
+
+    def at(ranks: Sequence[int]) -> list[float]:
+        ordered.partition(sorted({rank - 1 for rank in ranks}))
+        return [float(ordered[rank - 1]) for rank in ranks]
+
+    def share_error(value: float) -> tuple[int, float]:
+        assert owners is not None
+        return _proportion_error(x <= value, owners)
+
+    return quantile_of_ranks(
+        len(x), quantile, at, None if owners is None else share_error, confidence=confidence
+    )
+
+
+def quantile_of_ranks(
+    n: int,
+    quantile: float,
+    at: Callable[[Sequence[int]], list[float]],
+    share_error: Callable[[float], tuple[int, float]] | None = None,
+    *,
+    confidence: float = 0.95,
+) -> QuantileEstimate:
+    """Quantile and interval of values that are not in memory.
+
+    Args:
+        n: Number of values.
+        quantile: q.
+        at: Values at some ranks, from 1 to n; called once, or twice if clustered.
+        share_error: Of a value x: number of users and s, the standard error of the share of values
+            at or below x, clustered by user; None if each value is of another user.
+        confidence: Of the interval.
+
+    Raises:
+        StatisticsError: fewer than two values, or a quantile outside (0, 1).
+    """
+    check_quantile(n, quantile)
     middle = _middle(n, quantile)
-    ordered = np.partition(x, middle - 1)
-    value = float(ordered[middle - 1])
     alpha = 1.0 - confidence
     independent = float(np.sqrt(quantile * (1.0 - quantile) / n))
-    if users is None:
+    known: dict[int, float] = {}
+    if share_error is None:
         clusters, error = n, independent
-        # Smallest counts whose tail is not below alpha / 2.
-        low = int(stats.binom.ppf(alpha / 2.0, n, quantile))
-        high = n - int(stats.binom.ppf(alpha / 2.0, n, 1.0 - quantile)) + 1
+        low, high = _binomial_ranks(n, quantile, alpha)
     else:
-        clusters, error = _proportion_error(x <= value, np.asarray(users))
+        known[middle] = at([middle])[0]
+        clusters, error = share_error(known[middle])
         reach = float(stats.t.isf(alpha / 2.0, clusters - 1)) * error
         low, high = _ranks(n, quantile, reach)
-    places = [n * (quantile + side * _REACH * error) + 0.5 for side in (-1.0, 1.0)]
-    around = [rank for place in places for rank in (int(place), min(int(place) + 1, n))]
-    found = _at_ranks(ordered, (low, high, *around))
-    width = _width(found[2:], places, n)
+    places, around = _around(n, quantile, error)
+    wanted = sorted({rank for rank in (middle, low, high, *around) if 1 <= rank <= n} - {*known})
+    if wanted:
+        known |= zip(wanted, at(wanted), strict=True)
+    width = _width([known.get(rank) for rank in around], places, n)
     return QuantileEstimate(
         quantile,
         clusters,
         n,
-        Interval(value, found[0], found[1]),
+        Interval(known[middle], known.get(low), known.get(high)),
         None if width is None else width / (2.0 * _REACH),
         error,
         (error / independent) ** 2,
         confidence,
     )
+
+
+def independent_ranks(n: int, quantile: float, *, confidence: float = 0.95) -> list[int]:
+    """Ranks that ``quantile_of_ranks`` asks for where each value is of another user.
+
+    Raises:
+        StatisticsError: fewer than two values, or a quantile outside (0, 1).
+    """
+    check_quantile(n, quantile)
+    _, around = _around(n, quantile, float(np.sqrt(quantile * (1.0 - quantile) / n)))
+    bounds = _binomial_ranks(n, quantile, 1.0 - confidence)
+    return sorted({r for r in (_middle(n, quantile), *bounds, *around) if 1 <= r <= n})
 
 
 def quantile_p_value(
@@ -174,16 +223,25 @@ def compare_quantiles(
     return compare(control.arm(), treatment.arm(), confidence=confidence)
 
 
-def _checked(values: ArrayLike, quantile: float, users: ArrayLike | None) -> Float:
-    x = np.asarray(values, dtype=np.float64)
+def check_quantile(n: int, quantile: float) -> None:
+    """Refuse what has no quantile.
+
+    Raises:
+        StatisticsError: fewer than two values, or a quantile outside (0, 1).
+    """
     if not 0.0 < quantile < 1.0:
         raise StatisticsError("there is no such quantile.", f"{quantile:g} is not in (0, 1).")
+    if n < 2:
+        raise StatisticsError("a quantile needs at least two users.", f"There are {n} values.")
+
+
+def _checked(values: ArrayLike, quantile: float, users: ArrayLike | None) -> Float:
+    x = np.asarray(values, dtype=np.float64)
     if users is not None and np.shape(users) != x.shape:
         raise StatisticsError(
             "values and users differ in number.", f"{x.shape} and {np.shape(users)}."
         )
-    if len(x) < 2:
-        raise StatisticsError("a quantile needs at least two users.", f"There are {len(x)} values.")
+    check_quantile(len(x), quantile)
     # A sum is finite only if all its terms are; it spares a pass over the data.
     if not np.isfinite(x.sum()) and not np.isfinite(x).all():
         raise StatisticsError(
@@ -205,6 +263,18 @@ def _ranks(n: int, quantile: float, reach: float) -> tuple[int, int]:
     return int(np.ceil(n * (quantile - reach))), int(np.floor(n * (quantile + reach))) + 1
 
 
+def _binomial_ranks(n: int, quantile: float, alpha: float) -> tuple[int, int]:
+    """Smallest counts whose tail is not below alpha / 2, as ranks."""
+    low = int(stats.binom.ppf(alpha / 2.0, n, quantile))
+    return low, n - int(stats.binom.ppf(alpha / 2.0, n, 1.0 - quantile)) + 1
+
+
+def _around(n: int, quantile: float, error: float) -> tuple[list[float], list[int]]:
+    """Places of the two quantiles 1.96 errors away, and the ranks on both sides of each."""
+    places = [n * (quantile + side * _REACH * error) + 0.5 for side in (-1.0, 1.0)]
+    return places, [rank for place in places for rank in (int(place), min(int(place) + 1, n))]
+
+
 def _width(around: list[float | None], places: list[float], n: int) -> float | None:
     """Distance of two interpolated values, each between two ranks; None beyond the ends."""
     if places[0] < 1.0 or places[1] > n:
@@ -213,15 +283,6 @@ def _width(around: list[float | None], places: list[float], n: int) -> float | N
     low = near + (places[0] % 1.0) * (after_near - near)
     high = far + (places[1] % 1.0) * (after_far - far)
     return high - low
-
-
-def _at_ranks(ordered: Float, ranks: tuple[int, ...]) -> list[float | None]:
-    """Values at 1-based ranks; None beyond the ends."""
-    n = len(ordered)
-    inside = sorted({rank - 1 for rank in ranks if 1 <= rank <= n})
-    if inside:
-        ordered.partition(inside)
-    return [float(ordered[rank - 1]) if 1 <= rank <= n else None for rank in ranks]
 
 
 def _proportion_error(flags: NDArray[np.bool_], users: NDArray[Any]) -> tuple[int, float]:
@@ -233,12 +294,17 @@ def _proportion_error(flags: NDArray[np.bool_], users: NDArray[Any]) -> tuple[in
     residual = flagged - flagged.sum() / sizes.sum() * sizes
     error = float(np.sqrt(residual @ residual / (m * (m - 1.0))) / sizes.mean())
     if not error > 0.0:
-        raise StatisticsError(
-            "the quantile has no interval.",
-            f"All {m:,} users have the same share of values at or below it.",
-            "Use more users.",
-        )
+        raise same_shares(m)
     return m, error
+
+
+def same_shares(users: int) -> StatisticsError:
+    """The error of a quantile that every user has the same share of values below."""
+    return StatisticsError(
+        "the quantile has no interval.",
+        f"All {users:,} users have the same share of values at or below it.",
+        "Use more users.",
+    )
 
 
 def _per_user(flags: NDArray[np.bool_], users: NDArray[Any]) -> tuple[Float, Float]:
