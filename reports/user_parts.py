@@ -68,7 +68,7 @@ class Store:
     def get(self, place: _Place) -> pl.DataFrame:
         """Read a frame."""
         self._file.seek(place.start)
-        return pl.read_ipc(self._file.read(place.size))
+        return pl.read_ipc(io.BytesIO(self._file.read(place.size)))
 
 
 class Partition:
