@@ -68,12 +68,13 @@ class UserTable:
     def __init__(self, frame: pl.DataFrame, arms: Sequence[str], *, complete: bool = True) -> None:
         """From one row per (user_id, arm, day); see ``reports.analysis.analyze``.
 
-        A part of a larger table is not ``complete``: arms may be missing.
+        A part of a larger table is not ``complete``: arms may be missing; it comes sorted.
         """
         # Sums of floats depend on their order: the same rows give the same bytes in any order.
-        self._frame: pl.DataFrame | None = frame.sort("arm", "user_id", "day")
+        self._frame: pl.DataFrame | None = frame
         self.arms = list(arms)
         if complete:
+            self._frame = frame.sort("arm", "user_id", "day")
             _check_arms(frame["arm"], arms)
         self.days = max(frame.filter(pl.col("day") >= 0)["day"].n_unique(), 1)
         self.has_pre = bool((frame["day"] < 0).any())
