@@ -14,7 +14,7 @@ from reports.reductions import Columns, quantiles, total, values_at
 from reports.statistics.capping import Cap, checked_cap
 from reports.statistics.errors import StatisticsError
 from reports.statistics.moments import Float
-from reports.statistics.quantiles import independent_ranks, quantile_of_ranks
+from reports.statistics.quantiles import needed_ranks, quantile_of_ranks
 from reports.user_table import Rows, Users, UserTable, covariates, matrix
 
 Look = Callable[[UserTable], pl.DataFrame]
@@ -114,7 +114,7 @@ def group_caps(
     ranks: dict[Group, list[int]] = {}
     for group, size in sizes.items():
         try:
-            ranks[group] = [1, *independent_ranks(size, quantile)]
+            ranks[group] = [1, *needed_ranks(size, quantile)]
         except StatisticsError as error:
             found[group] = error
     groups = list(ranks)

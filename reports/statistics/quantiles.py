@@ -140,20 +140,17 @@ def quantile_of_ranks(
         StatisticsError: fewer than two values, or a quantile outside (0, 1).
     """
     check_quantile(n, quantile)
-    middle = _middle(n, quantile)
-    alpha = 1.0 - confidence
+    middle = middle_rank(n, quantile)
     independent = float(np.sqrt(quantile * (1.0 - quantile) / n))
     known: dict[int, float] = {}
-    if share_error is None:
-        clusters, error = n, independent
-        low, high = _binomial_ranks(n, quantile, alpha)
-    else:
+    shares = None
+    if share_error is not None:
         known[middle] = at([middle])[0]
-        clusters, error = share_error(known[middle])
-        reach = float(stats.t.isf(alpha / 2.0, clusters - 1)) * error
-        low, high = _ranks(n, quantile, reach)
+        shares = share_error(known[middle])
+    clusters, error = shares or (n, independent)
+    low, high = _bounds(n, quantile, shares, confidence)
     places, around = _around(n, quantile, error)
-    wanted = sorted({rank for rank in (middle, low, high, *around) if 1 <= rank <= n} - {*known})
+    wanted = [r for r in needed_ranks(n, quantile, shares, confidence=confidence) if r not in known]
     if wanted:
         known |= zip(wanted, at(wanted), strict=True)
     width = _width([known.get(rank) for rank in around], places, n)
@@ -169,16 +166,26 @@ def quantile_of_ranks(
     )
 
 
-def independent_ranks(n: int, quantile: float, *, confidence: float = 0.95) -> list[int]:
-    """Ranks that ``quantile_of_ranks`` asks for where each value is of another user.
+def needed_ranks(
+    n: int, quantile: float, shares: tuple[int, float] | None = None, *, confidence: float = 0.95
+) -> list[int]:
+    """Ranks that ``quantile_of_ranks`` asks for.
+
+    Args:
+        n: Number of values.
+        quantile: q.
+        shares: Users, and the standard error of the share of values at or below the quantile; None
+            if each value is of another user.
+        confidence: Of the interval.
 
     Raises:
         StatisticsError: fewer than two values, or a quantile outside (0, 1).
     """
     check_quantile(n, quantile)
-    _, around = _around(n, quantile, float(np.sqrt(quantile * (1.0 - quantile) / n)))
-    bounds = _binomial_ranks(n, quantile, 1.0 - confidence)
-    return sorted({r for r in (_middle(n, quantile), *bounds, *around) if 1 <= r <= n})
+    error = float(np.sqrt(quantile * (1.0 - quantile) / n)) if shares is None else shares[1]
+    _, around = _around(n, quantile, error)
+    bounds = _bounds(n, quantile, shares, confidence)
+    return sorted({r for r in (middle_rank(n, quantile), *bounds, *around) if 1 <= r <= n})
 
 
 def quantile_p_value(
@@ -204,7 +211,7 @@ def quantile_p_value(
         too_low = float(stats.binom.cdf(at_most, n, quantile))
         too_high = float(stats.binom.sf(below - 1, n, quantile))
     else:
-        middle = _middle(n, quantile)
+        middle = middle_rank(n, quantile)
         value = np.partition(x, middle - 1)[middle - 1]
         clusters, error = _proportion_error(x <= value, np.asarray(users))
         too_low = float(special.stdtr(clusters - 1, (at_most / n - quantile) / error))
@@ -252,21 +259,25 @@ def _checked(values: ArrayLike, quantile: float, users: ArrayLike | None) -> Flo
     return x
 
 
-def _middle(n: int, quantile: float) -> int:
+def middle_rank(n: int, quantile: float) -> int:
     """Rank of the estimate: the smallest with at least a share q at or below."""
     # n q may come out of rounding just above a whole number.
     return min(max(int(np.ceil(n * quantile - 1e-9 * n * quantile)), 1), n)
 
 
-def _ranks(n: int, quantile: float, reach: float) -> tuple[int, int]:
-    """Of the smallest and largest value whose share is within ``reach`` of q."""
+def _bounds(
+    n: int, quantile: float, shares: tuple[int, float] | None, confidence: float
+) -> tuple[int, int]:
+    """Ranks of the interval's ends; beyond 1 or n where there are too few values."""
+    alpha = 1.0 - confidence
+    if shares is None:
+        # Smallest counts whose tail is not below alpha / 2.
+        low = int(stats.binom.ppf(alpha / 2.0, n, quantile))
+        return low, n - int(stats.binom.ppf(alpha / 2.0, n, 1.0 - quantile)) + 1
+    clusters, error = shares
+    reach = float(stats.t.isf(alpha / 2.0, clusters - 1)) * error
+    # Of the smallest and largest value whose share is within reach of q.
     return int(np.ceil(n * (quantile - reach))), int(np.floor(n * (quantile + reach))) + 1
-
-
-def _binomial_ranks(n: int, quantile: float, alpha: float) -> tuple[int, int]:
-    """Smallest counts whose tail is not below alpha / 2, as ranks."""
-    low = int(stats.binom.ppf(alpha / 2.0, n, quantile))
-    return low, n - int(stats.binom.ppf(alpha / 2.0, n, 1.0 - quantile)) + 1
 
 
 def _around(n: int, quantile: float, error: float) -> tuple[list[float], list[int]]:
