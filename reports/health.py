@@ -61,10 +61,11 @@ def _split(table: Users, design: str, planned: Mapping[str, float] | None) -> He
 
 
 def _duplicates(table: Users, design: str) -> HealthCheck:
-    doubled = int(total(table, lambda part: part.repeated_days()))
-    crossing = 0
-    if design != "twin":
-        crossing = sum(part.during.height - _people(part) for part in table.parts())
+    def counts(part: UserTable) -> Float:
+        crossing = 0 if design == "twin" else part.during.height - _people(part)
+        return np.array([part.repeated_days(), crossing], dtype=np.float64)
+
+    doubled, crossing = (int(count) for count in total(table, counts))
     if doubled or crossing:
         what = f"{doubled:,} repeated user-days" if doubled else f"{crossing:,} users in two arms"
         return HealthCheck("users", "Users", "fail", f"{what}: the table is not one row per user")

@@ -2,7 +2,8 @@
 
 All rows of a user go into one part, chosen by a hash of the user's id. So what must be known of all
 rows of a user (their sum, whether they name two arms) is known within a part, exactly, and memory
-holds a part whatever the number of users. The parts lie in a temporary file without a name.
+holds a part whatever the number of users (more only if a single user has more rows than a part).
+The parts lie in a temporary file without a name.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from reports.statistics.errors import StatisticsError
 from reports.statistics.moments import Float
 
-HELD = 131_072
+HELD = 262_144
 """Values of one search that are held in memory."""
 
 _STEP = 16
