@@ -70,8 +70,10 @@ class MetricColumns:
     def limited(self, users: Users) -> MetricColumns:
         """With the limits of all users' covariates, if the metric is capped."""
         cap = self.chosen.cap
+        if cap is None:
+            return self
         width = next(self.known(part).shape[1] for part in users.parts())
-        if cap is None or width == 0:
+        if width == 0:
             return self
         everybody = sum(users.size(arm) for arm in users.arms)
         each = [(_column(self.known, k), everybody, (cap,)) for k in range(width)]

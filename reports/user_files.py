@@ -113,7 +113,7 @@ class UserFile:
         checked = self._one_arm_each(frames, wanted)
         table: Users
         if partition.number == 1:
-            table = next(checked).table(arms, complete=True)
+            table = next(checked).table(arms)
             # Its check comes after the last part.
             next(checked, None)
         else:

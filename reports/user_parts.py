@@ -156,12 +156,12 @@ class UserFrames(NamedTuple):
         )
         return cls(days.sort(*_KEYS, "day"), known, by_day)
 
-    def table(self, arms: Sequence[str], *, complete: bool) -> UserTable:
-        """As a table; one that is not complete lacks other parts' users."""
+    def table(self, arms: Sequence[str]) -> UserTable:
+        """All users, in memory."""
         if not self.by_day:
-            return UserTable.of_users(self.outcomes, arms, before=self.before, complete=complete)
-        table = UserTable(self.outcomes, arms, complete=complete)
-        if complete and self.before is not None:
+            return UserTable.of_users(self.outcomes, arms, before=self.before)
+        table = UserTable(self.outcomes, arms)
+        if self.before is not None:
             table.add_before(self.before)
         return table
 
@@ -182,30 +182,50 @@ class UserParts:
         arms: Arm names, control first.
         days: Number of experiment days; 1 for a table without days.
         has_pre: Whether anything is known from before the experiment.
+        has_days: Whether outcomes are known day by day.
+        known: Columns from before the experiment.
+        segment_names: Segments, without ``segment_``.
     """
 
     def __init__(self, frames: Iterator[UserFrames], arms: Sequence[str]) -> None:
         self._store = Store()
-        self._places: list[tuple[_Place, _Place | None]] = []
-        self._sizes = dict.fromkeys(arms, 0)
         self.arms = list(arms)
+        self.days, self.has_pre, self.has_days = 1, False, False
+        self._parts: list[dict[str, _Place]] = []
+        kept = []
         seen: set[int] = set()
-        self._days_before = False
         for own in frames:
             self.has_days = own.by_day
             before = None if own.before is None else self._store.add(own.before)
-            self._places.append((self._store.add(own.outcomes), before))
-            users = own.outcomes.select(_KEYS).unique()["arm"].value_counts(name="users")
-            for arm, count in users.iter_rows():
-                self._sizes[arm] += count
+            kept.append((self._store.add(own.outcomes), before))
             if own.by_day:
                 seen |= set(own.outcomes["day"].unique().to_list())
-        self._days_before = any(day < 0 for day in seen)
-        self.days = max(sum(day >= 0 for day in seen), 1)
-        self.has_pre = self._days_before or self._places[0][1] is not None
+        if self.has_days:
+            self.days = max(sum(day >= 0 for day in seen), 1)
+        self.has_pre = kept[0][1] is not None or any(day < 0 for day in seen)
+        self._sizes = dict.fromkeys(arms, 0)
+        for outcomes, before in kept:
+            table = self._built(outcomes, before, past=any(day < 0 for day in seen))
+            places = {name: self._store.add(frame) for name, frame in table.per_user().items()}
+            self._parts.append(places | ({"rows": outcomes} if self.has_days else {}))
+            for arm in arms:
+                self._sizes[arm] += table.size(arm)
         first = next(self.parts())
         self.known = first.known
         self.segment_names = first.segment_names
+
+    def _built(self, outcomes: _Place, before: _Place | None, *, past: bool) -> UserTable:
+        """A part as it is read for the first time: sums of its users are made here, once."""
+        known = None if before is None else self._store.get(before)
+        frame = self._store.get(outcomes)
+        if not self.has_days:
+            return UserTable.of_users(frame, self.arms, before=known, complete=False)
+        table = UserTable(frame, self.arms, complete=False)
+        # Of the whole experiment: a part may lack days.
+        table.days, table.has_pre = self.days, past
+        if known is not None:
+            table.add_before(known)
+        return table
 
     def size(self, arm: str) -> int:
         """Users of one arm."""
@@ -213,16 +233,7 @@ class UserParts:
 
     def parts(self) -> Iterator[UserTable]:
         """From the first part on, the same in every reading."""
-        for outcomes, before in self._places:
-            yield self._table(outcomes, before)
-
-    def _table(self, outcomes: _Place, before: _Place | None) -> UserTable:
-        known = None if before is None else self._store.get(before)
-        frames = UserFrames(self._store.get(outcomes), known, self.has_days)
-        table = frames.table(self.arms, complete=False)
-        if self.has_days:
-            # Of the whole experiment: a part may lack days.
-            table.days, table.has_pre = self.days, self._days_before
-            if known is not None:
-                table.add_before(known)
-        return table
+        for places in self._parts:
+            frames = {name: self._store.get(place) for name, place in places.items()}
+            rows = frames.pop("rows", None)
+            yield UserTable.of_sums(frames, rows, self.arms, days=self.days, has_pre=self.has_pre)

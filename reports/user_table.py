@@ -7,7 +7,7 @@ a ``UserTable`` is such a part, or the only one.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -107,6 +107,36 @@ class UserTable:
         table.__dict__["during"] = users.drop(segments)
         table.__dict__["segments"] = users.select(*_KEYS, *segments)
         table.__dict__["before"] = users.select(_KEYS) if before is None else before
+        return table
+
+    def per_user(self) -> dict[str, pl.DataFrame]:
+        """What ``of_sums`` needs, in one order: outcomes, the time before and segments."""
+        return {"during": self.during, "before": self.before, "segments": self.segments}
+
+    @classmethod
+    def of_sums(
+        cls,
+        frames: Mapping[str, pl.DataFrame],
+        rows: pl.DataFrame | None,
+        arms: Sequence[str],
+        *,
+        days: int,
+        has_pre: bool,
+    ) -> UserTable:
+        """A part of a larger table, as ``per_user`` gave it.
+
+        Args:
+            frames: Of ``per_user``.
+            rows: One per (user_id, arm, day), sorted by (arm, user_id, day); None without days.
+            arms: Control first; some may be missing.
+            days: Of the whole experiment.
+            has_pre: Whether anything is known from before it.
+        """
+        table = cls.__new__(cls)
+        table._frame = rows
+        table.arms = list(arms)
+        table.days, table.has_pre = days, has_pre
+        table.__dict__.update(frames)
         return table
 
     @property
