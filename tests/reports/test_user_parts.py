@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +299,17 @@ def test_calibration_takes_the_same_users_in_parts(
     found = _every(table, chosen, "control", (), 7)
     assert found.tolist() == every[::7].tolist()
     assert np.isfinite(aa_p_values([found], replicates=20)).all()
+
+
+def test_a_full_disk_is_named_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    make_rows().write_parquet(tmp_path / "t.parquet")
+    monkeypatch.setattr(user_files, "PART_ROWS", 400)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
+    with pytest.raises(TableError, match=r"no room .* No space left on device.*TMPDIR="):
+        read(tmp_path / "t.parquet", wanted())
