@@ -18,7 +18,7 @@ from abtest.config import DEMO_DATA, RunConfig
 from abtest.console import Console
 from abtest.datasets import GROUP_SIZE, builtin_dataset
 from abtest.environments import EnvironmentSpec
-from abtest.errors import ExitCode, RunDataError, UsageError
+from abtest.errors import RunDataError, UsageError
 from abtest.fidelity import environment_facts, fit_response
 from abtest.oracle import check_control, check_dataset
 from abtest.paths import write_text
@@ -105,23 +105,6 @@ def run_experiment(
         json.dumps({k: round(v, 3) for k, v in console.durations.items()}, indent=1) + "\n",
     )
     return Outcome(result, directory.path)
-
-
-def conclude(result: ExperimentResult, fail_on: tuple[str, ...]) -> ExitCode:
-    """The exit code: complete, untrustworthy, or one of the ``--fail-on`` conditions."""
-    metrics = [m for c in result.comparisons for m in c.metrics]
-    states = {c.verdict.state for c in result.comparisons}
-    failed = {check.name for check in result.health if check.status == "fail"}
-    holds = {
-        "srm": "srm" in failed,
-        "guardrail": any(m.outcome == "margin broken" for m in metrics),
-        "worse": "worse" in states,
-        "not-clear": "not clear" in states,
-        "warning": bool(result.warnings),
-    }
-    if any(holds[condition] for condition in fail_on):
-        return ExitCode.FAIL_ON
-    return ExitCode.UNTRUSTWORTHY if failed else ExitCode.COMPLETE
 
 
 def _arm_names(config: RunConfig, console: Console) -> tuple[str, ...]:

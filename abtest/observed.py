@@ -142,7 +142,7 @@ def _context(
     return {
         "command": command,
         "design": "observed",
-        "users": observed.table.during.height,
+        "users": sum(observed.table.size(arm) for arm in observed.table.arms),
         "data": {"name": options.table.name, "content_hash": digest, "rows": observed.rows},
         "metrics": {name: _definition(vars(m)) for name, m in plan.metrics.items()},
         "adjustment": {

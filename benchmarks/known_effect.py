@@ -55,6 +55,7 @@ from abtest.simulate import assign_arms
 from reports.analysis import analyze
 from reports.breakdowns import scaled
 from reports.estimation import estimate
+from reports.metric_columns import during
 from reports.plan import AnalysisPlan
 from reports.results import Estimate, MetricComparison
 from reports.statistics.lift import Comparison
@@ -192,7 +193,7 @@ def comparison(seen: pl.DataFrame) -> Comparison:
     """The primary metric as ``analyze`` estimates it."""
     table = UserTable(seen, ARMS)
     chosen = PLAN.metric(METRIC)
-    found = estimate(table, table.during, chosen, table.days, ARMS, "online", PLAN)
+    found = estimate(table, during, chosen, table.days, ARMS, "online", PLAN)
     return found.compare(PLAN.confidence)
 
 

@@ -3,6 +3,7 @@
     pip install tea-tasting "ibis-framework[duckdb]" gbstats spotify-confidence "pandas<3"
     python -m benchmarks.statistics
     python -m benchmarks.statistics --case quantile --case bootstrap --repeats 5
+    python -m benchmarks.statistics --case analyze --users 1000000 --users 4000000
 
 Every library and case runs in a process of its own, one after the other. Times are medians of
 repeated runs after a first one that is not counted, with processor seconds (the least of the
@@ -258,6 +259,50 @@ def ours_bootstrap(path: Path) -> Run:
     return run
 
 
+def ours_analyze(path: Path) -> Run:
+    """`abtest analyze` of three metrics, one of them capped, with everything it reports."""
+    from abtest.console import Console
+    from abtest.observed import ObservedOptions, analyze_observed
+
+    metrics = path.with_suffix(".toml")
+    metrics.write_text(ANALYZED, encoding="utf-8")
+
+    def run() -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            result, _ = analyze_observed(
+                ObservedOptions(path, "user_id", "arm", metrics_file=metrics),
+                out=Path(folder) / "run",
+                command="",
+                console=Console(quiet=True),
+            )
+        rows = result.comparisons[0].metrics
+        return {row.metric: float(row.p_value or 0.0) for row in rows}
+
+    return run
+
+
+def ours_streamed_quantile(path: Path) -> Run:
+    """p90 of every user's value per arm, in closed form, from the file."""
+    from reports.statistics.quantile_streams import grouped_quantiles
+
+    def run() -> dict[str, float]:
+        found = grouped_quantiles(pl.scan_parquet(path), "revenue", 0.9)
+        return {arm: one.interval.value for (arm,), one in found.items()}
+
+    return run
+
+
+ANALYZED = """
+[metrics.mean]
+numerator = "revenue"
+[metrics.ratio]
+numerator = "clicks"
+denominator = "views"
+[metrics.capped]
+numerator = "revenue"
+cap = 0.99
+"""
+
 CASES: dict[str, dict[str, tuple[str, Callable[[Path], Run]]]] = {
     "three": {
         "ours": ("", ours_three),
@@ -272,11 +317,18 @@ CASES: dict[str, dict[str, tuple[str, Callable[[Path], Run]]]] = {
         "gbstats' order statistics in numpy": ("", gbstats_quantile),
     },
     "bootstrap": {"ours": ("", ours_bootstrap)},
+    "analyze": {"abtest analyze": ("", ours_analyze)},
+    "streamed-quantile": {"ours": ("", ours_streamed_quantile)},
 }
+ANY_SIZE = ("three", "analyze", "streamed-quantile")
+"""Cases whose memory does not grow with the users."""
+
 TITLES = {
     "three": "mean + ratio + CUPED mean together, from Parquet, {:,} users per arm",
     "quantile": "p90 of 1,000,000 clustered values, closed form",
     "bootstrap": "bootstrap of a mean, 1,000 resamples, {:,} users per arm",
+    "analyze": "abtest analyze: mean with a covariate, ratio, capped mean, {:,} users per arm",
+    "streamed-quantile": "p90 of one value per user, from Parquet, {:,} users per arm",
 }
 PACKAGES = {
     "tea_tasting": 'tea-tasting "ibis-framework[duckdb]"',
@@ -359,8 +411,8 @@ def main() -> None:
                      f"write_users(Path({str(path)!r}), {per_arm})"]  # fmt: skip
             subprocess.run(write, check=True)
             for case in options.case or list(CASES):
-                if case == "three" or per_arm <= 1_000_000:
-                    few = 1 if case == "bootstrap" else options.repeats
+                if case in ANY_SIZE or per_arm <= 1_000_000:
+                    few = 1 if case in ("bootstrap", "analyze") else options.repeats
                     compare_libraries(case, path, per_arm, few)
             path.unlink()
 

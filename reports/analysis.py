@@ -25,6 +25,7 @@ from reports.breakdowns import (
 from reports.calibration import calibration_check
 from reports.estimation import Design, Estimated, estimate
 from reports.health import health_checks
+from reports.metric_columns import during
 from reports.plan import AnalysisPlan, Metric
 from reports.results import (
     ArmComparison,
@@ -37,14 +38,14 @@ from reports.results import (
 from reports.statistics.errors import StatisticsError
 from reports.statistics.lift import detectable_effect
 from reports.statistics.multiplicity import adjusted_confidence, holm
-from reports.user_table import UserTable
+from reports.user_table import Users, UserTable
 from reports.verdict import judge
 
 SCHEMA_VERSION = 1
 
 
 def analyze(
-    outcomes: pl.DataFrame | UserTable,
+    outcomes: pl.DataFrame | Users,
     plan: AnalysisPlan,
     *,
     control: str,
@@ -61,7 +62,7 @@ def analyze(
         outcomes: One row per (user_id, arm, day): ``day`` counts from the first experiment day,
             days before it are negative. Outcome columns are sums of that day. Users without any
             row do not exist: give silent users a row of zeros. Columns ``segment_*`` are text.
-            Or a table of users with the same arms.
+            Or users with the same arms, in memory or in parts.
         plan: What is tested.
         control: Arm name.
         treatments: Arm names.
@@ -75,7 +76,7 @@ def analyze(
         StatisticsError: an arm is missing, or has fewer than two users.
     """
     arms = [control, *treatments]
-    table = outcomes if isinstance(outcomes, UserTable) else UserTable(outcomes, arms)
+    table = UserTable(outcomes, arms) if isinstance(outcomes, pl.DataFrame) else outcomes
     health = health_checks(table, plan, design, planned_split)
     health.append(calibration_check(table, plan, design))
     broken = any(check.name == "srm" and check.status == "fail" for check in health)
@@ -99,7 +100,7 @@ def analyze(
 
 
 def _compare_arms(
-    table: UserTable,
+    table: Users,
     plan: AnalysisPlan,
     control: str,
     treatment: str,
@@ -168,7 +169,7 @@ class _Row:
     @classmethod
     def of(
         cls,
-        table: UserTable,
+        table: Users,
         plan: AnalysisPlan,
         chosen: Metric,
         role: Role,
@@ -176,10 +177,10 @@ class _Row:
         design: Design,
     ) -> _Row:
         margin = plan.guardrails.get(chosen.name) if role == "guardrail" else None
-        users = (len(table.rows(pair[0])), len(table.rows(pair[1])))
+        users = (table.size(pair[0]), table.size(pair[1]))
         known = (chosen, role, pair, users, margin, 1.0 - plan.confidence)
         try:
-            found = estimate(table, table.during, chosen, table.days, pair, design, plan)
+            found = estimate(table, during, chosen, table.days, pair, design, plan)
             found.compare(plan.confidence)
         except StatisticsError as problem:
             return cls(*known, None, problem)

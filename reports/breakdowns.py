@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 
-from reports.estimation import Design, Estimated, estimate
+from reports.estimation import Design, Estimated, estimate, estimate_levels
+from reports.metric_columns import Group, Look, MetricColumns, during, look_at
 from reports.plan import AnalysisPlan, Metric
+from reports.reductions import Columns, arm_moments, merged, quantiles, total
 from reports.results import (
     ArmDistribution,
     ArmValue,
@@ -31,16 +32,21 @@ from reports.statistics.heterogeneity import (
 )
 from reports.statistics.lift import Comparison, Interval, difference_error
 from reports.statistics.mixtures import EffectMixture
+from reports.statistics.moments import Float, Moments
 from reports.statistics.multiplicity import adjusted_confidence, holm
-from reports.statistics.novelty import daily_moments, effect_trend
+from reports.statistics.novelty import effect_trend
 from reports.statistics.two_part import Part, two_part, two_part_moments
-from reports.user_table import SEGMENT, UserTable, covariates, matrix
+from reports.user_table import Users, UserTable, matrix
 
 SMALLEST_SEGMENT = 50
 """Users per arm below which a segment is left out."""
 
 ZERO_INFLATED = 0.05
 """Share of users at zero from which a metric is shown in two parts."""
+
+
+QUANTILES = (0.1, 0.5, 0.9, 0.99)
+"""Of a user's values, shown beside their distribution."""
 
 
 def scaled(interval: Interval, factor: float = 1.0) -> Estimate:
@@ -54,23 +60,23 @@ def scaled(interval: Interval, factor: float = 1.0) -> Estimate:
 
 
 def daily_lifts(
-    table: UserTable, plan: AnalysisPlan, pair: tuple[str, str], design: Design
+    table: Users, plan: AnalysisPlan, pair: tuple[str, str], design: Design
 ) -> tuple[DailyLift, ...]:
     """Each day alone and all days so far; nothing for a table without days."""
     if not table.has_days:
         return ()
     chosen = plan.metric(plan.primary)
 
-    def look(sums: pl.DataFrame, days: int) -> tuple[Estimated, Estimate | None] | None:
+    def seen_at(look: Look, days: int) -> tuple[Estimated, Estimate | None] | None:
         try:
-            found = estimate(table, sums, chosen, days, pair, design, plan)
+            found = estimate(table, look, chosen, days, pair, design, plan)
             relative = found.compare(plan.confidence).relative
         except StatisticsError:
             return None
         return found, None if relative is None else scaled(relative)
 
-    alone = [look(table.until(day, True), 1) for day in range(table.days)]
-    so_far = [look(table.until(day, False), day + 1) for day in range(table.days)]
+    alone = [seen_at(look_at(day, only=True), 1) for day in range(table.days)]
+    so_far = [seen_at(look_at(day, only=False), day + 1) for day in range(table.days)]
     found = always_valid([seen[0] for seen in so_far if seen], plan.confidence)
     bands = iter([None if one is None else Band(one.low, one.high) for one in found])
     return tuple(
@@ -104,7 +110,7 @@ def always_valid(looks: Sequence[Estimated], confidence: float) -> list[Estimate
 
 
 def novelty(
-    table: UserTable, plan: AnalysisPlan, pair: tuple[str, str], design: Design
+    table: Users, plan: AnalysisPlan, pair: tuple[str, str], design: Design
 ) -> Novelty | None:
     """Slope of the daily lifts; None if there are fewer than two days, or a day has no lift.
 
@@ -113,17 +119,14 @@ def novelty(
     chosen = plan.metric(plan.primary)
     if not table.has_days or table.days < 2 or design == "twin" or chosen.cap is not None:
         return None
-    daily = [matrix(table.until(day, True), chosen, 1) for day in range(table.days)]
-    numerators = np.column_stack([own[:, 0] for own in daily])
-    denominators = np.column_stack([own[:, 1] for own in daily])
-    known = np.zeros((len(numerators), 0))
-    if table.has_pre:
-        known = covariates(table.before, chosen, plan.covariates)
-    rows = [table.rows(arm) for arm in pair]
+    known = MetricColumns(during, 1, chosen, plan.covariates if table.has_pre else None).known
+
+    def columns(part: UserTable) -> Float:
+        daily = [matrix(part.until(day, True), chosen, 1) for day in range(table.days)]
+        return np.column_stack([*daily, known(part)])
+
     try:
-        control, treatment = (
-            daily_moments(numerators[own], denominators[own], known[own]) for own in rows
-        )
+        control, treatment = arm_moments(table, columns, pair)
         trend = effect_trend(control, treatment, table.days, confidence=plan.confidence)
     except StatisticsError:
         return None
@@ -139,7 +142,7 @@ def novelty(
 
 
 def segment_lifts(
-    table: UserTable, plan: AnalysisPlan, pair: tuple[str, str], design: Design
+    table: Users, plan: AnalysisPlan, pair: tuple[str, str], design: Design
 ) -> tuple[tuple[SegmentLift, ...], tuple[SegmentInteraction, ...]]:
     """Every level of every segment, Holm-corrected together, and whether levels differ.
 
@@ -148,22 +151,20 @@ def segment_lifts(
     chosen = plan.metric(plan.primary)
     within_segments = dataclasses.replace(plan, strata=())
     found: list[tuple[str, str, int, Estimated, Comparison]] = []
-    rows = [table.rows(arm) for arm in pair]
-    for name in [c for c in table.segments.columns if c.startswith(SEGMENT)]:
-        labels = table.segments[name].cast(pl.String).fill_null("unknown").to_numpy()
-        for level in sorted(set(labels.tolist())):
-            inside = labels == level
-            sizes = [int(inside[own].sum()) for own in rows]
-            if min(sizes) < SMALLEST_SEGMENT:
+    for name in table.segment_names:
+        sizes = _level_sizes(table, name, pair)
+        levels: dict[Group, int] = {
+            level: sum(arms) for level, arms in sizes.items() if min(arms) >= SMALLEST_SEGMENT
+        }
+        tried = estimate_levels(table, chosen, pair, design, within_segments, name, levels)
+        for level, estimated in tried.items():
+            if isinstance(estimated, StatisticsError):
                 continue
             try:
-                estimated = estimate(
-                    table, table.during, chosen, table.days, pair, design, within_segments, inside
-                )
                 result = estimated.compare(plan.confidence)
             except StatisticsError:
                 continue
-            found.append((name.removeprefix(SEGMENT), level, sum(sizes), estimated, result))
+            found.append((name, str(level), levels[level], estimated, result))
     adjusted = holm([result.p_value for *_, result in found])
     lifts = []
     for (name, level, users, estimated, result), p in zip(found, adjusted, strict=True):
@@ -175,6 +176,18 @@ def segment_lifts(
     for name, _, _, estimated, _ in found:
         groups.setdefault(name, []).append(estimated)
     return tuple(lifts), _interactions(groups)
+
+
+def _level_sizes(table: Users, segment: str, pair: tuple[str, str]) -> dict[str, list[int]]:
+    """Users of each arm in every level, in the order of their names."""
+    found: dict[str, list[int]] = {}
+    for part in table.parts():
+        labels = part.levels(segment)
+        for g, arm in enumerate(pair):
+            counts = labels.gather(part.rows(arm)).value_counts(name="users")
+            for level, users in counts.iter_rows():
+                found.setdefault(level, [0] * len(pair))[g] += users
+    return dict(sorted(found.items()))
 
 
 def _interactions(groups: dict[str, list[Estimated]]) -> tuple[SegmentInteraction, ...]:
@@ -215,12 +228,16 @@ def two_parts(
     """
     if estimated is None or estimated.paired or chosen.denominator:
         return None
-    values = [own[:, 0] for own in estimated.columns]
-    zeros = sum(int((own == 0.0).sum()) for own in values)
-    if zeros < ZERO_INFLATED * sum(len(own) for own in values):
-        return None
+    zeros = 0
+    parts: tuple[list[Moments], list[Moments]] = ([], [])
     try:
-        control, treatment = (two_part_moments(own) for own in values)
+        for columns in estimated.read():
+            for arm, own in zip(parts, columns, strict=True):
+                zeros += int((own[:, 0] == 0.0).sum())
+                arm.append(two_part_moments(own[:, 0]))
+        if zeros < ZERO_INFLATED * sum(arm.users for arm in estimated.arms):
+            return None
+        control, treatment = (merged(arm) for arm in parts)
         found = two_part(control, treatment, confidence=confidence)
     except StatisticsError:
         return None
@@ -244,24 +261,39 @@ def _factor(part: Part, pair: tuple[str, str], shown: float) -> FactorLift:
 
 
 def distributions(
-    table: UserTable, chosen: Metric, pair: tuple[str, str]
+    table: Users, chosen: Metric, pair: tuple[str, str]
 ) -> tuple[ArmDistribution, ...]:
     """Values over users per arm, before any capping."""
-    values = matrix(table.during, chosen, table.days)
-    per_user = values[:, 0] / np.maximum(values[:, 1], 1e-12)
-    positive = per_user[per_user > 0]
-    if len(positive) == 0:
+
+    def values(part: UserTable) -> Float:
+        columns = matrix(part.during, chosen, table.days)
+        return columns[:, 0] / np.maximum(columns[:, 1], 1e-12)
+
+    def positive(part: UserTable) -> Float:
+        own = values(part)
+        return own[own > 0]
+
+    def of_arm(arm: str) -> Columns:
+        return lambda part: values(part)[part.rows(arm)]
+
+    count = int(total(table, lambda part: len(positive(part))))
+    if count == 0:
         return ()
-    low, high = np.quantile(positive, [0.001, 0.999])
+    asked: list[tuple[Columns, int, Sequence[float]]] = [(positive, count, (0.001, 0.999))]
+    asked += [(of_arm(arm), table.size(arm), QUANTILES) for arm in pair]
+    (low, high), *levels = quantiles(table, asked)
     edges = np.geomspace(max(low, 1e-9), max(high, low * 1.01, 1e-8), 25)
+
+    def counts(part: UserTable) -> Float:
+        """Users at zero and in each bin, per arm."""
+        own = [values(part)[part.rows(arm)] for arm in pair]
+        binned = [np.histogram(np.clip(x[x > 0], edges[0], edges[-1]), edges)[0] for x in own]
+        return np.array([[(x == 0).sum(), *bins] for x, bins in zip(own, binned, strict=True)])
+
     result = []
-    for arm in pair:
-        own = per_user[table.rows(arm)]
-        shares = np.histogram(np.clip(own[own > 0], edges[0], edges[-1]), edges)[0] / len(own)
-        levels = {f"p{int(100 * q)}": float(np.quantile(own, q)) for q in (0.1, 0.5, 0.9, 0.99)}
-        result.append(
-            ArmDistribution(
-                arm, float(np.mean(own == 0)), tuple(edges.tolist()), tuple(shares.tolist()), levels
-            )
-        )
+    for arm, (zero, *bins), known in zip(pair, total(table, counts), levels, strict=True):
+        users = table.size(arm)
+        named = {f"p{int(100 * q)}": value for q, value in zip(QUANTILES, known, strict=True)}
+        shares = tuple((np.array(bins) / users).tolist())
+        result.append(ArmDistribution(arm, zero / users, tuple(edges.tolist()), shares, named))
     return tuple(result)

@@ -15,7 +15,7 @@ from reports.plan import ACTIVITY, AnalysisPlan, Metric
 from reports.results import HealthCheck
 from reports.statistics.aa import Calibration, aa_p_values, any_alarm, calibration
 from reports.statistics.errors import StatisticsError
-from reports.user_table import UserTable, covariates, matrix
+from reports.user_table import Users, UserTable, covariates, matrix
 
 LABEL = "A/A calibration"
 CHIP_ALPHA = 0.05
@@ -144,7 +144,7 @@ def user_columns(
     return np.asarray(values[table.rows(arm)])
 
 
-def calibration_check(table: UserTable, plan: AnalysisPlan, design: str) -> HealthCheck:
+def calibration_check(table: Users, plan: AnalysisPlan, design: str) -> HealthCheck:
     """The trust chip: A/A splits of the control arm, for the primary metric and the guardrails.
 
     It is a warning if there are too many or too few false alarms, or p values that are not uniform:
@@ -152,7 +152,7 @@ def calibration_check(table: UserTable, plan: AnalysisPlan, design: str) -> Heal
     is taken, and fewer splits, so that it never takes more than a second or two.
     """
     control = table.arms[0]
-    users = len(table.rows(control))
+    users = table.size(control)
     if design == "twin":
         return HealthCheck("aa", LABEL, "not run", "the arms are paired: there is no split to redo")
     metrics = [plan.metric(name) for name in (plan.primary, *plan.guardrails)]
@@ -161,7 +161,7 @@ def calibration_check(table: UserTable, plan: AnalysisPlan, design: str) -> Heal
         why = "not redone for capped metrics, strata, chosen covariates or slopes by arm"
         return HealthCheck("aa", LABEL, "not run", why)
     every = -(-users // _MOST_USERS)
-    columns = {m.name: user_columns(table, m, control, plan.covariates)[::every] for m in metrics}
+    columns = {m.name: _every(table, m, control, plan.covariates, every) for m in metrics}
     metrics = varying(columns, metrics)
     if users < _FEWEST_USERS or not metrics:
         return HealthCheck("aa", LABEL, "not run", "too few users, or no metric that varies")
@@ -188,6 +188,18 @@ def calibration_check(table: UserTable, plan: AnalysisPlan, design: str) -> Heal
         f"{rates}; nominal {formats.share(CHIP_ALPHA)}"
     )
     return HealthCheck("aa", LABEL, "warn" if wrong else "pass", detail)
+
+
+def _every(
+    table: Users, chosen: Metric, arm: str, others: Sequence[str], step: int
+) -> NDArray[np.float64]:
+    """float64[users, k]: ``user_columns`` of one user in ``step``."""
+    found, seen = [], 0
+    for part in table.parts():
+        columns = user_columns(part, chosen, arm, others)
+        found.append(columns[-seen % step :: step])
+        seen += len(columns)
+    return np.concatenate(found)
 
 
 def varying(columns: Mapping[str, NDArray[np.float64]], metrics: Sequence[Metric]) -> list[Metric]:

@@ -8,20 +8,22 @@ from typing import Literal
 import numpy as np
 
 from reports import formats
+from reports.metric_columns import MetricColumns, during
 from reports.plan import AnalysisPlan
+from reports.reductions import arm_moments, total, values_at
 from reports.results import HealthCheck
 from reports.statistics.balance import carry_over, covariate_balance
 from reports.statistics.errors import StatisticsError
-from reports.statistics.moments import Moments
+from reports.statistics.moments import Float
 from reports.statistics.srm import sample_ratio_p_value
-from reports.user_table import UserTable, covariates, matrix
+from reports.user_table import Users, UserTable
 
 SRM_ALPHA = 0.0005
 BALANCE_ALPHA = 0.001
 
 
 def health_checks(
-    table: UserTable,
+    table: Users,
     plan: AnalysisPlan,
     design: str,
     planned_split: Mapping[str, float] | None,
@@ -34,8 +36,8 @@ def health_checks(
     return checks
 
 
-def _split(table: UserTable, design: str, planned: Mapping[str, float] | None) -> HealthCheck:
-    counts = [len(table.rows(arm)) for arm in table.arms]
+def _split(table: Users, design: str, planned: Mapping[str, float] | None) -> HealthCheck:
+    counts = [table.size(arm) for arm in table.arms]
     if design == "twin":
         same = len(set(counts)) == 1
         return HealthCheck(
@@ -58,12 +60,12 @@ def _split(table: UserTable, design: str, planned: Mapping[str, float] | None) -
     return HealthCheck("srm", "Traffic split", "pass", f"{text}, planned {plan_text} (p = {p:.2f})")
 
 
-def _duplicates(table: UserTable, design: str) -> HealthCheck:
-    doubled = table.repeated_days()
-    crossing = 0
-    if design != "twin":
-        users = table.during["user_id"]
-        crossing = len(users) - users.n_unique()
+def _duplicates(table: Users, design: str) -> HealthCheck:
+    def counts(part: UserTable) -> Float:
+        crossing = 0 if design == "twin" else part.during.height - _people(part)
+        return np.array([part.repeated_days(), crossing], dtype=np.float64)
+
+    doubled, crossing = (int(count) for count in total(table, counts))
     if doubled or crossing:
         what = f"{doubled:,} repeated user-days" if doubled else f"{crossing:,} users in two arms"
         return HealthCheck("users", "Users", "fail", f"{what}: the table is not one row per user")
@@ -75,18 +77,21 @@ def _duplicates(table: UserTable, design: str) -> HealthCheck:
     )
 
 
-def _balance(table: UserTable, design: str) -> HealthCheck:
+def _balance(table: Users, design: str) -> HealthCheck:
     """One test of all covariates together; the detail names the one that stands out."""
     if design == "twin" or not table.has_pre:
         return HealthCheck("balance", "Balance before", "not run", _no_past(design))
-    known = table.before.drop("arm", "user_id")
-    values = [c.to_numpy().astype(np.float64) for c in known]
-    columns = np.column_stack(values) if values else np.zeros((table.before.height, 0))
+    names = table.known
+
+    def known(part: UserTable) -> Float:
+        values = [part.before[name].to_numpy().astype(np.float64) for name in names]
+        return np.column_stack(values) if values else np.zeros((part.before.height, 0))
+
     try:
-        result = covariate_balance([Moments.of(columns[table.rows(arm)]) for arm in table.arms])
+        result = covariate_balance(arm_moments(table, known, table.arms))
     except StatisticsError as error:
         return HealthCheck("balance", "Balance before", "not run", _said(error))
-    found = zip(known.columns, result.covariates, strict=True)
+    found = zip(names, result.covariates, strict=True)
     single = {name: one for name, one in found if one is not None}
     if result.p_value < BALANCE_ALPHA:
         worst = min(single, key=lambda name: (single[name].p_value, name))
@@ -108,19 +113,18 @@ def _balance(table: UserTable, design: str) -> HealthCheck:
     )
 
 
-def _carry_over(table: UserTable, plan: AnalysisPlan, design: str) -> HealthCheck:
+def _carry_over(table: Users, plan: AnalysisPlan, design: str) -> HealthCheck:
     """Whether the primary metric differed before the start, and how much of that goes on."""
     chosen = plan.metric(plan.primary)
     if design == "twin" or not table.has_pre:
         return HealthCheck("carry_over", "Carry-over", "not run", _no_past(design))
-    if not {*chosen.numerator, *chosen.denominator} <= set(table.before.columns):
+    if not {*chosen.numerator, *chosen.denominator} <= set(table.known):
         reason = f"'{chosen.name}' is not known from before"
         return HealthCheck("carry_over", "Carry-over", "not run", reason)
-    past = covariates(table.before, chosen, ())
-    columns = np.concatenate([matrix(table.during, chosen, table.days), past], axis=1)
+    columns = MetricColumns(during, table.days, chosen, ())
     before = (2, 3 if chosen.denominator else None)
     try:
-        control, *others = (Moments.of(columns[table.rows(arm)]) for arm in table.arms)
+        control, *others = arm_moments(table, columns.of, table.arms)
         found = [carry_over(control, other, before=before) for other in others]
     except StatisticsError as error:
         return HealthCheck("carry_over", "Carry-over", "not run", _said(error))
@@ -148,16 +152,19 @@ def _said(error: StatisticsError) -> str:
     return f"{error.problem} {error.detail}".strip().rstrip(".")
 
 
-def _silent(table: UserTable, plan: AnalysisPlan) -> list[HealthCheck]:
-    silent: list[str] = []
-    for name in (plan.primary, *plan.guardrails, *plan.secondary):
-        chosen = plan.metric(name)
-        total = sum(float(np.abs(table.during[c].to_numpy()).sum()) for c in chosen.numerator)
-        if total == 0.0:
-            silent.append(name)
+def _silent(table: Users, plan: AnalysisPlan) -> list[HealthCheck]:
+    names = (plan.primary, *plan.guardrails, *plan.secondary)
+    numerators = [plan.metric(name).numerator for name in names]
+
+    def sizes(part: UserTable) -> Float:
+        return np.array(
+            [sum(float(np.abs(part.during[c].to_numpy()).sum()) for c in own) for own in numerators]
+        )
+
+    silent = [name for name, size in zip(names, total(table, sizes), strict=True) if size == 0.0]
     if not silent:
         return [HealthCheck("silent", "Metrics", "pass", "every metric occurs")]
-    users = table.during["user_id"].n_unique()
+    users = int(total(table, _people))
     return [
         HealthCheck(
             "silent",
@@ -169,14 +176,31 @@ def _silent(table: UserTable, plan: AnalysisPlan) -> list[HealthCheck]:
     ]
 
 
-def _outliers(table: UserTable, plan: AnalysisPlan) -> HealthCheck:
+def _people(part: UserTable) -> int:
+    return part.during["user_id"].n_unique()
+
+
+def _outliers(table: Users, plan: AnalysisPlan) -> HealthCheck:
     chosen = plan.metric(plan.primary)
-    values = sum(table.during[c].to_numpy() for c in chosen.numerator)
-    total = float(np.sum(values))
-    if total <= 0 or len(np.atleast_1d(values)) < 100:
+
+    def values(part: UserTable) -> Float:
+        columns = [part.during[c].to_numpy().astype(np.float64) for c in chosen.numerator]
+        return np.asarray(sum(columns), np.float64)
+
+    users = sum(table.size(arm) for arm in table.arms)
+    whole = float(total(table, lambda part: float(values(part).sum())))
+    if whole <= 0 or users < 100:
         return HealthCheck("outliers", "Outliers", "not run", "too few users")
-    ordered = np.sort(np.asarray(values))
-    share = float(ordered[-max(1, len(ordered) // 100) :].sum() / total)
+    top = max(1, users // 100)
+    ((least,),) = values_at(table, [values], [[users - top + 1]])
+
+    def beyond(part: UserTable) -> Float:
+        own = values(part)
+        above = own[own > least]
+        return np.array([float(len(above)), float(above.sum())])
+
+    count, held = total(table, beyond)
+    share = float((held + (top - count) * least) / whole)
     status: Literal["pass", "warn"] = "warn" if share > 0.3 else "pass"
     return HealthCheck(
         "outliers",

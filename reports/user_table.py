@@ -1,9 +1,14 @@
-"""The per-user table that an experiment is read from: outcomes, the time before, segments."""
+"""The per-user table that an experiment is read from: outcomes, the time before, segments.
+
+Everything is computed from ``Users``, which come in parts that fit into memory one after the other;
+a ``UserTable`` is such a part, or the only one.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -19,6 +24,38 @@ SEGMENT = "segment_"
 _KEYS = ("arm", "user_id")
 
 
+class Users(Protocol):
+    """Users of an experiment, each in one part with all its rows.
+
+    Attributes:
+        arms: Arm names, control first.
+        days: Number of experiment days; 1 for a table without days.
+        has_pre: Whether anything is known from before the experiment.
+    """
+
+    arms: list[str]
+    days: int
+    has_pre: bool
+
+    @property
+    def has_days(self) -> bool:
+        """Whether outcomes are known day by day."""
+
+    @property
+    def known(self) -> list[str]:
+        """Columns from before the experiment."""
+
+    @property
+    def segment_names(self) -> list[str]:
+        """Segments, without ``segment_``."""
+
+    def size(self, arm: str) -> int:
+        """Users of one arm."""
+
+    def parts(self) -> Iterator[UserTable]:
+        """From the first part on, the same in every reading."""
+
+
 class UserTable:
     """Per-user sums of an outcome table, before and during the experiment.
 
@@ -28,18 +65,28 @@ class UserTable:
         has_pre: Whether anything is known from before the experiment.
     """
 
-    def __init__(self, frame: pl.DataFrame, arms: Sequence[str]) -> None:
-        """From one row per (user_id, arm, day); see ``reports.analysis.analyze``."""
+    def __init__(self, frame: pl.DataFrame, arms: Sequence[str], *, complete: bool = True) -> None:
+        """From one row per (user_id, arm, day); see ``reports.analysis.analyze``.
+
+        A part of a larger table is not ``complete``: arms may be missing; it comes sorted.
+        """
         # Sums of floats depend on their order: the same rows give the same bytes in any order.
-        self._frame: pl.DataFrame | None = frame.sort("arm", "user_id", "day")
+        self._frame: pl.DataFrame | None = frame
         self.arms = list(arms)
-        _check_arms(frame["arm"], arms)
+        if complete:
+            self._frame = frame.sort("arm", "user_id", "day")
+            _check_arms(frame["arm"], arms)
         self.days = max(frame.filter(pl.col("day") >= 0)["day"].n_unique(), 1)
         self.has_pre = bool((frame["day"] < 0).any())
 
     @classmethod
     def of_users(
-        cls, users: pl.DataFrame, arms: Sequence[str], *, before: pl.DataFrame | None = None
+        cls,
+        users: pl.DataFrame,
+        arms: Sequence[str],
+        *,
+        before: pl.DataFrame | None = None,
+        complete: bool = True,
     ) -> UserTable:
         """From one row per user, sorted by (arm, user_id).
 
@@ -47,11 +94,13 @@ class UserTable:
             users: ``user_id``, ``arm``, outcomes, ``segment_*``.
             arms: Control first.
             before: The same users in the same order, with columns from before the experiment.
+            complete: Whether all arms must be there.
         """
         table = cls.__new__(cls)
         table._frame = None
         table.arms = list(arms)
-        _check_arms(users["arm"], arms)
+        if complete:
+            _check_arms(users["arm"], arms)
         table.days = 1
         table.has_pre = before is not None
         segments = [c for c in users.columns if c.startswith(SEGMENT)]
@@ -60,10 +109,58 @@ class UserTable:
         table.__dict__["before"] = users.select(_KEYS) if before is None else before
         return table
 
+    def per_user(self) -> dict[str, pl.DataFrame]:
+        """What ``of_sums`` needs, in one order: outcomes, the time before and segments."""
+        return {"during": self.during, "before": self.before, "segments": self.segments}
+
+    @classmethod
+    def of_sums(
+        cls,
+        frames: Mapping[str, pl.DataFrame],
+        rows: pl.DataFrame | None,
+        arms: Sequence[str],
+        *,
+        days: int,
+        has_pre: bool,
+    ) -> UserTable:
+        """A part of a larger table, as ``per_user`` gave it.
+
+        Args:
+            frames: Of ``per_user``.
+            rows: One per (user_id, arm, day), sorted by (arm, user_id, day); None without days.
+            arms: Control first; some may be missing.
+            days: Of the whole experiment.
+            has_pre: Whether anything is known from before it.
+        """
+        table = cls.__new__(cls)
+        table._frame = rows
+        table.arms = list(arms)
+        table.days, table.has_pre = days, has_pre
+        table.__dict__.update(frames)
+        return table
+
     @property
     def has_days(self) -> bool:
         """Whether outcomes are known day by day."""
         return self._frame is not None
+
+    @property
+    def known(self) -> list[str]:
+        """Columns from before the experiment."""
+        return [c for c in self.before.columns if c not in _KEYS] if self.has_pre else []
+
+    @property
+    def segment_names(self) -> list[str]:
+        """Segments, without ``segment_``."""
+        return [c.removeprefix(SEGMENT) for c in self.segments.columns if c.startswith(SEGMENT)]
+
+    def size(self, arm: str) -> int:
+        """Users of one arm."""
+        return len(self.rows(arm))
+
+    def parts(self) -> Iterator[UserTable]:
+        """Itself."""
+        yield self
 
     @functools.cached_property
     def columns(self) -> list[str]:
@@ -128,12 +225,17 @@ class UserTable:
     def _positions(self) -> dict[str, Rows]:
         return {}
 
-    def strata(self, names: Sequence[str]) -> NDArray[np.intp] | None:
-        """Number of each user's stratum; None without strata."""
-        if not names:
-            return None
+    def strata(self, names: Sequence[str]) -> tuple[NDArray[np.intp], list[tuple[str, ...]]]:
+        """Number of each user's stratum, and the strata: their values of these segments."""
         labels = self.segments.select([pl.col(SEGMENT + name) for name in names])
-        return labels.select(pl.struct(pl.all()).rank("dense")).to_series().to_numpy() - 1
+        numbers = labels.select(pl.struct(pl.all()).rank("dense")).to_series() - 1
+        places = numbers.arg_unique()
+        order = places.gather(numbers.gather(places).arg_sort())
+        return numbers.to_numpy(), labels[order].rows()
+
+    def levels(self, segment: str) -> pl.Series:
+        """Of one segment, per user."""
+        return self.segments[SEGMENT + segment].cast(pl.String).fill_null("unknown")
 
 
 def _check_arms(column: pl.Series, arms: Sequence[str]) -> None:

@@ -86,7 +86,7 @@ def analyze(
       abtest analyze days.parquet --day date --start 2026-11-02 --metric minutes
     """
     # Imported here so that `abtest --help` stays quick.
-    from abtest.experiment import conclude
+    from abtest.conclusion import conclude
     from abtest.observed import ObservedOptions, analyze_observed
     from reports.terminal import render
 

@@ -226,7 +226,8 @@ def _execute(
     quiet: bool,
 ) -> None:
     # Imported here so that `abtest --help` does not load torch.
-    from abtest.experiment import conclude, run_experiment
+    from abtest.conclusion import conclude
+    from abtest.experiment import run_experiment
     from reports.terminal import render
 
     if dry_run:

@@ -23,7 +23,7 @@ infinite) is taken as exact. Capping changes the question: the effect is one on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,21 @@ from numpy.typing import ArrayLike
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate, adjustment, estimate_arms
 from reports.statistics.moments import Float, Moments
-from reports.statistics.quantiles import quantile_estimate
+from reports.statistics.quantiles import QuantileEstimate, quantile_estimate
+
+
+class Cap(NamedTuple):
+    """A cap, estimated from all users.
+
+    Attributes:
+        value: c, in the metric's unit.
+        error: Its standard error; 0 on a tie.
+        quantile: q.
+    """
+
+    value: float
+    error: float
+    quantile: float
 
 
 class Capped(NamedTuple):
@@ -81,31 +95,44 @@ def cap_pooled(arms: Sequence[ArrayLike], *, quantile: float = 0.99) -> Capped:
     values = [np.asarray(arm, dtype=np.float64) for arm in arms]
     pooled = np.concatenate(values)
     found = quantile_estimate(pooled, quantile)
-    if pooled.min() < 0.0:
+    cap = checked_cap(found, float(pooled.min()), lambda c: float(np.mean(pooled <= c)))
+    columns = [np.column_stack([np.minimum(x, cap.value), np.ones(len(x))]) for x in values]
+    beyond = [(x > cap.value).astype(np.float64) for x in values]
+    kept = sum(float(c[:, 0].sum()) for c in columns)
+    return Capped(cap.value, cap.error, quantile, columns, beyond, 1.0 - kept / float(pooled.sum()))
+
+
+def checked_cap(found: QuantileEstimate, smallest: float, share: Callable[[float], float]) -> Cap:
+    """The cap, if it can be one.
+
+    Args:
+        found: Quantile of the pooled values.
+        smallest: Of these values.
+        share: Of the values at or below one; asked for a message only.
+
+    Raises:
+        StatisticsError: negative values, too few users for the quantile, or nothing left below it.
+    """
+    cap = found.interval.value
+    if smallest < 0.0:
         raise StatisticsError(
             "values below zero cannot be capped.",
-            f"The smallest is {pooled.min():g}; the cap is for the upper tail.",
+            f"The smallest is {smallest:g}; the cap is for the upper tail.",
             "Cap the parts above and below zero by themselves.",
         )
-    cap = found.interval.value
     if found.standard_error is None:
         raise StatisticsError(
-            f"the quantile {quantile:g} is too far out for a cap.",
-            f"{len(pooled):,} users have too few values beyond it to know its error.",
+            f"the quantile {found.quantile:g} is too far out for a cap.",
+            f"{found.values:,} users have too few values beyond it to know its error.",
             "Choose a lower quantile.",
         )
-    if cap <= pooled.min():
+    if cap <= smallest:
         raise StatisticsError(
             "capping leaves nothing.",
-            f"A share {np.mean(pooled <= cap):.4g} of users have the smallest value, {cap:g}.",
+            f"A share {share(cap):.4g} of users have the smallest value, {cap:g}.",
             "Choose a higher quantile, or compare the shares of users with a larger value.",
         )
-    columns = [np.column_stack([np.minimum(x, cap), np.ones(len(x))]) for x in values]
-    beyond = [(x > cap).astype(np.float64) for x in values]
-    kept = sum(float(c[:, 0].sum()) for c in columns)
-    return Capped(
-        cap, found.standard_error, quantile, columns, beyond, 1.0 - kept / float(pooled.sum())
-    )
+    return Cap(cap, found.standard_error, found.quantile)
 
 
 def capped_estimates(capped: Capped, covariates: Sequence[Float] | None = None) -> CappedEstimates:
@@ -129,10 +156,23 @@ def capped_estimates(capped: Capped, covariates: Sequence[Float] | None = None) 
                 f"Arm {g} has {len(beyond):,} users and {len(own):,} rows of covariates.",
             )
         parts.append(Moments.of(np.column_stack([columns, own, beyond])))
+    return estimates_at_cap(Cap(capped.cap, capped.cap_error, capped.quantile), parts)
+
+
+def estimates_at_cap(cap: Cap, parts: Sequence[Moments]) -> CappedEstimates:
+    """As ``capped_estimates``, from moments.
+
+    Args:
+        cap: From ``checked_cap``.
+        parts: Per arm, of the columns (capped value, 1, covariates, 1 if beyond the cap).
+
+    Raises:
+        StatisticsError: fewer than two users in an arm.
+    """
     k = len(parts[0].mean) - 3
     known = [part.select(list(range(k + 2))) for part in parts]
     plain = estimate_arms(known)
-    pull = _pull(capped, parts)
+    pull = _pull(cap, parts)
     adjusted = _covariance(parts, adjustment(known), pull)
     raw = _covariance(parts, np.zeros(k), pull)
     arms = [
@@ -142,11 +182,11 @@ def capped_estimates(capped: Capped, covariates: Sequence[Float] | None = None) 
     return CappedEstimates(arms, adjusted)
 
 
-def _pull(capped: Capped, parts: Sequence[Moments]) -> Float:
+def _pull(cap: Cap, parts: Sequence[Moments]) -> Float:
     """float64[G]: ``s_g / (N f)``, what one more user beyond the cap does to each mean."""
     users = sum(part.users for part in parts)
     # error = sqrt(q (1 - q) / N) / f
-    sparsity = capped.cap_error / np.sqrt(capped.quantile * (1.0 - capped.quantile) / users)
+    sparsity = cap.error / np.sqrt(cap.quantile * (1.0 - cap.quantile) / users)
     return np.asarray(_shares_beyond(parts) * sparsity / users)
 
 

@@ -24,6 +24,7 @@ Closer quantiles bend less but are noisier: at 1.4 s it would be 94.1 % at 4,500
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,35 +102,90 @@ def quantile_estimate(
         StatisticsError: fewer than two users, missing values, or a quantile outside (0, 1).
     """
     x = _checked(values, quantile, users)
-    n = len(x)
-    middle = _middle(n, quantile)
-    ordered = np.partition(x, middle - 1)
-    value = float(ordered[middle - 1])
-    alpha = 1.0 - confidence
+    owners = None if users is None else np.asarray(users)
+    ordered = x.copy()
+
+    def at(ranks: Sequence[int]) -> list[float]:
+        ordered.partition(sorted({rank - 1 for rank in ranks}))
+        return [float(ordered[rank - 1]) for rank in ranks]
+
+    def share_error(value: float) -> tuple[int, float]:
+        assert owners is not None
+        return _proportion_error(x <= value, owners)
+
+    return quantile_of_ranks(
+        len(x), quantile, at, None if owners is None else share_error, confidence=confidence
+    )
+
+
+def quantile_of_ranks(
+    n: int,
+    quantile: float,
+    at: Callable[[Sequence[int]], list[float]],
+    share_error: Callable[[float], tuple[int, float]] | None = None,
+    *,
+    confidence: float = 0.95,
+) -> QuantileEstimate:
+    """Quantile and interval of values that are not in memory.
+
+    Args:
+        n: Number of values.
+        quantile: q.
+        at: Values at some ranks, from 1 to n; called once, or twice if clustered.
+        share_error: Of a value x: number of users and s, the standard error of the share of values
+            at or below x, clustered by user; None if each value is of another user.
+        confidence: Of the interval.
+
+    Raises:
+        StatisticsError: fewer than two values, or a quantile outside (0, 1).
+    """
+    check_quantile(n, quantile)
+    middle = middle_rank(n, quantile)
     independent = float(np.sqrt(quantile * (1.0 - quantile) / n))
-    if users is None:
-        clusters, error = n, independent
-        # Smallest counts whose tail is not below alpha / 2.
-        low = int(stats.binom.ppf(alpha / 2.0, n, quantile))
-        high = n - int(stats.binom.ppf(alpha / 2.0, n, 1.0 - quantile)) + 1
-    else:
-        clusters, error = _proportion_error(x <= value, np.asarray(users))
-        reach = float(stats.t.isf(alpha / 2.0, clusters - 1)) * error
-        low, high = _ranks(n, quantile, reach)
-    places = [n * (quantile + side * _REACH * error) + 0.5 for side in (-1.0, 1.0)]
-    around = [rank for place in places for rank in (int(place), min(int(place) + 1, n))]
-    found = _at_ranks(ordered, (low, high, *around))
-    width = _width(found[2:], places, n)
+    known: dict[int, float] = {}
+    shares = None
+    if share_error is not None:
+        known[middle] = at([middle])[0]
+        shares = share_error(known[middle])
+    clusters, error = shares or (n, independent)
+    low, high = _bounds(n, quantile, shares, confidence)
+    places, around = _around(n, quantile, error)
+    wanted = [r for r in needed_ranks(n, quantile, shares, confidence=confidence) if r not in known]
+    if wanted:
+        known |= zip(wanted, at(wanted), strict=True)
+    width = _width([known.get(rank) for rank in around], places, n)
     return QuantileEstimate(
         quantile,
         clusters,
         n,
-        Interval(value, found[0], found[1]),
+        Interval(known[middle], known.get(low), known.get(high)),
         None if width is None else width / (2.0 * _REACH),
         error,
         (error / independent) ** 2,
         confidence,
     )
+
+
+def needed_ranks(
+    n: int, quantile: float, shares: tuple[int, float] | None = None, *, confidence: float = 0.95
+) -> list[int]:
+    """Ranks that ``quantile_of_ranks`` asks for.
+
+    Args:
+        n: Number of values.
+        quantile: q.
+        shares: Users, and the standard error of the share of values at or below the quantile; None
+            if each value is of another user.
+        confidence: Of the interval.
+
+    Raises:
+        StatisticsError: fewer than two values, or a quantile outside (0, 1).
+    """
+    check_quantile(n, quantile)
+    error = float(np.sqrt(quantile * (1.0 - quantile) / n)) if shares is None else shares[1]
+    _, around = _around(n, quantile, error)
+    bounds = _bounds(n, quantile, shares, confidence)
+    return sorted({r for r in (middle_rank(n, quantile), *bounds, *around) if 1 <= r <= n})
 
 
 def quantile_p_value(
@@ -155,7 +211,7 @@ def quantile_p_value(
         too_low = float(stats.binom.cdf(at_most, n, quantile))
         too_high = float(stats.binom.sf(below - 1, n, quantile))
     else:
-        middle = _middle(n, quantile)
+        middle = middle_rank(n, quantile)
         value = np.partition(x, middle - 1)[middle - 1]
         clusters, error = _proportion_error(x <= value, np.asarray(users))
         too_low = float(special.stdtr(clusters - 1, (at_most / n - quantile) / error))
@@ -174,16 +230,25 @@ def compare_quantiles(
     return compare(control.arm(), treatment.arm(), confidence=confidence)
 
 
-def _checked(values: ArrayLike, quantile: float, users: ArrayLike | None) -> Float:
-    x = np.asarray(values, dtype=np.float64)
+def check_quantile(n: int, quantile: float) -> None:
+    """Refuse what has no quantile.
+
+    Raises:
+        StatisticsError: fewer than two values, or a quantile outside (0, 1).
+    """
     if not 0.0 < quantile < 1.0:
         raise StatisticsError("there is no such quantile.", f"{quantile:g} is not in (0, 1).")
+    if n < 2:
+        raise StatisticsError("a quantile needs at least two users.", f"There are {n} values.")
+
+
+def _checked(values: ArrayLike, quantile: float, users: ArrayLike | None) -> Float:
+    x = np.asarray(values, dtype=np.float64)
     if users is not None and np.shape(users) != x.shape:
         raise StatisticsError(
             "values and users differ in number.", f"{x.shape} and {np.shape(users)}."
         )
-    if len(x) < 2:
-        raise StatisticsError("a quantile needs at least two users.", f"There are {len(x)} values.")
+    check_quantile(len(x), quantile)
     # A sum is finite only if all its terms are; it spares a pass over the data.
     if not np.isfinite(x.sum()) and not np.isfinite(x).all():
         raise StatisticsError(
@@ -194,15 +259,31 @@ def _checked(values: ArrayLike, quantile: float, users: ArrayLike | None) -> Flo
     return x
 
 
-def _middle(n: int, quantile: float) -> int:
+def middle_rank(n: int, quantile: float) -> int:
     """Rank of the estimate: the smallest with at least a share q at or below."""
     # n q may come out of rounding just above a whole number.
     return min(max(int(np.ceil(n * quantile - 1e-9 * n * quantile)), 1), n)
 
 
-def _ranks(n: int, quantile: float, reach: float) -> tuple[int, int]:
-    """Of the smallest and largest value whose share is within ``reach`` of q."""
+def _bounds(
+    n: int, quantile: float, shares: tuple[int, float] | None, confidence: float
+) -> tuple[int, int]:
+    """Ranks of the interval's ends; beyond 1 or n where there are too few values."""
+    alpha = 1.0 - confidence
+    if shares is None:
+        # Smallest counts whose tail is not below alpha / 2.
+        low = int(stats.binom.ppf(alpha / 2.0, n, quantile))
+        return low, n - int(stats.binom.ppf(alpha / 2.0, n, 1.0 - quantile)) + 1
+    clusters, error = shares
+    reach = float(stats.t.isf(alpha / 2.0, clusters - 1)) * error
+    # Of the smallest and largest value whose share is within reach of q.
     return int(np.ceil(n * (quantile - reach))), int(np.floor(n * (quantile + reach))) + 1
+
+
+def _around(n: int, quantile: float, error: float) -> tuple[list[float], list[int]]:
+    """Places of the two quantiles 1.96 errors away, and the ranks on both sides of each."""
+    places = [n * (quantile + side * _REACH * error) + 0.5 for side in (-1.0, 1.0)]
+    return places, [rank for place in places for rank in (int(place), min(int(place) + 1, n))]
 
 
 def _width(around: list[float | None], places: list[float], n: int) -> float | None:
@@ -215,15 +296,6 @@ def _width(around: list[float | None], places: list[float], n: int) -> float | N
     return high - low
 
 
-def _at_ranks(ordered: Float, ranks: tuple[int, ...]) -> list[float | None]:
-    """Values at 1-based ranks; None beyond the ends."""
-    n = len(ordered)
-    inside = sorted({rank - 1 for rank in ranks if 1 <= rank <= n})
-    if inside:
-        ordered.partition(inside)
-    return [float(ordered[rank - 1]) if 1 <= rank <= n else None for rank in ranks]
-
-
 def _proportion_error(flags: NDArray[np.bool_], users: NDArray[Any]) -> tuple[int, float]:
     """Number of users, and standard error of the share of flagged values, clustered by user."""
     sizes, flagged = _per_user(flags, users)
@@ -233,12 +305,17 @@ def _proportion_error(flags: NDArray[np.bool_], users: NDArray[Any]) -> tuple[in
     residual = flagged - flagged.sum() / sizes.sum() * sizes
     error = float(np.sqrt(residual @ residual / (m * (m - 1.0))) / sizes.mean())
     if not error > 0.0:
-        raise StatisticsError(
-            "the quantile has no interval.",
-            f"All {m:,} users have the same share of values at or below it.",
-            "Use more users.",
-        )
+        raise same_shares(m)
     return m, error
+
+
+def same_shares(users: int) -> StatisticsError:
+    """The error of a quantile that every user has the same share of values below."""
+    return StatisticsError(
+        "the quantile has no interval.",
+        f"All {users:,} users have the same share of values at or below it.",
+        "Use more users.",
+    )
 
 
 def _per_user(flags: NDArray[np.bool_], users: NDArray[Any]) -> tuple[Float, Float]:

@@ -61,7 +61,7 @@ def grouped_moments(
     Raises:
         StatisticsError: a value or a group is missing or infinite; names the column.
     """
-    groups = _Groups(by)
+    groups = Groups(by)
     found: list[Moments] = []
     origins: list[Float] = []
     waiting: deque[Future[Blocks]] = deque()
@@ -82,7 +82,7 @@ def grouped_moments(
 
     rest: _Rows | None = None
     with ThreadPoolExecutor(1) as pool:
-        for batch in _batches(table, [*by, *columns]):
+        for batch in batches(table, [*by, *columns]):
             rows = _Rows(groups.codes(batch), tuple(batch[name].to_numpy() for name in columns))
             parts, rest = _whole_blocks(rest, rows)
             submit(parts)
@@ -96,7 +96,8 @@ def grouped_moments(
     }
 
 
-def _batches(table: pl.LazyFrame | pl.DataFrame, columns: list[str]) -> Iterator[pl.DataFrame]:
+def batches(table: pl.LazyFrame | pl.DataFrame, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """Some columns of a table, in its order, never in memory as a whole."""
     if isinstance(table, pl.DataFrame):
         yield from table.select(columns).iter_slices(BATCH)
     else:
@@ -222,10 +223,13 @@ def _dot(rows: Float, row: Float) -> Float:
     return np.asarray(total)
 
 
-class _Groups:
+class Groups:
     """Small whole numbers for groups, in order of first appearance.
 
     Comparing a column with each known value is several times faster than hashing it.
+
+    Attributes:
+        names: Of the groups.
     """
 
     def __init__(self, by: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from reports.statistics.errors import StatisticsError
-from reports.statistics.estimates import adjustment
+from reports.statistics.estimates import adjustment, ratio_gradient
 from reports.statistics.lift import check_confidence
 from reports.statistics.moments import Float, Moments, finite_table
 
@@ -75,14 +75,63 @@ class TailRisk(NamedTuple):
         )
 
 
+class Spread(NamedTuple):
+    """Centred sums of one arm's linearised values, up to the third power; they merge.
+
+    Attributes:
+        users: n.
+        mean: Of the values.
+        squares: Sum of ``(z - mean)^2``.
+        cubes: Sum of ``(z - mean)^3``.
+    """
+
+    users: int
+    mean: float
+    squares: float
+    cubes: float
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Spread:
+        """From float[n].
+
+        Raises:
+            StatisticsError: a value is missing or infinite.
+        """
+        x = finite_table(values)[:, 0]
+        if len(x) == 0:
+            return cls(0, 0.0, 0.0, 0.0)
+        mean = float(x.mean())
+        centred = x - mean
+        square = centred * centred
+        return cls(len(x), mean, float(square.sum()), float(square @ centred))
+
+    def merge(self, other: Spread) -> Spread:
+        """Of both sets of users (Pebay, Sandia report SAND2008-6212, 2008, equation 2.1)."""
+        if self.users == 0 or other.users == 0:
+            return other if self.users == 0 else self
+        a, b = self.users, other.users
+        n, gap = a + b, other.mean - self.mean
+        cubes = self.cubes + other.cubes + gap**3 * (a / n) * (b / n) * (a - b)
+        return Spread(
+            n,
+            self.mean + gap * (b / n),
+            self.squares + other.squares + gap**2 * (a / n) * b,
+            cubes + 3.0 * gap * ((a / n) * other.squares - (b / n) * self.squares),
+        )
+
+
 def tail_risk(
-    control: ArrayLike, treatment: ArrayLike, *, lift: float = 0.0, confidence: float = 0.95
+    control: ArrayLike | Spread,
+    treatment: ArrayLike | Spread,
+    *,
+    lift: float = 0.0,
+    confidence: float = 0.95,
 ) -> TailRisk:
     """Judge the comparison of two independent arms.
 
     Args:
         control: float[n], linearised values of the users (``linearised``); of a mean simply the
-            values.
+            values. Or their ``Spread``.
         treatment: float[m], likewise.
         lift: Estimated relative lift, if a lift is reported as well.
         confidence: Of the interval.
@@ -97,14 +146,16 @@ def tail_risk(
     return _judged(skewness, distortion, min(users), confidence)
 
 
-def third_cumulants(control: ArrayLike, treatment: ArrayLike) -> tuple[float, float]:
+def third_cumulants(
+    control: ArrayLike | Spread, treatment: ArrayLike | Spread
+) -> tuple[float, float]:
     """Third cumulants of both estimates, ``skewness sd^3 / n^2``, for ``skewness.hall``.
 
     As for ``tail_risk``, the skewness is that of all arms together.
 
     Args:
         control: float[n], linearised values of the users (``linearised``); of a mean simply the
-            values.
+            values. Or their ``Spread``.
         treatment: float[m], likewise.
 
     Raises:
@@ -116,23 +167,23 @@ def third_cumulants(control: ArrayLike, treatment: ArrayLike) -> tuple[float, fl
 
 
 def _pooled_skewness(
-    control: ArrayLike, treatment: ArrayLike
+    control: ArrayLike | Spread, treatment: ArrayLike | Spread
 ) -> tuple[list[int], list[float], float]:
     """Users and standard deviation per arm, and the skewness after standardising by arm."""
     users, deviations, cubes = [], [], 0.0
     for values in (control, treatment):
-        x = finite_table(values)[:, 0]
-        if len(x) < 2:
+        spread = values if isinstance(values, Spread) else Spread.of(values)
+        if spread.users < 2:
             raise StatisticsError(
-                "a tail needs at least two users.", f"There are {len(x)}.", "Wait for more users."
+                "a tail needs at least two users.",
+                f"There are {spread.users}.",
+                "Wait for more users.",
             )
-        centred = x - x.mean()
-        square = centred * centred
-        deviation = float(np.sqrt(square.mean()))
-        users.append(len(x))
+        deviation = float(np.sqrt(spread.squares / spread.users))
+        users.append(spread.users)
         deviations.append(deviation)
         if deviation > 0.0:
-            cubes += float(square @ centred) / deviation**3
+            cubes += spread.cubes / deviation**3
     if not max(deviations) > 0.0:
         raise StatisticsError(
             "the metric does not vary.", "Every user has the same value.", "No lift is computed."
@@ -141,30 +192,30 @@ def _pooled_skewness(
     return users, deviations, cubes / varied
 
 
-def tail_risk_of_pairs(differences: ArrayLike, *, confidence: float = 0.95) -> TailRisk:
+def tail_risk_of_pairs(differences: ArrayLike | Spread, *, confidence: float = 0.95) -> TailRisk:
     """Judge a paired comparison: one sample, whose skewness nothing cancels.
 
     Args:
-        differences: float[n], treatment minus control of each pair (linearised values).
+        differences: float[n], treatment minus control of each pair (linearised values); or their
+            ``Spread``.
         confidence: Of the interval.
 
     Raises:
         StatisticsError: fewer than two pairs, missing values, or no variance.
     """
     check_confidence(confidence)
-    x = finite_table(differences)[:, 0]
-    if len(x) < 2:
+    spread = differences if isinstance(differences, Spread) else Spread.of(differences)
+    if spread.users < 2:
         raise StatisticsError(
-            "a tail needs at least two users.", f"There are {len(x)}.", "Wait for more users."
+            "a tail needs at least two users.", f"There are {spread.users}.", "Wait for more users."
         )
-    centred = x - x.mean()
-    deviation = float(np.sqrt(np.mean(centred**2)))
+    deviation = float(np.sqrt(spread.squares / spread.users))
     if not deviation > 0.0:
         raise StatisticsError(
             "the metric does not vary.", "Every pair differs alike.", "No lift is computed."
         )
-    skewness = float(np.mean((centred / deviation) ** 3))
-    return _judged(skewness, skewness / np.sqrt(len(x)), len(x), confidence)
+    skewness = spread.cubes / deviation**3 / spread.users
+    return _judged(skewness, skewness / np.sqrt(spread.users), spread.users, confidence)
 
 
 def _judged(skewness: float, distortion: float, smallest: int, confidence: float) -> TailRisk:
@@ -207,21 +258,46 @@ def linearised(arms: Sequence[ArrayLike]) -> list[Float]:
         StatisticsError: a denominator that sums to zero, or missing values.
     """
     tables = [finite_table(arm) for arm in arms]
-    moments = [Moments.of(table) for table in tables]
-    for part in moments:
+    parts = linear_parts([Moments.of(table) for table in tables])
+    return [part.of(table) for table, part in zip(tables, parts, strict=True)]
+
+
+class LinearPart(NamedTuple):
+    """What makes a user's columns of one arm the user's part in the estimate.
+
+    Attributes:
+        mean: float64[2 + k], of the arm.
+        weights: float64[2 + k].
+    """
+
+    mean: Float
+    weights: Float
+
+    def of(self, columns: Float) -> Float:
+        """float64[n] from float64[n, 2 + k]."""
+        return np.asarray((columns - self.mean) @ self.weights)
+
+
+def linear_parts(arms: Sequence[Moments]) -> list[LinearPart]:
+    """As ``linearised``, for columns that are read in blocks.
+
+    Args:
+        arms: Moments of (numerator, denominator, covariates) per arm.
+
+    Raises:
+        StatisticsError: a denominator that sums to zero.
+    """
+    for part in arms:
         if part.users == 0 or part.mean[1] == 0.0:
             raise StatisticsError(
                 "the ratio has no denominator.",
                 "It sums to zero in at least one arm.",
                 "Choose a metric whose denominator occurs.",
             )
-    theta = adjustment(moments)
-    result = []
-    for table, part in zip(tables, moments, strict=True):
-        x, y = part.mean[:2]
-        weights = np.concatenate([[1.0 / y, -x / y**2], -theta])
-        result.append((table - part.mean) @ weights)
-    return result
+    theta = adjustment(arms)
+    return [
+        LinearPart(part.mean, np.concatenate([ratio_gradient(part.mean), -theta])) for part in arms
+    ]
 
 
 def _rho(users: list[int], deviations: list[float], skewness: float, factor: float) -> float:

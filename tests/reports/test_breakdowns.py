@@ -12,12 +12,14 @@ from scipy import optimize, stats
 from reports import wording
 from reports.analysis import analyze
 from reports.breakdowns import always_valid
-from reports.estimation import Estimated, estimate
+from reports.estimation import Estimated, estimate, estimate_levels
 from reports.html import render_html
+from reports.metric_columns import look_at
 from reports.plan import AnalysisPlan
 from reports.results import ArmComparison, ExperimentResult
 from reports.statistics.lift import difference_error
 from reports.statistics.mixtures import EffectMixture, critical_value
+from reports.statistics.moments import Moments
 from reports.statistics.novelty import cumulative_estimates, daily_moments
 from reports.terminal import render
 from reports.user_table import UserTable
@@ -59,7 +61,13 @@ def test_bands_have_the_critical_value_of_the_mixture(design: str) -> None:
     chosen = PLAN.metric(PLAN.primary)
     looks = [
         estimate(
-            table, table.until(day, False), chosen, day + 1, ("control", "treatment"), design, PLAN
+            table,
+            look_at(day, only=False),
+            chosen,
+            day + 1,
+            ("control", "treatment"),
+            design,
+            PLAN,
         )  # type: ignore[arg-type]
         for day in range(table.days)
     ]
@@ -80,12 +88,12 @@ def test_bands_hold_at_every_look_and_one_look_intervals_do_not() -> None:
     """No effect, 10 days, 400 experiments; 36 alarms or more at 5 % have chance 0.001."""
     rng = np.random.default_rng(43)
     band_alarms = look_alarms = 0
-    empty = np.zeros((0, 2))
+    nobody = Moments.of(np.zeros((0, 2)))
     for _ in range(400):
         taste = rng.gamma(2.0, 1.0, (2, 250, 1))
         control, treatment = (daily_moments(own * rng.gamma(1.0, 1.0, (250, 10))) for own in taste)
         looks = [
-            Estimated(arms, 0.0, False, (empty, empty))
+            Estimated(arms, 0.0, False, (nobody, nobody), lambda: iter(()))
             for arms in cumulative_estimates(control, treatment, 10)
         ]
         bands = [b for b in always_valid(looks, 0.95) if b is not None]
@@ -142,13 +150,10 @@ def test_interactions_are_the_tests_of_disjoint_levels_holm_over_variables() -> 
     result = run(frame)
     tests = {test.segment: test for test in first(result).interactions}
     table = UserTable(frame, list(ARMS))
-    labels = table.segments["segment_activity"].to_numpy()
     pair = ("control", "treatment")
     chosen = PLAN.metric(PLAN.primary)
-    levels = [
-        estimate(table, table.during, chosen, 3, pair, "online", PLAN, np.asarray(labels == level))
-        for level in ("heavy", "light")
-    ]
+    sizes = dict.fromkeys(("heavy", "light"), 100)
+    levels = list(estimate_levels(table, chosen, pair, "online", PLAN, "activity", sizes).values())
 
     def misfit(ratio: float) -> float:
         total = 0.0

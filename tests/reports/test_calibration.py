@@ -9,6 +9,7 @@ import pytest
 from reports.analysis import analyze
 from reports.calibration import calibrate, calibration_check, user_columns
 from reports.estimation import estimate
+from reports.metric_columns import during
 from reports.plan import AnalysisPlan, metric
 from reports.results import HealthCheck
 from reports.statistics.aa import aa_p_values, assignments
@@ -39,7 +40,7 @@ def test_a_replicate_is_what_the_experiment_would_report_of_that_split(name: str
         )
         again = UserTable(split, ["a", "b"])
         found = estimate(
-            again, again.during, metric(name), again.days, ("a", "b"), "online", AnalysisPlan()
+            again, during, metric(name), again.days, ("a", "b"), "online", AnalysisPlan()
         )
         # The analysis also counts the noise that arms share through the covariates' centre.
         assert p[replicate] == pytest.approx(found.compare(0.95).p_value, rel=1e-4)

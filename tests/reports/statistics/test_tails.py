@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
 from reports.statistics.moments import Moments
-from reports.statistics.tails import linearised, shortfall, tail_risk, tail_risk_of_pairs
+from reports.statistics.tails import (
+    Spread,
+    linear_parts,
+    linearised,
+    shortfall,
+    tail_risk,
+    tail_risk_of_pairs,
+    third_cumulants,
+)
 
 
 def test_distortion_is_the_skewness_of_the_difference() -> None:
@@ -112,3 +122,41 @@ def test_pairs_are_one_sample() -> None:
     assert not tail_risk_of_pairs(random.exponential(size=40_000)).warns
     with pytest.raises(StatisticsError, match="does not vary"):
         tail_risk_of_pairs(np.ones(10))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    cuts=st.lists(st.integers(0, 40), max_size=4),
+    far=st.sampled_from([0.0, 1e3]),
+)
+def test_centred_sums_merge_to_those_of_all_users(seed: int, cuts: list[int], far: float) -> None:
+    x = far + np.random.default_rng(seed).lognormal(0.0, 1.0, 40)
+    merged = Spread.of([])
+    for part in np.split(x, sorted(cuts)):
+        merged = merged.merge(Spread.of(part))
+    centred = x - x.mean()
+    assert merged.users == 40
+    assert merged.mean == pytest.approx(x.mean(), rel=1e-12)
+    assert merged.squares == pytest.approx((centred**2).sum(), rel=1e-9)
+    assert merged.cubes == pytest.approx((centred**3).sum(), rel=1e-8, abs=1e-8)
+
+
+def test_spreads_are_judged_as_their_values() -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.lognormal(0.0, 2.0, 900), rng.lognormal(0.0, 2.0, 100)
+    assert tail_risk(Spread.of(x), Spread.of(y), lift=0.2) == tail_risk(x, y, lift=0.2)
+    assert third_cumulants(Spread.of(x), y) == third_cumulants(x, y)
+    assert tail_risk_of_pairs(Spread.of(x)) == tail_risk_of_pairs(x)
+
+
+def test_linear_parts_read_block_by_block_what_linearised_holds() -> None:
+    rng = np.random.default_rng(6)
+    arms = [rng.gamma(2.0, 1.0, (n, 4)) for n in (300, 200)]
+    whole = linearised(arms)
+    parts = linear_parts([Moments.of(arm) for arm in arms])
+    for arm, part, values in zip(arms, parts, whole, strict=True):
+        found = np.concatenate([part.of(block) for block in np.array_split(arm, 7)])
+        assert found == pytest.approx(values, abs=1e-12)
+    with pytest.raises(StatisticsError, match="no denominator"):
+        linear_parts([Moments.of(np.zeros((3, 2)))])

@@ -1,0 +1,23 @@
+"""What an analysed experiment means for the exit code."""
+
+from __future__ import annotations
+
+from abtest.errors import ExitCode
+from reports.results import ExperimentResult
+
+
+def conclude(result: ExperimentResult, fail_on: tuple[str, ...]) -> ExitCode:
+    """The exit code: complete, untrustworthy, or one of the ``--fail-on`` conditions."""
+    metrics = [m for c in result.comparisons for m in c.metrics]
+    states = {c.verdict.state for c in result.comparisons}
+    failed = {check.name for check in result.health if check.status == "fail"}
+    holds = {
+        "srm": "srm" in failed,
+        "guardrail": any(m.outcome == "margin broken" for m in metrics),
+        "worse": "worse" in states,
+        "not-clear": "not clear" in states,
+        "warning": bool(result.warnings),
+    }
+    if any(holds[condition] for condition in fail_on):
+        return ExitCode.FAIL_ON
+    return ExitCode.UNTRUSTWORTHY if failed else ExitCode.COMPLETE
