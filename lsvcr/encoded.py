@@ -49,9 +49,11 @@ class EncodedHistories:
             versions: int64[B], events ever appended to each history.
             tokens: Of positions of this batch.
         """
-        stale = [cache.stale(rows, versions) for cache in self._by_layer][-1]
+        stale = self._by_layer[-1].stale(rows, versions)
         if len(stale) == 0:
             return
+        for cache in self._by_layer[:-1]:
+            cache.make_room(rows)
         before, now = self._by_layer[-1].version_of(rows[stale]), versions[stale]
         new = now - before
         grown = (before >= 0) & (now <= MAX_LENGTH) & (new > 0) & (new <= _MOST_NEW)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
+from simulator.logs.interactions import TAKEN_PART, rank_in_run
 
 MOST = 32
 
@@ -36,11 +37,10 @@ def passed_over(dataset: Dataset, user: NDArray[np.integer], video: NDArray[np.i
     found = np.full((len(user), MOST), -1, dtype=np.int64)
     if not dataset.has("comment_events") or len(user) == 0:
         return found
-    taken = (pl.col("is_like") == 1) | (pl.col("is_reply") == 1)
     events = dataset.scan("comment_events").with_row_index("_row")
     if dataset.has_column("comment_events", "is_shown"):
         events = events.filter(pl.col("is_shown") == 1)
-    seen = events.filter(~taken.fill_null(False)).select(
+    seen = events.filter(~TAKEN_PART.fill_null(False)).select(
         "_row", "user_id", "video_id", "comment_id"
     )
     visits = pl.LazyFrame(
@@ -58,8 +58,7 @@ def passed_over(dataset: Dataset, user: NDArray[np.integer], video: NDArray[np.i
         )
     comment = catalogue.comment_index(rows["comment_id"].to_numpy())
     visit = rows["visit"].to_numpy()[comment >= 0]
-    first = np.searchsorted(visit, visit)
-    place = np.arange(len(visit)) - first
+    place = rank_in_run(visit)
     kept = place < MOST
     found[visit[kept], place[kept]] = comment[comment >= 0][kept]
     return found

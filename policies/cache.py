@@ -31,10 +31,7 @@ class RowCache:
             rows: int32[B], rows of the group; may repeat, then with the same version.
             versions: int64[B], of the history that the encoding depends on.
         """
-        needed = len(self._versions)
-        highest = int(rows.max(initial=-1)) + 1
-        if highest > needed:
-            self._grow(highest)
+        self.make_room(rows)
         changed = np.flatnonzero(self._versions[rows] != versions)
         if len(changed) == 0:
             return changed
@@ -69,8 +66,11 @@ class RowCache:
         """float32[B, *shape]: the stored encodings, or the first ``parts`` parts of each."""
         return self._values[rows] if parts is None else self._values[rows, :parts]
 
-    def _grow(self, n_rows: int) -> None:
-        extra = n_rows - len(self._versions)
+    def make_room(self, rows: Int32) -> None:
+        """For all these rows."""
+        extra = int(rows.max(initial=-1)) + 1 - len(self._versions)
+        if extra <= 0:
+            return
         padding = np.zeros((extra, *self._shape), dtype=np.float32)
         self._values = np.concatenate([self._values, padding])
         self._versions = np.concatenate([self._versions, np.full(extra, -1, dtype=np.int64)])

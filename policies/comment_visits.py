@@ -11,7 +11,7 @@ from policies.errors import PolicyError
 from policies.holdout import CASES_PER_PERSON, HeldOut, choose
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import Interactions
+from simulator.logs.interactions import TAKEN_PART, Interactions, rank_in_run
 from simulator.requests import COMMENTS_PER_EVENT, Int32, Int64
 
 WATCHING_MS = 30 * 60_000
@@ -104,7 +104,7 @@ def visits_begun(dataset: Dataset) -> VisitsBegun:
     rows = _interactions(dataset)
     visit = rows["visit"].to_numpy()
     first = np.flatnonzero(np.append(True, visit[1:] != visit[:-1])[: len(visit)])
-    column = np.arange(len(visit)) - first[visit]
+    column = rank_in_run(visit)
     kept = column < COMMENTS_PER_EVENT
     shape = (len(first), COMMENTS_PER_EVENT)
     comments: Int32 = np.full(shape, -1, dtype=np.int32)
@@ -140,7 +140,7 @@ def _interactions(dataset: Dataset) -> pl.DataFrame:
     frame = (
         dataset.scan("comment_events")
         .with_row_index("_row")
-        .filter((pl.col("is_like") == 1) | (pl.col("is_reply") == 1))
+        .filter(TAKEN_PART)
         .select("_row", "user_id", "video_id", "comment_id", "time_ms")
         .collect()
         .sort("user_id", "time_ms", "_row")

@@ -173,6 +173,8 @@ class _Average:
 
     def update(self, step: int) -> None:
         """Take in the weights after some steps."""
+        if not self.values:
+            return
         decay = min(self._decay, (1 + step) / (10 + step))
         weights = self._module.state_dict()
         for name, value in self.values.items():

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reports.statistics.errors import StatisticsError
-from reports.statistics.moments import Float
+from reports.statistics.moments import Float, finite_table
 
 HELD = 262_144
 """Values of one search that are held in memory."""
@@ -50,7 +50,7 @@ def order_statistics(
         for block in read():
             for search, values in zip(searches, block, strict=True):
                 if search.open:
-                    search.add(np.asarray(values, dtype=np.float64))
+                    search.add(values)
         for search in searches:
             search.step()
     return [search.values() for search in searches]
@@ -89,16 +89,9 @@ class _Search:
         """Whether there is anything left to look for."""
         return bool(self._bins)
 
-    def add(self, values: Float) -> None:
+    def add(self, values: ArrayLike) -> None:
         """A block of values."""
-        if not np.isfinite(values).all():
-            bad = int((~np.isfinite(values)).sum())
-            raise StatisticsError(
-                "a metric has missing or infinite values.",
-                f"{bad:,} in a block of {len(values):,}.",
-                "Drop these rows, or give them a value.",
-            )
-        keys = _keys(values)
+        keys = _keys(finite_table(values)[:, 0])
         for one in self._bins:
             one.add(keys)
 

@@ -21,6 +21,9 @@ from simulator.requests import (
     Signal,
 )
 
+TAKEN_PART = (pl.col("is_like") == 1) | (pl.col("is_reply") == 1)
+"""Comment events in which somebody took part in a section, not only saw a comment of it."""
+
 
 class Interactions(NamedTuple):
     """Events of one signal, sorted by user, then time, then order in the log.
@@ -89,11 +92,7 @@ def _user_index(dataset: Dataset, table: str, user_id: Int64) -> Int32:
 
 
 def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
-    rows = (
-        dataset.scan("comment_events")
-        .with_row_index("_row")
-        .filter((pl.col("is_like") == 1) | (pl.col("is_reply") == 1))
-    )
+    rows = dataset.scan("comment_events").with_row_index("_row").filter(TAKEN_PART)
     if before_ms is not None:
         rows = rows.filter(pl.col("time_ms") < before_ms)
     # One visit of a section is one event: interactions at the same (user, video, time), or, in
@@ -123,7 +122,7 @@ def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
     video = catalogue.video_index(visits["video_id"].to_numpy())
     comments = np.full((visits.height, COMMENTS_PER_EVENT), -1, dtype=np.int32)
     visit = frame["_visit"].to_numpy().astype(np.int64) - 1
-    rank = _rank_in_run(visit)
+    rank = rank_in_run(visit)
     keep = rank < COMMENTS_PER_EVENT
     comments[visit[keep], rank[keep]] = catalogue.comment_index(
         frame["comment_id"].to_numpy()[keep]
@@ -131,7 +130,7 @@ def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
     return Interactions(user, video, visits["time_ms"].to_numpy().astype(np.int64), comments)
 
 
-def _rank_in_run(run: NDArray[np.int64]) -> NDArray[np.int64]:
+def rank_in_run(run: NDArray[np.int64]) -> NDArray[np.int64]:
     """Position of each element inside its run of equal, adjacent values."""
     if len(run) == 0:
         return run
@@ -161,7 +160,7 @@ def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None
             continue
         lengths = np.bincount(events.user[known], minlength=len(row_of_user))
         from_end = (
-            lengths[events.user[known]] - 1 - _rank_in_run(events.user[known].astype(np.int64))
+            lengths[events.user[known]] - 1 - rank_in_run(events.user[known].astype(np.int64))
         )
         # Oldest of the last fifty first; each pass appends one event to every row that has it.
         for age in range(HISTORY_LENGTH - 1, -1, -1):

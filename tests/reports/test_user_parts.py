@@ -152,6 +152,15 @@ def test_parts_give_what_the_whole_gives(
     assert_alike(analysed(cut, plan), analysed(whole, plan))
 
 
+def assert_parts_do_not_show(
+    path: Path, plan: AnalysisPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same analysis in memory and in parts."""
+    whole = analysed(read(path, wanted()), plan)
+    monkeypatch.setattr(user_files, "PART_ROWS", 500)
+    assert_alike(analysed(read(path, wanted()), plan), whole)
+
+
 @pytest.mark.parametrize("slopes", ["common", "by arm"])
 @pytest.mark.parametrize("primary", ["revenue", "capped"])
 def test_strata_in_parts(
@@ -161,9 +170,7 @@ def test_strata_in_parts(
     plan = dataclasses.replace(
         PLAN, primary=primary, secondary=("ctr",), strata=("country",), slopes=slopes
     )
-    whole = analysed(read(tmp_path / "t.parquet", wanted()), plan)
-    monkeypatch.setattr(user_files, "PART_ROWS", 500)
-    assert_alike(analysed(read(tmp_path / "t.parquet", wanted()), plan), whole)
+    assert_parts_do_not_show(tmp_path / "t.parquet", plan, monkeypatch)
 
 
 def test_an_arm_may_be_missing_in_most_parts(
@@ -174,9 +181,7 @@ def test_an_arm_may_be_missing_in_most_parts(
     )
     rare.write_parquet(tmp_path / "t.parquet")
     plan = dataclasses.replace(PLAN, secondary=("ctr",))
-    whole = analysed(read(tmp_path / "t.parquet", wanted()), plan)
-    monkeypatch.setattr(user_files, "PART_ROWS", 500)
-    assert_alike(analysed(read(tmp_path / "t.parquet", wanted()), plan), whole)
+    assert_parts_do_not_show(tmp_path / "t.parquet", plan, monkeypatch)
 
 
 def test_memory_holds_a_part_and_the_parts_hold_every_user_once(

@@ -16,6 +16,7 @@ from simulator.logs.exporters import layout
 from simulator.logs.exporters.cells import file_columns
 from simulator.logs.exporters.layout import FileLayout
 from simulator.logs.exporters.report import ExportReport
+from simulator.logs.interactions import TAKEN_PART
 
 ExportFormat = Literal["kuairand", "kuaicomt"]
 SOURCE_FILE = "SOURCE.txt"
@@ -101,7 +102,7 @@ def _own_categories(dataset: Dataset) -> bool:
 def _kuaicomt(dataset: Dataset, report: ExportReport) -> Iterator[_File]:
     yield layout.KUAICOMT_LOG, dataset.scan("impressions")
     if dataset.has("comment_events"):
-        positive = (pl.col("is_like") == 1) | (pl.col("is_reply") == 1)
+        positive = TAKEN_PART
         events = dataset.scan("comment_events")
         yield layout.KUAICOMT_COMMENT_EVENTS, events.filter(positive)
         silent = events.select((~positive).sum()).collect(engine="streaming").item()
