@@ -2,6 +2,7 @@
 
     python -m benchmarks.seeds --treatment lsvcr --control sasrec --training-seeds 5 --worlds 3
     python -m benchmarks.seeds --world no-comment-taste --training-seeds 5 --worlds 3
+    python -m benchmarks.seeds --set 'lsvcr.comment_rivals="seen"' --training-seeds 5 --worlds 3
 
 Every pair of a training seed and a world is one `abtest run` with people of its own; each world has
 one more run, of the oracle that orders comments by the truth. Runs are kept in ``--folder``
@@ -14,9 +15,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from abtest.config import RunConfig
 from abtest.console import Console
@@ -31,8 +35,14 @@ ORACLE = "oracle-comments"
 
 def kept(config: RunConfig, folder: Path, workers: int | None) -> ExperimentResult:
     """The result of this experiment, from the folder if it is there."""
-    arms = "-".join(config.treatment).replace(":", "-").replace("/", "-")
-    name = f"{config.world}-{config.world_seed}-{config.training_seed}-{arms}-vs-{config.control}"
+    arms = "-".join(config.treatment)
+    own = "".join(
+        f"-{policy}.{key}={value}"
+        for policy, given in sorted(config.policies.items())
+        for key, value in sorted(given.items())
+    )
+    world = f"{config.world}-{config.world_seed}-{config.training_seed}"
+    name = re.sub(r"[^\w.=-]", "-", f"{world}-{arms}-vs-{config.control}{own}")
     path = folder / name
     if (path / "results.json").is_file():
         return ExperimentResult.from_json((path / "results.json").read_text(encoding="utf-8"))
@@ -49,6 +59,11 @@ def kept(config: RunConfig, folder: Path, workers: int | None) -> ExperimentResu
     )
     print(f"{name}: {lifts} ({time.perf_counter() - started:.0f} s)", flush=True)
     return outcome.result
+
+
+def settings(lines: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Settings per policy, of lines of TOML such as ``lsvcr.epochs = 3``."""
+    return tomllib.loads("\n".join(lines))
 
 
 def _lift(metric: MetricComparison) -> str:
@@ -80,6 +95,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=8_192, help="people of each run")
     parser.add_argument("--log-users", type=int, default=4_000, help="people in the log")
     parser.add_argument("--design", choices=("online", "twin"), default="twin")
+    parser.add_argument(
+        "--set", action="append", default=[], help="POLICY.SETTING=VALUE, as in TOML; repeatable"
+    )
     parser.add_argument("--all-metrics", action="store_true", help="not only the primary one")
     parser.add_argument("--no-oracle", action="store_true", help="leave the head room out")
     parser.add_argument("--folder", type=Path, default=Path("runs/seeds"))
@@ -100,12 +118,17 @@ def main() -> None:
                 seed=100 * world_seed + training_seed,
                 training_seed=training_seed,
                 world_seed=world_seed,
+                policies=settings(options.set),
             )
             result = kept(config, options.folder, options.workers)
             runs.setdefault(world_seed, []).append(result)
         if not options.no_oracle:
             head_room = dataclasses.replace(
-                config, treatment=(ORACLE,), seed=100 * world_seed + 1, training_seed=1
+                config,
+                treatment=(ORACLE,),
+                seed=100 * world_seed + 1,
+                training_seed=1,
+                policies={k: v for k, v in config.policies.items() if k == config.control},
             )
             oracles.append(kept(head_room, options.folder, options.workers))
     print()
