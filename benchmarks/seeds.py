@@ -4,6 +4,10 @@
     python -m benchmarks.seeds --world no-comment-taste --training-seeds 5 --worlds 3
     python -m benchmarks.seeds --set 'lsvcr.comment_rivals="seen"' --training-seeds 5 --worlds 3
 
+Two of these at once need ``--training-threads 1`` each: threads that wait for each other would
+otherwise fight for the cores. Figures depend on the number of threads in their last digits only
+until training has gone another way.
+
 Every pair of a training seed and a world is one `abtest run` with people of its own; each world has
 one more run, of the oracle that orders comments by the truth. Runs are kept in ``--folder``
 and not repeated. Lifts are pooled by random effects: within each world over training seeds, and
@@ -22,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from abtest import training
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.experiment import run_experiment
@@ -102,7 +107,9 @@ def main() -> None:
     parser.add_argument("--no-oracle", action="store_true", help="leave the head room out")
     parser.add_argument("--folder", type=Path, default=Path("runs/seeds"))
     parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--training-threads", type=int, default=training.TRAINING_THREADS)
     options = parser.parse_args()
+    training.TRAINING_THREADS = options.training_threads
     options.folder.mkdir(parents=True, exist_ok=True)
     runs: dict[int, list[ExperimentResult]] = {}
     oracles = []
