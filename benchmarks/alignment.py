@@ -2,13 +2,15 @@
 
     python -m benchmarks.alignment
     python -m benchmarks.alignment --users 300 --seeds 1 --arms closed aligned no-lm
+    python -m benchmarks.alignment --set videos=2000 comments=2000 batch=64
 
 Every arm and seed starts from the same embedded language model and the same closed form. "closed"
 skips stage 1, "aligned" runs it whole, "no-X" without one loss; NAME=VALUE changes a setting of
-`lsvcr.alignment_settings.AlignmentSettings` ("aligned:rivals=0"). Two figures per task, both
-NDCG@5 of the events held out of training: before stage 2 has made a step, and at stage 2's best
-epoch. The held-out event is ranked among 100 videos, or among the comments of its video. One
-thread; seconds are CPU time.
+`lsvcr.alignment_settings.AlignmentSettings`, of one arm ("aligned:rivals=0") or of all (``--set``).
+Two figures per task, both NDCG@5 of the events held out of training: before stage 2 has made a
+step, and at stage 2's best epoch. Stage 2 trains as it does in the policy. The held-out event is
+ranked among 100 videos, or among the comments of its video. One thread; seconds are CPU time of
+stage 1.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import copy
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,8 @@ from simulator.logs.dataset import Dataset
 
 TASKS: tuple[Task, ...] = ("video", "comment")
 LOSSES = ("lm", "rec", "align", "behaviour")
+# As in `lsvcr.policy.LSVCR`.
+EPOCHS, PATIENCE, LEARNING_RATE = 30, 5, 1e-3
 ARMS = ("closed", "aligned", *(f"no-{name}" for name in LOSSES))
 
 
@@ -55,6 +60,7 @@ class Setting:
     small: SmallLanguageModel
     epochs: int
     store: Path
+    changes: dict[str, Any]
 
     def llm(self) -> CausalLLM:
         """A fresh copy."""
@@ -66,11 +72,16 @@ class Setting:
         return Inventory(self.dataset.catalogue(), tables, int(np.iinfo(np.int64).max))
 
 
+def given_settings(parts: Sequence[str]) -> dict[str, Any]:
+    """Of ``NAME=VALUE`` each."""
+    pairs = (part.partition("=") for part in parts)
+    return {key: json.loads(value) for key, _, value in pairs}
+
+
 def changes(arm: str) -> dict[str, Any]:
     """Alignment settings of an arm's name."""
     name, _, given = arm.partition(":")
-    pairs = (part.partition("=") for part in given.split(",") if part)
-    changed: dict[str, Any] = {key: json.loads(value) for key, _, value in pairs}
+    changed = given_settings(given.split(",") if given else [])
     if name.startswith("no-"):
         changed[name.removeprefix("no-")] = 0.0
     return changed
@@ -90,7 +101,7 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
             setting.both,
             setting.inventory(np.zeros((1, 1))),
             {task: held_out(setting.both.of(task)[0], seed)[1] for task in TASKS},
-            AlignmentSettings.of("small", changes(arm)),
+            AlignmentSettings.of("small", setting.changes | changes(arm)),
             language=setting.dataset.info.language,
             sizes={},
             about={},
@@ -117,8 +128,8 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
                 inventory,
                 FinetuneSettings(
                     epochs=1 if still else setting.epochs,
-                    patience=2,
-                    learning_rate=0.0 if still else 3e-4,
+                    patience=PATIENCE,
+                    learning_rate=0.0 if still else LEARNING_RATE,
                 ),
                 seed=seed,
                 progress=silent,
@@ -177,11 +188,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--users", type=int, default=300)
+    parser.add_argument("--users", type=int, default=1_500)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=8, help="most epochs of stage 2")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="most epochs of stage 2")
     parser.add_argument("--lm-tokens", type=int, default=250_000)
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
+    parser.add_argument("--set", nargs="+", default=[], help="settings of stage 1 in every arm")
     options = parser.parse_args()
     torch.set_num_threads(1)
     dataset = builtin_dataset("small", 1, options.users, 2, Console())
@@ -194,6 +206,7 @@ def main() -> None:
         language_model(texts, options.lm_tokens),
         options.epochs,
         Path(store.name),
+        given_settings(options.set),
     )
     both = setting.both
     print(f"{len(both.liked.video):,} likes, {len(both.discussed.video):,} comment sections")
