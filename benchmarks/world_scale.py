@@ -33,9 +33,9 @@ from simulator.retrieval import Retrieval
 from simulator.world import World
 
 GROUP = 25_000
-BATCH = 4_096
-"""People per turn. A turn costs a millisecond or two whatever their number, and as the busiest
-people of a group need hundreds of turns a day, large groups make full turns."""
+BATCH = 16_384
+"""People per turn, at most. A turn costs a millisecond or two whatever their number, and as the
+busiest people of a group need hundreds of turns a day, large groups make full turns."""
 
 
 def new_feed(world: World, group: NDArray[np.int32], days: int) -> Feed:
