@@ -1,12 +1,11 @@
-"""A closed-form start for the text path, in place of stage 1.
+"""A closed-form start for the text path, from which both stages begin.
 
-Fine-tuning compares people and texts by a sharp cosine. From a random start it first learns to
-make all texts alike, because differences that mean nothing cost the most, and then needs very long
-to find those that mean something. Alignment with a language model (stage 1) is the paper's answer.
-Until that is built, the text path starts from the directions in which the comments that somebody
-takes part in resemble those they took part in before, compared with others under the same video
-(and, for videos, the titles of what somebody likes next, compared with all titles): the leading
-eigenvectors of the symmetrised cross-covariance of the two (canonical correlation:
+Training compares people and texts by a sharp cosine. From a random start it first learns to make
+all texts alike, because differences that mean nothing cost the most, and then needs very long to
+find those that mean something. So the text path starts from the directions in which the comments
+that somebody takes part in resemble those they took part in before, compared with others under the
+same video (and, for videos, the titles of what somebody likes next, compared with all titles): the
+leading eigenvectors of the symmetrised cross-covariance of the two (canonical correlation:
 Hotelling, Biometrika 1936), computed from the training events alone.
 """
 
