@@ -1,7 +1,7 @@
 """Does a lift hold over training seeds and worlds, and how much of the head room is it?
 
     python -m benchmarks.seeds --treatment lsvcr --control sasrec --training-seeds 5 --worlds 3
-    python -m benchmarks.seeds --world no-comment-taste --training-seeds 5 --worlds 3
+    python -m benchmarks.seeds --world benchmarks/worlds/small-no-comment-taste.toml
     python -m benchmarks.seeds --set 'lsvcr.comment_rivals="seen"' --training-seeds 5 --worlds 3
 
 Two of these at once need ``--training-threads 1`` each: threads that wait for each other would
