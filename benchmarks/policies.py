@@ -13,7 +13,8 @@ seen items removed, the best ten.
 PYTHON has torch and ``rectools[torch]`` or ``recbole``; SASRec.pytorch is used from its source
 (``--sasrec-pytorch``, the directory with ``model.py``). Everything has hidden size 64, 2 layers, 2
 heads, length 50. Libraries train with dropout .2 for ``--peer-seconds``, or until
-``--peer-patience`` epochs bring nothing; with few they stop in a plateau.
+``--peer-patience`` epochs bring nothing; an epoch of theirs can be a few steps, and with little
+patience they stop in a plateau.
 The data: see `benchmarks.ratings`.
 """
 
@@ -173,7 +174,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(LIBRARIES), choices=list(LIBRARIES))
     parser.add_argument("--peers-python", type=Path, help="interpreter that has the libraries")
     parser.add_argument("--peer-seconds", type=float, default=300, help="CPU seconds of training")
-    parser.add_argument("--peer-patience", type=int, default=20, help="epochs without a gain")
+    parser.add_argument("--peer-patience", type=int, default=100, help="epochs without a gain")
     parser.add_argument("--sasrec-pytorch", type=Path, help="python/ of SASRec.pytorch")
     options = parser.parse_args()
     torch.set_num_threads(1)
