@@ -46,7 +46,7 @@ from simulator.logs.dataset import Dataset
 TASKS: tuple[Task, ...] = ("video", "comment")
 LOSSES = ("lm", "rec", "align", "behaviour")
 # As in `lsvcr.policy.LSVCR`.
-EPOCHS, PATIENCE, LEARNING_RATE = 30, 5, 1e-3
+EPOCHS, PATIENCE, LEARNING_RATE, DROPOUT = 30, 5, 1e-3, 0.3
 ARMS = ("closed", "aligned", *(f"no-{name}" for name in LOSSES))
 
 
@@ -103,7 +103,7 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
             {task: held_out(setting.both.of(task)[0], seed)[1] for task in TASKS},
             AlignmentSettings.of("small", setting.changes | changes(arm)),
             language=setting.dataset.info.language,
-            sizes={},
+            sizes={"dropout": DROPOUT},
             about={},
             seed=seed,
             progress=silent,

@@ -157,10 +157,12 @@ class LSVCR(Policy):
         }
         if self._settings["alignment"] == "none":
             return {**parts, "with alignment": {"alignment": "llm"}}
+        # Another alignment cannot go on from a checkpoint of this one.
+        own = {**self._settings["alignment_settings"], "checkpoint": ""}
+        parts["no mixing"]["alignment_settings"] = own
         parts["no alignment"] = {"alignment": "none"}
         for loss in _ALIGNMENT_LOSSES:
-            changed = {**self._settings["alignment_settings"], loss: 0.0}
-            parts[f"no L_{loss}"] = {"alignment_settings": changed}
+            parts[f"no L_{loss}"] = {"alignment_settings": {**own, loss: 0.0}}
         return parts
 
     def training_summary(self) -> dict[str, Any]:
@@ -275,12 +277,10 @@ class LSVCR(Policy):
 
     def _new_model(self, task: Task, n_videos: int, text_dim: int) -> SRModel:
         s = self._settings
-        return SRModel(
-            task, n_videos, text_dim, **self._sizes(), mixing=s["mixing"], use_ids=s["ids"]
-        )
+        return SRModel(task, n_videos, text_dim, **self._sizes(), use_ids=s["ids"])
 
     def _sizes(self) -> dict[str, Any]:
-        names = ("dim", "layers", "heads", "feed_forward", "dropout")
+        names = ("dim", "layers", "heads", "feed_forward", "dropout", "mixing")
         return {name: self._settings[name] for name in names}
 
     def _about(self) -> dict[str, Any]:
@@ -361,7 +361,12 @@ class LSVCR(Policy):
             self._alignment,
             language=language,
             sizes=self._sizes(),
-            about={"dataset": self._dataset_hash, "llm": s["llm"], "preset": s["preset"]},
+            about={
+                "dataset": self._dataset_hash,
+                "llm": s["llm"],
+                "preset": s["preset"],
+                "sizes": self._sizes(),
+            },
             seed=seed,
             progress=_scaled(progress, 1, 12, 3),
             # The embedded model belongs to one log and seed: nothing else could use its embeddings.

@@ -487,6 +487,25 @@ def test_the_policy_aligns_fine_tunes_and_comes_back_from_disk(
     assert np.isfinite(mine).all() and np.ptp(mine, axis=1).min() > 0.0
 
 
+@pytest.mark.parametrize("part", ["no mixing", "no IDs", "no comment history"])
+def test_an_aligned_policy_trains_without_a_part(planted: Any, part: str) -> None:
+    whole = LSVCR(**QUICK)
+    policy = LSVCR(**{**whole.settings(), **whole.ablations()[part]})
+    policy.fit(planted.dataset, seed=1)
+    assert {STAGE, "video", "comment"} < set(policy.training_summary())
+
+
+def test_an_alignment_of_other_sizes_does_not_go_on_from_a_checkpoint(
+    planted: Any, tmp_path: Path
+) -> None:
+    settings = {**QUICK, "alignment_settings": {**TINY, "checkpoint": str(tmp_path / "aligned")}}
+    LSVCR(**settings).align(planted.dataset, seed=1)
+    with pytest.raises(CheckpointError, match="aligned"):
+        LSVCR(**{**settings, "mixing": False}).align(planted.dataset, seed=1)
+    without = LSVCR(**settings).ablations()["no mixing"]
+    assert without["alignment_settings"]["checkpoint"] == ""
+
+
 @pytest.mark.parametrize(("declared", "language"), [("en", "en"), ("zh-CN", "zh"), (None, "zh")])
 def test_prompts_speak_the_datasets_language(
     planted: Any, monkeypatch: pytest.MonkeyPatch, declared: str | None, language: str
