@@ -26,6 +26,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 from abtest import training
 from abtest.config import RunConfig
 from abtest.console import Console
@@ -87,6 +90,52 @@ def of_arms(results: Sequence[ExperimentResult], treatment: str) -> list[MetricC
         if comparison.treatment == treatment
         for metric in comparison.metrics
     ]
+
+
+def validations(result: ExperimentResult, policy: str) -> dict[str, float]:
+    """Validation metric of everything that was trained for a policy, by the part's name."""
+    found = {}
+
+    def visit(facts: dict[str, Any], path: tuple[str, ...]) -> None:
+        for key, value in facts.items():
+            if isinstance(value, dict):
+                visit(value, (*path, key))
+            elif key == "validation":
+                found[" ".join(path) or policy] = float(value)
+
+    visit(result.context["policies"].get(policy, {}), ())
+    return found
+
+
+def within_worlds(
+    runs: dict[int, list[ExperimentResult]], policy: str
+) -> dict[str, tuple[float, float]]:
+    """Correlation of each validation metric with the lift over training seeds, and its p-value.
+
+    Both are centred by world first, which costs a degree of freedom per world.
+    """
+    metric: dict[str, list[float]] = {}
+    lift: list[float] = []
+    for results in runs.values():
+        own = [_log_lift(of_arms([result], policy)[0]) for result in results]
+        lift += [value - float(np.mean(own)) for value in own]
+        told = [validations(result, policy) for result in results]
+        for part in told[0]:
+            values = [each[part] for each in told]
+            metric.setdefault(part, []).extend(v - float(np.mean(values)) for v in values)
+    freedom = len(lift) - len(runs) - 1
+    found = {}
+    for part, values in metric.items():
+        if freedom < 1 or np.ptp(values) == 0.0 or np.ptp(lift) == 0.0:
+            continue
+        r = float(np.corrcoef(values, lift)[0, 1])
+        t = r * np.sqrt(freedom / max(1.0 - r * r, 1e-12))
+        found[part] = (r, float(2.0 * stats.t.sf(abs(t), freedom)))
+    return found
+
+
+def _log_lift(metric: MetricComparison) -> float:
+    return 0.0 if metric.relative is None else float(np.log1p(metric.relative.value))
 
 
 def main() -> None:
@@ -153,6 +202,12 @@ def main() -> None:
             print(f"\nworld {world_seed}: " + " ".join(summary.sentences()))
     for summary in seed_summaries([result for results in runs.values() for result in results]):
         print("\nall runs: " + " ".join(summary.sentences()))
+    for part, (r, p) in within_worlds(runs, options.treatment).items():
+        sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+        print(
+            f"\nwithin worlds, over training seeds: lift and validation of {part} have a "
+            f"correlation of {r:+.2f} ({sure})"
+        )
     for summary in seed_summaries(oracles):
         print("\nhead room: " + " ".join(summary.sentences()))
 
