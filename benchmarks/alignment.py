@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ import torch
 
 from abtest.console import Console
 from abtest.datasets import builtin_dataset
+from benchmarks.settings import settings_of
 from lsvcr.alignment import align
 from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.examples import Histories, histories
@@ -37,6 +36,7 @@ from lsvcr.finetune import FinetuneSettings, finetune, held_out
 from lsvcr.inventory import Inventory
 from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
 from lsvcr.llm import CausalLLM, embedded_llm
+from lsvcr.policy import LSVCR
 from lsvcr.prompts import WORDINGS
 from lsvcr.sr_model import SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
@@ -45,8 +45,7 @@ from simulator.logs.dataset import Dataset
 
 TASKS: tuple[Task, ...] = ("video", "comment")
 LOSSES = ("lm", "rec", "align", "behaviour")
-# As in `lsvcr.policy.LSVCR`.
-EPOCHS, PATIENCE, LEARNING_RATE, DROPOUT = 30, 5, 1e-3, 0.3
+POLICY = LSVCR().settings()
 ARMS = ("closed", "aligned", *(f"no-{name}" for name in LOSSES))
 
 
@@ -72,16 +71,10 @@ class Setting:
         return Inventory(self.dataset.catalogue(), tables, int(np.iinfo(np.int64).max))
 
 
-def given_settings(parts: Sequence[str]) -> dict[str, Any]:
-    """Of ``NAME=VALUE`` each."""
-    pairs = (part.partition("=") for part in parts)
-    return {key: json.loads(value) for key, _, value in pairs}
-
-
 def changes(arm: str) -> dict[str, Any]:
     """Alignment settings of an arm's name."""
     name, _, given = arm.partition(":")
-    changed = given_settings(given.split(",") if given else [])
+    changed = settings_of(given.split(","))
     if name.startswith("no-"):
         changed[name.removeprefix("no-")] = 0.0
     return changed
@@ -103,7 +96,7 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
             {task: held_out(setting.both.of(task)[0], seed)[1] for task in TASKS},
             AlignmentSettings.of("small", setting.changes | changes(arm)),
             language=setting.dataset.info.language,
-            sizes={"dropout": DROPOUT},
+            sizes={"dropout": POLICY["dropout"]},
             about={},
             seed=seed,
             progress=silent,
@@ -128,8 +121,8 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
                 inventory,
                 FinetuneSettings(
                     epochs=1 if still else setting.epochs,
-                    patience=PATIENCE,
-                    learning_rate=0.0 if still else LEARNING_RATE,
+                    patience=POLICY["patience"],
+                    learning_rate=0.0 if still else POLICY["learning_rate"],
                 ),
                 seed=seed,
                 progress=silent,
@@ -190,7 +183,7 @@ def main() -> None:
     )
     parser.add_argument("--users", type=int, default=1_500)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="most epochs of stage 2")
+    parser.add_argument("--epochs", type=int, default=POLICY["epochs"])
     parser.add_argument("--lm-tokens", type=int, default=250_000)
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
     parser.add_argument("--set", nargs="+", default=[], help="settings of stage 1 in every arm")
@@ -206,7 +199,7 @@ def main() -> None:
         language_model(texts, options.lm_tokens),
         options.epochs,
         Path(store.name),
-        given_settings(options.set),
+        settings_of(options.set),
     )
     both = setting.both
     print(f"{len(both.liked.video):,} likes, {len(both.discussed.video):,} comment sections")

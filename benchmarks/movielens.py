@@ -12,7 +12,6 @@ rated films removed, ties against the policy, one thread.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from abtest.tables import table
 from benchmarks.captions import with_captions
 from benchmarks.ratings import ratings_dataset
+from benchmarks.settings import settings_of
 from policies.evaluate import ranks, summarise
 from policies.holdout import held_out, training_part
 from policies.registry import create
@@ -30,8 +30,7 @@ from policies.registry import create
 
 def named(spec: str) -> tuple[str, dict[str, Any]]:
     name, _, given = spec.partition(":")
-    pairs = (part.partition("=") for part in given.split(",") if part)
-    return name, {key: json.loads(value) for key, _, value in pairs}
+    return name, settings_of(given.split(","))
 
 
 def main() -> None:

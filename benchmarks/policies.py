@@ -21,7 +21,6 @@ The data: see `benchmarks.ratings`.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from numpy.typing import NDArray
 from abtest.tables import table
 from benchmarks.peers.exchange import Training, ndcg, ranks_of
 from benchmarks.ratings import ratings_dataset
+from benchmarks.settings import settings_of
 from policies.full_ranking import FullRanking
 from policies.holdout import HeldOut, held_out, training_part
 from policies.registry import create
@@ -178,8 +178,7 @@ def main() -> None:
     parser.add_argument("--sasrec-pytorch", type=Path, help="python/ of SASRec.pytorch")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    pairs = (given.partition("=") for given in options.set)
-    settings = {key: json.loads(value) for key, _, value in pairs}
+    settings = settings_of(options.set)
     with tempfile.TemporaryDirectory() as folder:
         log = ratings_dataset(options.data, Path(folder) / "log")
         test = held_out(log, "liked")

@@ -149,7 +149,7 @@ def main() -> None:
                 cost = measure(world, policy, options.users, options.days, options.repetitions)
             each = cost.ranking / cost.shown * 1e6
             if used:
-                cached.append((cost.videos / cost.shown, cost.ranking / cost.shown))
+                cached.append(cost)
             print(
                 f"{spec:<10}{'on' if used else 'off':<8}{options.users / cost.loop:>9,.0f}"
                 f"{cost.loop:>9.2f}{cost.ranking:>11.2f}{cost.videos:>10.2f}"
@@ -158,7 +158,9 @@ def main() -> None:
             )
     if len(cached) > 1:
         first, *_, last = made
-        videos, both = (b / a for a, b in zip(cached[0], cached[-1], strict=True))
+        shown = cached[0].shown / cached[-1].shown
+        videos = cached[-1].videos / cached[0].videos * shown
+        both = cached[-1].ranking / cached[0].ranking * shown
         print(
             f"with caches, {last} costs {videos:.2f} times what {first} does for ranking videos, "
             f"{both:.2f} times with comments"

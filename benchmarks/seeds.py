@@ -69,11 +69,6 @@ def kept(config: RunConfig, folder: Path, workers: int | None) -> ExperimentResu
     return outcome.result
 
 
-def settings(lines: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Settings per policy, of lines of TOML such as ``lsvcr.epochs = 3``."""
-    return tomllib.loads("\n".join(lines))
-
-
 def _lift(metric: MetricComparison) -> str:
     relative = metric.relative
     return (
@@ -124,9 +119,11 @@ def within_worlds(
             values = [each[part] for each in told]
             metric.setdefault(part, []).extend(v - float(np.mean(values)) for v in values)
     freedom = len(lift) - len(runs) - 1
+    if freedom < 1:
+        return {}
     found = {}
     for part, values in metric.items():
-        if freedom < 1 or np.ptp(values) == 0.0 or np.ptp(lift) == 0.0:
+        if np.ptp(values) == 0.0 or np.ptp(lift) == 0.0:
             continue
         r = float(np.corrcoef(values, lift)[0, 1])
         t = r * np.sqrt(freedom / max(1.0 - r * r, 1e-12))
@@ -174,7 +171,7 @@ def main() -> None:
                 seed=100 * world_seed + training_seed,
                 training_seed=training_seed,
                 world_seed=world_seed,
-                policies=settings(options.set),
+                policies=tomllib.loads("\n".join(options.set)),
             )
             result = kept(config, options.folder, options.workers)
             runs.setdefault(world_seed, []).append(result)

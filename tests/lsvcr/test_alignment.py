@@ -500,7 +500,7 @@ def test_an_alignment_of_other_sizes_does_not_go_on_from_a_checkpoint(
 ) -> None:
     settings = {**QUICK, "alignment_settings": {**TINY, "checkpoint": str(tmp_path / "aligned")}}
     LSVCR(**settings).align(planted.dataset, seed=1)
-    with pytest.raises(CheckpointError, match="aligned"):
+    with pytest.raises(CheckpointError, match="sizes"):
         LSVCR(**{**settings, "mixing": False}).align(planted.dataset, seed=1)
     without = LSVCR(**settings).ablations()["no mixing"]
     assert without["alignment_settings"]["checkpoint"] == ""
