@@ -37,7 +37,10 @@ from simulator.feed import Slates
 from simulator.requests import CommentRequests, Int32, Int64, VideoRequests
 from simulator.world import World
 
-SETTINGS: dict[str, dict[str, Any]] = {"sasrec": {"epochs": 1}, "lsvcr": {"epochs": 1}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sasrec": {"epochs": 1, "epoch_steps": 1},
+    "lsvcr": {"epochs": 1, "epoch_steps": 1},
+}
 
 
 @dataclass(frozen=True)

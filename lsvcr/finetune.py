@@ -22,10 +22,11 @@ from torch import Tensor
 
 from lsvcr.examples import Batch, Histories, History, Windows, batches, last_events
 from lsvcr.inventory import Inventory, TextVectors
-from lsvcr.sr_model import TEMPERATURE, SRModel, cosine_logits
+from lsvcr.sr_model import TEMPERATURE, SRModel, cosine_factors
 from lsvcr.validation import COMMENTS_RANKED, CommentValidation, Validation, VideoValidation
 from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
+from policies.cross_entropy import catalogue_cross_entropy
 from policies.softmax import FULL_SOFTMAX_UP_TO, sampling_share
 from policies.trainer import TrainerSettings, TrainingSummary, train
 
@@ -43,7 +44,7 @@ class FinetuneSettings:
     epochs.
 
     Attributes:
-        epochs, patience, learning_rate, average: See `TrainerSettings`.
+        epochs, epoch_steps, patience, learning_rate, average: See `TrainerSettings`.
         batch: Windows per batch.
         targets: Most targets per window.
         comment_negatives: Other comments of the same video per positive one.
@@ -57,6 +58,7 @@ class FinetuneSettings:
     """
 
     epochs: int = 50
+    epoch_steps: int = 100
     patience: int = 3
     learning_rate: float = 1e-3
     average: float = 0.995
@@ -197,6 +199,7 @@ def finetune(
     validation = task.validation(both, last_events(own, held))
 
     def epoch_batches(epoch: int) -> Iterator[Batch]:
+        task.start(epoch)
         return batches(
             both,
             model.task,
@@ -214,6 +217,7 @@ def finetune(
         lambda: validation(model, lambda batch: people(model, inventory, batch, None)),
         TrainerSettings(
             epochs=settings.epochs,
+            epoch_steps=settings.epoch_steps,
             patience=settings.patience,
             learning_rate=settings.learning_rate,
             from_start=True,
@@ -246,8 +250,7 @@ class _VideoTask:
     ) -> None:
         self.model, self.inventory, self.settings = model, inventory, settings
         self.seed = seed
-        self.random = np.random.default_rng(seed)
-        self.torch_random = torch.Generator().manual_seed(seed[0] * 1_000 + seed[1])
+        self.start(0)
         available = inventory.available.numpy()
         counts = np.zeros(inventory.catalogue.n_videos)
         if events is not None:
@@ -260,6 +263,10 @@ class _VideoTask:
         self.log_included[inventory.available] = torch.from_numpy(
             np.log(included).astype(np.float32)
         )
+
+    def start(self, epoch: int) -> None:
+        """Draws from here on depend on the seed and the epoch alone, whatever was drawn before."""
+        self.random = np.random.default_rng([*self.seed, 2, epoch])
 
     def loss(self, batch: Batch) -> Tensor:
         """The task's loss and the weighted ID-text loss."""
@@ -308,11 +315,12 @@ class _VideoTask:
         """Cross-entropy of the targets among what is shown."""
         candidates, label, correction = shown
         titles = None if texts is None else texts.of(self.inventory.title[candidates])
-        logits = cosine_logits(persons, self.model.videos(candidates, titles))
+        person, videos = cosine_factors(persons, self.model.videos(candidates, titles))
+        if not correction.any():
+            return catalogue_cross_entropy(person, videos, label)
+        logits = person @ videos.T
         own = logits.gather(1, label[:, None])
-        if correction.any():
-            logits = (logits - correction).scatter(1, label[:, None], own)
-        return F.cross_entropy(logits, label)
+        return F.cross_entropy((logits - correction).scatter(1, label[:, None], own), label)
 
     def id_text(self, batch: Batch, texts: TextVectors) -> Tensor:
         """Symmetric InfoNCE between ID and text vectors of distinct videos of the histories."""
@@ -328,9 +336,7 @@ class _VideoTask:
         ids = F.normalize(self.model.ids(videos), dim=-1)
         logits = ids @ F.normalize(titles, dim=-1).T / TEMPERATURE
         # A non-zero cyclic shift never meets the anchor itself, whatever the popularity.
-        shift = torch.randint(
-            1, n, (n, self.settings.id_text_negatives), generator=self.torch_random
-        )
+        shift = torch.from_numpy(self.random.integers(1, n, (n, self.settings.id_text_negatives)))
         other = (torch.arange(n)[:, None] + shift) % n
         label = torch.zeros(n, dtype=torch.long)
         own = logits.diagonal()[:, None]

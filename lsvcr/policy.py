@@ -54,8 +54,8 @@ class LSVCR(Policy):
         signal: Which events make the video history: "liked" or "clicked".
         dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
         text: False leaves all texts out, IDs alone.
-        epochs, patience, learning_rate, batch, targets: Training of stage 2; ``epochs`` 0 takes
-            the preset's.
+        epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
+            `lsvcr.finetune`; ``epochs`` 0 takes the preset's.
         alignment: "none", or "llm": stage 1 with a language model.
         llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
             Face by name or local directory, as it is or aligned.
@@ -81,6 +81,7 @@ class LSVCR(Policy):
         dropout: float = 0.3,
         text: bool = True,
         epochs: int = 0,
+        epoch_steps: int = 100,
         patience: int = 5,
         learning_rate: float = 1e-3,
         batch: int = 64,
@@ -124,6 +125,7 @@ class LSVCR(Policy):
             "dropout": dropout,
             "text": text,
             "epochs": epochs or PRESETS[preset]["epochs"],
+            "epoch_steps": epoch_steps,
             "patience": patience,
             "learning_rate": learning_rate,
             "batch": batch,
@@ -200,6 +202,7 @@ class LSVCR(Policy):
                     inventory,
                     FinetuneSettings(
                         epochs=s["epochs"],
+                        epoch_steps=s["epoch_steps"],
                         patience=s["patience"],
                         learning_rate=s["learning_rate"],
                         batch=s["batch"],

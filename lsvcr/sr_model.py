@@ -189,6 +189,6 @@ class SRModel(nn.Module):
         return representation
 
 
-def cosine_logits(person: Tensor, candidates: Tensor) -> Tensor:
-    """Cosine similarity over temperature: float[N, dim] x float[C, dim] to float[N, C]."""
-    return (F.normalize(person, dim=-1) / TEMPERATURE) @ F.normalize(candidates, dim=-1).T
+def cosine_factors(person: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """float[N, dim] and float[C, dim] whose inner products are cosines over temperature."""
+    return F.normalize(person, dim=-1) / TEMPERATURE, F.normalize(candidates, dim=-1)

@@ -118,7 +118,8 @@ class BERT4Rec(SequentialPolicy):
         last_only: Share of the training sequences in which only the last item is hidden.
         length: Longest history.
         negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, patience, learning_rate, tokens: Training; ``tokens`` is the batch size in events.
+        epochs, epoch_steps, patience, learning_rate: Training; see `policies.trainer`.
+        tokens: The batch size in events.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class BERT4Rec(SequentialPolicy):
         length: int = HISTORY_LENGTH,
         negatives: int = 1024,
         epochs: int = 200,
+        epoch_steps: int = 100,
         patience: int = 15,
         learning_rate: float = 2e-3,
         tokens: int = 2048,
@@ -149,6 +151,7 @@ class BERT4Rec(SequentialPolicy):
             length=length,
             negatives=negatives,
             epochs=epochs,
+            epoch_steps=epoch_steps,
             patience=patience,
             learning_rate=learning_rate,
             tokens=tokens,

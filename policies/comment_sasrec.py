@@ -35,8 +35,8 @@ class CommentSASRec(CommentPolicy):
 
     Args:
         videos: The policy that ranks the videos.
-        dim, layers, heads, dropout, length, negatives, epochs, patience, learning_rate, tokens:
-            As in `policies.sasrec.SASRec`; an event is a comment.
+        dim, layers, heads, dropout, length, negatives, epochs, epoch_steps, patience,
+            learning_rate, tokens: As in `policies.sasrec.SASRec`; an event is a comment.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class CommentSASRec(CommentPolicy):
         length: int = HISTORY_LENGTH,
         negatives: int = 1024,
         epochs: int = 60,
+        epoch_steps: int = 100,
         patience: int = 4,
         learning_rate: float = 1e-3,
         tokens: int = 2048,
@@ -62,6 +63,7 @@ class CommentSASRec(CommentPolicy):
             length=min(length, HISTORY_LENGTH),
             negatives=negatives,
             epochs=epochs,
+            epoch_steps=epoch_steps,
             patience=patience,
             learning_rate=learning_rate,
             tokens=tokens,

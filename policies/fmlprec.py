@@ -66,7 +66,8 @@ class FMLPRec(SequentialPolicy):
         dim, layers, dropout: Size of the model.
         length: Longest history.
         negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, patience, learning_rate, tokens: Training; ``tokens`` is the batch size in events.
+        epochs, epoch_steps, patience, learning_rate: Training; see `policies.trainer`.
+        tokens: The batch size in events.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class FMLPRec(SequentialPolicy):
         length: int = HISTORY_LENGTH,
         negatives: int = 1024,
         epochs: int = 60,
+        epoch_steps: int = 100,
         patience: int = 4,
         learning_rate: float = 1e-3,
         tokens: int = 2048,
@@ -91,6 +93,7 @@ class FMLPRec(SequentialPolicy):
             length=length,
             negatives=negatives,
             epochs=epochs,
+            epoch_steps=epoch_steps,
             patience=patience,
             learning_rate=learning_rate,
             tokens=tokens,

@@ -40,8 +40,9 @@ class NextItemModel:
 
     Args:
         new_encoder: Makes an untrained encoder for so many items.
-        settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``patience``,
-            ``learning_rate``, ``tokens``, and perhaps ``decay``: as in `policies.sasrec.SASRec`.
+        settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``epoch_steps``,
+            ``patience``, ``learning_rate``, ``tokens``, and perhaps ``decay``: as in
+            `policies.sasrec.SASRec`.
         dim: Width of its states.
         loss: Of a batch of windows; see `policies.softmax`.
     """
@@ -93,6 +94,7 @@ class NextItemModel:
                 lambda: _ndcg(model, contexts, targets),
                 TrainerSettings(
                     epochs=s["epochs"],
+                    epoch_steps=s["epoch_steps"],
                     patience=s["patience"],
                     learning_rate=s["learning_rate"],
                     decay=s.get("decay", False),

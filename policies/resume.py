@@ -50,7 +50,8 @@ class RunState:
     """One training run between two epochs.
 
     Attributes:
-        epoch, best_epoch: Done so far, and the best of them.
+        epoch, passes: Done so far.
+        best_epoch: Of those.
         best_metric: Of the best epoch.
         loss: Of the last one.
         model, best: Weights now and those to keep, of the best epoch.
@@ -60,6 +61,7 @@ class RunState:
     """
 
     epoch: int
+    passes: int
     best_epoch: int
     best_metric: float
     loss: float
@@ -123,6 +125,7 @@ class StateFile:
         header = {
             "numbers": {
                 "epoch": state.epoch,
+                "passes": state.passes,
                 "best_epoch": state.best_epoch,
                 "best_metric": float(state.best_metric),
                 "loss": float(state.loss),

@@ -107,7 +107,8 @@ class SASRec(SequentialPolicy):
         dropout: .2, or .4 where the catalogue is large.
         length: Longest history.
         negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, patience: At most 60, or 12 where the catalogue is large.
+        epochs: At most 60, or 12 where the catalogue is large.
+        epoch_steps, patience: See `policies.trainer`.
         learning_rate, decay: 1e-3, or 3e-3 that falls to zero where the catalogue is large.
         tokens: The batch size in events.
     """
@@ -122,6 +123,7 @@ class SASRec(SequentialPolicy):
         length: int = HISTORY_LENGTH,
         negatives: int = 1024,
         epochs: int | None = None,
+        epoch_steps: int = 100,
         patience: int = 4,
         learning_rate: float | None = None,
         decay: bool | None = None,
@@ -137,6 +139,7 @@ class SASRec(SequentialPolicy):
             length=length,
             negatives=negatives,
             epochs=epochs,
+            epoch_steps=epoch_steps,
             patience=patience,
             learning_rate=learning_rate,
             decay=decay,

@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from policies.cross_entropy import catalogue_cross_entropy
 from policies.encoder import SequenceEncoder
 
 FULL_SOFTMAX_UP_TO = 20_000
@@ -28,7 +29,7 @@ def next_item_loss(
     """
     states, targets = model.examples(window)
     if n_items <= FULL_SOFTMAX_UP_TO:
-        return F.cross_entropy(states @ model.vectors().T, targets)
+        return catalogue_cross_entropy(states, model.vectors(), targets)
     return _sampled_loss(model, states, targets, sampler)
 
 

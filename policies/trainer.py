@@ -2,6 +2,9 @@
 
 Deterministic given the batches: the stopping rule counts epochs, never seconds. Within
 `policies.resume.kept_in` a run goes on from its last whole epoch, to the same weights.
+
+Models start on a plateau that takes some hundred steps to leave, however few of them a short log
+has. An epoch therefore has a least number of steps and makes as many passes as that takes.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ class TrainerSettings:
 
     Attributes:
         epochs: At most.
+        epoch_steps: Least steps in an epoch; 1 makes each of them one pass through the log.
         patience: Epochs without a better validation metric before stopping.
         learning_rate, weight_decay: AdamW's.
         warmup_steps: Linear warm-up.
@@ -37,6 +41,7 @@ class TrainerSettings:
     """
 
     epochs: int = 40
+    epoch_steps: int = 1
     patience: int = 4
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
@@ -49,9 +54,16 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What happened: epochs run, the best one, its validation metric and the last loss."""
+    """What happened.
+
+    Attributes:
+        epochs, passes: Run, and the passes through the log in them.
+        best_epoch, best_metric: The best one and its validation metric.
+        final_loss: Of the last epoch.
+    """
 
     epochs: int
+    passes: int
     best_epoch: int
     best_metric: float
     final_loss: float
@@ -60,6 +72,7 @@ class TrainingSummary:
         """For JSON."""
         return {
             "epochs": self.epochs,
+            "passes": self.passes,
             "best_epoch": self.best_epoch,
             "validation": round(self.best_metric, 6),
             "loss": round(self.final_loss, 6),
@@ -81,7 +94,8 @@ def train(
 
     Args:
         module: What is trained, in place.
-        batches: Batches of one epoch, given its number; must be a pure function of it.
+        batches: Batches of one pass through the log, given its number, from 1; must be a pure
+            function of it.
         loss: Mean loss of a batch.
         validate: Validation metric, higher is better; the module is in eval mode.
         settings: How long and how fast.
@@ -96,7 +110,7 @@ def train(
     file = StateFile(stage)
     best_metric, best_epoch = float("-inf"), 0
     best = {name: value.clone() for name, value in module.state_dict().items()}
-    value, epoch = 0.0, 0
+    value, epoch, passes = 0.0, 0, 0
     average = _Average(module, settings.average)
 
     def share(step: int) -> float:
@@ -104,10 +118,21 @@ def train(
         return warm * (1 - max(epoch - 1, 0) / settings.epochs) if settings.decay else warm
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+
+    def step(batch: Any) -> float:
+        optimiser.zero_grad(set_to_none=True)
+        step_loss = loss(batch)
+        step_loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+        optimiser.step()
+        schedule.step()
+        average.update(schedule.last_epoch)
+        return float(step_loss.detach())
+
     state = file.read()
     if state is not None:
         best_metric, best_epoch, best = state.best_metric, state.best_epoch, state.best
-        value, epoch = state.loss, state.epoch
+        value, epoch, passes = state.loss, state.epoch, state.passes
         module.load_state_dict(state.model)
         average.values = state.average
         optimiser.load_state_dict(state.optimiser)
@@ -120,20 +145,14 @@ def train(
     while epoch < settings.epochs and epoch - max(best_epoch, 1) < max(1, settings.patience):
         epoch += 1
         module.train()
-        total, count = 0.0, 0
-        for batch in batches(epoch):
-            optimiser.zero_grad(set_to_none=True)
-            step_loss = loss(batch)
-            step_loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
-            optimiser.step()
-            schedule.step()
-            average.update(schedule.last_epoch)
-            total += float(step_loss.detach())
-            count += 1
-            progress(
-                stage, (epoch - 1) / settings.epochs, f"epoch {epoch}, loss {total / count:.3f}"
-            )
+        total, count, before = 0.0, 0, -1
+        while before < count < settings.epoch_steps:
+            before, passes = count, passes + 1
+            for batch in batches(passes):
+                total += step(batch)
+                count += 1
+                detail = f"epoch {epoch}, loss {total / count:.3f}"
+                progress(stage, (epoch - 1) / settings.epochs, detail)
         value = total / max(count, 1)
         module.eval()
         with torch.no_grad(), average.in_place() as kept:
@@ -146,6 +165,7 @@ def train(
         file.write(
             RunState(
                 epoch,
+                passes,
                 best_epoch,
                 best_metric,
                 value,
@@ -159,7 +179,7 @@ def train(
     module.load_state_dict(best)
     module.eval()
     progress(stage, 1.0, f"best epoch {best_epoch}, {metric_name} {best_metric:.4f}")
-    return TrainingSummary(epoch, best_epoch, best_metric, value)
+    return TrainingSummary(epoch, passes, best_epoch, best_metric, value)
 
 
 class _Average:

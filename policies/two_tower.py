@@ -175,7 +175,8 @@ class TwoTower(SequentialPolicy):
         temperature: What cosines are divided by.
         hidden: Share of the identifiers hidden in training, for videos without events.
         length: Longest history.
-        epochs, patience, learning_rate, tokens: Training; ``tokens`` is the batch size in events.
+        epochs, epoch_steps, patience, learning_rate: Training; see `policies.trainer`.
+        tokens: The batch size in events.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class TwoTower(SequentialPolicy):
         hidden: float = 0.1,
         length: int = HISTORY_LENGTH,
         epochs: int = 60,
+        epoch_steps: int = 100,
         patience: int = 12,
         learning_rate: float = 1e-3,
         tokens: int = 2048,
@@ -203,6 +205,7 @@ class TwoTower(SequentialPolicy):
             hidden=hidden,
             length=length,
             epochs=epochs,
+            epoch_steps=epoch_steps,
             patience=patience,
             learning_rate=learning_rate,
             tokens=tokens,

@@ -76,7 +76,7 @@ def test_who_has_seen_everything_is_shown_some_again() -> None:
 
 def test_proposals_are_the_highest_scores(small_log: Path) -> None:
     dataset = Dataset.open(small_log)
-    policy = create("two-tower", epochs=1, dim=8, text_dim=8)
+    policy = create("two-tower", epochs=1, epoch_steps=1, dim=8, text_dim=8)
     policy.fit(dataset, seed=1)
     users = np.arange(20, dtype=np.int32)
     history = initial_history(dataset, users).view(users)
@@ -99,7 +99,8 @@ def test_proposals_are_the_highest_scores(small_log: Path) -> None:
 def test_run_with_a_candidate_stage(abtest: Run, small_log: Path, tmp_path: Path) -> None:
     (tmp_path / "abtest.toml").write_text(
         'treatment = "popular"\ncontrol = "random"\ncandidates = "two-tower"\nusers = 120\n'
-        "burn_in_days = 1\n[policies.two-tower]\nepochs = 1\ndim = 8\ntext_dim = 8\n"
+        "burn_in_days = 1\n[policies.two-tower]\nepochs = 1\nepoch_steps = 1\n"
+        "dim = 8\ntext_dim = 8\n"
     )
     run = abtest("run", "--data", small_log, "--out", "one")
     assert run.code == 0, run.err

@@ -362,7 +362,7 @@ def test_stage_2_starts_where_stage_1_ended(log: Log, monkeypatch: pytest.Monkey
     def watch(model: SRModel, *_: Any, aligned: bool, **__: Any) -> Any:
         assert aligned
         seen[model.task] = {k: v.clone() for k, v in model.state_dict().items()}
-        return TrainingSummary(0, 0, 0.0, 0.0)
+        return TrainingSummary(0, 0, 0, 0.0, 0.0)
 
     def keep(*args: Any, **kwargs: Any) -> Aligned:
         left.append(align(*args, **kwargs))
@@ -453,6 +453,7 @@ def test_settings_are_checked() -> None:
 
 QUICK: dict[str, Any] = {
     "epochs": 1,
+    "epoch_steps": 1,
     "alignment": "llm",
     "alignment_settings": TINY,
     **SIZES,

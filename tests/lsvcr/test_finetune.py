@@ -374,7 +374,7 @@ def test_training_learns_and_repeats_with_its_seed(planted: Any, task: Task) -> 
             model,
             both,
             inventory,
-            FinetuneSettings(epochs=2, learning_rate=3e-3),
+            FinetuneSettings(epochs=2, epoch_steps=1, learning_rate=3e-3),
             seed=1,
             progress=lambda *_: None,
             stage=task,

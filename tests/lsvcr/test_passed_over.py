@@ -130,7 +130,7 @@ def test_negatives_and_validation_are_what_was_seen(make: Make) -> None:
 
 def test_a_policy_learns_from_what_was_seen(make: Make, tmp_path: Path) -> None:
     log = make()
-    policy = LSVCR(comment_rivals="seen", epochs=1, dim=16, feed_forward=32)
+    policy = LSVCR(comment_rivals="seen", epochs=1, epoch_steps=1, dim=16, feed_forward=32)
     policy.fit(log, seed=1)
     assert policy.settings()["comment_rivals"] == "seen"
     assert "comment" in policy.training_summary()

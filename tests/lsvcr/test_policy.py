@@ -26,6 +26,7 @@ from lsvcr.text_tables import Texts, TextTables
 from policies.base import Scores
 from policies.errors import CheckpointError, PolicyError
 from policies.registry import create
+from policies.resume import kept_in
 from policies.trainer import TrainerSettings
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import initial_history
@@ -33,7 +34,7 @@ from simulator.logs.interactions import initial_history
 Ask = Callable[[Dataset], Any]
 VIDEOS = np.arange(60, dtype=np.int32)
 FRESH = np.array([14, 29, 44, 59])
-LEARNING: dict[str, Any] = {"epochs": 12, "patience": 12, "dropout": 0.1}
+LEARNING: dict[str, Any] = {"epochs": 12, "epoch_steps": 1, "patience": 12, "dropout": 0.1}
 
 
 @pytest.fixture(scope="session")
@@ -282,7 +283,7 @@ def _last_time(dataset: Dataset, signal: Any, user: int) -> int:
 
 # --- Logs that lack something ---
 
-QUICK: dict[str, Any] = {"epochs": 1, "dim": 16, "feed_forward": 32}
+QUICK: dict[str, Any] = {"epochs": 1, "epoch_steps": 1, "dim": 16, "feed_forward": 32}
 
 
 @pytest.mark.parametrize(
@@ -592,3 +593,26 @@ def test_progress_never_runs_backwards(write_log: Any, tmp_path: Path) -> None:
     shares = [share for _, share in told]
     assert all(b >= a for a, b in pairwise(shares))
     assert shares[-1] == 1.0
+
+
+def test_training_that_was_cut_off_goes_on_to_the_same_weights(
+    planted: Any, tmp_path: Path
+) -> None:
+    settings = {**QUICK, "epochs": 3}
+    whole = LSVCR(**settings)
+    whole.fit(planted.dataset, seed=5)
+
+    def cut_off(stage: str, fraction: float, detail: str) -> None:
+        if stage == "comment task" and detail.startswith("epoch 2,"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), kept_in(tmp_path / "state"):
+        LSVCR(**settings).fit(planted.dataset, seed=5, progress=cut_off)
+    again = LSVCR(**settings)
+    with kept_in(tmp_path / "state"):
+        again.fit(planted.dataset, seed=5)
+    for policy, name in ((whole, "whole"), (again, "again")):
+        (tmp_path / name).mkdir()
+        policy.save(tmp_path / name)
+    for file in sorted((tmp_path / "whole").iterdir()):
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes(), file.name

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lsvcr.sr_model import TEMPERATURE, SRModel, Task, cosine_logits
+from lsvcr.sr_model import TEMPERATURE, SRModel, Task, cosine_factors
 from policies.dropout import Dropout
 
 DIM, HEADS, VIDEOS, TEXT = 8, 2, 7, 12
@@ -294,12 +294,15 @@ def test_a_fresh_model_scores_by_what_was_liked_before() -> None:
         states, visible = model.states(
             tokens, tokens[:, :0], torch.tensor([[5]]), torch.tensor([[0]])
         )
-        logits = cosine_logits(model.person(states, visible)[0], torch.stack([liked, unrelated]))
+        both = torch.stack([liked, unrelated])
+        person, candidates = cosine_factors(model.person(states, visible)[0], both)
+        logits = person @ candidates.T
     assert logits[0, 0] > logits[0, 1] + 5.0
 
 
 def test_score_is_cosine_over_temperature() -> None:
     people, candidates = torch.randn(3, DIM), torch.randn(4, DIM) * 9.0
     expected = F.cosine_similarity(people[:, None], candidates[None], dim=-1) / 0.07
-    torch.testing.assert_close(cosine_logits(people, candidates), expected)
+    person, candidate = cosine_factors(people, candidates)
+    torch.testing.assert_close(person @ candidate.T, expected)
     assert TEMPERATURE == 0.07

@@ -27,7 +27,7 @@ from simulator.requests import CommentRequests
 from tests.lsvcr.conftest import Planted, ask, write_planted
 
 NAMES = ("likes", "newest", "text-similarity", "comment-sasrec")
-QUICK = {"comment-sasrec": {"dim": 16, "layers": 1, "epochs": 1}}
+QUICK = {"comment-sasrec": {"dim": 16, "layers": 1, "epochs": 1, "epoch_steps": 1}}
 TEXTS = ["你好，世界", "Hello  World", "hello world", "", "ａｂｃ", "世界你好", "a", "好" * 40]
 
 
@@ -211,7 +211,9 @@ def tastes_log(path: Path, users: int) -> Dataset:
 def test_comment_sasrec_learns_a_taste_from_likes_alone(tmp_path: Path) -> None:
     """The comments have no text; a quarter would be chance."""
     log = tastes_log(tmp_path / "log", 120)
-    policy = CommentSASRec(dim=32, layers=1, epochs=10, learning_rate=1e-2, tokens=256)
+    policy = CommentSASRec(
+        dim=32, layers=1, epochs=10, epoch_steps=1, learning_rate=1e-2, tokens=256
+    )
     policy.fit(log, seed=1)
     users = np.arange(120)
     requests = sections(log, ((users + 6) % 8).astype(np.int32))

@@ -79,7 +79,14 @@ def test_a_large_catalogue_is_learnt_the_same_twice(
     chains: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("policies.softmax.FULL_SOFTMAX_UP_TO", 10)
-    settings = {"dim": 32, "layers": 1, "epochs": 12, "learning_rate": 1e-2, "tokens": 512}
+    settings = {
+        "dim": 32,
+        "layers": 1,
+        "epochs": 12,
+        "epoch_steps": 1,
+        "learning_rate": 1e-2,
+        "tokens": 512,
+    }
     first, second = (create("sasrec", negatives=40, **settings) for _ in range(2))
     first.fit(chains, seed=1)
     second.fit(chains, seed=1)

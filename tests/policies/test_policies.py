@@ -24,7 +24,14 @@ from tests.policies.conftest import CHAIN, VIDEOS, history_of, write_log
 
 Make = Callable[..., VideoRequests]
 
-SMALL = {"dim": 32, "layers": 1, "epochs": 25, "learning_rate": 5e-3, "tokens": 512}
+SMALL = {
+    "dim": 32,
+    "layers": 1,
+    "epochs": 25,
+    "epoch_steps": 1,
+    "learning_rate": 5e-3,
+    "tokens": 512,
+}
 
 
 @pytest.fixture(scope="module")

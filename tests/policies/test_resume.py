@@ -15,7 +15,8 @@ from policies.resume import kept_in
 from simulator.logs.dataset import Dataset
 from tests.policies.conftest import write_log
 
-SMALL: dict[str, Any] = {"dim": 8, "epochs": 4, "tokens": 128}
+# Of 360 likes in batches of about 128; an epoch makes more passes than one.
+SMALL: dict[str, Any] = {"dim": 8, "epochs": 4, "epoch_steps": 5, "tokens": 128}
 
 
 class Killed(Exception):

@@ -41,9 +41,22 @@ ENCODERS: dict[str, Callable[[], SequenceEncoder]] = {
     "two-tower": lambda: TwoTowerModel(features(), DIM, 0.0, 0.07, 0.1),
 }
 NEW = ("gru4rec", "hstu", "bert4rec", "fmlprec", "two-tower")
-SMALL: dict[str, Any] = {"dim": 32, "epochs": 14, "learning_rate": 1e-2, "tokens": 512}
+SMALL: dict[str, Any] = {
+    "dim": 32,
+    "epochs": 14,
+    "epoch_steps": 1,
+    "learning_rate": 1e-2,
+    "tokens": 512,
+}
 # A fifth of the targets, and order to be found without a causal mask: more steps.
-MORE_STEPS = {"dropout": 0.0, "epochs": 50, "learning_rate": 3e-3, "patience": 50, "tokens": 128}
+MORE_STEPS = {
+    "dropout": 0.0,
+    "epochs": 50,
+    "epoch_steps": 1,
+    "learning_rate": 3e-3,
+    "patience": 50,
+    "tokens": 128,
+}
 
 
 def texts() -> NDArray[np.float32]:

@@ -22,7 +22,14 @@ Make = Callable[..., VideoRequests]
 
 TOPICS = ("篮球 扣篮", "烘焙 面包", "gardening roses", "机器人 电路", "surf waves")
 FRESH = [chain * CHAIN + CHAIN - 1 for chain in range(VIDEOS // CHAIN)]
-SMALL = {"dim": 16, "text_dim": 16, "epochs": 12, "learning_rate": 1e-2, "tokens": 512}
+SMALL = {
+    "dim": 16,
+    "text_dim": 16,
+    "epochs": 12,
+    "epoch_steps": 1,
+    "learning_rate": 1e-2,
+    "tokens": 512,
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +65,7 @@ def test_fresh_videos_rank_by_their_captions(
 def test_identifiers_alone_cannot_tell_fresh_videos_apart(
     topics: Dataset, make_requests: Make
 ) -> None:
-    policy = create("sasrec", dim=16, epochs=1)
+    policy = create("sasrec", dim=16, epochs=1, epoch_steps=1)
     policy.fit(topics, seed=1)
     policy.reset(1)
     scores = policy.score_videos(make_requests([[0, 1]], np.array([FRESH], dtype=np.int32)))

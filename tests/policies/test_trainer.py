@@ -44,6 +44,30 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run() -> None:
     assert weight == pytest.approx(2.0, rel=1e-3)
 
 
+def test_an_epoch_makes_passes_until_it_has_its_steps() -> None:
+    line, numbers = Line(), []
+
+    def batches(number: int) -> Iterator[int]:
+        numbers.append(number)
+        yield from range(3)
+
+    summary = train(
+        line, batches, lambda _: -line.weight.sum(), lambda: 0.0,
+        TrainerSettings(epochs=2, epoch_steps=7), progress=silent, stage="line",
+    )  # fmt: skip
+    assert numbers == [1, 2, 3, 4, 5, 6]
+    assert (summary.epochs, summary.passes) == (2, 6)
+
+
+def test_a_log_without_batches_ends() -> None:
+    line = Line()
+    summary = train(
+        line, lambda _: iter(()), lambda _: line.weight.sum(), lambda: 0.0,
+        TrainerSettings(epochs=2, epoch_steps=7), progress=silent, stage="line",
+    )  # fmt: skip
+    assert (summary.epochs, summary.passes) == (2, 2)
+
+
 def test_a_start_that_nothing_beats_is_kept() -> None:
     weight, best, epochs = trained(
         [0.5, 0.1, 0.2, 0.2, 0.2], TrainerSettings(patience=2, from_start=True)
