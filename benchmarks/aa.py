@@ -66,7 +66,7 @@ def tea_tasting(tables: list[Table], splits: NDArray[np.bool_]) -> float | None:
     import polars as pl
     import tea_tasting as tt
 
-    columns = {}
+    columns: dict[str, NDArray[np.float64]] = {}
     metrics = {}
     for number, x in enumerate(tables):
         columns |= {f"x{number}": x[:, 0], f"y{number}": x[:, 1], f"c{number}": x[:, 2]}

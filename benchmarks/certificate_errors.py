@@ -7,7 +7,7 @@ inside) and returns how many it wrongly accuses.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,9 +224,16 @@ def warned_share(rng: Random, first: tuple[int, int], runs: int = 200) -> float:
     return sum(tail_risk(*pair).warns for pair in pairs) / runs
 
 
-_EVEN = {"first": (200, 200), "per_look": (50, 50)}
-_UNEVEN = {"first": (1_800, 200), "per_look": (90, 10)}
-_LATE = {"first": (45_000, 5_000), "per_look": (900, 100)}
+class _Split(TypedDict):
+    """People in both arms, at the first look and added at each later one."""
+
+    first: tuple[int, int]
+    per_look: tuple[int, int]
+
+
+_EVEN: _Split = {"first": (200, 200), "per_look": (50, 50)}
+_UNEVEN: _Split = {"first": (1_800, 200), "per_look": (90, 10)}
+_LATE: _Split = {"first": (45_000, 5_000), "per_look": (900, 100)}
 
 ERROR_RATES = [
     ErrorRate(

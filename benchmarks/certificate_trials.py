@@ -219,11 +219,13 @@ def paired_trial(rng: Random, n: int, m: int, lift: float) -> Outcome:
 
 def novelty_trial(rng: Random, n: int, m: int, lift: float) -> Outcome:
     """Slope of the lift over five days of the same people; a steady lift has none."""
-    parts = []
-    for users, factor in ((n, 1.0), (m, 1.0 + lift)):
+
+    def days(users: int, factor: float) -> Moments:
         own = rng.gamma(2.0, 10.0, (users, 1))
-        parts.append(daily_moments(factor * own * rng.gamma(1.0, 1.0, (users, 5))))
-    return Outcome(holds(effect_trend(*parts, 5).slope, 0.0), None, None)
+        return daily_moments(factor * own * rng.gamma(1.0, 1.0, (users, 5)))
+
+    trend = effect_trend(days(n, 1.0), days(m, 1.0 + lift), 5)
+    return Outcome(holds(trend.slope, 0.0), None, None)
 
 
 def bootstrap_trial(rng: Random, n: int, m: int, lift: float) -> Outcome:
@@ -244,7 +246,9 @@ def summary_trial(rng: Random, n: int, m: int, lift: float) -> Outcome:
     del m
     variances = rng.uniform(1.0, 2.0, n) * 1e-4
     effects = lift + 0.012 * rng.normal(size=n) + np.sqrt(variances) * rng.normal(size=n)
-    return Outcome(holds(random_effects(effects, variances).mean, lift), None, None)
+    return Outcome(
+        holds(random_effects(effects.tolist(), variances.tolist()).mean, lift), None, None
+    )
 
 
 def margin_trial(rng: Random, n: int, m: int, lift: float) -> Outcome:

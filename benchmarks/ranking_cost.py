@@ -95,8 +95,8 @@ def caches(used: bool) -> Iterator[None]:
     """Policies encode everybody anew at every request while this is open and not ``used``."""
     plain = RowCache.stale
 
-    def everybody(cache: RowCache, rows: Int32, versions: Int64) -> NDArray[np.intp]:
-        plain(cache, rows, versions)
+    def everybody(self: RowCache, rows: Int32, versions: Int64) -> NDArray[np.intp]:
+        plain(self, rows, versions)
         return np.asarray(np.unique(rows, return_index=True)[1])
 
     if not used:

@@ -48,7 +48,7 @@ def by_einsum(users: Floats, slates: Floats) -> Floats:
     return np.asarray(np.einsum("bd,bsd->bs", users, slates))
 
 
-BARE = {
+BARE: dict[str, tuple[type[np.floating], Callable[[Floats, Floats], Floats]]] = {
     "bare loop, float64, matmul": (np.float64, by_matmul),
     "bare loop, float64, einsum": (np.float64, by_einsum),
     "bare loop, float32, einsum": (np.float32, by_einsum),
