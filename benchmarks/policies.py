@@ -13,8 +13,8 @@ seen items removed, the best ten.
 PYTHON has torch and ``rectools[torch]`` or ``recbole``; SASRec.pytorch is used from its source
 (``--sasrec-pytorch``, the directory with ``model.py``). Everything has hidden size 64, 2 layers, 2
 heads, length 50. Libraries train with dropout .2 for ``--peer-seconds``, or until
-``--peer-patience`` epochs bring nothing; an epoch of theirs can be a few steps, and with little
-patience they stop in a plateau.
+``--peer-patience`` epochs bring nothing; an epoch of theirs is one pass through the log, a few
+steps where it is short, and with little patience they stop on a plateau.
 The data: see `benchmarks.ratings`.
 """
 
@@ -105,7 +105,7 @@ def accuracy(per_seed: list[NDArray[np.int64]]) -> tuple[str, str]:
 
 def ours(name: str, settings: dict[str, Any], training: Dataset, task: Task, seeds: int) -> Row:
     """Train with several seeds; one line of the table."""
-    per_seed, seconds, users, positions, epochs = [], [], [], [], []
+    per_seed, seconds, users, positions, passes = [], [], [], [], []
     for seed in range(1, seeds + 1):
         policy = create(name, **settings)
         assert isinstance(policy, SequentialPolicy), f"{name} ranks by no vectors"
@@ -113,7 +113,7 @@ def ours(name: str, settings: dict[str, Any], training: Dataset, task: Task, see
         policy.fit(training, seed=seed)
         seconds.append(time.process_time() - started)
         summary = policy.training_summary()
-        epochs.append(summary["passes"])
+        passes.append(summary["passes"])
         trained = len(task.sequences.items) - min(2_000, len(task.rows))
         positions.append(trained * summary["passes"] / seconds[-1])
         started = time.process_time()
@@ -128,7 +128,7 @@ def ours(name: str, settings: dict[str, Any], training: Dataset, task: Task, see
         f"{np.mean(positions):,.0f}",
         f"{np.mean(users):,.0f}",
         f"{np.mean(seconds):.0f}",
-        f"{np.mean(epochs):.0f}",
+        f"{np.mean(passes):.0f}",
     )
 
 
@@ -187,7 +187,7 @@ def main() -> None:
         rows = [ours(name, settings, training, task, options.seeds) for name in options.policies]
         if options.peers_python:
             rows += [library(name, options, task, Path(folder)) for name in options.peers]
-    header = ("model", "HR@10", "NDCG@10", "positions/s", "users/s", "CPU s", "epochs")
+    header = ("model", "HR@10", "NDCG@10", "positions/s", "users/s", "CPU s", "passes")
     print(table(rows, header=header, right=(1, 2, 3, 4, 5, 6)))
     print(
         f"\n{options.data.name}: {len(task.rows):,} people, {task.n_items:,} items, "
