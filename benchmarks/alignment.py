@@ -113,16 +113,15 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
             if weights:
                 own = {k: v for k, v in model.state_dict().items() if k not in weights[task]}
                 model.load_state_dict({**own, **weights[task]}, strict=True)
-            # A learning rate of 0 tells the metric of the start.
-            still = when == "start"
             told[f"{task} {when}"] = finetune(
                 model,
                 setting.both,
                 inventory,
                 FinetuneSettings(
-                    epochs=1 if still else setting.epochs,
+                    epochs=0 if when == "start" else setting.epochs,
+                    epoch_steps=POLICY["epoch_steps"],
                     patience=POLICY["patience"],
-                    learning_rate=0.0 if still else POLICY["learning_rate"],
+                    learning_rate=POLICY["learning_rate"],
                 ),
                 seed=seed,
                 progress=silent,

@@ -153,7 +153,7 @@ def main() -> None:
                 cost = measure(world, policy, options.users, options.days, options.repetitions)
             each = cost.ranking / cost.shown * 1e6
             if used:
-                cached.append(cost)
+                cached.append((cost.videos / cost.shown, cost.ranking / cost.shown))
             print(
                 f"{spec:<16}{'on' if used else 'off':<8}{options.users / cost.loop:>9,.0f}"
                 f"{cost.loop:>9.2f}{cost.ranking:>11.2f}{cost.videos:>10.2f}"
@@ -162,11 +162,10 @@ def main() -> None:
             )
     *others, last = made
     for spec, other in zip(others, cached[:-1], strict=True):
-        shown = other.shown / cached[-1].shown
+        videos, everything = (a / b for a, b in zip(cached[-1], other, strict=True))
         print(
-            f"with caches, {last} costs {cached[-1].videos / other.videos * shown:.2f} times what "
-            f"{spec} does for ranking videos, {cached[-1].ranking / other.ranking * shown:.2f} "
-            "times for all that either ranks"
+            f"with caches, {last} costs {videos:.2f} times what {spec} does for ranking videos, "
+            f"{everything:.2f} times for all that either ranks"
         )
 
 

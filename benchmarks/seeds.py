@@ -200,10 +200,9 @@ def main() -> None:
     for summary in seed_summaries([result for results in runs.values() for result in results]):
         print("\nall runs: " + " ".join(summary.sentences()))
     for part, (r, p) in within_worlds(runs, options.treatment).items():
-        sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
         print(
             f"\nwithin worlds, over training seeds: lift and validation of {part} have a "
-            f"correlation of {r:+.2f} ({sure})"
+            f"correlation of {r:+.2f} ({formats.p_equals(p)})"
         )
     for summary in seed_summaries(oracles):
         print("\nhead room: " + " ".join(summary.sentences()))

@@ -289,7 +289,7 @@ def batches(
     seed: list[int],
     comment_history: bool = True,
 ) -> Iterator[Batch]:
-    """One epoch: every target once, in random batches of similar length.
+    """One pass: every target once, in random batches of similar length.
 
     Args:
         both: Histories.
@@ -297,7 +297,7 @@ def batches(
         stop: int64[U], events of the task's own history from here on are held out.
         size: Windows per batch.
         targets: Most targets per window.
-        seed: Of the epoch.
+        seed: Of the pass.
         comment_history: As in `make_batch`.
     """
     random = np.random.default_rng(seed)

@@ -198,21 +198,21 @@ def finetune(
     task = kind(model, inventory, settings, [seed, 12], own.until(stop))
     validation = task.validation(both, last_events(own, held))
 
-    def epoch_batches(epoch: int) -> Iterator[Batch]:
-        task.start(epoch)
+    def one_pass(number: int) -> Iterator[Batch]:
+        task.start(number)
         return batches(
             both,
             model.task,
             stop,
             size=settings.batch,
             targets=settings.targets,
-            seed=[seed, 13, epoch],
+            seed=[seed, 13, number],
             comment_history=settings.comment_history,
         )
 
     return train(
         model,
-        epoch_batches,
+        one_pass,
         task.loss,
         lambda: validation(model, lambda batch: people(model, inventory, batch, None)),
         TrainerSettings(
@@ -264,9 +264,9 @@ class _VideoTask:
             np.log(included).astype(np.float32)
         )
 
-    def start(self, epoch: int) -> None:
-        """Draws from here on depend on the seed and the epoch alone, whatever was drawn before."""
-        self.random = np.random.default_rng([*self.seed, 2, epoch])
+    def start(self, number: int) -> None:
+        """Draws from here on depend on the seed and the pass alone, whatever was drawn before."""
+        self.random = np.random.default_rng([*self.seed, 2, number])
 
     def loss(self, batch: Batch) -> Tensor:
         """The task's loss and the weighted ID-text loss."""
@@ -378,8 +378,7 @@ class _CommentTask(_VideoTask):
         if texts is None or not known.any():
             return persons.sum() * 0.0
         rows = rows[known]
-        vectors = F.normalize(texts.of(rows), dim=-1)
-        person = F.normalize(persons[known], dim=-1) / TEMPERATURE
+        person, vectors = cosine_factors(persons[known], texts.of(rows))
         logits = torch.einsum("nd,ncd->nc", person, vectors)
         logits = logits.masked_fill(rows < 0, float("-inf"))
         return F.cross_entropy(logits, torch.zeros(len(rows), dtype=torch.long))

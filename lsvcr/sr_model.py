@@ -190,5 +190,5 @@ class SRModel(nn.Module):
 
 
 def cosine_factors(person: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """float[N, dim] and float[C, dim] whose inner products are cosines over temperature."""
+    """float[..., dim] each, whose inner products are cosines over temperature."""
     return F.normalize(person, dim=-1) / TEMPERATURE, F.normalize(candidates, dim=-1)

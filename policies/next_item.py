@@ -81,10 +81,10 @@ class NextItemModel:
 
         sampler = NegativeSampler(counts, s.get("negatives", 1), seed)
 
-        def batches(epoch: int) -> Iterator[NDArray[np.int64]]:
-            sampler.start(epoch)
-            epoch_random = np.random.default_rng([seed, 2, epoch])
-            return window_batches(training, s["length"], s["tokens"], epoch_random)
+        def batches(number: int) -> Iterator[NDArray[np.int64]]:
+            sampler.start(number)
+            order = np.random.default_rng([seed, 2, number])
+            return window_batches(training, s["length"], s["tokens"], order)
 
         if len(training.items):
             self.summary = train(

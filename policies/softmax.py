@@ -98,9 +98,9 @@ class NegativeSampler:
         self.start(0)
         self.log_q = torch.from_numpy(np.log(self._share * size).astype(np.float32))
 
-    def start(self, epoch: int) -> None:
-        """Draws from here on depend on the seed and the epoch alone, whatever was drawn before."""
-        self._random = np.random.default_rng([self._seed, 3, epoch])
+    def start(self, number: int) -> None:
+        """Draws from here on depend on the seed and the pass alone, whatever was drawn before."""
+        self._random = np.random.default_rng([self._seed, 3, number])
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Item indices int64[size] and their log expected counts."""

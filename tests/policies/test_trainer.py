@@ -26,8 +26,8 @@ def trained(values: list[float], settings: TrainerSettings) -> tuple[float, int,
     """The weight, the best epoch and the epochs run, given the validation metric of each call."""
     line, metrics = Line(), iter(values)
 
-    def batches(epoch: int) -> Iterator[int]:
-        yield epoch
+    def batches(number: int) -> Iterator[int]:
+        yield number
 
     summary = train(
         line, batches, lambda _: -line.weight.sum(), lambda: next(metrics), settings,
