@@ -199,12 +199,12 @@ class BatchMaker:
         """Texts of other comments under the current video that the person left alone."""
         if self.rivals == 0:
             return np.full((len(chosen), 0), -1, dtype=np.int64)
-        others = self.inventory.catalogue.comments_of(
-            np.maximum(current, 0).astype(np.int32), _RIVALS_FROM
-        ).astype(np.int64)
         own = np.full((len(chosen), COMMENTS_PER_EVENT), -1, dtype=np.int64)
+        now = np.zeros(len(chosen), dtype=np.int64)
         task = chosen.comment_task
         own[task] = self.both.discussed.comments[chosen.event[task]]
+        now[task] = self.both.discussed.time_ms[chosen.event[task]]
+        others = self.inventory.section(np.maximum(current, 0), now, _RIVALS_FROM)
         mine = (others[:, :, None] == own[:, None, :]).any(axis=2) | ~task[:, None]
         rows = self.inventory.rows_of_comments(np.where(mine, -1, others)).numpy()
         rows = np.where(rows == chosen.target[:, None], -1, rows)

@@ -31,6 +31,7 @@ class History:
         comments: int64[n, 3], the comments liked or replied to, -1 padded.
         earlier: int64[n], how many events of this kind the person had strictly before this one.
         other: int64[n], the same of the other kind.
+        time_ms: int64[n].
         passed: int64[n, m], comments seen there and passed over, -1 padded; None where unknown.
     """
 
@@ -39,6 +40,7 @@ class History:
     comments: Int64
     earlier: Int64
     other: Int64
+    time_ms: Int64
     passed: Int64 | None = None
 
     @property
@@ -57,6 +59,7 @@ class History:
             self.comments[kept],
             self.earlier[kept],
             self.other[kept],
+            self.time_ms[kept],
             None if self.passed is None else self.passed[kept],
         )
 
@@ -99,7 +102,9 @@ def histories(dataset: Dataset, signal: Signal, *, passed: bool = False) -> Hist
         if event.comments is not None:
             comments = event.comments.astype(np.int64)
         left = passed_over(dataset, event.user, event.video) if passed and number == 1 else None
-        built.append(History(starts, event.video.astype(np.int64), comments, earlier, before, left))
+        video = event.video.astype(np.int64)
+        history = History(starts, video, comments, earlier, before, event.time_ms, left)
+        built.append(history)
     return Histories(built[0], built[1])
 
 
@@ -124,6 +129,7 @@ class Batch:
         video_count, comment_count: int64[P, K], events that each moment has seen.
         real: bool[P, K], whether the moment exists; the first of a view always does.
         target: int64[P, K], the video that is liked (or under which is commented) next.
+        target_ms: int64[P, K], when that is.
         target_comments: int64[P, K, 3], comments interacted with (comment task), -1 padded.
         target_passed: int64[P, K, m], comments passed over there, where the history knows them.
     """
@@ -136,6 +142,7 @@ class Batch:
     comment_count: Int64
     real: NDArray[np.bool_]
     target: Int64
+    target_ms: Int64
     target_comments: Int64
     target_passed: Int64 | None = None
 
@@ -245,6 +252,7 @@ def make_batch(
         comment_count=other_seen if liked else own_seen,
         real=by_view(real, 0),
         target=by_view(own.video[event], 0),
+        target_ms=by_view(own.time_ms[event], 0),
         target_comments=by_view(own.comments[event], -1),
         target_passed=None if own.passed is None else by_view(own.passed[event], -1),
     )

@@ -48,8 +48,8 @@ class FinetuneSettings:
         batch: Windows per batch.
         targets: Most targets per window.
         comment_negatives: Other comments of the same video per positive one.
-        comment_rivals: Which ones: any of its most liked 64, as in the paper ("section"), or those
-            that the person saw and passed over ("seen").
+        comment_rivals: Which ones: any of its most liked 64 that were written by then, as in the
+            paper ("section"), or those that the person saw and passed over ("seen").
         video_negatives: Negatives drawn per batch where the catalogue is above 20,000 videos.
         id_text_weight: Of the ID-text loss.
         id_text_negatives: Per anchor.
@@ -59,7 +59,7 @@ class FinetuneSettings:
 
     epochs: int = 50
     epoch_steps: int = 100
-    patience: int = 3
+    patience: int = 12
     learning_rate: float = 1e-3
     average: float = 0.995
     batch: int = 64
@@ -358,12 +358,15 @@ class _CommentTask(_VideoTask):
 
     def shown(self, batch: Batch) -> tuple[Tensor, ...]:
         """Embedding rows int64[n, 20] of each moment's comments, the one taken part in first."""
-        real, seen = batch.real, batch.target_passed
-        others = None
+        real = batch.real
         if self.settings.comment_rivals == "seen":
-            assert seen is not None, "histories(..., passed=True)"
-            others = seen[real]
-        return (self._choices(batch.target[real], batch.target_comments[real], others),)
+            assert batch.target_passed is not None, "histories(..., passed=True)"
+            others = batch.target_passed[real]
+        else:
+            others = self.inventory.section(
+                batch.target[real], batch.target_ms[real], COMMENTS_RANKED
+            )
+        return (self._choices(batch.target_comments[real], others),)
 
     def rows_shown(self, shown: tuple[Tensor, ...]) -> Tensor:
         """The comments themselves."""
@@ -383,18 +386,11 @@ class _CommentTask(_VideoTask):
         logits = logits.masked_fill(rows < 0, float("-inf"))
         return F.cross_entropy(logits, torch.zeros(len(rows), dtype=torch.long))
 
-    def _choices(self, videos: Int64, comments: Int64, others: Int64 | None = None) -> Tensor:
-        """Embedding rows int64[n, 20]: one comment taken part in, then others of the video.
-
-        Those are drawn from ``others`` int64[n, m]; None for the most liked ones.
-        """
+    def _choices(self, comments: Int64, others: Int64) -> Tensor:
+        """Embedding rows int64[n, 20]: one of int64[n, 3] taken part in, then int64[n, m] drawn."""
         real = (comments >= 0).sum(axis=1)
         pick = (self.random.random(len(comments)) * real).astype(np.int64)
         positive = np.where(real > 0, comments[np.arange(len(comments)), pick], -1)
-        if others is None:
-            others = self.inventory.catalogue.comments_of(
-                videos.astype(np.int32), COMMENTS_RANKED
-            ).astype(np.int64)
         mine = (others[:, :, None] == comments[:, None, :]).any(axis=2)
         key = np.where((others >= 0) & ~mine, self.random.random(others.shape), 2.0)
         order = np.argsort(key, axis=1, kind="stable")[:, : self.settings.comment_negatives]

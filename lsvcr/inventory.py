@@ -50,6 +50,17 @@ class Inventory:
         rows = np.where(comments >= 0, self.comment[np.maximum(comments, 0)], -1)
         return torch.from_numpy(rows)
 
+    def section(self, videos: Int64, time_ms: Int64, most: int) -> Int64:
+        """int64[n, most]: comments written by some time under videos int64[n], -1 padded.
+
+        Those are among the most liked of all times, in that order.
+        """
+        comments = self.catalogue.comments_of(videos.astype(np.int32), most).astype(np.int64)
+        if self.catalogue.n_comments == 0:
+            return comments
+        written = self.catalogue.comment_time_ms[comments] <= time_ms[:, None]
+        return np.where((comments >= 0) & written, comments, -1)
+
     def popular_comments(self, videos: Int64, random: np.random.Generator | None) -> Int64:
         """One popular comment per video: the most liked, or a random one of its three."""
         known = self.popular[np.maximum(videos, 0)]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lsvcr.language_model import SmallLanguageModel
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"epochs": 30, "lm_width": 128, "lm_layers": 2, "lm_tokens": 250_000},
+    "small": {"epochs": 60, "lm_width": 128, "lm_layers": 2, "lm_tokens": 250_000},
     "base": {"epochs": 50, "lm_width": 256, "lm_layers": 4, "lm_tokens": 4_000_000},
     "paper": {"epochs": 50, "lm_width": 512, "lm_layers": 8, "lm_tokens": 40_000_000},
 }
@@ -82,7 +82,7 @@ class LSVCR(Policy):
         text: bool = True,
         epochs: int = 0,
         epoch_steps: int = 100,
-        patience: int = 5,
+        patience: int = 12,
         learning_rate: float = 1e-3,
         batch: int = 64,
         targets: int = 10,

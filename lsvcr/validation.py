@@ -111,7 +111,10 @@ class VideoValidation(Validation):
 
 
 class CommentValidation(Validation):
-    """A comment taken part in, among the video's most liked 64 or those that were passed over."""
+    """A comment taken part in, among the video's most liked 64 or those that were passed over.
+
+    Of the most liked, those that were written by then.
+    """
 
     def __init__(
         self,
@@ -127,14 +130,14 @@ class CommentValidation(Validation):
         self._sections = [_section(inventory, batch, seen=seen) for batch in self.batches]
 
     def ranks(self, model: SRModel, number: int, person: Tensor) -> tuple[Tensor, Tensor]:
-        """Among comments that the person did not take part in."""
-        rows, at, known = self._sections[number]
+        """Among comments that the person did not take part in; without any there is no choice."""
+        rows = self._sections[number]
+        known = (rows[:, 0] >= 0) & (rows[:, 1:] >= 0).any(dim=1)
         texts = TextVectors(model, self._inventory, rows)
         vectors = F.normalize(texts.of(rows), dim=-1)
         scores = torch.einsum("nd,ncd->nc", person, vectors)
         scores = scores.masked_fill(rows < 0, float("-inf"))
-        own = scores.gather(1, at[:, None])
-        return (scores >= own).sum(dim=1) - 1, known
+        return (scores[:, 1:] >= scores[:, :1]).sum(dim=1), known
 
 
 def _unknown(drawn: Int64, batch: Batch) -> Int64:
@@ -144,21 +147,14 @@ def _unknown(drawn: Int64, batch: Batch) -> Int64:
     return np.where(taken, -1, drawn)
 
 
-def _section(inventory: Inventory, batch: Batch, *, seen: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Embedding rows int64[n, m], the place int64[n] of the target, and where there is one."""
+def _section(inventory: Inventory, batch: Batch, *, seen: bool) -> Tensor:
+    """Embedding rows int64[n, m]: the comment taken part in, then its rivals, -1 padded."""
     comments = batch.target_comments[:, 0]
     if seen:
         assert batch.target_passed is not None, "histories(..., passed=True)"
-        others = np.concatenate([comments[:, :1], batch.target_passed[:, 0]], axis=1)
+        rivals = batch.target_passed[:, 0]
     else:
-        others = inventory.catalogue.comments_of(
-            batch.target[:, 0].astype(np.int32), COMMENTS_RANKED
-        ).astype(np.int64)
-    mine = (others[:, :, None] == comments[:, None, :]).any(axis=2)
-    others = np.where(mine & (others != comments[:, :1]), -1, others)
-    found = (others == comments[:, :1]) & (comments[:, :1] >= 0)
-    return (
-        inventory.rows_of_comments(others),
-        torch.from_numpy(np.argmax(found, axis=1)),
-        torch.from_numpy(found.any(axis=1)),
-    )
+        rivals = inventory.section(batch.target[:, 0], batch.target_ms[:, 0], COMMENTS_RANKED)
+    mine = (rivals[:, :, None] == comments[:, None, :]).any(axis=2)
+    rivals = np.where(mine, -1, rivals)
+    return inventory.rows_of_comments(np.concatenate([comments[:, :1], rivals], axis=1))

@@ -239,8 +239,9 @@ def test_each_loss_can_be_left_out(log: Log, left_out: str) -> None:
 def test_rivals_are_other_comments_of_the_same_video(log: Log) -> None:
     llm = log.llm()
     writer = PromptWriter(llm, log.texts, "zh", text_tokens=12, prompt_tokens=2_000)
-    make = BatchMaker(log.both, log.inventory, writer, 4, Augmentation(), 1, rivals=9)
     examples = log.examples().rows(slice(0, 60))
+
+    make = BatchMaker(log.both, log.inventory, writer, 4, Augmentation(), 1, rivals=9)
     batch = make.make(examples)
     assert batch.rivals.shape == (60, 9)
     owner = log.inventory.catalogue.comment_offsets
@@ -255,6 +256,12 @@ def test_rivals_are_other_comments_of_the_same_video(log: Log) -> None:
         mine = set(log.inventory.comment[own[own >= 0]].tolist())
         assert len(told) == 9 == len(set(told.tolist()))
         assert set(told.tolist()) <= set(section.tolist()) - mine
+    # What is still to be written is nothing to beat.
+    future = copy.copy(log.inventory)
+    written = np.full(future.catalogue.n_comments, log.both.discussed.time_ms.max() + 1)
+    future.catalogue = replace(future.catalogue, comment_time_ms=written)
+    later = BatchMaker(log.both, future, writer, 4, Augmentation(), 1, rivals=9)
+    assert (later.make(examples).rivals == -1).all()
     # The loss rises by what there is to beat.
     model = AlignmentModel(llm, torch.zeros(32), torch.ones(32), SIZES).eval()
     alone = replace(batch, rivals=np.full((60, 0), -1, dtype=np.int64))

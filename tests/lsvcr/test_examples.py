@@ -75,6 +75,7 @@ def moments(batch: Batch, task: Task) -> list[dict[str, Any]]:
         found.append(
             {
                 "target": int(batch.target[b, k]),
+                "now": int(batch.target_ms[b, k]),
                 "liked": batch.videos[w, :n].tolist(),
                 "discussed": batch.sections[w, :m].tolist(),
                 "comments": batch.target_comments[b, k].tolist(),
@@ -103,6 +104,7 @@ def test_a_target_sees_what_came_strictly_before_it(
     assert sorted(moment["target"] for moment in found) == sorted(owner)
     for moment in found:
         user, time = owner[moment["target"]]
+        assert moment["now"] == time
         assert moment["liked"] == seen_by_hand(log, "liked", user, time)
         assert moment["discussed"] == seen_by_hand(log, "discussed", user, time)
         assert moment["section_comments"] == [[v, v, -1] for v in moment["discussed"]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from lsvcr.inventory import Inventory, TextVectors
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
 from lsvcr.validation import VideoValidation
-from simulator.logs.catalogue import Catalogue
+from simulator.logs.catalogue import UNKNOWN_TIME, Catalogue
 
 TEXT, DIM = 12, 16
 
@@ -120,6 +121,7 @@ def _history_of(videos: list[int]) -> Any:
         comment_count=empty,
         real=np.zeros((1, 1), dtype=bool),
         target=empty,
+        target_ms=empty,
         target_comments=empty[..., None],
     )
 
@@ -181,14 +183,27 @@ def task_loss(task: _VideoTask, batch: Any, persons: Tensor) -> Tensor:
     )
 
 
+def test_a_section_is_what_was_written_by_then() -> None:
+    """30, 2, 0 and 3 comments; comment c was written at c, the last one nobody knows when."""
+    written = [*range(34), UNKNOWN_TIME]
+    inventory = inventory_of(catalogue_of([30, 2, 0, 3], comment_time_ms=written))
+    videos, now = np.array([0, 0, 1, 2, 3]), np.array([7, 1_000, 30, 1_000, 5])
+    found = inventory.section(videos, now, 20)
+    assert found.shape == (5, 20)
+    assert found[0].tolist() == [*range(8)] + [-1] * 12
+    assert found[1].tolist() == [*range(20)]
+    assert [sorted(line[line >= 0]) for line in found[2:]] == [[30], [], [34]]
+    assert (inventory_of(catalogue_of([0, 0])).section(videos[:2], now[:2], 5) == -1).all()
+
+
 def test_choices_are_one_comment_taken_part_in_and_others_of_the_video() -> None:
     catalogue = catalogue_of([30, 2, 1, 0, 4])
     inventory = inventory_of(catalogue)
     task = _CommentTask(model_of("comment", 5), inventory, FinetuneSettings(), [1, 2])
-    videos = np.array([0, 1, 2, 3, 4])
+    section = inventory.section(np.arange(5), np.zeros(5, dtype=np.int64), 64)
     comments = np.array([[3, 7, -1], [31, -1, -1], [32, -1, -1], [-1, -1, -1], [33, 34, 36]])
     for _ in range(20):
-        rows = task._choices(videos, comments).numpy()
+        rows = task._choices(comments, section).numpy()
         assert rows.shape == (5, 20)
         told = np.where(rows >= 0, rows - catalogue.n_videos, -1)
         assert told[0, 0] in (3, 7)
@@ -204,8 +219,8 @@ def test_choices_are_one_comment_taken_part_in_and_others_of_the_video() -> None
 def test_all_negatives_are_equally_likely() -> None:
     inventory = inventory_of(catalogue_of([40]))
     task = _CommentTask(model_of("comment", 1), inventory, FinetuneSettings(), [1, 2])
-    videos, comments = np.zeros(400, dtype=np.int64), np.tile([[5, -1, -1]], (400, 1))
-    drawn = task._choices(videos, comments).numpy()[:, 1:] - 1
+    section, comments = np.tile(np.arange(40), (400, 1)), np.tile([[5, -1, -1]], (400, 1))
+    drawn = task._choices(comments, section).numpy()[:, 1:] - 1
     shares = np.bincount(drawn.ravel(), minlength=40) / 400
     assert shares[5] == 0.0
     expected = 19 / 39
@@ -219,7 +234,11 @@ def test_comment_loss_is_cross_entropy_over_the_masked_choices(planted: Any) -> 
     task = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
     same = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
     persons = people(model, inventory, batch, None)
-    rows = same._choices(batch.target[batch.real], batch.target_comments[batch.real])
+    (rows,) = same.shown(batch)
+    of_row = {int(row): comment for comment, row in enumerate(inventory.comment)}
+    written = inventory.catalogue.comment_time_ms
+    for line, now in zip(rows.tolist(), batch.target_ms[batch.real], strict=True):
+        assert all(written[of_row[row]] <= now for row in line[1:] if row >= 0)
     losses = []
     for person, line in zip(persons, rows, strict=True):
         if line[0] < 0:
@@ -252,9 +271,13 @@ def _set_up(planted: Any, task: Task) -> tuple[Histories, Inventory, SRModel]:
     dataset = planted.dataset
     texts = Texts.of(dataset)
     table = np.random.default_rng(0).normal(size=(len(texts.distinct), TEXT)).astype(np.float16)
+    both = histories(dataset, "liked")
     catalogue = dataset.catalogue()
+    # Half of what somebody could compare at an average moment is still to be written.
+    written = np.random.default_rng(1).choice(both.discussed.time_ms, catalogue.n_comments)
+    catalogue = dataclasses.replace(catalogue, comment_time_ms=written)
     inventory = Inventory(catalogue, TextTables(table, texts.title, texts.comment), 2**62)
-    return histories(dataset, "liked"), inventory, model_of(task, catalogue.n_videos)
+    return both, inventory, model_of(task, catalogue.n_videos)
 
 
 def test_video_loss_is_cross_entropy_over_the_whole_catalogue(planted: Any) -> None:
@@ -310,9 +333,10 @@ def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task:
             section = inventory.catalogue.comments_of(batch.target[user].astype(np.int32), 64)[0]
             mine = set(batch.target_comments[user, 0])
             target = int(batch.target_comments[user, 0, 0])
-            others = [c for c in section if c >= 0 and c not in mine]
+            there = inventory.catalogue.comment_time_ms <= batch.target_ms[user, 0]
+            others = [c for c in section if c >= 0 and c not in mine and there[c]]
             table = comments
-            if target < 0:
+            if target < 0 or not others:
                 continue
         scores = table @ persons[user]
         rank = sum(scores[o] >= scores[target] for o in others)

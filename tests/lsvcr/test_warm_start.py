@@ -45,7 +45,8 @@ def world(*, taste: bool) -> tuple[History, Inventory, np.ndarray]:
     liked[:, 0] = section[np.arange(len(video)), score.argmax(axis=1)]
     number = np.tile(np.arange(EVENTS), PEOPLE)
     starts = np.arange(PEOPLE + 1) * EVENTS
-    return History(starts, video, liked, number, np.zeros_like(number)), inventory, direction
+    history = History(starts, video, liked, number, np.zeros_like(number), number)
+    return history, inventory, direction
 
 
 def model_of(task: Task = "comment") -> SRModel:
