@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if grouped:
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            # The embedded model stays on the CPU.
+            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         _align(options)
     except (PolicyError, SimulatorError) as error:
         if rank() == 0:

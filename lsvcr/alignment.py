@@ -38,7 +38,7 @@ from lsvcr.text_store import TextStore
 from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
-from policies.errors import CheckpointError
+from policies.errors import CheckpointError, PolicyError
 
 Float16 = NDArray[np.float16]
 Int64 = NDArray[np.int64]
@@ -190,11 +190,16 @@ class _Training:
         self.optimiser = torch.optim.AdamW(
             list(self.named.values()), lr=settings.learning_rate, weight_decay=1e-5
         )
+        if settings.batch * world_size() < 2:
+            raise PolicyError(
+                "alignment setting batch = 1 leaves no negatives on one device.",
+                "Take at least 2.",
+            )
         self.size = min(settings.batch, len(examples) // world_size())
         per_pass = max(1, self.size * world_size())
         self.passes = max(1, min(settings.accumulation, len(examples) // per_pass))
         # A person alone in a batch has no negatives.
-        self.steps = len(examples) // (per_pass * self.passes) if self.size >= 2 else 0
+        self.steps = len(examples) // (per_pass * self.passes) if per_pass >= 2 else 0
         hidden = {"checkpoint", "checkpoint_steps"}
         self.about = {
             **about,

@@ -15,7 +15,6 @@ from lsvcr.llm import CausalLLM, Ids
 from lsvcr.prompts import LikedVideo, Piece, Section, prompt
 from lsvcr.sr_model import Task
 from simulator.randomness import purpose_key, uniform
-from simulator.requests import COMMENTS_PER_EVENT
 
 Int64 = NDArray[np.int64]
 _RIVALS_FROM = 64
@@ -199,11 +198,12 @@ class BatchMaker:
         """Texts of other comments under the current video that the person left alone."""
         if self.rivals == 0:
             return np.full((len(chosen), 0), -1, dtype=np.int64)
-        own = np.full((len(chosen), COMMENTS_PER_EVENT), -1, dtype=np.int64)
+        discussed = self.both.discussed
+        own = np.full((len(chosen), discussed.taken.shape[1]), -1, dtype=np.int64)
         now = np.zeros(len(chosen), dtype=np.int64)
         task = chosen.comment_task
-        own[task] = self.both.discussed.comments[chosen.event[task]]
-        now[task] = self.both.discussed.time_ms[chosen.event[task]]
+        own[task] = discussed.taken[chosen.event[task]]
+        now[task] = discussed.time_ms[chosen.event[task]]
         others = self.inventory.section(np.maximum(current, 0), now, _RIVALS_FROM)
         mine = (others[:, :, None] == own[:, None, :]).any(axis=2) | ~task[:, None]
         rows = self.inventory.rows_of_comments(np.where(mine, -1, others)).numpy()

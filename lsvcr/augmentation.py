@@ -123,9 +123,8 @@ def _dealt(
     row, slot = np.nonzero(chosen)
     own = comments[row, slot]
     count = (own >= 0).sum(axis=1)
-    others = inventory.catalogue.comments_of(
-        sections[row, slot].astype(np.int32), _NEGATIVES_FROM
-    ).astype(np.int64)
+    now = np.full(len(row), inventory.until_ms)
+    others = inventory.section(sections[row, slot], now, _NEGATIVES_FROM)
     mine = (others[:, :, None] == own[:, None, :]).any(axis=2)
     where = (address[row][:, None], slot[:, None])
     draws = uniform(purpose_key(seed, "lsvcr.negatives"), *where, np.arange(others.shape[1]))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsvcr.lengths import by_lengths
-from lsvcr.passed_over import passed_over
 from lsvcr.sr_model import MAX_LENGTH, Task
+from lsvcr.taken_part import passed_over, taken_part
+from policies.comment_visits import shown_ms, visits_begun
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import Interactions, interactions
 from simulator.requests import COMMENTS_PER_EVENT, Signal
@@ -31,7 +32,8 @@ class History:
         comments: int64[n, 3], the comments liked or replied to, -1 padded.
         earlier: int64[n], how many events of this kind the person had strictly before this one.
         other: int64[n], the same of the other kind.
-        time_ms: int64[n].
+        time_ms: int64[n], when the video of the event was shown.
+        taken: int64[n, k], all comments that the person took part in under this video.
         passed: int64[n, m], comments seen there and passed over, -1 padded; None where unknown.
     """
 
@@ -41,6 +43,7 @@ class History:
     earlier: Int64
     other: Int64
     time_ms: Int64
+    taken: Int64
     passed: Int64 | None = None
 
     @property
@@ -60,6 +63,7 @@ class History:
             self.earlier[kept],
             self.other[kept],
             self.time_ms[kept],
+            self.taken[kept],
             None if self.passed is None else self.passed[kept],
         )
 
@@ -70,6 +74,13 @@ class Histories:
 
     liked: History
     discussed: History
+
+    def without_comment_history(self) -> Histories:
+        """The same events, of which nobody has seen one in a comment section."""
+        return Histories(
+            replace(self.liked, other=np.zeros_like(self.liked.other)),
+            replace(self.discussed, earlier=np.zeros_like(self.discussed.earlier)),
+        )
 
     def of(self, task: Task) -> tuple[History, History]:
         """(own, other) history of a task."""
@@ -90,22 +101,35 @@ def histories(dataset: Dataset, signal: Signal, *, passed: bool = False) -> Hist
     """
     n_users = len(dataset.user_ids())
     events = [_known(interactions(dataset, s)) for s in (signal, "discussed")]
-    keys = [(e.user.astype(np.int64) << _TIME_BITS) + e.time_ms for e in events]
+    keys = [_key(event.user, event.time_ms) for event in events]
     built = []
     for number, event in enumerate(events):
         starts = np.searchsorted(event.user, np.arange(n_users + 1)).astype(np.int64)
         other_starts = np.searchsorted(events[1 - number].user, event.user)
-        before = np.searchsorted(keys[1 - number], keys[number], side="left") - other_starts
+        # Comments are ranked when their section is opened: nothing that followed the video's
+        # impression has happened yet, its own like neither.
+        now = event.time_ms
+        if number == 1 and dataset.has("comment_events"):
+            begun = visits_begun(dataset).events
+            now = shown_ms(dataset, begun.user, begun.video, begun.time_ms)
+        key = _key(event.user, now)
+        before = np.searchsorted(keys[1 - number], key, side="left") - other_starts
         # A page's events carry its time: when it is ranked, none of them has happened yet.
-        earlier = np.searchsorted(keys[number], keys[number], side="left") - starts[event.user]
+        earlier = np.searchsorted(keys[number], key, side="left") - starts[event.user]
         comments = np.full((len(event.user), COMMENTS_PER_EVENT), -1, dtype=np.int64)
         if event.comments is not None:
             comments = event.comments.astype(np.int64)
-        left = passed_over(dataset, event.user, event.video) if passed and number == 1 else None
+        taken, left = comments, None
+        if number == 1 and dataset.has("comment_events"):
+            taken = taken_part(dataset, event.user, event.video)
+            left = passed_over(dataset, event.user, event.video) if passed else None
         video = event.video.astype(np.int64)
-        history = History(starts, video, comments, earlier, before, event.time_ms, left)
-        built.append(history)
+        built.append(History(starts, video, comments, earlier, before, now, taken, left))
     return Histories(built[0], built[1])
+
+
+def _key(user: NDArray[np.integer], time_ms: Int64) -> Int64:
+    return np.asarray((user.astype(np.int64) << _TIME_BITS) + time_ms)
 
 
 def _known(events: Interactions) -> Interactions:
@@ -131,6 +155,7 @@ class Batch:
         target: int64[P, K], the video that is liked (or under which is commented) next.
         target_ms: int64[P, K], when that is.
         target_comments: int64[P, K, 3], comments interacted with (comment task), -1 padded.
+        target_taken: int64[P, K, k], all of them, at whichever visit.
         target_passed: int64[P, K, m], comments passed over there, where the history knows them.
     """
 
@@ -144,6 +169,7 @@ class Batch:
     target: Int64
     target_ms: Int64
     target_comments: Int64
+    target_taken: Int64
     target_passed: Int64 | None = None
 
 
@@ -193,9 +219,7 @@ def last_events(history: History, users: Int64) -> Windows:
     return Windows(users, np.maximum(stop - 1 - MAX_LENGTH, 0), stop - 1, stop)
 
 
-def make_batch(
-    both: Histories, task: Task, chosen: Windows, *, comment_history: bool = True
-) -> Batch:
+def make_batch(both: Histories, task: Task, chosen: Windows) -> Batch:
     """Gather windows into padded arrays.
 
     A target sees the last 50 events at most: where a window is longer than that, its later
@@ -205,10 +229,8 @@ def make_batch(
         both: Histories.
         task: Which.
         chosen: Windows of the task's own history.
-        comment_history: False shows every comment history as empty.
     """
     own, other = both.of(task)
-    liked = task == "video"
     moments = int((chosen.stop - chosen.start).max(initial=1))
     number = chosen.start[:, None] + np.arange(moments)
     real = (number < chosen.stop[:, None]) & (number >= chosen.base[:, None])
@@ -216,17 +238,13 @@ def make_batch(
     if len(own.video) == 0:
         event = np.zeros_like(event)
     own_count = np.where(real, np.maximum(own.earlier[event] - chosen.base[:, None], 0), 0)
-    own_length = chosen.stop - 1 - chosen.base
+    own_index, own_real = _span(own, chosen.user, chosen.base, own_count.max(axis=1, initial=0))
     seen = np.where(real, own.other[event], 0)
-    if not comment_history:
-        seen, own_count, own_length = (
-            (seen * 0, own_count, own_length) if liked else (seen, own_count * 0, own_length * 0)
-        )
-    own_index, own_real = _span(own, chosen.user, chosen.base, own_length)
     latest = seen.max(axis=1, initial=0)
     other_base = np.maximum(latest - MAX_LENGTH, 0)
     other_count = np.maximum(seen - other_base[:, None], 0)
     other_index, other_real = _span(other, chosen.user, other_base, latest - other_base)
+    liked = task == "video"
     own_videos = _take(own.video, own_index, own_real)
     other_videos = _take(other.video, other_index, other_real)
     section_index, section_real = (other_index, other_real) if liked else (own_index, own_real)
@@ -254,6 +272,7 @@ def make_batch(
         target=by_view(own.video[event], 0),
         target_ms=by_view(own.time_ms[event], 0),
         target_comments=by_view(own.comments[event], -1),
+        target_taken=by_view(own.taken[event], -1),
         target_passed=None if own.passed is None else by_view(own.passed[event], -1),
     )
 
@@ -295,7 +314,6 @@ def batches(
     size: int,
     targets: int,
     seed: list[int],
-    comment_history: bool = True,
 ) -> Iterator[Batch]:
     """One pass: every target once, in random batches of similar length.
 
@@ -306,7 +324,6 @@ def batches(
         size: Windows per batch.
         targets: Most targets per window.
         seed: Of the pass.
-        comment_history: As in `make_batch`.
     """
     random = np.random.default_rng(seed)
     own = both.of(task)[0]
@@ -317,5 +334,4 @@ def batches(
     order = by_lengths(cut.stop - cut.base, other_lengths, random.random(len(cut)))
     groups = [order[at : at + size] for at in range(0, len(order), size)]
     for number in random.permutation(len(groups)):
-        chosen = cut.pick(groups[number])
-        yield make_batch(both, task, chosen, comment_history=comment_history)
+        yield make_batch(both, task, cut.pick(groups[number]))

@@ -54,7 +54,6 @@ class FinetuneSettings:
         id_text_weight: Of the ID-text loss.
         id_text_negatives: Per anchor.
         id_text_anchors: Most videos per batch that take part, so that the cost is bounded.
-        comment_history: False hides the comment histories.
     """
 
     epochs: int = 50
@@ -70,7 +69,6 @@ class FinetuneSettings:
     id_text_weight: float = 0.1
     id_text_negatives: int = 99
     id_text_anchors: int = 512
-    comment_history: bool = True
 
 
 class HistoryTexts(NamedTuple):
@@ -207,7 +205,6 @@ def finetune(
             size=settings.batch,
             targets=settings.targets,
             seed=[seed, 13, number],
-            comment_history=settings.comment_history,
         )
 
     return train(
@@ -348,9 +345,7 @@ class _VideoTask:
 
     def validation(self, both: Histories, held: Windows) -> Validation:
         """What decides when training stops."""
-        seed = [*self.seed, 1]
-        shown = self.settings.comment_history
-        return VideoValidation(both, self.inventory, held, seed, comment_history=shown)
+        return VideoValidation(both, self.inventory, held, [*self.seed, 1])
 
 
 class _CommentTask(_VideoTask):
@@ -366,7 +361,7 @@ class _CommentTask(_VideoTask):
             others = self.inventory.section(
                 batch.target[real], batch.target_ms[real], COMMENTS_RANKED
             )
-        return (self._choices(batch.target_comments[real], others),)
+        return (self._choices(batch.target_comments[real], batch.target_taken[real], others),)
 
     def rows_shown(self, shown: tuple[Tensor, ...]) -> Tensor:
         """The comments themselves."""
@@ -386,12 +381,18 @@ class _CommentTask(_VideoTask):
         logits = logits.masked_fill(rows < 0, float("-inf"))
         return F.cross_entropy(logits, torch.zeros(len(rows), dtype=torch.long))
 
-    def _choices(self, comments: Int64, others: Int64) -> Tensor:
-        """Embedding rows int64[n, 20]: one of int64[n, 3] taken part in, then int64[n, m] drawn."""
+    def _choices(self, comments: Int64, taken: Int64, others: Int64) -> Tensor:
+        """Embedding rows int64[n, 20]: one comment taken part in, then others that were not.
+
+        Args:
+            comments: int64[n, 3], of which one is drawn.
+            taken: int64[n, k], what the person took part in.
+            others: int64[n, m], of which up to 19 are drawn.
+        """
         real = (comments >= 0).sum(axis=1)
         pick = (self.random.random(len(comments)) * real).astype(np.int64)
         positive = np.where(real > 0, comments[np.arange(len(comments)), pick], -1)
-        mine = (others[:, :, None] == comments[:, None, :]).any(axis=2)
+        mine = (others[:, :, None] == taken[:, None, :]).any(axis=2)
         key = np.where((others >= 0) & ~mine, self.random.random(others.shape), 2.0)
         order = np.argsort(key, axis=1, kind="stable")[:, : self.settings.comment_negatives]
         negatives = np.take_along_axis(np.where(mine, -1, others), order, axis=1)
@@ -399,6 +400,5 @@ class _CommentTask(_VideoTask):
 
     def validation(self, both: Histories, held: Windows) -> Validation:
         """What decides when training stops."""
-        shown = self.settings.comment_history
         seen = self.settings.comment_rivals == "seen"
-        return CommentValidation(both, self.inventory, held, comment_history=shown, seen=seen)
+        return CommentValidation(both, self.inventory, held, seen=seen)

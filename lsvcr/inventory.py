@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lsvcr.sr_model import SRModel
 from lsvcr.text_tables import POPULAR_COMMENTS, TextTables
-from simulator.logs.catalogue import UNKNOWN_TIME, Catalogue
+from simulator.logs.catalogue import Catalogue
+from simulator.logs.interactions import rank_in_run
 
 Int64 = NDArray[np.int64]
 
@@ -21,20 +22,19 @@ class Inventory:
     Args:
         catalogue: Videos and comments.
         tables: Text embeddings.
-        until_ms: Videos uploaded later did not exist during training and are no candidates.
+        until_ms: What was published later did not exist during training: such videos are no
+            candidates, such comments not popular.
     """
 
     def __init__(self, catalogue: Catalogue, tables: TextTables, until_ms: int) -> None:
-        self.catalogue = catalogue
+        self.catalogue, self.until_ms = catalogue, until_ms
         self.has_text = tables.width > 0
         self.embeddings = torch.from_numpy(tables.embeddings.astype(np.float32))
         self.title = torch.from_numpy(tables.title)
         self.comment = tables.comment
-        self.popular = catalogue.comments_of(
-            np.arange(catalogue.n_videos, dtype=np.int32), POPULAR_COMMENTS
-        ).astype(np.int64)
-        known = (catalogue.upload_ms == UNKNOWN_TIME) | (catalogue.upload_ms <= until_ms)
-        self.available = torch.from_numpy(np.flatnonzero(known))
+        self.written = catalogue.comment_time_ms <= until_ms
+        self.popular = _most_liked(catalogue, self.written)
+        self.available = torch.from_numpy(np.flatnonzero(catalogue.upload_ms <= until_ms))
 
     def rows_of_titles(self, videos: Int64) -> Tensor:
         """int64[...]: embedding rows of titles; -1 for padding and for videos without one."""
@@ -70,6 +70,17 @@ class Inventory:
         pick = (random.random(videos.shape) * count).astype(np.int64)
         chosen = np.take_along_axis(known, np.maximum(pick, 0)[..., None], axis=-1)[..., 0]
         return np.where((videos >= 0) & (count > 0), chosen, -1)
+
+
+def _most_liked(catalogue: Catalogue, written: NDArray[np.bool_]) -> Int64:
+    """int64[V, 3]: each video's most liked comments among those written, -1 padded."""
+    comment = np.flatnonzero(written)
+    video = catalogue.comment_video[comment].astype(np.int64)
+    place = rank_in_run(video)
+    kept = place < POPULAR_COMMENTS
+    popular = np.full((catalogue.n_videos, POPULAR_COMMENTS), -1, dtype=np.int64)
+    popular[video[kept], place[kept]] = comment[kept]
+    return popular
 
 
 class TextVectors:

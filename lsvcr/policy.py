@@ -1,8 +1,8 @@
 """LSVCR as a policy: stage 2 on frozen text embeddings, then ranking from tables alone.
 
-After training every video and comment is a row of a table: its vector as a candidate and its part
-of a history token. Ranking needs neither the language model nor its text embeddings, and this file
-imports no transformers; new items are embedded when they are published.
+After training every video and comment of the catalogue is a row of a table: its vector as a
+candidate and its part of a history token. Ranking needs neither the language model nor its text
+embeddings, and this file imports no transformers.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _ALIGNMENT_LOSSES = ("lm", "rec", "align", "behaviour")
 class LSVCR(Policy):
     """Videos and comments from both histories: LSVCR's deployed model (arXiv 2403.13574).
 
-    Unless told otherwise, stage 1 (the alignment with a language model) is left out: a small
-    language model trained on the log's own texts embeds them, and a closed form starts stage 2.
+    Unless told otherwise, the language model of stage 1 (the alignment) is a small one that is
+    trained on the log's own texts.
 
     Args:
         preset: "small" (default), "base" or "paper": sizes of the embedded language model and
@@ -56,13 +56,14 @@ class LSVCR(Policy):
         text: False leaves all texts out, IDs alone.
         epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
             `lsvcr.finetune`; ``epochs`` 0 takes the preset's.
-        alignment: "none", or "llm": stage 1 with a language model.
+        alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
+            embeds the texts as it is, and a closed form starts stage 2.
         llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
             Face by name or local directory, as it is or aligned.
         alignment_settings: What differs from the preset, by name; see
             `lsvcr.alignment_settings.AlignmentSettings`.
-        comment_history: False hides from stage 2 and from ranking in which comment sections people
-            took part: everybody's comment history is empty.
+        comment_history: False hides in which comment sections people took part: in training and
+            in ranking everybody's comment history is empty.
         mixing: False leaves out the cross-attention between the two histories.
         ids: False leaves out the videos' ID vectors: a video is its text.
         id_text_weight: Of the ID-text loss.
@@ -86,7 +87,7 @@ class LSVCR(Policy):
         learning_rate: float = 1e-3,
         batch: int = 64,
         targets: int = 10,
-        alignment: str = "none",
+        alignment: str = "llm",
         llm: str = "embedded",
         alignment_settings: dict[str, Any] | None = None,
         comment_history: bool = True,
@@ -176,7 +177,7 @@ class LSVCR(Policy):
         s = self._settings
         self._dataset_hash = dataset.info.content_hash
         self._summary = {}
-        both = histories(dataset, s["signal"], passed=s["comment_rivals"] == "seen")
+        both = self._histories(dataset)
         tables, aligned = self._text_tables(dataset, both, seed, progress)
         if not (s["ids"] or tables.width):
             raise PolicyError(
@@ -208,7 +209,6 @@ class LSVCR(Policy):
                         batch=s["batch"],
                         targets=s["targets"],
                         id_text_weight=s["id_text_weight"],
-                        comment_history=s["comment_history"],
                         comment_rivals=s["comment_rivals"],
                     ),
                     seed=seed,
@@ -228,7 +228,7 @@ class LSVCR(Policy):
         """
         self._dataset_hash = dataset.info.content_hash
         self._summary = {}
-        self._text_tables(dataset, histories(dataset, self._settings["signal"]), seed, progress)
+        self._text_tables(dataset, self._histories(dataset), seed, progress)
         return self.training_summary()
 
     def save(self, directory: Path) -> None:
@@ -286,6 +286,11 @@ class LSVCR(Policy):
         names = ("dim", "layers", "heads", "feed_forward", "dropout", "mixing")
         return {name: self._settings[name] for name in names}
 
+    def _histories(self, dataset: Dataset) -> Histories:
+        s = self._settings
+        both = histories(dataset, s["signal"], passed=s["comment_rivals"] == "seen")
+        return both if s["comment_history"] else both.without_comment_history()
+
     def _about(self) -> dict[str, Any]:
         return {"policy": "lsvcr", "dataset": self._dataset_hash, "settings": self._settings}
 
@@ -302,7 +307,7 @@ class LSVCR(Policy):
         if self._settings["llm"] != EMBEDDED:
             told = self._foreign_embeddings(dataset, texts, _scaled(progress, 0, 6, 2))
             return TextTables(_standardised(told), texts.title, texts.comment), {}
-        model = self._language_model(texts, seed, _scaled(progress, 0, 6))
+        model = self._language_model(dataset, texts, seed, _scaled(progress, 0, 6))
         embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
         return TextTables(_standardised(embeddings), texts.title, texts.comment), {}
 
@@ -320,7 +325,12 @@ class LSVCR(Policy):
         return np.asarray(told.vectors.numpy(), dtype=np.float32)
 
     def _language_model(
-        self, texts: Texts, seed: int, progress: Progress, wording: Sequence[str] = ()
+        self,
+        dataset: Dataset,
+        texts: Texts,
+        seed: int,
+        progress: Progress,
+        wording: Sequence[str] = (),
     ) -> SmallLanguageModel:
         # Imported here: a deployed policy loads and ranks without transformers.
         from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
@@ -331,10 +341,11 @@ class LSVCR(Policy):
             layers=preset["lm_layers"],
             training_tokens=preset["lm_tokens"],
         )
+        read = texts.published(dataset.catalogue(), _end_ms(dataset))
         model, loss = SmallLanguageModel.train(
-            texts.distinct, settings, seed=seed, progress=progress, wording=wording
+            read, settings, seed=seed, progress=progress, wording=wording
         )
-        self._summary["language model"] = {"texts": len(texts.distinct), "loss": round(loss, 6)}
+        self._summary["language model"] = {"texts": len(read), "loss": round(loss, 6)}
         return model
 
     def _aligned(
@@ -349,7 +360,7 @@ class LSVCR(Policy):
         language = language_of(dataset.info.language, texts.distinct[:1_000])
         if s["llm"] == EMBEDDED:
             wording = WORDINGS[language].all()
-            small = self._language_model(texts, seed, _scaled(progress, 0, 12), wording)
+            small = self._language_model(dataset, texts, seed, _scaled(progress, 0, 12), wording)
             llm = embedded_llm(small)
         else:
             llm = load_llm(s["llm"], best_device())
@@ -369,6 +380,7 @@ class LSVCR(Policy):
                 "llm": s["llm"],
                 "preset": s["preset"],
                 "sizes": self._sizes(),
+                "histories": {name: s[name] for name in ("signal", "comment_history")},
             },
             seed=seed,
             progress=_scaled(progress, 1, 12, 3),
@@ -380,9 +392,13 @@ class LSVCR(Policy):
 
 
 def _inventory(dataset: Dataset, tables: TextTables) -> Inventory:
+    return Inventory(dataset.catalogue(), tables, _end_ms(dataset))
+
+
+def _end_ms(dataset: Dataset) -> int:
+    """The log's last moment: what was published later is unknown in training."""
     span = dataset.info.time_span_ms
-    until = span[1] if span else int(np.iinfo(np.int64).max)
-    return Inventory(dataset.catalogue(), tables, until)
+    return span[1] if span else int(np.iinfo(np.int64).max)
 
 
 def _standardised(embeddings: NDArray[np.floating]) -> NDArray[np.float16]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 
 Float16 = NDArray[np.float16]
@@ -41,6 +42,15 @@ class Texts:
         title = indices(dataset.captions())
         comment = indices(dataset.comment_texts())
         return cls(list(number), title, comment)
+
+    def published(self, catalogue: Catalogue, until_ms: int) -> list[str]:
+        """The distinct texts that were there by some time."""
+        there = [
+            self.title[catalogue.upload_ms <= until_ms],
+            self.comment[catalogue.comment_time_ms <= until_ms],
+        ]
+        rows = np.unique(np.concatenate(there))
+        return [self.distinct[row] for row in rows[rows >= 0]]
 
 
 @dataclass(frozen=True)

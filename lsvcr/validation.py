@@ -36,20 +36,14 @@ class Validation(ABC):
         task: Which.
         both: Histories.
         held: One event per person.
-        comment_history: False hides the comment histories.
     """
 
-    def __init__(
-        self, task: Task, both: Histories, held: Windows, *, comment_history: bool
-    ) -> None:
+    def __init__(self, task: Task, both: Histories, held: Windows) -> None:
         own = both.of(task)[0]
         other = own.other[own.starts[held.user] + held.start] if len(held) else held.user
         order = by_lengths(held.stop - held.base, other)
         self.parts = [order[at : at + _ROWS] for at in range(0, len(order), _ROWS)]
-        self.batches = [
-            make_batch(both, task, held.pick(part), comment_history=comment_history)
-            for part in self.parts
-        ]
+        self.batches = [make_batch(both, task, held.pick(part)) for part in self.parts]
 
     def __call__(self, model: SRModel, people: PeopleOf) -> float:
         """The metric of a model in eval mode."""
@@ -74,15 +68,9 @@ class VideoValidation(Validation):
     """
 
     def __init__(
-        self,
-        both: Histories,
-        inventory: Inventory,
-        held: Windows,
-        seed: list[int],
-        *,
-        comment_history: bool = True,
+        self, both: Histories, inventory: Inventory, held: Windows, seed: list[int]
     ) -> None:
-        super().__init__("video", both, held, comment_history=comment_history)
+        super().__init__("video", both, held)
         available = inventory.available.numpy()
         shape = (len(held), RIVALS)
         drawn = np.full(shape, -1, dtype=np.int64)
@@ -117,15 +105,9 @@ class CommentValidation(Validation):
     """
 
     def __init__(
-        self,
-        both: Histories,
-        inventory: Inventory,
-        held: Windows,
-        *,
-        comment_history: bool = True,
-        seen: bool = False,
+        self, both: Histories, inventory: Inventory, held: Windows, *, seen: bool = False
     ) -> None:
-        super().__init__("comment", both, held, comment_history=comment_history)
+        super().__init__("comment", both, held)
         self._inventory = inventory
         self._sections = [_section(inventory, batch, seen=seen) for batch in self.batches]
 
@@ -155,6 +137,6 @@ def _section(inventory: Inventory, batch: Batch, *, seen: bool) -> Tensor:
         rivals = batch.target_passed[:, 0]
     else:
         rivals = inventory.section(batch.target[:, 0], batch.target_ms[:, 0], COMMENTS_RANKED)
-    mine = (rivals[:, :, None] == comments[:, None, :]).any(axis=2)
+    mine = (rivals[:, :, None] == batch.target_taken[:, 0, None, :]).any(axis=2)
     rivals = np.where(mine, -1, rivals)
     return inventory.rows_of_comments(np.concatenate([comments[:, :1], rivals], axis=1))

@@ -25,30 +25,32 @@ Int64 = NDArray[np.int64]
 _KEPT = 48
 _SAMPLE = 50_000
 _FEWEST_EVENTS = 500
+_FEWEST_TEXTS = 20
 # Power of the constant over that of the directions: the larger, the closer the first cosines.
 _CONSTANT_SHARE = {"video": 4.0, "comment": 60.0}
 
 
 def start_from_agreement(model: SRModel, own: History, inventory: Inventory) -> bool:
-    """Set the text path to the directions of agreement; False if there are too few events.
+    """Set the text path to the directions of agreement; False if there are too few events or texts.
 
     Args:
         model: A fresh model.
         own: The task's own history, without held-out events.
         inventory: Texts.
     """
-    if not inventory.has_text or len(own.video) < _FEWEST_EVENTS:
+    if not inventory.has_text or len(own.video) < _FEWEST_EVENTS or not own.earlier.any():
         return False
     table = inventory.embeddings.numpy().astype(np.float64)
+    titles = inventory.title.numpy()
+    of_task = titles if model.task == "video" else inventory.comment
+    if len(np.unique(of_task[of_task >= 0])) < _FEWEST_TEXTS:
+        return False
+    mean, whiten = _whitening(table, of_task)
+    white = (table - mean) @ whiten
     if model.task == "video":
-        titles = inventory.title.numpy()
-        mean, whiten = _whitening(table, titles)
-        white = (table - mean) @ whiten
         events, counted = _mean_rows(white, titles[own.video][:, None])
         others = np.zeros_like(events)
     else:
-        mean, whiten = _whitening(table, inventory.comment)
-        white = (table - mean) @ whiten
         rows = inventory.rows_of_comments(own.comments).numpy()
         events, counted = _mean_rows(white, rows)
         others = _mean_of_section(white, inventory, own.video)
@@ -88,9 +90,9 @@ def _mean_rows(white: Float64, rows: Int64) -> tuple[Float64, NDArray[np.bool_]]
 
 
 def _mean_of_section(white: Float64, inventory: Inventory, videos: Int64) -> Float64:
-    """Mean vector of all comments of each event's video."""
+    """Mean vector of all comments of each event's video that were written by the log's end."""
     offsets = inventory.catalogue.comment_offsets
-    real = inventory.comment >= 0
+    real = (inventory.comment >= 0) & inventory.written
     vectors = white[np.maximum(inventory.comment, 0)] * real[:, None]
     total = np.concatenate([np.zeros((1, white.shape[1])), np.cumsum(vectors, axis=0)])
     count = np.concatenate([[0], np.cumsum(real)])

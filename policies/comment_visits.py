@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from policies.errors import PolicyError
 from policies.holdout import CASES_PER_PERSON, HeldOut, choose
@@ -164,32 +165,62 @@ def _visits(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Visits (user, video, start, end, cut), and the interactions with their ``visit``."""
     rows = _interactions(dataset)
     visits = rows.group_by("visit", maintain_order=True).agg(
-        pl.col("user", "video", "user_id", "video_id").first(),
+        pl.col("user", "video").first(),
         pl.col("time_ms").first().alias("start"),
         pl.col("time_ms").last().alias("end"),
     )
-    watched = (
+    cut = shown_ms(dataset, *(visits[name].to_numpy() for name in ("user", "video", "start")))
+    return visits.with_columns(pl.Series("cut", cut)), rows
+
+
+def shown_ms(
+    dataset: Dataset,
+    user: NDArray[np.integer],
+    video: NDArray[np.integer],
+    time_ms: Int64,
+) -> Int64:
+    """When the video that somebody watches at some moment was shown to them.
+
+    Args:
+        dataset: The log.
+        user: int[n], dense.
+        video: int[n], dense.
+        time_ms: int64[n].
+
+    Returns:
+        int64[n], time of the latest impression of the video in the half hour up to the moment;
+        the moment itself where there is none.
+    """
+    moments = pl.DataFrame(
+        {
+            "user_id": dataset.user_ids()[user],
+            "video_id": dataset.catalogue().video_ids[video],
+            "time_ms": time_ms,
+            "moment": np.arange(len(user)),
+        }
+    )
+    key = ["user_id", "video_id"]
+    shown = (
         dataset.scan("impressions")
-        .select("user_id", "video_id", "time_ms")
-        .join(visits.lazy().select("user_id", "video_id"), on=["user_id", "video_id"], how="semi")
+        .select(*key, "time_ms")
+        .join(moments.lazy(), on=key, how="semi")
         .sort("time_ms")
         .with_columns(pl.col("time_ms").alias("shown"))
         .collect()
     )
-    joined = (
-        visits.sort("start")
+    found = (
+        moments.sort("time_ms")
         .join_asof(
-            watched,
-            left_on="start",
-            right_on="time_ms",
-            by=["user_id", "video_id"],
+            shown,
+            on="time_ms",
+            by=key,
             strategy="backward",
             tolerance=WATCHING_MS,
             check_sortedness=False,
         )
-        .sort("visit")
+        .sort("moment")
     )
-    return joined.with_columns(pl.coalesce("shown", "start").alias("cut")), rows
+    return found.select(pl.coalesce("shown", "time_ms"))["shown"].to_numpy().astype(np.int64)
 
 
 def _positives(dataset: Dataset, visits: pl.DataFrame, rows: pl.DataFrame) -> Int32:

@@ -335,6 +335,11 @@ def test_losses_fall(log: Log) -> None:
     assert first["rec"] < math.log(8) and last["rec"] < math.log(8)
 
 
+def test_an_example_without_any_negative_is_refused(log: Log) -> None:
+    with pytest.raises(PolicyError, match="batch = 1 leaves no negatives"):
+        log.align(batch=1)
+
+
 def test_stage_1_without_a_step_is_the_closed_form(log: Log) -> None:
     """So that the alignment can move the text path by its gradients alone."""
     told = log.align(videos=0, comments=1)

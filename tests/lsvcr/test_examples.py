@@ -43,6 +43,9 @@ class _Log:
     def user_ids(self) -> NDArray[np.int64]:
         return np.arange(self.users)
 
+    def has(self, table: str) -> bool:
+        return False
+
 
 USERS = 4
 EVENTS = st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(0, 12)), max_size=40)

@@ -91,9 +91,17 @@ def test_popular_comment_is_the_most_liked_or_one_of_three() -> None:
     assert np.abs(shares - 1 / 3).max() < 0.12
 
 
-def test_videos_of_the_future_are_no_candidates() -> None:
-    catalogue = catalogue_of([0, 0, 0], upload_ms=[10, 2_000, 1_000])
-    assert inventory_of(catalogue).available.tolist() == [0, 2]
+def test_what_is_of_the_future_is_neither_candidate_nor_popular() -> None:
+    """The log ends at 1,000; comments are in the order of their likes."""
+    written = [2_000, 5, 1_000, 1_001, 7, 9, 2_000, UNKNOWN_TIME]
+    catalogue = catalogue_of([6, 0, 2], upload_ms=[10, 2_000, 1_000], comment_time_ms=written)
+    inventory = inventory_of(catalogue)
+    assert inventory.available.tolist() == [0, 2]
+    assert inventory.popular.tolist() == [[1, 2, 4], [-1, -1, -1], [7, -1, -1]]
+    texts = Texts(
+        [f"text {n}" for n in range(9)], np.array([8, 0, -1]), np.array([1, 2, 2, 3, -1, 4, 5, 6])
+    )
+    assert texts.published(catalogue, 1_000) == [f"text {n}" for n in (2, 4, 6, 8)]
 
 
 # --- The ID-text contrast ---
@@ -123,6 +131,7 @@ def _history_of(videos: list[int]) -> Any:
         target=empty,
         target_ms=empty,
         target_comments=empty[..., None],
+        target_taken=empty[..., None],
     )
 
 
@@ -203,7 +212,7 @@ def test_choices_are_one_comment_taken_part_in_and_others_of_the_video() -> None
     section = inventory.section(np.arange(5), np.zeros(5, dtype=np.int64), 64)
     comments = np.array([[3, 7, -1], [31, -1, -1], [32, -1, -1], [-1, -1, -1], [33, 34, 36]])
     for _ in range(20):
-        rows = task._choices(comments, section).numpy()
+        rows = task._choices(comments, comments, section).numpy()
         assert rows.shape == (5, 20)
         told = np.where(rows >= 0, rows - catalogue.n_videos, -1)
         assert told[0, 0] in (3, 7)
@@ -220,7 +229,7 @@ def test_all_negatives_are_equally_likely() -> None:
     inventory = inventory_of(catalogue_of([40]))
     task = _CommentTask(model_of("comment", 1), inventory, FinetuneSettings(), [1, 2])
     section, comments = np.tile(np.arange(40), (400, 1)), np.tile([[5, -1, -1]], (400, 1))
-    drawn = task._choices(comments, section).numpy()[:, 1:] - 1
+    drawn = task._choices(comments, comments, section).numpy()[:, 1:] - 1
     shares = np.bincount(drawn.ravel(), minlength=40) / 400
     assert shares[5] == 0.0
     expected = 19 / 39

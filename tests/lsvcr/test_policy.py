@@ -34,7 +34,14 @@ from simulator.logs.interactions import initial_history
 Ask = Callable[[Dataset], Any]
 VIDEOS = np.arange(60, dtype=np.int32)
 FRESH = np.array([14, 29, 44, 59])
-LEARNING: dict[str, Any] = {"epochs": 12, "epoch_steps": 1, "patience": 12, "dropout": 0.1}
+# Stage 2 alone; stage 1 has tests of its own.
+LEARNING: dict[str, Any] = {
+    "alignment": "none",
+    "epochs": 12,
+    "epoch_steps": 1,
+    "patience": 12,
+    "dropout": 0.1,
+}
 
 
 @pytest.fixture(scope="session")
@@ -283,7 +290,13 @@ def _last_time(dataset: Dataset, signal: Any, user: int) -> int:
 
 # --- Logs that lack something ---
 
-QUICK: dict[str, Any] = {"epochs": 1, "epoch_steps": 1, "dim": 16, "feed_forward": 32}
+QUICK: dict[str, Any] = {
+    "alignment": "none",
+    "epochs": 1,
+    "epoch_steps": 1,
+    "dim": 16,
+    "feed_forward": 32,
+}
 
 
 @pytest.mark.parametrize(

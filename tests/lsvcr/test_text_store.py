@@ -128,7 +128,14 @@ def test_the_policy_embeds_a_datasets_texts_once(
     folder: Path, write_log: Callable[..., Any], tmp_path: Path
 ) -> None:
     """Whatever the training seed; and a longer log costs its new texts alone."""
-    sizes = {"dim": 16, "feed_forward": 32, "epochs": 1, "epoch_steps": 1, "llm": str(folder)}
+    sizes = {
+        "alignment": "none",
+        "dim": 16,
+        "feed_forward": 32,
+        "epochs": 1,
+        "epoch_steps": 1,
+        "llm": str(folder),
+    }
     told = []
     for seed, comments in ((1, 5), (2, 5), (1, 6)):
         shutil.rmtree(tmp_path / "log", ignore_errors=True)

@@ -3,10 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from lsvcr.examples import History
+from lsvcr.examples import Histories, History
 from lsvcr.inventory import Inventory
 from lsvcr.sr_model import SRModel, Task
 from lsvcr.text_tables import TextTables
@@ -45,7 +46,7 @@ def world(*, taste: bool) -> tuple[History, Inventory, np.ndarray]:
     liked[:, 0] = section[np.arange(len(video)), score.argmax(axis=1)]
     number = np.tile(np.arange(EVENTS), PEOPLE)
     starts = np.arange(PEOPLE + 1) * EVENTS
-    history = History(starts, video, liked, number, np.zeros_like(number), number)
+    history = History(starts, video, liked, number, np.zeros_like(number), number, liked)
     return history, inventory, direction
 
 
@@ -109,6 +110,28 @@ def test_too_few_events_leave_the_model_as_it_was() -> None:
     assert not start_from_agreement(model, few, inventory)
     for name, value in fresh.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("task", ["video", "comment"])
+@pytest.mark.parametrize("known", [0, 1, 5])
+def test_a_log_with_captions_or_comments_alone_has_no_start(task: Task, known: int) -> None:
+    """No text at all of what the task compares, the same one everywhere, or hardly any."""
+    history, inventory, _ = world(taste=True)
+    place = np.arange(len(inventory.comment))
+    texts = np.where((place % 7 == 0) & (known > 0), place % max(known, 1), -1)
+    inventory.comment = texts
+    inventory.title = torch.from_numpy(texts[: len(inventory.title)])
+    model, fresh = model_of(task), model_of(task)
+    assert not start_from_agreement(model, history, inventory)
+    for name, value in fresh.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_what_is_hidden_does_not_reach_the_start() -> None:
+    history, inventory, _ = world(taste=True)
+    hidden = Histories(history, history).without_comment_history()
+    assert not start_from_agreement(model_of(), hidden.discussed, inventory)
+    assert start_from_agreement(model_of(), history, inventory)
 
 
 def test_events_held_out_do_not_reach_the_start() -> None:

@@ -1,4 +1,4 @@
-"""Comments that were seen and passed over, as negatives of those taken part in."""
+"""What was taken part in, and what was seen and passed over, as negatives of it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from lsvcr.examples import histories, last_events, make_batch
 from lsvcr.finetune import FinetuneSettings, _CommentTask
 from lsvcr.inventory import Inventory
-from lsvcr.passed_over import MOST, passed_over
 from lsvcr.policy import LSVCR
 from lsvcr.sr_model import SRModel
+from lsvcr.taken_part import MOST, passed_over, taken_part
 from lsvcr.text_tables import Texts, TextTables
 from lsvcr.validation import CommentValidation
 from policies.errors import PolicyError
@@ -130,7 +130,14 @@ def test_negatives_and_validation_are_what_was_seen(make: Make) -> None:
 
 def test_a_policy_learns_from_what_was_seen(make: Make, tmp_path: Path) -> None:
     log = make()
-    policy = LSVCR(comment_rivals="seen", epochs=1, epoch_steps=1, dim=16, feed_forward=32)
+    policy = LSVCR(
+        comment_rivals="seen",
+        alignment="none",
+        epochs=1,
+        epoch_steps=1,
+        dim=16,
+        feed_forward=32,
+    )
     policy.fit(log, seed=1)
     assert policy.settings()["comment_rivals"] == "seen"
     assert "comment" in policy.training_summary()
@@ -143,6 +150,82 @@ def test_a_log_that_names_only_what_was_taken_up(planted: Any) -> None:
     assert (
         planted.dataset.scan("comment_events").filter(pl.col("is_like") != 1).collect().is_empty()
     )
+
+
+def stamped(path: Path) -> Dataset:
+    """Person 0 likes the video they watch and five comments, all stamped when they happen.
+
+    Comment 7 is liked at a later visit and only seen at the first.
+    """
+    comment = np.arange(20)
+    taps = [0, 1, 2, 3, 4, 7, 7]
+    likes = [1, 1, 1, 1, 1, 0, 1]
+    times = [10, 11, 12, 13, 14, 15, 5_000]
+    with DatasetWriter(path, name="n", source="s", licence="l") as writer:
+        writer.append("users", frame("users", {"user_id": [0]}))
+        caption = {"video_id": [0, 1], "caption": ["a", "b"]}
+        writer.append("videos", frame("videos", caption))
+        about = {
+            "comment_id": comment,
+            "video_id": comment // 10,
+            "like_count": 20 - comment,
+            "text": [f"text {c}" for c in comment],
+        }
+        writer.append("comments", frame("comments", about))
+        watched = {
+            "user_id": [0, 0, 0],
+            "video_id": [1, 0, 0],
+            "time_ms": [START_MS - 9_000, START_MS, START_MS + 4_000],
+            "is_click": [1, 1, 1],
+            "is_like": [1, 1, 0],
+            "play_time_ms": [9_000] * 3,
+            "duration_ms": [9_000] * 3,
+            "comment_stay_time": [0, 500, 500],
+        }
+        writer.append("impressions", frame("impressions", watched))
+        events = {
+            "user_id": [0] * 7,
+            "video_id": [0] * 7,
+            "comment_id": taps,
+            "time_ms": [START_MS + t for t in times],
+            "is_shown": [1] * 7,
+            "is_like": likes,
+            "is_reply": [0] * 7,
+        }
+        writer.append("comment_events", frame("comment_events", events))
+    return Dataset.open(path)
+
+
+def test_whatever_somebody_takes_part_in_is_no_negative(tmp_path: Path) -> None:
+    log = stamped(tmp_path / "log")
+    both = histories(log, "liked", passed=False)
+    assert both.discussed.comments[0].tolist() == [0, 1, 2]
+    assert taken_part(log, np.zeros(1, int), np.zeros(1, int)).tolist() == [[0, 1, 2, 3, 4, 7]]
+    with pytest.raises(PolicyError, match="does not say which comments were seen"):
+        passed_over(log, np.zeros(1, int), np.zeros(1, int))
+    texts = Texts.of(log)
+    table = np.random.default_rng(0).normal(size=(len(texts.distinct), 8)).astype(np.float16)
+    inventory = Inventory(log.catalogue(), TextTables(table, texts.title, texts.comment), 2**62)
+    model = SRModel("comment", 2, 8, dim=8, feed_forward=16).eval()
+    held = last_events(both.discussed, np.zeros(1, dtype=int))
+    batch = make_batch(both, "comment", held)
+    task = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    (rows,) = task.shown(batch)
+    others = inventory.comment[[5, 6, 8, 9]].tolist()
+    assert sorted(rows[0, 1:5].tolist()) == others and (rows[0, 5:] == -1).all()
+    validation = task.validation(both, held)
+    assert isinstance(validation, CommentValidation)
+    assert sorted(r for r in validation._sections[0][0, 1:].tolist() if r >= 0) == others
+
+
+def test_the_like_of_the_video_is_unknown_when_its_comments_are_ranked(tmp_path: Path) -> None:
+    """It has the time of the impression, the comments have later ones."""
+    both = histories(stamped(tmp_path / "log"), "liked")
+    assert both.liked.video.tolist() == [1, 0]
+    assert both.discussed.time_ms.tolist() == [START_MS]
+    assert both.discussed.other.tolist() == [1]
+    batch = make_batch(both, "comment", last_events(both.discussed, np.zeros(1, dtype=int)))
+    assert batch.videos[0, : batch.video_count[0, 0]].tolist() == [1]
 
 
 def test_an_unknown_choice_is_refused() -> None:
