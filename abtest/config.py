@@ -179,7 +179,25 @@ def _from_file(file: Path | None) -> dict[str, Any]:
             raise UsageError(
                 f"{path.name} line {_line_of(text, key)}: {problem}.", "Nothing was run"
             )
+    for name, settings in table.get("policies", {}).items():
+        problem = _policy_problem(name, settings)
+        if problem:
+            line = max(_line_of(text, f"policies.{name}"), _line_of(text, name))
+            raise UsageError(f"{path.name} line {line}: {problem}", "Nothing was run")
     return table
+
+
+def _policy_problem(name: str, settings: Any) -> str | None:
+    # Imported here: most configurations have no settings of policies, and names may load plugins.
+    from policies.registry import names, parts_of
+
+    if not isinstance(settings, dict):
+        return f"policies.{name} is {settings!r}, expected a table, [policies.{name}]."
+    if parts_of(name) is not None:
+        return f'[policies."{name}"] is never read: each part has settings under its own name.'
+    if ":" in name or name.endswith(".py") or name in names():
+        return None
+    return f"[policies.{name}]: there is no policy of that name.{suggest(name, names())}"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+TRAINING = "train"
+"""Key of the stages that end with what they found: the best epoch and its validation metric."""
+
 
 class Stage:
     """One long step with a bar (on a terminal) and a measured duration."""
@@ -32,11 +35,13 @@ class Stage:
         self._title = title
         self._progress = progress
         self._task: TaskID | None = None
+        self.told = ""
         if progress is not None:
             self._task = progress.add_task(title, total=1.0, detail="")
 
     def update(self, stage: str, fraction: float, detail: str = "") -> None:
         """Report progress; the signature fits `policies.base.Progress`."""
+        self.told = detail
         if self._progress is not None and self._task is not None:
             shown = f"{stage}: {detail}" if stage and detail else stage or detail
             self._progress.update(self._task, completed=min(max(fraction, 0.0), 1.0), detail=shown)
@@ -79,23 +84,27 @@ class Console:
     def stage(self, key: str, title: str) -> Iterator[Stage]:
         """A long step: shows a bar or a line, and records its duration under ``key``."""
         started = time.perf_counter()
+        shown: Stage | None = None
         try:
             if self._animated:
                 with Progress(
                     TextColumn("{task.description}"),
-                    BarColumn(bar_width=24),
+                    BarColumn(bar_width=12),
                     TaskProgressColumn(),
                     TimeElapsedColumn(),
-                    TimeRemainingColumn(),
+                    TimeRemainingColumn(compact=True),
                     TextColumn("{task.fields[detail]}"),
                     console=self._rich,
                     transient=True,
                 ) as progress:
-                    yield Stage(self, title, progress)
+                    shown = Stage(self, title, progress)
+                    yield shown
             else:
                 self.say(f"{title} ...")
-                yield Stage(self, title, None)
+                shown = Stage(self, title, None)
+                yield shown
         finally:
             seconds = time.perf_counter() - started
             self.durations[key] = self.durations.get(key, 0.0) + seconds
-        self.say(f"{title}: {seconds:.1f} s")
+        found = f", {shown.told}" if key == TRAINING and shown.told else ""
+        self.say(f"{title}: {seconds:.1f} s{found}")

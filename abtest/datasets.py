@@ -36,6 +36,10 @@ def open_dataset(spec: str, console: Console) -> Dataset:
         return builtin_dataset(
             config.world, config.world_seed, config.log_users, config.burn_in_days, console
         )
+    if Path(spec).is_file():
+        raise DataError(
+            f"{spec} is a file, not a dataset.", f"Import it: abtest data import {spec} logs/mine"
+        )
     return Dataset.open(Path(spec))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,10 @@ def evaluate_policies(
     """
     cut_ms = None
     if protocol.split == "time":
-        cut_ms = split_time(dataset, days=protocol.test_days, share=protocol.test_share)
+        try:
+            cut_ms = split_time(dataset, days=protocol.test_days, share=protocol.test_share)
+        except PolicyError as error:
+            raise UsageError(error.problem, error.hint) from None
     results, unsuited = [], False
     for task in protocol.tasks:
         entrants = [r for r in rows if task in ranked_by(policy_class(r.spec))]
@@ -186,7 +190,7 @@ def _evaluate(
     covered: dict[str, list[float]] = {}
     facts: dict[str, list[dict[str, Any]]] = {}
     left_out = list(result.left_out)
-    offered = 0
+    offered, competing = 0, 0.0
     for number, row in enumerate(rows):
         title = f"{result.task}, {number + 1} of {len(rows)}: {row.label}"
         try:
@@ -198,27 +202,33 @@ def _evaluate(
             # A policy that this log does not suit is no reason to lose the others.
             if type(error) is not PolicyError:
                 raise
-            left_out.append(f"{row.label}: {error.problem.rstrip('.')}")
-            console.warn(f"{row.label} is left out: {error.problem}")
+            # The log that people know, not the part of it that lies in our cache.
+            problem = error.problem.replace(str(training.path), str(dataset.path))
+            left_out.append(f"{row.label}: {problem.rstrip('.')}")
+            console.warn(f"{row.label} is left out: {problem}")
             continue
         ranked = [r for r, _ in runs if r is not None]
         if len(ranked) < len(runs):
-            left_out.append(f"{row.label} keeps the platform's order of comments on this log")
+            left_out.append(f"{row.label} leaves comments in the platform's order here")
             continue
         values[row.label] = _values(ranked, test)
         covered[row.label] = [coverage(r.top, r.offered) for r in ranked]
         facts[row.label] = [facts_of_run for _, facts_of_run in runs]
-        offered = ranked[0].offered
+        offered, competing = ranked[0].offered, ranked[0].competing
     if not values:
         reasons = "; ".join(left_out)
         return result.without(
             f"none of the policies ranks {result.task} on this log ({reasons}).", left_out
         )
+    if result.task == "videos" and offered <= (protocol.candidates or 0):
+        console.warn(f"there are only {offered:,} videos: all of them are ranked, none is sampled.")
+        result = replace(result, candidates=None, candidates_note="")
     return result.with_scores(
         _compared(values, covered, facts, rows, protocol.seed),
         cases=len(test),
         people=len(np.unique(test.user)),
         items=offered,
+        competing=competing,
         not_asked=dict(test.left_out),
         left_out=left_out,
     )
@@ -261,7 +271,11 @@ def _training(
         else (lambda: part_before(dataset, cut_ms, target))
     )
     if target.is_dir():
-        return make()
+        try:
+            return make()
+        except DataError as error:
+            console.warn(f"the training part in {target} is made again: {error.problem}")
+            shutil.rmtree(target)
     with console.stage("split", "writing the training part"):
         return make()
 

@@ -69,6 +69,7 @@ class TaskResult:
         signal: Events that make the videos ranked.
         problem: Why there are no figures; empty if there are.
         cases, people, items: Rankings made, for how many people, over how many distinct candidates.
+        competing: Candidates per ranking, on average.
         not_asked: Events or people that are not evaluated, by reason.
         left_out: Policies without a row, a sentence each.
         reference: Label of the policy that the others are compared with.
@@ -87,6 +88,7 @@ class TaskResult:
     cases: int = 0
     people: int = 0
     items: int = 0
+    competing: float = 0.0
     not_asked: Mapping[str, int] = field(default_factory=dict)
     left_out: Sequence[str] = ()
     reference: str = ""
@@ -121,6 +123,7 @@ class TaskResult:
         cases: int,
         people: int,
         items: int,
+        competing: float,
         not_asked: Mapping[str, int],
         left_out: Sequence[str],
     ) -> TaskResult:
@@ -130,6 +133,7 @@ class TaskResult:
             cases=cases,
             people=people,
             items=items,
+            competing=competing,
             not_asked=not_asked,
             left_out=tuple(left_out),
             reference=policies[0].label,
@@ -151,9 +155,12 @@ class TaskResult:
         if self.task == "videos":
             among = f"among {pool} videos ({self.items:,} were candidates)"
         elif self.candidates is None:
-            among = "among the comments that stood there"
+            among = f"among the comments that stood there ({self.competing:.1f} on average)"
         else:
-            among = f"among up to {self.candidates:,} comments sampled from the section"
+            among = (
+                f"among up to {self.candidates:,} comments sampled from the section "
+                f"({self.competing:.1f} on average)"
+            )
         count = len(self.training_seeds)
         seeds = f"{count} training seed{'s' if count > 1 else ''}"
         return f"{asked}, {among}; seen ones removed, ties against the policy; {seeds}."
@@ -239,6 +246,8 @@ def check_output(path: Path) -> None:
         raise UsageError(
             f"--output is {path}, expected a name that ends in {' or '.join(SUFFIXES)}."
         )
+    if path.is_dir():
+        raise UsageError(f"--output is {path}, which is a folder.", "Give the name of a file")
     if not path.parent.is_dir():
         raise UsageError(f"no folder at {path.parent} to write {path.name} into.")
 

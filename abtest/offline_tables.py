@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from abtest.offline_results import TaskResult
 from abtest.tables import table
@@ -26,9 +26,11 @@ def _task(result: TaskResult) -> str:
         lines += _wrapped(result.protocol_sentence())
         if result.candidates_note:
             lines += _wrapped(f"SAMPLED CANDIDATES, {result.candidates_note}.")
-        lines += ["", _metrics(result), "", *_intervals(result)]
+        short = _short_labels([p.label for p in result.policies])
+        lines += ["", _metrics(result, short), "", *_intervals(result, short)]
         if len(result.policies) > 1:
-            lines += ["", *_differences(result)]
+            lines += ["", *_differences(result, short)]
+        lines += [f"{s}  {label}" for label, s in short.items() if s != label]
     notes = [f"{reason}: {count:,}" for reason, count in result.not_asked.items()]
     if notes:
         lines += ["", *_wrapped(f"Not asked for: {'; '.join(notes)}.")]
@@ -37,13 +39,13 @@ def _task(result: TaskResult) -> str:
     return "\n".join(lines)
 
 
-def _metrics(result: TaskResult) -> str:
+def _metrics(result: TaskResult, short: Mapping[str, str]) -> str:
     names = list(result.policies[0].metrics)
     covered = f"cov@{result.policies[0].coverage_cutoff}"
     header = ["policy", *[_brief(n) for n in names], covered]
     body = [
         (
-            _short(p.label),
+            short[p.label],
             *[f"{p.metrics[n].value:.4f}" for n in names],
             f"{p.coverage:.3f}",
         )
@@ -53,7 +55,7 @@ def _metrics(result: TaskResult) -> str:
     return table(body, header=header, right=range(1, len(header))) + f"\n({key})"
 
 
-def _intervals(result: TaskResult) -> list[str]:
+def _intervals(result: TaskResult, short: Mapping[str, str]) -> list[str]:
     several = len(result.training_seeds) > 1
     about = "people and training seeds" if several else "people"
     header = ["policy"]
@@ -62,7 +64,7 @@ def _intervals(result: TaskResult) -> list[str]:
     header += ["people", "seeds"] if several else ["people"]
     body = []
     for p in result.policies:
-        row = [_short(p.label)]
+        row = [short[p.label]]
         for name in SHOWN:
             mean = p.metrics[name]
             row += [f"{mean.value:.4f}", _span(mean.low, mean.high, "{:.3f}", "-")]
@@ -79,14 +81,14 @@ def _intervals(result: TaskResult) -> list[str]:
     ]
 
 
-def _differences(result: TaskResult) -> list[str]:
+def _differences(result: TaskResult, short: Mapping[str, str]) -> list[str]:
     others = [p for p in result.policies if p.differences]
     body = []
     for p in others:
         found = p.differences[COMPARED]
         body.append(
             (
-                _short(p.label),
+                short[p.label],
                 f"{found.value:+.4f}",
                 _span(found.low, found.high, "{:+.4f}"),
                 _p(found.p_value),
@@ -100,8 +102,11 @@ def _differences(result: TaskResult) -> list[str]:
     ]
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= 22 else ".." + label[-20:]
+def _short_labels(labels: Sequence[str]) -> dict[str, str]:
+    """At most 22 characters each; those that would look the same are numbered."""
+    short = {label: label if len(label) <= 22 else ".." + label[-20:] for label in labels}
+    alike = [label for label in labels if list(short.values()).count(short[label]) > 1]
+    return short | {label: f"{n}: ..{label[-17:]}" for n, label in enumerate(alike, start=1)}
 
 
 def _brief(name: str) -> str:

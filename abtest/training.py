@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import shutil
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 
 from abtest.console import Console
 from abtest.paths import cache_directory, write_text
-from policies.base import Policy
+from policies.base import Policy, Progress
+from policies.errors import CheckpointError, PolicyContractError, PolicyError
 from policies.mixed import Mixed
-from policies.registry import create
+from policies.registry import BUILT_IN, create
 from policies.resume import kept_in
+from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset
 
 TRAINING_THREADS = 2
@@ -106,12 +109,12 @@ def train(
             shutil.rmtree(temporary)
         temporary.mkdir(parents=True)
         if isinstance(policy, Mixed):
-            facts = _assemble(policy, temporary, dataset, seed, console)
+            facts = _assemble(policy, temporary, dataset, seed, console, refresh)
         else:
             fix_threads()
             # Neural policies go on from their last whole epoch if an earlier attempt was cut off.
             with console.stage("train", f"training {spec}") as stage, kept_in(unfinished):
-                policy.fit(dataset, seed=seed, progress=stage.update)
+                _fit(policy, spec, dataset, seed, stage.update)
             policy.save(temporary)
             facts = policy.training_summary()
         summary = json.dumps(facts, sort_keys=True, allow_nan=False)
@@ -120,17 +123,43 @@ def train(
             shutil.rmtree(directory)
         temporary.rename(directory)
         shutil.rmtree(unfinished, ignore_errors=True)
-    summary_text = (directory / "summary.json").read_text(encoding="utf-8")
-    return TrainedPolicy(spec, dict(settings), directory, json.loads(summary_text))
+    try:
+        facts = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    except ValueError:
+        raise CheckpointError(
+            f"the weights in {directory} are damaged.", _retrain(directory)
+        ) from None
+    return TrainedPolicy(spec, dict(settings), directory, facts)
+
+
+def _fit(policy: Policy, spec: str, dataset: Dataset, seed: int, progress: Progress) -> None:
+    """Train; what goes wrong in code that is not ours is told in one line."""
+    try:
+        policy.fit(dataset, seed=seed, progress=progress)
+    except (PolicyError, SimulatorError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if spec in BUILT_IN:
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise PolicyContractError(
+            f"{spec} raised {type(error).__name__} in fit ({last.filename} line {last.lineno}): "
+            f"{error}.",
+            f"Try it on a small log: abtest policy check {spec}",
+        ) from error
+
+
+def _retrain(directory: Path) -> str:
+    return f"Remove that folder and give the command again, which trains anew: rm -r {directory}"
 
 
 def _assemble(
-    policy: Mixed, directory: Path, dataset: Dataset, seed: int, console: Console
+    policy: Mixed, directory: Path, dataset: Dataset, seed: int, console: Console, refresh: bool
 ) -> dict[str, Any]:
     """Put copies of the parts' weights, each trained or cached by itself, into the directory."""
     facts = {}
     for what, (spec, settings) in policy.parts().items():
-        trained = train(spec, settings, dataset, seed=seed, console=console)
+        trained = train(spec, settings, dataset, seed=seed, console=console, refresh=refresh)
         shutil.copytree(trained.directory, directory / what)
         facts[what] = {"policy": spec, **trained.summary}
     return facts
@@ -146,5 +175,8 @@ def fix_threads() -> None:
 def load_policy(trained: TrainedPolicy, dataset: Dataset) -> Policy:
     """The fitted policy, ready to score, in this or another process."""
     policy = create(trained.spec, **trained.settings)
-    policy.load(trained.directory, dataset)
+    try:
+        policy.load(trained.directory, dataset)
+    except CheckpointError as error:
+        raise CheckpointError(error.problem, _retrain(trained.directory)) from error
     return policy

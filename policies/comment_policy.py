@@ -1,7 +1,6 @@
 """What policies that rank comments only have in common: somebody else ranks the videos.
 
-An experiment on comments alone names the same video ranker on both sides:
-``videos = "sasrec"`` under ``[policies.text-similarity]`` in abtest.toml, against `sasrec`.
+An experiment on comments alone joins two names: ``sasrec+text-similarity`` against ``sasrec``.
 """
 
 from __future__ import annotations

@@ -38,11 +38,6 @@ class EASE(ItemToItem):
     def __init__(
         self, signal: Signal = "liked", regularisation: float = 100.0, max_videos: int = 10_000
     ) -> None:
-        if regularisation <= 0:
-            raise PolicyError(
-                f"ease: regularisation is {regularisation}, expected more than 0.",
-                "Try: regularisation = 100",
-            )
         super().__init__(signal, regularisation=regularisation, max_videos=max_videos)
 
     def learn(self, matrix: Any, progress: Progress) -> dict[str, NDArray[Any]]:

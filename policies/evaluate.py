@@ -37,11 +37,13 @@ class Ranked:
         ranks: int64[n, P], ranks of the positives from 0, ascending, -1 padded.
         top: int32[n, 10], the best candidates, -1 padded.
         offered: Distinct items that competed in any case.
+        competing: Candidates per case, on average.
     """
 
     ranks: Int64
     top: Int32
     offered: int
+    competing: float
 
 
 def rank_cases(
@@ -71,7 +73,7 @@ def rank_cases(
     ranks = np.full((len(test), test.positives.shape[1]), -1, dtype=np.int64)
     top = np.full((len(test), COVERAGE_CUTOFF), -1, dtype=np.int32)
     offered = np.zeros(candidates.items, dtype=bool)
-    done = 0
+    done, competed = 0, 0
     task: Task = "videos" if isinstance(candidates, VideoCandidates) else "comments"
     for block in candidates.blocks():
         key = mix(_REQUEST, test.user[block.rows], test.time_ms[block.rows])
@@ -83,9 +85,10 @@ def rank_cases(
         competing = np.where(block.competes, block.candidates, np.int32(-1))
         top[block.rows] = rank(scores, competing, key, COVERAGE_CUTOFF)
         offered[competing[competing >= 0]] = True
+        competed += int(block.competes.sum())
         done += len(block.rows)
         progress("ranking", done / len(test), f"{done:,} of {len(test):,}")
-    return Ranked(ranks, top, int(offered.sum()))
+    return Ranked(ranks, top, int(offered.sum()), competed / len(test))
 
 
 def _scores(

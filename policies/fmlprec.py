@@ -10,7 +10,8 @@ Filters are as long as the longest history. Also: cross-entropy over the whole c
 negatives with correction, instead of one negative per positive; pre-layer normalisation; a start
 token stands for the empty history.
 
-Held to `itemknn` and `ease`: a neural policy below these floors is a bug. The paper's figures rank
+Held to `itemknn` and `ease`: a neural policy below these floors is a bug; and to the best public
+SASRec on ml-100k (HR@10 .182, NDCG@10 .094), which the paper reports to beat. Its own figures rank
 one video among 99 sampled ones and do not carry over to full ranking.
 """
 

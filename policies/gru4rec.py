@@ -5,8 +5,9 @@ correction, instead of TOP1 over the other items of a parallel batch (Hidasi & K
 2018, also went over to more negatives); input and output vectors are tied; whole windows instead of
 truncated propagation, batched by length; a start token stands for the empty history.
 
-Held to `itemknn` and `ease`: a neural policy below these floors is a bug. Hidasi & Czapp, RecSys
-2023, examine six other reimplementations against the official one.
+Held to `itemknn` and `ease`: a neural policy below these floors is a bug; and to the best public
+SASRec on ml-100k (HR@10 .182, NDCG@10 .094). Hidasi & Czapp, RecSys 2023, examine six other
+reimplementations against the official one.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from policies.base import Progress
-from policies.errors import PolicyError
 from policies.item_to_item import ItemToItem
 from simulator.requests import Int32, Signal
 
@@ -43,14 +42,6 @@ class ItemKNN(ItemToItem):
     def __init__(
         self, signal: Signal = "liked", neighbours: int = 200, shrinkage: float = 50.0
     ) -> None:
-        if neighbours < 1:
-            raise PolicyError(
-                f"itemknn: neighbours is {neighbours}, expected 1 or more.", "Try: neighbours = 200"
-            )
-        if shrinkage < 0:
-            raise PolicyError(
-                f"itemknn: shrinkage is {shrinkage}, expected 0 or more.", "Try: shrinkage = 50"
-            )
         super().__init__(signal, neighbours=neighbours, shrinkage=shrinkage)
 
     def learn(self, matrix: Any, progress: Progress) -> dict[str, NDArray[Any]]:

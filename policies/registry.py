@@ -16,6 +16,7 @@ from typing import Any
 
 from policies.base import Policy
 from policies.errors import PolicyError, UnknownPolicy
+from policies.settings import check_settings
 
 ENTRY_POINTS = "abtest.policies"
 
@@ -77,11 +78,13 @@ def create(spec: str, **settings: Any) -> Policy:
         **settings: Passed to its constructor.
 
     Raises:
-        UnknownPolicy: no such policy, or settings it does not know.
+        UnknownPolicy: no such policy, settings it does not know, or values that cannot be.
         PolicyError: its code cannot be imported.
     """
     kind = policy_class(spec)
     parts = parts_of(spec)
+    if spec in BUILT_IN:
+        check_settings(spec, kind, settings)
     try:
         policy = kind(**settings) if parts is None else kind(parts=parts, **settings)
     except TypeError as error:

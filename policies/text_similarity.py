@@ -21,7 +21,6 @@ from policies.base import Progress, Scores
 from policies.char_ngrams import BUCKETS, pair_products, tfidf, unit_rows
 from policies.checkpoint import load_arrays, save_arrays
 from policies.comment_policy import TIE_BREAK, CommentPolicy, likes_prior
-from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, HistoryView, Int32
 
@@ -42,11 +41,6 @@ class TextSimilarity(CommentPolicy):
     """
 
     def __init__(self, videos: str = "popular", video_share: float = 0.3) -> None:
-        if not 0.0 <= video_share <= 1.0:
-            raise PolicyError(
-                f"text-similarity: video_share is {video_share}, expected 0 to 1.",
-                "Try: video_share = 0.3",
-            )
         super().__init__(videos, video_share=video_share)
         self._dataset_hash = ""
         self._texts: Any = sp.csr_matrix((0, BUCKETS), dtype=np.float32)

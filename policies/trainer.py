@@ -108,6 +108,7 @@ def train(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     file = StateFile(stage)
+    shown = _Shown(progress, stage, settings)
     best_metric, best_epoch = float("-inf"), 0
     best = {name: value.clone() for name, value in module.state_dict().items()}
     value, epoch, passes = 0.0, 0, 0
@@ -151,8 +152,7 @@ def train(
             for batch in batches(passes):
                 total += step(batch)
                 count += 1
-                detail = f"epoch {epoch}, loss {total / count:.3f}"
-                progress(stage, (epoch - 1) / settings.epochs, detail)
+                shown.step(epoch, best_epoch, count, total / count)
         value = total / max(count, 1)
         module.eval()
         with torch.no_grad(), average.in_place() as kept:
@@ -160,8 +160,7 @@ def train(
             if metric > best_metric:
                 best_metric, best_epoch = metric, epoch
                 best = {name: tensor.clone() for name, tensor in kept.items()}
-        detail = f"epoch {epoch}, loss {value:.3f}, {metric_name} {metric:.4f}"
-        progress(stage, epoch / settings.epochs, detail)
+        shown.epoch(epoch, best_epoch, value, f"{metric_name} {metric:.4f}")
         file.write(
             RunState(
                 epoch,
@@ -180,6 +179,33 @@ def train(
     module.eval()
     progress(stage, 1.0, f"best epoch {best_epoch}, {metric_name} {best_metric:.4f}")
     return TrainingSummary(epoch, passes, best_epoch, best_metric, value)
+
+
+class _Shown:
+    """What people see of a training: loss, the latest metric, and how far away the end can be.
+
+    The end is where patience runs out if nothing improves any more; it moves on with every
+    improvement, but the bar never goes back.
+    """
+
+    def __init__(self, progress: Progress, stage: str, settings: TrainerSettings) -> None:
+        self._progress, self._stage, self._settings = progress, stage, settings
+        self._metric, self._share = "", 0.0
+
+    def step(self, epoch: int, best_epoch: int, count: int, loss: float) -> None:
+        """After a step: the epoch's number ``count``, mean loss so far."""
+        within = min(count / max(self._settings.epoch_steps, count + 1), 1.0)
+        self._tell(epoch, epoch - 1 + within, best_epoch, loss)
+
+    def epoch(self, epoch: int, best_epoch: int, loss: float, metric: str) -> None:
+        """After an epoch."""
+        self._metric = f", {metric}"
+        self._tell(epoch, epoch, best_epoch, loss)
+
+    def _tell(self, epoch: int, done: float, best_epoch: int, loss: float) -> None:
+        end = min(max(best_epoch, 1) + max(1, self._settings.patience), self._settings.epochs)
+        self._share = max(self._share, min(done / end, 1.0))
+        self._progress(self._stage, self._share, f"epoch {epoch}, loss {loss:.3f}{self._metric}")
 
 
 class _Average:

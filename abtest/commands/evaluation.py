@@ -30,10 +30,11 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     policies: Specs,
-    data: Annotated[str, typer.Option("--data", help="A dataset directory, or 'demo'.")] = "demo",
+    data: options.Data = None,
     seeds: Annotated[
-        str, typer.Option("--seeds", help="Training seeds: how many (3), or which ones (1,5,7).")
-    ] = "1",
+        str | None,
+        typer.Option("--seeds", help="Training seeds: how many (3), or which ones (1,5,7)."),
+    ] = None,
     task: Annotated[str, typer.Option("--task", help="videos, comments or both.")] = "both",
     split: Annotated[
         str,
@@ -58,7 +59,9 @@ def evaluate(
     signal: Annotated[
         str, typer.Option("--signal", help="Videos to be ranked: liked or clicked.")
     ] = "liked",
-    seed: Annotated[int, typer.Option("--seed", help="Of sampled candidates and bootstrap.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of sampled candidates and bootstrap.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write FILE.json or FILE.csv.")
     ] = None,
@@ -78,7 +81,8 @@ def evaluate(
 
       abtest evaluate sasrec lsvcr --candidates 100
 
-    The first policy is the one that the others are compared with.
+    The first policy is the one that the others are compared with. Data, seeds and the policies'
+    settings that no flag names come from abtest.toml.
     """
     from abtest.config import load_config
     from abtest.datasets import open_dataset
@@ -88,12 +92,14 @@ def evaluate(
     from abtest.oracle import refuse_oracles
 
     refuse_oracles(policies)
-    protocol = _protocol(task, seeds, split, test_days, test_share, candidates, seed, signal)
+    told = load_config({"data": data, "seed": seed}, file=config)
+    seeds = str(told.training_seed) + "," if seeds is None else seeds
+    protocol = _protocol(task, seeds, split, test_days, test_share, candidates, told.seed, signal)
     if output is not None:
         check_output(output)
-    rows = contestants(policies, load_config({}, file=config).policies, ablations=ablations)
+    rows = contestants(policies, told.policies, ablations=ablations)
     console = Console(quiet=quiet)
-    dataset = open_dataset(data, console)
+    dataset = open_dataset(told.data, console)
     results = evaluate_policies(rows, dataset, protocol, console)
     if output is not None:
         write_output(output, results)
@@ -127,7 +133,7 @@ def _protocol(
         raise UsageError("--test-days and --test-share belong to --split time.")
     if test_days is not None and share is not None:
         raise UsageError("--test-days and --test-share say the same: give one of them.")
-    if test_days is not None and not test_days > 0.0:
+    if test_days is not None and not 0.0 < test_days < 100_000.0:
         raise UsageError(f"--test-days is {test_days:g}, expected more than 0.")
     if share is not None and not 0.0 < share < 1.0:
         raise UsageError(f"--test-share is {test_share}, expected more than 0 and less than 100 %.")
@@ -165,25 +171,47 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def train_command(
     policy: Annotated[str, typer.Argument(help="A policy's name, or file.py:Class.")],
-    data: Annotated[str, typer.Option("--data", help="A dataset directory, or 'demo'.")] = "demo",
-    seed: Annotated[int, typer.Option("--training-seed", help="Seed of training.")] = 1,
+    data: options.Data = None,
+    seed: Annotated[
+        int | None, typer.Option("--training-seed", min=0, help="Seed of training.")
+    ] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Train again.")] = False,
     llm: options.Llm = None,
     preset: options.Preset = None,
+    config: options.ConfigFile = None,
 ) -> None:
-    """Train a policy, or say where its trained weights are."""
+    """Train a policy, or say where its trained weights are.
+
+    [bold]Examples[/bold]
+
+      abtest train sasrec --data logs/kuairand
+
+      abtest train lsvcr --data logs/kuairand --llm models/qwen2.5-0.5b
+
+    Stopped by Ctrl-C, it goes on from its last whole epoch when the same command is given again.
+    Data, seed and the policy's settings that no flag names come from abtest.toml.
+    """
+    from abtest.config import load_config
     from abtest.datasets import open_dataset
     from abtest.oracle import refuse_oracles
     from abtest.training import train
     from policies.registry import settings_of
 
     refuse_oracles([policy])
-    if seed < 0:
-        raise UsageError(f"--training-seed is {seed}, expected 0 or more.")
-    settings = settings_of(policy, options.lsvcr_settings(llm, preset, [policy]))
+    told = load_config({"data": data, "training_seed": seed}, file=config).with_policies(
+        options.lsvcr_settings(llm, preset, [policy])
+    )
+    settings = settings_of(policy, told.policies)
     console = Console()
-    dataset = open_dataset(data, console)
-    trained = train(policy, settings, dataset, seed=seed, console=console, refresh=refresh)
+    dataset = open_dataset(told.data, console)
+    trained = train(
+        policy,
+        settings,
+        dataset,
+        seed=told.training_seed,
+        console=console,
+        refresh=refresh,
+    )
     typer.echo(f"{policy}: {trained.directory}")
     for key, value in trained.summary.items():
         typer.echo(f"  {key}: {value}")

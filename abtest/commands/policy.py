@@ -72,7 +72,8 @@ def show(spec: Spec) -> None:
     if settings:
         typer.echo("\nsettings (abtest.toml, [policies.NAME]):")
         for key, value in settings.items():
-            typer.echo(f"  {key} = {json.dumps(value)}")
+            shown = "(chosen by size)" if value is None else f"= {json.dumps(value)}"
+            typer.echo(f"  {key} {shown}")
 
 
 @app.command()

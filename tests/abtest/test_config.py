@@ -83,11 +83,11 @@ def test_percent_and_fraction_mean_the_same(value: float) -> None:
 
 def test_the_resolved_configuration_reads_back_as_itself(tmp_path: Path) -> None:
     config = RunConfig(
-        treatment=("a", "file.py:B"),
+        treatment=("sasrec", "file.py:B"),
         users=7,
         guardrail=("hates=-1%",),
         min_effect=0.01,
-        policies={"a": {"dropout": 0.5}},
+        policies={"sasrec": {"dropout": 0.5}, "file.py:B": {"any": [1]}},
     )
     assert load(file=write(tmp_path, config.to_toml())) == config
 
