@@ -38,7 +38,7 @@ Rivals = Literal["section", "seen"]
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """How stage 2 trains; the paper's values unless the small preset says otherwise.
+    """How stage 2 trains; docs/lsvcr.md lists what is not the paper's.
 
     The average of the weights is ours: a thousand held-out events are a noisy judge of single
     epochs.
