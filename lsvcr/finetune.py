@@ -58,7 +58,7 @@ class FinetuneSettings:
 
     epochs: int = 50
     epoch_steps: int = 100
-    patience: int = 12
+    patience: int = 5
     learning_rate: float = 1e-3
     average: float = 0.995
     batch: int = 64

@@ -83,7 +83,7 @@ class LSVCR(Policy):
         text: bool = True,
         epochs: int = 0,
         epoch_steps: int = 100,
-        patience: int = 12,
+        patience: int = 5,
         learning_rate: float = 1e-3,
         batch: int = 64,
         targets: int = 10,
