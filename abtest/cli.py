@@ -25,7 +25,7 @@ from abtest.commands import (
     system,
     world,
 )
-from abtest.errors import ExitCode, describe_error
+from abtest.errors import STOPPED, ExitCode, describe_error
 
 app = typer.Typer(
     name="abtest",
@@ -80,9 +80,6 @@ world.register(app)
 system.register(app)
 
 
-_STOPPED = "stopped. The same command goes on from what is kept: trainings from their last epoch."
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: run the command, turn every expected error into one line and an exit code."""
     sys.exit(run(arguments))
@@ -95,12 +92,12 @@ def run(arguments: list[str] | None = None) -> int:
         result = command.main(args=arguments, prog_name="abtest", standalone_mode=False)
         # Typer turns Ctrl-C into this code, and says nothing.
         if result == ExitCode.INTERRUPTED:
-            return _fail(ExitCode.INTERRUPTED, _STOPPED)
+            return _fail(ExitCode.INTERRUPTED, STOPPED)
         return int(result) if isinstance(result, int) else ExitCode.COMPLETE
     except typer.Exit as stop:
         return stop.exit_code
     except typer.Abort:
-        return _fail(ExitCode.INTERRUPTED, _STOPPED)
+        return _fail(ExitCode.INTERRUPTED, STOPPED)
     except typer.TyperException as error:
         text = error.format_message() if hasattr(error, "format_message") else str(error)
         context = getattr(error, "ctx", None)

@@ -16,6 +16,8 @@ from reports.statistics.errors import StatisticsError
 from simulator.errors import DataError, SimulatorError
 from simulator.replay import ScorerError
 
+STOPPED = "stopped. The same command goes on from what is kept: trainings from their last epoch."
+
 
 class ExitCode(IntEnum):
     """What the shell sees; documented in the README."""
@@ -82,7 +84,7 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
         case PolarsError():
             return ExitCode.DATA, f"a table cannot be read: {str(error).splitlines()[0]}"
         case KeyboardInterrupt():
-            return ExitCode.INTERRUPTED, "stopped"
+            return ExitCode.INTERRUPTED, STOPPED
         case MemoryError():
             return ExitCode.RESOURCES, "out of memory. Use fewer --workers or fewer --users"
         case OSError() if error.errno == errno.ENOSPC:

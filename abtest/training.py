@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abtest.console import Console
+from abtest.console import TRAINING, Console
 from abtest.paths import cache_directory, write_text
 from policies.base import Policy, Progress
 from policies.errors import CheckpointError, PolicyContractError, PolicyError
@@ -113,7 +113,7 @@ def train(
         else:
             fix_threads()
             # Neural policies go on from their last whole epoch if an earlier attempt was cut off.
-            with console.stage("train", f"training {spec}") as stage, kept_in(unfinished):
+            with console.stage(TRAINING, f"training {spec}") as stage, kept_in(unfinished):
                 _fit(policy, spec, dataset, seed, stage.update)
             policy.save(temporary)
             facts = policy.training_summary()

@@ -194,7 +194,7 @@ class _Shown:
 
     def step(self, epoch: int, best_epoch: int, count: int, loss: float) -> None:
         """After a step: the epoch's number ``count``, mean loss so far."""
-        within = min(count / max(self._settings.epoch_steps, count + 1), 1.0)
+        within = count / max(self._settings.epoch_steps, count + 1)
         self._tell(epoch, epoch - 1 + within, best_epoch, loss)
 
     def epoch(self, epoch: int, best_epoch: int, loss: float, metric: str) -> None:

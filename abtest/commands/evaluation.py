@@ -93,8 +93,10 @@ def evaluate(
 
     refuse_oracles(policies)
     told = load_config({"data": data, "seed": seed}, file=config)
-    seeds = str(told.training_seed) + "," if seeds is None else seeds
-    protocol = _protocol(task, seeds, split, test_days, test_share, candidates, told.seed, signal)
+    of_training = (told.training_seed,) if seeds is None else parse_seeds(seeds)
+    protocol = _protocol(
+        task, of_training, split, test_days, test_share, candidates, told.seed, signal
+    )
     if output is not None:
         check_output(output)
     rows = contestants(policies, told.policies, ablations=ablations)
@@ -109,7 +111,7 @@ def evaluate(
 
 def _protocol(
     task: str,
-    seeds: str,
+    seeds: tuple[int, ...],
     split: str,
     test_days: float | None,
     test_share: str | None,
@@ -141,7 +143,7 @@ def _protocol(
         share = DEFAULT_TEST_SHARE
     return Protocol(
         tasks=tuple(t for t in TASKS if task in (t, "both")),
-        seeds=parse_seeds(seeds),
+        seeds=seeds,
         split=split,
         test_days=test_days,
         test_share=share,
