@@ -13,11 +13,11 @@ from lsvcr.examples import Histories
 from lsvcr.inventory import Inventory
 from lsvcr.llm import CausalLLM, Ids
 from lsvcr.prompts import LikedVideo, Piece, Section, prompt
+from lsvcr.rivals import SECTION_SIZE, left_alone
 from lsvcr.sr_model import Task
 from simulator.randomness import purpose_key, uniform
 
 Int64 = NDArray[np.int64]
-_RIVALS_FROM = 64
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,9 @@ class BatchMaker:
         task = chosen.comment_task
         own[task] = discussed.taken[chosen.event[task]]
         now[task] = discussed.time_ms[chosen.event[task]]
-        others = self.inventory.section(np.maximum(current, 0), now, _RIVALS_FROM)
-        mine = (others[:, :, None] == own[:, None, :]).any(axis=2) | ~task[:, None]
-        rows = self.inventory.rows_of_comments(np.where(mine, -1, others)).numpy()
+        others = self.inventory.section(np.maximum(current, 0), now, SECTION_SIZE)
+        others = np.where(task[:, None], left_alone(others, own), -1)
+        rows = self.inventory.rows_of_comments(others).numpy()
         rows = np.where(rows == chosen.target[:, None], -1, rows)
         key = purpose_key(self.seed, "lsvcr.rivals")
         draws = uniform(key, chosen.address[:, None], np.arange(rows.shape[1]))

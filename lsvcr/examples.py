@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from lsvcr.lengths import by_lengths
 from lsvcr.sr_model import MAX_LENGTH, Task
 from lsvcr.taken_part import passed_over, taken_part
-from policies.comment_visits import shown_ms, visits_begun
+from policies.comment_visits import shown_ms
+from policies.holdout import known_videos
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import Interactions, interactions
+from simulator.logs.interactions import interactions
 from simulator.requests import COMMENTS_PER_EVENT, Signal
 
 Int64 = NDArray[np.int64]
@@ -100,7 +101,7 @@ def histories(dataset: Dataset, signal: Signal, *, passed: bool = False) -> Hist
         PolicyError: it is to know, and the log does not.
     """
     n_users = len(dataset.user_ids())
-    events = [_known(interactions(dataset, s)) for s in (signal, "discussed")]
+    events = [known_videos(interactions(dataset, s)) for s in (signal, "discussed")]
     keys = [_key(event.user, event.time_ms) for event in events]
     built = []
     for number, event in enumerate(events):
@@ -109,9 +110,8 @@ def histories(dataset: Dataset, signal: Signal, *, passed: bool = False) -> Hist
         # Comments are ranked when their section is opened: nothing that followed the video's
         # impression has happened yet, its own like neither.
         now = event.time_ms
-        if number == 1 and dataset.has("comment_events"):
-            begun = visits_begun(dataset).events
-            now = shown_ms(dataset, begun.user, begun.video, begun.time_ms)
+        if event.begun_ms is not None:
+            now = shown_ms(dataset, event.user, event.video, event.begun_ms)
         key = _key(event.user, now)
         before = np.searchsorted(keys[1 - number], key, side="left") - other_starts
         # A page's events carry its time: when it is ranked, none of them has happened yet.
@@ -130,12 +130,6 @@ def histories(dataset: Dataset, signal: Signal, *, passed: bool = False) -> Hist
 
 def _key(user: NDArray[np.integer], time_ms: Int64) -> Int64:
     return np.asarray((user.astype(np.int64) << _TIME_BITS) + time_ms)
-
-
-def _known(events: Interactions) -> Interactions:
-    keep = events.video >= 0
-    comments = None if events.comments is None else events.comments[keep]
-    return Interactions(events.user[keep], events.video[keep], events.time_ms[keep], comments)
 
 
 @dataclass(frozen=True)

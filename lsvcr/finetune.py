@@ -22,8 +22,9 @@ from torch import Tensor
 
 from lsvcr.examples import Batch, Histories, History, Windows, batches, last_events
 from lsvcr.inventory import Inventory, TextVectors
+from lsvcr.rivals import rivals
 from lsvcr.sr_model import TEMPERATURE, SRModel, cosine_factors
-from lsvcr.validation import COMMENTS_RANKED, CommentValidation, Validation, VideoValidation
+from lsvcr.validation import CommentValidation, Validation, VideoValidation
 from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.cross_entropy import catalogue_cross_entropy
@@ -351,17 +352,15 @@ class _VideoTask:
 class _CommentTask(_VideoTask):
     """The comment somebody takes part in, among others under the same video."""
 
+    @property
+    def seen(self) -> bool:
+        """Whether the others are those that the person saw and passed over."""
+        return self.settings.comment_rivals == "seen"
+
     def shown(self, batch: Batch) -> tuple[Tensor, ...]:
         """Embedding rows int64[n, 20] of each moment's comments, the one taken part in first."""
-        real = batch.real
-        if self.settings.comment_rivals == "seen":
-            assert batch.target_passed is not None, "histories(..., passed=True)"
-            others = batch.target_passed[real]
-        else:
-            others = self.inventory.section(
-                batch.target[real], batch.target_ms[real], COMMENTS_RANKED
-            )
-        return (self._choices(batch.target_comments[real], batch.target_taken[real], others),)
+        others = rivals(self.inventory, batch, seen=self.seen)
+        return (self._choices(batch.target_comments[batch.real], others),)
 
     def rows_shown(self, shown: tuple[Tensor, ...]) -> Tensor:
         """The comments themselves."""
@@ -381,24 +380,21 @@ class _CommentTask(_VideoTask):
         logits = logits.masked_fill(rows < 0, float("-inf"))
         return F.cross_entropy(logits, torch.zeros(len(rows), dtype=torch.long))
 
-    def _choices(self, comments: Int64, taken: Int64, others: Int64) -> Tensor:
+    def _choices(self, comments: Int64, others: Int64) -> Tensor:
         """Embedding rows int64[n, 20]: one comment taken part in, then others that were not.
 
         Args:
             comments: int64[n, 3], of which one is drawn.
-            taken: int64[n, k], what the person took part in.
             others: int64[n, m], of which up to 19 are drawn.
         """
         real = (comments >= 0).sum(axis=1)
         pick = (self.random.random(len(comments)) * real).astype(np.int64)
         positive = np.where(real > 0, comments[np.arange(len(comments)), pick], -1)
-        mine = (others[:, :, None] == taken[:, None, :]).any(axis=2)
-        key = np.where((others >= 0) & ~mine, self.random.random(others.shape), 2.0)
+        key = np.where(others >= 0, self.random.random(others.shape), 2.0)
         order = np.argsort(key, axis=1, kind="stable")[:, : self.settings.comment_negatives]
-        negatives = np.take_along_axis(np.where(mine, -1, others), order, axis=1)
+        negatives = np.take_along_axis(others, order, axis=1)
         return self.inventory.rows_of_comments(np.concatenate([positive[:, None], negatives], 1))
 
     def validation(self, both: Histories, held: Windows) -> Validation:
         """What decides when training stops."""
-        seen = self.settings.comment_rivals == "seen"
-        return CommentValidation(both, self.inventory, held, seen=seen)
+        return CommentValidation(both, self.inventory, held, seen=self.seen)

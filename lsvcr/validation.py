@@ -18,10 +18,10 @@ from torch import Tensor
 from lsvcr.examples import Batch, Histories, Windows, make_batch
 from lsvcr.inventory import Inventory, TextVectors
 from lsvcr.lengths import by_lengths
+from lsvcr.rivals import rivals
 from lsvcr.sr_model import SRModel, Task
 
-COMMENTS_RANKED = 64
-RIVALS = 99
+VIDEO_RIVALS = 99
 _ROWS = 128
 
 Int64 = NDArray[np.int64]
@@ -72,7 +72,7 @@ class VideoValidation(Validation):
     ) -> None:
         super().__init__("video", both, held)
         available = inventory.available.numpy()
-        shape = (len(held), RIVALS)
+        shape = (len(held), VIDEO_RIVALS)
         drawn = np.full(shape, -1, dtype=np.int64)
         if len(available):
             drawn = available[np.random.default_rng(seed).integers(0, len(available), shape)]
@@ -131,12 +131,6 @@ def _unknown(drawn: Int64, batch: Batch) -> Int64:
 
 def _section(inventory: Inventory, batch: Batch, *, seen: bool) -> Tensor:
     """Embedding rows int64[n, m]: the comment taken part in, then its rivals, -1 padded."""
-    comments = batch.target_comments[:, 0]
-    if seen:
-        assert batch.target_passed is not None, "histories(..., passed=True)"
-        rivals = batch.target_passed[:, 0]
-    else:
-        rivals = inventory.section(batch.target[:, 0], batch.target_ms[:, 0], COMMENTS_RANKED)
-    mine = (rivals[:, :, None] == batch.target_taken[:, 0, None, :]).any(axis=2)
-    rivals = np.where(mine, -1, rivals)
-    return inventory.rows_of_comments(np.concatenate([comments[:, :1], rivals], axis=1))
+    own = batch.target_comments[batch.real][:, :1]
+    others = rivals(inventory, batch, seen=seen)
+    return inventory.rows_of_comments(np.concatenate([own, others], axis=1))

@@ -12,7 +12,7 @@ from policies.errors import PolicyError
 from policies.holdout import CASES_PER_PERSON, HeldOut, choose
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import TAKEN_PART, Interactions, rank_in_run
+from simulator.logs.interactions import NEW_VISIT, TAKEN_PART, Interactions, rank_in_run
 from simulator.requests import COMMENTS_PER_EVENT, Int32, Int64
 
 WATCHING_MS = 30 * 60_000
@@ -146,15 +146,12 @@ def _interactions(dataset: Dataset) -> pl.DataFrame:
         .collect()
         .sort("user_id", "time_ms", "_row")
     )
-    moved = (pl.col("user_id") != pl.col("user_id").shift(1)) | (
-        pl.col("video_id") != pl.col("video_id").shift(1)
-    )
     return (
         frame.with_columns(
             pl.Series("user", lookup(dataset.user_ids(), frame["user_id"].to_numpy())),
             pl.Series("video", catalogue.video_index(frame["video_id"].to_numpy())),
             pl.Series("comment", catalogue.comment_index(frame["comment_id"].to_numpy())),
-            moved.fill_null(True).cum_sum().alias("visit"),
+            NEW_VISIT.cum_sum().alias("visit"),
         )
         .filter((pl.col("user") >= 0) & (pl.col("video") >= 0))
         .with_columns(pl.col("visit").rank("dense").cast(pl.Int64) - 1)

@@ -200,7 +200,10 @@ def known_videos(events: Interactions) -> Interactions:
     """Without events on videos that the catalogue does not have."""
     keep = events.video >= 0
     comments = None if events.comments is None else events.comments[keep]
-    return Interactions(events.user[keep], events.video[keep], events.time_ms[keep], comments)
+    begun = None if events.begun_ms is None else events.begun_ms[keep]
+    return Interactions(
+        events.user[keep], events.video[keep], events.time_ms[keep], comments, begun
+    )
 
 
 def _part(

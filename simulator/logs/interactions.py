@@ -23,6 +23,15 @@ from simulator.requests import (
 
 TAKEN_PART = (pl.col("is_like") == 1) | (pl.col("is_reply") == 1)
 """Comment events in which somebody took part in a section, not only saw a comment of it."""
+NEW_VISIT = (
+    (pl.col("user_id") != pl.col("user_id").shift(1))
+    | (pl.col("video_id") != pl.col("video_id").shift(1))
+).fill_null(True)
+"""First of a visit, in such events sorted by user and time.
+
+A visit is interactions at the same (user, video, time), or, in logs that stamp each interaction,
+consecutive ones of a user on the same video.
+"""
 
 
 class Interactions(NamedTuple):
@@ -31,15 +40,17 @@ class Interactions(NamedTuple):
     Attributes:
         user: int32[n], dense user index.
         video: int32[n], dense video index.
-        time_ms: int64[n].
+        time_ms: int64[n]; of a visit of a comment section, its last interaction's.
         comments: int32[n, 3], dense comment indices padded with -1; None except for ``discussed``
             on a log with comment events.
+        begun_ms: int64[n], the first interaction's; None where ``comments`` is.
     """
 
     user: Int32
     video: Int32
     time_ms: Int64
     comments: Int32 | None
+    begun_ms: Int64 | None = None
 
 
 def interactions(dataset: Dataset, signal: Signal, *, before_ms: int | None = None) -> Interactions:
@@ -95,26 +106,17 @@ def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
     rows = dataset.scan("comment_events").with_row_index("_row").filter(TAKEN_PART)
     if before_ms is not None:
         rows = rows.filter(pl.col("time_ms") < before_ms)
-    # One visit of a section is one event: interactions at the same (user, video, time), or, in
-    # logs that stamp each interaction, consecutive ones of a user on the same video.
     frame = (
         rows.select("_row", "user_id", "video_id", "comment_id", "time_ms")
         .collect()
         .sort("user_id", "time_ms", "_row")
-        .with_columns(
-            (
-                (pl.col("user_id") != pl.col("user_id").shift(1))
-                | (pl.col("video_id") != pl.col("video_id").shift(1))
-            )
-            .fill_null(True)
-            .cum_sum()
-            .alias("_visit")
-        )
+        .with_columns(NEW_VISIT.cum_sum().alias("_visit"))
     )
     visits = frame.group_by("_visit", maintain_order=True).agg(
         pl.col("_row").first(),
         pl.col("user_id").first(),
         pl.col("video_id").first(),
+        pl.col("time_ms").first().alias("begun_ms"),
         pl.col("time_ms").last(),
     )
     user = _user_index(dataset, "comment_events", visits["user_id"].to_numpy())
@@ -127,7 +129,8 @@ def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
     comments[visit[keep], rank[keep]] = catalogue.comment_index(
         frame["comment_id"].to_numpy()[keep]
     )
-    return Interactions(user, video, visits["time_ms"].to_numpy().astype(np.int64), comments)
+    begun, last = (visits[name].to_numpy().astype(np.int64) for name in ("begun_ms", "time_ms"))
+    return Interactions(user, video, last, comments, begun)
 
 
 def rank_in_run(run: NDArray[np.int64]) -> NDArray[np.int64]:

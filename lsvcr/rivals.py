@@ -1,0 +1,37 @@
+"""What a comment that somebody took part in has to beat: other comments of its section."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsvcr.examples import Batch
+from lsvcr.inventory import Inventory
+
+SECTION_SIZE = 64
+"""Most liked comments of a video that a person is taken to have had before them."""
+
+Int64 = NDArray[np.int64]
+
+
+def left_alone(comments: Int64, taken: Int64) -> Int64:
+    """Comments int64[n, m], -1 for those among the same row of ``taken``, int64[n, k]."""
+    mine = (comments[:, :, None] == taken[:, None, :]).any(axis=2)
+    return np.where(mine, -1, comments)
+
+
+def rivals(inventory: Inventory, batch: Batch, *, seen: bool) -> Int64:
+    """Comments int64[n, m] of each real moment's section that the person left alone, -1 padded.
+
+    Args:
+        inventory: Of the log.
+        batch: Of the comment task.
+        seen: Those that were seen and passed over, instead of the most liked that were written.
+    """
+    real = batch.real
+    if seen:
+        assert batch.target_passed is not None, "histories(..., passed=True)"
+        others = batch.target_passed[real]
+    else:
+        others = inventory.section(batch.target[real], batch.target_ms[real], SECTION_SIZE)
+    return left_alone(others, batch.target_taken[real])
