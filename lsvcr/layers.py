@@ -277,9 +277,7 @@ class VideoQuery(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.drop = Dropout(dropout)
-        _start_at_identity(self.out, 4.0)
-        nn.init.eye_(self.key_value.weight[dim:])
-        nn.init.zeros_(self.key_value.bias[dim:])
+        _start_at_zero(self.out)
 
     def forward(self, video: Tensor, states: Tensor, visible: Tensor) -> Tensor:
         """float[P, K, dim], float[P, L, dim] and bool[P, K, L] to float[P, K, dim]."""

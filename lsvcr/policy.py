@@ -57,7 +57,7 @@ class LSVCR(Policy):
         epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
             `lsvcr.finetune`; ``epochs`` 0 takes the preset's.
         alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
-            embeds the texts as it is, and a closed form starts stage 2.
+            embeds the texts as it is.
         llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
             Face by name or local directory, as it is or aligned.
         alignment_settings: What differs from the preset, by name; see
@@ -214,7 +214,6 @@ class LSVCR(Policy):
                     seed=seed,
                     progress=_scaled(progress, 2 + number * 4 // len(tasks), 6, 4 // len(tasks)),
                     stage=f"{task} task",
-                    aligned=bool(aligned),
                 ).to_dict()
             _forget_unseen(model, both)
             self._tasks[task] = DeployedTask.of(model, inventory)

@@ -31,9 +31,10 @@ CHAIN_WORDS = ("烧烤 美食", "篮球 比赛", "吉他 翻唱", "小猫 日常
 
 @pytest.fixture(autouse=True, scope="module")
 def _few_threads() -> None:
-    # Of the module, so that what a module's fixtures train has the threads of its tests:
-    # sums of floats, and so weights, depend on their number.
-    torch.set_num_threads(2)
+    # Small models gain nothing from a second thread, and lose much where cores are shared. Of the
+    # module, so that what a module's fixtures train has the threads of its tests: sums of floats,
+    # and so weights, depend on their number.
+    torch.set_num_threads(1)
 
 
 def frame(table: str, columns: dict[str, Any]) -> pl.DataFrame:

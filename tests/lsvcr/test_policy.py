@@ -395,14 +395,22 @@ def after_another(
     return told
 
 
-def test_without_comment_history_nothing_said_in_a_section_matters(
-    small_log: Any, asking: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # On so small a log the start may be the best epoch, and there the mixing adds nothing yet.
+STEPS: dict[str, Any] = {"epochs": 3, "epoch_steps": 20, "learning_rate": 1e-2}
+
+
+@pytest.fixture
+def after_some_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On so small a log the start may be the best epoch, whose branches are silent yet."""
     monkeypatch.setattr(
         finetune, "TrainerSettings", lambda **own: TrainerSettings(**{**own, "from_start": False})
     )
-    policy = made_without(small_log, comment_history=False)
+
+
+@pytest.mark.usefixtures("after_some_steps")
+def test_without_comment_history_nothing_said_in_a_section_matters(
+    small_log: Any, asking: Ask
+) -> None:
+    policy = made_without(small_log, comment_history=False, **STEPS)
     before, after = after_another(policy, small_log.dataset, asking, "discussed")
     np.testing.assert_array_equal(before[0], after[0])
     np.testing.assert_array_equal(before[1], after[1])
@@ -413,8 +421,9 @@ def test_without_comment_history_nothing_said_in_a_section_matters(
     assert np.abs(before[1] - after[1]).max() > 0.0
 
 
+@pytest.mark.usefixtures("after_some_steps")
 def test_without_mixing_each_task_has_its_own_history_only(small_log: Any, asking: Ask) -> None:
-    policy = made_without(small_log, mixing=False)
+    policy = made_without(small_log, mixing=False, **STEPS)
     for signal, own in (("liked", 0), ("discussed", 1)):
         before, after = after_another(policy, small_log.dataset, asking, signal)
         np.testing.assert_array_equal(before[1 - own], after[1 - own])

@@ -17,10 +17,10 @@ from policies.dropout import Dropout
 DIM, HEADS, VIDEOS, TEXT = 8, 2, 7, 12
 
 
-def made(task: Task, text_dim: int = TEXT, seed: int = 0) -> SRModel:
+def made(task: Task, text_dim: int = TEXT, seed: int = 0, *, mixing: bool = True) -> SRModel:
     """A model with every parameter random, so that no branch is silent by its initial value."""
     torch.manual_seed(seed)
-    model = SRModel(task, VIDEOS, text_dim, dim=DIM, heads=HEADS, feed_forward=16)
+    model = SRModel(task, VIDEOS, text_dim, dim=DIM, heads=HEADS, feed_forward=16, mixing=mixing)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.4)
@@ -170,8 +170,7 @@ def test_dropout_keeps_the_expectation_and_drops_at_its_rate() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_without_mixing_the_other_history_does_not_matter(task: Task) -> None:
-    torch.manual_seed(0)
-    model = SRModel(task, VIDEOS, TEXT, dim=DIM, heads=HEADS, feed_forward=16, mixing=False).eval()
+    model = made(task, mixing=False)
     videos, sections, watching = torch.randn(4, DIM), torch.randn(4, DIM), torch.randn(DIM)
     own_is_liked = task == "video"
     with torch.no_grad():
