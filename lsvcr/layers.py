@@ -1,7 +1,6 @@
 """The layers of LSVCR's sequential recommender: encoders, mixing and the two heads.
 
-Every map starts as the identity or as zero (Zhang et al., Fixup, ICLR 2019): see
-`lsvcr.sr_model`.
+Residual branches start at zero (Zhang et al., Fixup, ICLR 2019): see `lsvcr.sr_model`.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ and the comment sections somebody took part in, are encoded causally; each then 
 other; a person is one vector per task, compared with candidates by cosine.
 
 Differences from the paper: a start token opens each history, so that people without a history get
-a ranking too; many positions of one sequence are trained in one pass (see `SRModel.states`); every
-map starts as the identity, so that training starts from "the mean of what this person took part
-in" rather than from noise (Zhang et al., Fixup, ICLR 2019, for the zero residual branches).
+a ranking too; many positions of one sequence are trained in one pass (see `SRModel.states`); a
+history's token starts as its title or as its comments, and residual branches start at zero (Zhang
+et al., Fixup, ICLR 2019): the comment task starts from the video being watched alone.
 """
 
 from __future__ import annotations
