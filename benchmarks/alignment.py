@@ -126,6 +126,7 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
                 seed=seed,
                 progress=silent,
                 stage=task,
+                aligned=bool(weights),
             ).best_metric
     return told
 

@@ -12,6 +12,7 @@ with the same result as without a break.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from lsvcr.llm import CausalLLM
 from lsvcr.prompts import language_of
 from lsvcr.sr_model import Task
 from lsvcr.text_store import TextStore
+from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
 from policies.errors import CheckpointError, PolicyError
@@ -130,6 +132,7 @@ def align(
     if settings.dropout >= 0.0:
         sizes = {**sizes, "dropout": settings.dropout}
     model = AlignmentModel(llm, mean, spread, sizes)
+    _start_videos(model, before.vectors, both, inventory, stops)
     training = _Training(model, maker, examples, settings, about, seed)
     summary = training.run(_share(progress, _EMBEDDING, 1.0 - 2.0 * _EMBEDDING))
     model.eval()
@@ -150,6 +153,21 @@ def _share(progress: Progress, start: float, width: float) -> Progress:
         progress(stage, start + width * fraction, detail)
 
     return shared
+
+
+def _start_videos(
+    model: AlignmentModel,
+    embeddings: Tensor,
+    both: Histories,
+    inventory: Inventory,
+    stops: dict[Task, Int64],
+) -> None:
+    """The video task starts where stage 2 without an alignment would start."""
+    known = copy.copy(inventory)
+    # As rounded as stage 2 reads them.
+    known.embeddings = model.standardised(embeddings.to(model.llm.device)).half().float().cpu()
+    known.has_text = len(embeddings) > 0
+    start_from_agreement(model.of("video"), both.liked.until(stops["video"]), known)
 
 
 class _Training:

@@ -3,8 +3,8 @@
 Zheng et al. (arXiv 2403.13574), section 4.3. Texts pass through the language model as it is at that
 step: targets with gradients, the histories' texts without. Alignment uses no IDs.
 
-Difference from the paper: each task has a sequential model of its own already in this stage, as a
-token starts differently: a liked video as its title, a comment section as what was said in it.
+Difference from the paper: each task has a sequential model of its own already in this stage, as
+the two start differently (`lsvcr.warm_start`).
 """
 
 from __future__ import annotations

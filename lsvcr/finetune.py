@@ -25,6 +25,7 @@ from lsvcr.inventory import Inventory, TextVectors
 from lsvcr.rivals import rivals
 from lsvcr.sr_model import TEMPERATURE, SRModel, cosine_factors
 from lsvcr.validation import CommentValidation, Validation, VideoValidation
+from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.cross_entropy import catalogue_cross_entropy
 from policies.softmax import FULL_SOFTMAX_UP_TO, sampling_share
@@ -174,20 +175,24 @@ def finetune(
     seed: int,
     progress: Progress,
     stage: str,
+    aligned: bool = False,
 ) -> TrainingSummary:
     """Train one copy for its task; the last event of some people decides when to stop.
 
     Args:
-        model: Fresh, or as stage 1 left it; trained in place.
+        model: Fresh, or as stage 1 left it (``aligned``); trained in place.
         both: Histories.
         inventory: Texts.
         settings: How.
         seed: Of everything drawn.
         progress: Told loss and validation metric.
         stage: Name for progress.
+        aligned: False starts the video task's text path from the closed form.
     """
     own = both.of(model.task)[0]
     held, stop = held_out(own, seed)
+    if model.task == "video" and not aligned:
+        start_from_agreement(model, own.until(stop), inventory)
     kind = _VideoTask if model.task == "video" else _CommentTask
     task = kind(model, inventory, settings, [seed, 12], own.until(stop))
     validation = task.validation(both, last_events(own, held))

@@ -214,6 +214,7 @@ class LSVCR(Policy):
                     seed=seed,
                     progress=_scaled(progress, 2 + number * 4 // len(tasks), 6, 4 // len(tasks)),
                     stage=f"{task} task",
+                    aligned=bool(aligned),
                 ).to_dict()
             _forget_unseen(model, both)
             self._tasks[task] = DeployedTask.of(model, inventory)

@@ -27,6 +27,7 @@ from lsvcr.llm import CausalLLM, embedded_llm
 from lsvcr.policy import LSVCR
 from lsvcr.sr_model import SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
+from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress, silent
 from policies.errors import CheckpointError, PolicyError
 from policies.trainer import TrainingSummary
@@ -330,7 +331,6 @@ def test_losses_fall(log: Log) -> None:
     for name in ("lm", "align", "behaviour"):
         assert last[name] < first[name], name
     assert last["total"] < 0.9 * first["total"]
-    # The closed form has put it below chance already.
     assert first["rec"] < math.log(8) and last["rec"] < math.log(8)
 
 
@@ -339,13 +339,28 @@ def test_an_example_without_any_negative_is_refused(log: Log) -> None:
         log.align(batch=1)
 
 
-def test_stage_1_without_a_step_leaves_texts_as_the_language_model_reads_them(log: Log) -> None:
+def test_stage_1_without_a_step_is_where_stage_2_would_start_without_it(log: Log) -> None:
+    """So that the alignment can move texts and their path by its gradients alone."""
     told = log.align(videos=0, comments=1)
     assert told.summary["steps"] == 0
+    texts = Texts.of(log.dataset)
     llm = log.llm()
     raw = llm.embed(llm.tokens(log.texts, 12)).numpy()
-    table = (raw - raw.mean(0)) / (raw.std(0) + 1e-6)
+    table = ((raw - raw.mean(0)) / (raw.std(0) + 1e-6)).astype(np.float16)
+    tables = TextTables(table, texts.title, texts.comment)
+    inventory = Inventory(log.dataset.catalogue(), tables, 2**62)
     np.testing.assert_allclose(told.embeddings, table, atol=1e-2)
+    vectors = torch.from_numpy(table.astype(np.float32))
+    fresh, aligned = (SRModel("video", 1, llm.width, **SIZES) for _ in range(2))
+    assert start_from_agreement(fresh, log.both.liked.until(log.stops["video"]), inventory)
+    aligned.load_state_dict(told.weights["video"], strict=False)
+    half, last = fresh.text_hidden // 2, [m.text_layers()[1].weight for m in (fresh, aligned)]
+    n = int(sum(last[0][i, i] == 1.0 and last[0][i, half + i] == -1.0 for i in range(half)))
+    assert n > 0
+    # Directions may flip, products of texts along them may not.
+    along = [model.text(vectors[:200])[:, :n] for model in (fresh, aligned)]
+    products = [v @ v.T for v in along]
+    assert (products[0] - products[1]).norm() < 0.02 * products[0].norm()
 
 
 def test_stage_2_starts_where_stage_1_ended(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
