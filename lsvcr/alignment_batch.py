@@ -13,7 +13,7 @@ from lsvcr.examples import Histories
 from lsvcr.inventory import Inventory
 from lsvcr.llm import CausalLLM, Ids
 from lsvcr.prompts import LikedVideo, Piece, Section, prompt
-from lsvcr.rivals import SECTION_SIZE, left_alone
+from lsvcr.rivals import SECTION_SIZE, without
 from lsvcr.sr_model import Task
 from simulator.randomness import purpose_key, uniform
 
@@ -205,7 +205,7 @@ class BatchMaker:
         own[task] = discussed.taken[chosen.event[task]]
         now[task] = discussed.time_ms[chosen.event[task]]
         others = self.inventory.section(np.maximum(current, 0), now, SECTION_SIZE)
-        others = np.where(task[:, None], left_alone(others, own), -1)
+        others = np.where(task[:, None], without(others, own), -1)
         rows = self.inventory.rows_of_comments(others).numpy()
         rows = np.where(rows == chosen.target[:, None], -1, rows)
         key = purpose_key(self.seed, "lsvcr.rivals")

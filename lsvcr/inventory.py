@@ -32,8 +32,7 @@ class Inventory:
         self.embeddings = torch.from_numpy(tables.embeddings.astype(np.float32))
         self.title = torch.from_numpy(tables.title)
         self.comment = tables.comment
-        self.written = catalogue.comment_time_ms <= until_ms
-        self.popular = _most_liked(catalogue, self.written)
+        self.popular = _most_liked(catalogue, catalogue.comment_time_ms <= until_ms)
         self.available = torch.from_numpy(np.flatnonzero(catalogue.upload_ms <= until_ms))
 
     def rows_of_titles(self, videos: Int64) -> Tensor:

@@ -14,10 +14,10 @@ SECTION_SIZE = 64
 Int64 = NDArray[np.int64]
 
 
-def left_alone(comments: Int64, taken: Int64) -> Int64:
-    """Comments int64[n, m], -1 for those among the same row of ``taken``, int64[n, k]."""
-    mine = (comments[:, :, None] == taken[:, None, :]).any(axis=2)
-    return np.where(mine, -1, comments)
+def without(candidates: Int64, known: Int64) -> Int64:
+    """Candidates int64[n, m], -1 for those among the same row of ``known``, int64[n, k]."""
+    found = (candidates[:, :, None] == known[:, None, :]).any(axis=2)
+    return np.where(found, -1, candidates)
 
 
 def rivals(inventory: Inventory, batch: Batch, *, seen: bool) -> Int64:
@@ -34,4 +34,4 @@ def rivals(inventory: Inventory, batch: Batch, *, seen: bool) -> Int64:
         others = batch.target_passed[real]
     else:
         others = inventory.section(batch.target[real], batch.target_ms[real], SECTION_SIZE)
-    return left_alone(others, batch.target_taken[real])
+    return without(others, batch.target_taken[real])

@@ -18,7 +18,7 @@ from torch import Tensor
 from lsvcr.examples import Batch, Histories, Windows, make_batch
 from lsvcr.inventory import Inventory, TextVectors
 from lsvcr.lengths import by_lengths
-from lsvcr.rivals import rivals
+from lsvcr.rivals import rivals, without
 from lsvcr.sr_model import SRModel, Task
 
 VIDEO_RIVALS = 99
@@ -124,9 +124,7 @@ class CommentValidation(Validation):
 
 def _unknown(drawn: Int64, batch: Batch) -> Int64:
     """-1 for the target and for what was seen before."""
-    known = np.concatenate([batch.videos, batch.target[:, :1]], axis=1)
-    taken = (drawn[:, :, None] == known[:, None, :]).any(axis=2)
-    return np.where(taken, -1, drawn)
+    return without(drawn, np.concatenate([batch.videos, batch.target[:, :1]], axis=1))
 
 
 def _section(inventory: Inventory, batch: Batch, *, seen: bool) -> Tensor:

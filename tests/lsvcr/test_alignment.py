@@ -367,7 +367,8 @@ def test_stage_2_starts_where_stage_1_ended(log: Log, monkeypatch: pytest.Monkey
     seen: dict[str, dict[str, torch.Tensor]] = {}
     left: list[Aligned] = []
 
-    def watch(model: SRModel, *_: Any, **__: Any) -> Any:
+    def watch(model: SRModel, *_: Any, aligned: bool, **__: Any) -> Any:
+        assert aligned
         seen[model.task] = {k: v.clone() for k, v in model.state_dict().items()}
         return TrainingSummary(0, 0, 0, 0.0, 0.0)
 

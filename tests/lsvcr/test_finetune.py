@@ -12,7 +12,7 @@ from torch import Tensor
 from lsvcr.examples import Histories, histories, last_events, make_batch
 from lsvcr.finetune import FinetuneSettings, _CommentTask, _VideoTask, finetune, people
 from lsvcr.inventory import Inventory, TextVectors
-from lsvcr.rivals import left_alone
+from lsvcr.rivals import without
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
 from lsvcr.validation import VideoValidation
@@ -213,7 +213,7 @@ def test_choices_are_one_comment_taken_part_in_and_others_of_the_video() -> None
     section = inventory.section(np.arange(5), np.zeros(5, dtype=np.int64), 64)
     comments = np.array([[3, 7, -1], [31, -1, -1], [32, -1, -1], [-1, -1, -1], [33, 34, 36]])
     for _ in range(20):
-        rows = task._choices(comments, left_alone(section, comments)).numpy()
+        rows = task._choices(comments, without(section, comments)).numpy()
         assert rows.shape == (5, 20)
         told = np.where(rows >= 0, rows - catalogue.n_videos, -1)
         assert told[0, 0] in (3, 7)
@@ -230,7 +230,7 @@ def test_all_negatives_are_equally_likely() -> None:
     inventory = inventory_of(catalogue_of([40]))
     task = _CommentTask(model_of("comment", 1), inventory, FinetuneSettings(), [1, 2])
     section, comments = np.tile(np.arange(40), (400, 1)), np.tile([[5, -1, -1]], (400, 1))
-    drawn = task._choices(comments, left_alone(section, comments)).numpy()[:, 1:] - 1
+    drawn = task._choices(comments, without(section, comments)).numpy()[:, 1:] - 1
     shares = np.bincount(drawn.ravel(), minlength=40) / 400
     assert shares[5] == 0.0
     expected = 19 / 39
