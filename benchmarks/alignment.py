@@ -32,7 +32,8 @@ from benchmarks.settings import settings_of
 from lsvcr.alignment import align
 from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.examples import Histories, histories
-from lsvcr.finetune import FinetuneSettings, finetune, held_out
+from lsvcr.finetune import finetune, held_out
+from lsvcr.finetune_settings import FinetuneSettings
 from lsvcr.inventory import Inventory
 from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
 from lsvcr.llm import CausalLLM, embedded_llm

@@ -19,7 +19,8 @@ from torch import Tensor
 from lsvcr.alignment_settings import EMBEDDED, AlignmentSettings
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
-from lsvcr.finetune import FinetuneSettings, Rivals, finetune, held_out
+from lsvcr.finetune import finetune, held_out
+from lsvcr.finetune_settings import FinetuneSettings, Rivals
 from lsvcr.inventory import Inventory
 from lsvcr.people import People
 from lsvcr.sr_model import SRModel, Task
@@ -55,7 +56,7 @@ class LSVCR(Policy):
         dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
         text: False leaves all texts out, IDs alone.
         epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
-            `lsvcr.finetune`; ``epochs`` 0 takes the preset's.
+            `lsvcr.finetune_settings`; ``epochs`` 0 takes the preset's.
         alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
             embeds the texts as it is.
         llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging

@@ -20,11 +20,12 @@ from lsvcr.alignment_model import AlignmentModel
 from lsvcr.alignment_settings import AlignmentSettings
 from lsvcr.augmentation import Augmentation
 from lsvcr.examples import Histories, histories, make_batch, windows
-from lsvcr.finetune import held_out, people
+from lsvcr.finetune import held_out
 from lsvcr.inventory import Inventory
 from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
 from lsvcr.llm import CausalLLM, embedded_llm
 from lsvcr.policy import LSVCR
+from lsvcr.representation import people
 from lsvcr.sr_model import SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
 from lsvcr.warm_start import start_from_agreement

@@ -10,8 +10,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from lsvcr.examples import Histories, histories, last_events, make_batch
-from lsvcr.finetune import FinetuneSettings, _CommentTask, _VideoTask, finetune, people
+from lsvcr.finetune import finetune
+from lsvcr.finetune_settings import FinetuneSettings
+from lsvcr.finetune_tasks import Choices, CommentTask, FinetuneTask, VideoTask
 from lsvcr.inventory import Inventory, TextVectors
+from lsvcr.representation import people
 from lsvcr.rivals import without
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
@@ -111,7 +114,7 @@ def test_what_is_of_the_future_is_neither_candidate_nor_popular() -> None:
 def contrast(
     model: SRModel, inventory: Inventory, videos: list[int], negatives: int = 99
 ) -> Tensor:
-    task = _VideoTask(model, inventory, FinetuneSettings(id_text_negatives=negatives), [1, 2])
+    task = CommentTask(model, inventory, FinetuneSettings(id_text_negatives=negatives), [1, 2])
     batch = _history_of(videos)
     texts = TextVectors(model, inventory, inventory.rows_of_titles(batch.videos))
     return task.id_text(batch, texts)
@@ -185,12 +188,11 @@ def test_contrast_costs_the_same_per_video() -> None:
 # --- The comment task ---
 
 
-def task_loss(task: _VideoTask, batch: Any, persons: Tensor) -> Tensor:
+def task_loss(task: FinetuneTask, batch: Any, persons: Tensor) -> Tensor:
     """The loss of given people, with the texts that a step would read."""
-    shown = task.shown(batch)
-    return task.task_loss(
-        shown, persons, TextVectors(task.model, task.inventory, task.rows_shown(shown))
-    )
+    choices = task.choices(batch)
+    texts = TextVectors(task.model, task.inventory, choices.texts)
+    return task.task_loss(choices, persons, texts)
 
 
 def test_a_section_is_what_was_written_by_then() -> None:
@@ -209,13 +211,12 @@ def test_a_section_is_what_was_written_by_then() -> None:
 def test_choices_are_one_comment_taken_part_in_and_others_of_the_video() -> None:
     catalogue = catalogue_of([30, 2, 1, 0, 4])
     inventory = inventory_of(catalogue)
-    task = _CommentTask(model_of("comment", 5), inventory, FinetuneSettings(), [1, 2])
+    task = CommentTask(model_of("comment", 5), inventory, FinetuneSettings(), [1, 2])
     section = inventory.section(np.arange(5), np.zeros(5, dtype=np.int64), 64)
     comments = np.array([[3, 7, -1], [31, -1, -1], [32, -1, -1], [-1, -1, -1], [33, 34, 36]])
     for _ in range(20):
-        rows = task._choices(comments, without(section, comments)).numpy()
-        assert rows.shape == (5, 20)
-        told = np.where(rows >= 0, rows - catalogue.n_videos, -1)
+        told = task.drawn(comments, without(section, comments))
+        assert told.shape == (5, 20)
         assert told[0, 0] in (3, 7)
         others = told[0, 1:]
         assert len(set(others)) == 19 and set(others) <= set(range(30)) - {3, 7}
@@ -228,9 +229,9 @@ def test_choices_are_one_comment_taken_part_in_and_others_of_the_video() -> None
 
 def test_all_negatives_are_equally_likely() -> None:
     inventory = inventory_of(catalogue_of([40]))
-    task = _CommentTask(model_of("comment", 1), inventory, FinetuneSettings(), [1, 2])
+    task = CommentTask(model_of("comment", 1), inventory, FinetuneSettings(), [1, 2])
     section, comments = np.tile(np.arange(40), (400, 1)), np.tile([[5, -1, -1]], (400, 1))
-    drawn = task._choices(comments, without(section, comments)).numpy()[:, 1:] - 1
+    drawn = task.drawn(comments, without(section, comments))[:, 1:]
     shares = np.bincount(drawn.ravel(), minlength=40) / 400
     assert shares[5] == 0.0
     expected = 19 / 39
@@ -241,10 +242,10 @@ def test_all_negatives_are_equally_likely() -> None:
 def test_comment_loss_is_cross_entropy_over_the_masked_choices(planted: Any) -> None:
     both, inventory, model = _set_up(planted, "comment")
     batch = make_batch(both, "comment", last_events(both.discussed, np.arange(30)))
-    task = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
-    same = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    task = CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    same = CommentTask(model, inventory, FinetuneSettings(), [1, 2])
     persons = people(model, inventory, batch, None)
-    (rows,) = same.shown(batch)
+    rows = same.choices(batch).candidates
     of_row = {int(row): comment for comment, row in enumerate(inventory.comment)}
     written = inventory.catalogue.comment_time_ms
     for line, now in zip(rows.tolist(), batch.target_ms[batch.real], strict=True):
@@ -263,12 +264,11 @@ def test_comment_loss_is_cross_entropy_over_the_masked_choices(planted: Any) -> 
 
 def test_a_section_without_other_comments_teaches_nothing(planted: Any) -> None:
     _, inventory, model = _set_up(planted, "comment")
-    task = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
-    task._choices = lambda *_: torch.tensor([[4] + [-1] * 19])  # type: ignore[method-assign]
+    task = CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    rows = torch.tensor([[4] + [-1] * 19])
     persons = torch.randn(1, DIM, requires_grad=True)
-    batch = _history_of([0])
-    batch.real[:] = True
-    loss = task_loss(task, batch, persons)
+    choices = Choices(rows, rows, torch.zeros(1, dtype=torch.long))
+    loss = task.task_loss(choices, persons, TextVectors(model, inventory, rows))
     loss.backward()
     assert float(loss.detach()) == 0.0
     assert persons.grad is not None and float(persons.grad.abs().max()) == 0.0
@@ -294,7 +294,7 @@ def test_video_loss_is_cross_entropy_over_the_whole_catalogue(planted: Any) -> N
     both, inventory, model = _set_up(planted, "video")
     batch = make_batch(both, "video", last_events(both.liked, np.arange(20)))
     persons = people(model, inventory, batch, None)
-    task = _VideoTask(model, inventory, FinetuneSettings(), [1, 2])
+    task = VideoTask(model, inventory, FinetuneSettings(), [1, 2], both.liked)
     vectors = model.videos(
         torch.arange(60), model.text(inventory.embeddings[inventory.title[torch.arange(60)]])
     )
@@ -311,8 +311,9 @@ def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task:
     users = np.arange(25)
     held = last_events(both.of(task)[0], users)
     batch = make_batch(both, task, held)
-    kind = _VideoTask if task == "video" else _CommentTask
-    trained = kind(model, inventory, FinetuneSettings(), [1, 2])
+    trained: FinetuneTask = CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    if task == "video":
+        trained = VideoTask(model, inventory, FinetuneSettings(), [1, 2], both.liked)
     validation = trained.validation(both, held)
 
     def validate() -> float:
@@ -358,11 +359,11 @@ def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task:
 def test_large_catalogues_are_sampled_and_always_hold_the_targets(
     planted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lsvcr.finetune.FULL_SOFTMAX_UP_TO", 10)
+    monkeypatch.setattr("lsvcr.finetune_tasks.FULL_SOFTMAX_UP_TO", 10)
     both, inventory, model = _set_up(planted, "video")
-    task = _VideoTask(model, inventory, FinetuneSettings(video_negatives=8), [1, 2], both.liked)
+    task = VideoTask(model, inventory, FinetuneSettings(video_negatives=8), [1, 2], both.liked)
     batch = make_batch(both, "video", last_events(both.liked, np.arange(4)))
-    candidates, label, _ = task.shown(batch)
+    candidates, _, label, _ = task.choices(batch)
     assert len(candidates) <= 8 + 4 and len(candidates) == len(candidates.unique())
     assert candidates[label].tolist() == batch.target[batch.real].tolist()
 
@@ -380,11 +381,12 @@ def test_the_sampled_denominator_is_right_on_average(
         persons = people(model, inventory, batch, None)
         vectors = F.normalize(model.videos(torch.arange(60), titles), dim=-1)
         terms = torch.exp(F.normalize(persons, dim=-1) @ vectors.T / TEMPERATURE)
-        monkeypatch.setattr("lsvcr.finetune.FULL_SOFTMAX_UP_TO", 10)
-        task = _VideoTask(model, inventory, settings, [1, 2], both.liked)
+        monkeypatch.setattr("lsvcr.finetune_tasks.FULL_SOFTMAX_UP_TO", 10)
+        task = VideoTask(model, inventory, settings, [1, 2], both.liked)
         sums = []
         for _ in range(3_000):
-            candidates, label, correction = task.shown(batch)
+            candidates, _, label, correction = task.choices(batch)
+            assert correction is not None
             weight = torch.exp(-correction).expand(6, -1).clone()
             weight[torch.arange(6), label] = 1.0
             sums.append((terms[:, candidates] * weight).sum(dim=1))

@@ -17,10 +17,10 @@ import torch.nn.functional as F  # noqa: N812
 from lsvcr import finetune
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import histories, last_events, make_batch
-from lsvcr.finetune import people
 from lsvcr.inventory import Inventory
 from lsvcr.people import People
 from lsvcr.policy import LSVCR
+from lsvcr.representation import people
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task
 from lsvcr.text_tables import Texts, TextTables
 from policies.base import Scores
@@ -443,7 +443,7 @@ def test_without_the_id_text_loss_it_is_not_computed(
     def fail(*_: Any) -> None:
         raise AssertionError("computed")
 
-    monkeypatch.setattr("lsvcr.finetune._VideoTask.id_text", fail)
+    monkeypatch.setattr("lsvcr.finetune_tasks.FinetuneTask.id_text", fail)
     with pytest.raises(AssertionError, match="computed"):
         made_without(small_log)
     videos, _ = scores_of(made_without(small_log, id_text_weight=0.0), small_log.dataset, asking)

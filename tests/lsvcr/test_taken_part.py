@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from lsvcr.examples import histories, last_events, make_batch
-from lsvcr.finetune import FinetuneSettings, _CommentTask
+from lsvcr.finetune_settings import FinetuneSettings
+from lsvcr.finetune_tasks import CommentTask
 from lsvcr.inventory import Inventory
 from lsvcr.policy import LSVCR
 from lsvcr.sr_model import SRModel
@@ -109,8 +110,8 @@ def test_negatives_and_validation_are_what_was_seen(make: Make) -> None:
     both = histories(log, "liked", passed=True)
     own = both.discussed
     batch = make_batch(both, "comment", last_events(own, np.arange(USERS)))
-    task = _CommentTask(model, inventory, FinetuneSettings(comment_rivals="seen"), [1, 2])
-    (rows,) = task.shown(batch)
+    task = CommentTask(model, inventory, FinetuneSettings(comment_rivals="seen"), [1, 2])
+    rows = task.choices(batch).candidates
     assert batch.target_passed is not None
     moments = zip(
         rows.numpy(),
@@ -209,8 +210,8 @@ def test_whatever_somebody_takes_part_in_is_no_negative(tmp_path: Path) -> None:
     model = SRModel("comment", 2, 8, dim=8, feed_forward=16).eval()
     held = last_events(both.discussed, np.zeros(1, dtype=int))
     batch = make_batch(both, "comment", held)
-    task = _CommentTask(model, inventory, FinetuneSettings(), [1, 2])
-    (rows,) = task.shown(batch)
+    task = CommentTask(model, inventory, FinetuneSettings(), [1, 2])
+    rows = task.choices(batch).candidates
     others = inventory.comment[[5, 6, 8, 9]].tolist()
     assert sorted(rows[0, 1:5].tolist()) == others and (rows[0, 5:] == -1).all()
     validation = task.validation(both, held)

@@ -1,0 +1,43 @@
+"""How stage 2 trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Rivals = Literal["section", "seen"]
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How stage 2 trains; docs/lsvcr.md lists what is not the paper's.
+
+    The average of the weights is ours: a thousand held-out events are a noisy judge of single
+    epochs.
+
+    Attributes:
+        epochs, epoch_steps, patience, learning_rate, average: See `TrainerSettings`.
+        batch: Windows per batch.
+        targets: Most targets per window.
+        comment_negatives: Other comments of the same video per positive one.
+        comment_rivals: Which ones: any of its most liked 64 that were written by then, as in the
+            paper ("section"), or those that the person saw and passed over ("seen").
+        video_negatives: Negatives drawn per batch where the catalogue is above 20,000 videos.
+        id_text_weight: Of the ID-text loss.
+        id_text_negatives: Per anchor.
+        id_text_anchors: Most videos per batch that take part, so that the cost is bounded.
+    """
+
+    epochs: int = 50
+    epoch_steps: int = 100
+    patience: int = 5
+    learning_rate: float = 1e-3
+    average: float = 0.995
+    batch: int = 64
+    targets: int = 10
+    comment_negatives: int = 19
+    comment_rivals: Rivals = "section"
+    video_negatives: int = 4_096
+    id_text_weight: float = 0.1
+    id_text_negatives: int = 99
+    id_text_anchors: int = 512

@@ -1,0 +1,108 @@
+"""From a batch's histories to vectors of its people.
+
+Each distinct text that a batch needs is adapted once, whoever needs it
+(`lsvcr.inventory.TextVectors`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lsvcr.examples import Batch
+from lsvcr.inventory import Inventory, TextVectors
+from lsvcr.sr_model import SRModel
+
+
+class BatchTexts(NamedTuple):
+    """Embedding rows of what a batch says; -1 is no text.
+
+    Attributes:
+        titles: int64[B, L], of the video history.
+        popular: int64[B, L, 1], one popular comment per video.
+        section_titles: int64[B, M], of the comment history.
+        comments: int64[B, M, 3], taken part in.
+        watched: int64[B, T], titles of the videos at each moment.
+    """
+
+    titles: Tensor
+    popular: Tensor
+    section_titles: Tensor
+    comments: Tensor
+    watched: Tensor
+
+    @classmethod
+    def of(
+        cls, inventory: Inventory, batch: Batch, random: np.random.Generator | None
+    ) -> BatchTexts:
+        """``random`` draws popular comments; None takes the most liked."""
+        shown = inventory.popular_comments(batch.videos, random)
+        return cls(
+            inventory.rows_of_titles(batch.videos),
+            inventory.rows_of_comments(shown[..., None]),
+            inventory.rows_of_titles(batch.sections),
+            inventory.rows_of_comments(batch.section_comments),
+            inventory.rows_of_titles(batch.target),
+        )
+
+
+def people(
+    model: SRModel, inventory: Inventory, batch: Batch, random: np.random.Generator | None
+) -> Tensor:
+    """User representations at every real moment of a batch: float[n, dim].
+
+    Args:
+        model: Represents.
+        inventory: Texts.
+        batch: Histories and moments.
+        random: Draws popular comments; None takes the most liked.
+    """
+    if not inventory.has_text:
+        return people_by_ids(model, batch)
+    rows = BatchTexts.of(inventory, batch, random)
+    return people_with_texts(model, batch, rows, TextVectors(model, inventory, *rows))
+
+
+def people_with_texts(model: SRModel, batch: Batch, rows: BatchTexts, texts: TextVectors) -> Tensor:
+    """As `people`, given the batch's texts: which rows, and their vectors."""
+    videos, sections = _items(batch)
+    return _people(
+        model,
+        batch,
+        model.tokens(videos, texts.of(rows.titles), texts.mean(rows.popular)),
+        model.tokens(sections, texts.of(rows.section_titles), texts.mean(rows.comments)),
+        texts.of(rows.watched) if model.task == "comment" else None,
+    )
+
+
+def people_by_ids(model: SRModel, batch: Batch) -> Tensor:
+    """As `people`, in a log without texts."""
+    videos, sections = _items(batch)
+    tokens = model.tokens(videos, None, None), model.tokens(sections, None, None)
+    return _people(model, batch, *tokens, None)
+
+
+def _items(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Videos of both histories; padding is some video that nobody looks at."""
+    videos, sections = np.maximum(batch.videos, 0), np.maximum(batch.sections, 0)
+    return torch.from_numpy(videos), torch.from_numpy(sections)
+
+
+def _people(
+    model: SRModel, batch: Batch, videos: Tensor, sections: Tensor, watched: Tensor | None
+) -> Tensor:
+    """From the tokens of both histories, and the titles of the videos being watched."""
+    states, visible = model.states(
+        videos,
+        sections,
+        torch.from_numpy(batch.video_count),
+        torch.from_numpy(batch.comment_count),
+        torch.from_numpy(batch.window),
+    )
+    current = None
+    if model.task == "comment":
+        current = model.videos(torch.from_numpy(batch.target), watched)
+    return model.person(states, visible, current)[torch.from_numpy(batch.real)]
