@@ -23,7 +23,8 @@ import torch
 import torch.distributed as dist
 
 from lsvcr.alignment_losses import rank
-from lsvcr.policy import LSVCR, PRESETS
+from lsvcr.alignment_settings import PRESETS
+from lsvcr.policy import LSVCR
 from policies.errors import PolicyError
 from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset

@@ -36,7 +36,7 @@ from lsvcr.prompts import language_of
 from lsvcr.sr_model import Task
 from lsvcr.text_store import TextStore
 from lsvcr.warm_start import start_from_agreement
-from policies.base import Progress
+from policies.base import Progress, share
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
 from policies.errors import CheckpointError, PolicyError
 
@@ -127,18 +127,16 @@ def align(
         seed,
         settings.rivals,
     )
-    before = TextStore(store, llm).embed(writer.texts, _share(progress, 0.0, _EMBEDDING))
+    before = TextStore(store, llm).embed(writer.texts, share(progress, 0.0, _EMBEDDING))
     mean, spread = before.vectors.mean(0), before.vectors.std(0, unbiased=False) + 1e-6
     if settings.dropout >= 0.0:
         sizes = {**sizes, "dropout": settings.dropout}
     model = AlignmentModel(llm, mean, spread, sizes)
     _start_videos(model, before.vectors, both, inventory, stops)
     training = _Training(model, maker, examples, settings, about, seed)
-    summary = training.run(_share(progress, _EMBEDDING, 1.0 - 2.0 * _EMBEDDING))
+    summary = training.run(share(progress, _EMBEDDING, 1.0 - 2.0 * _EMBEDDING))
     model.eval()
-    after = TextStore(store, llm).embed(
-        writer.texts, _share(progress, 1.0 - _EMBEDDING, _EMBEDDING)
-    )
+    after = TextStore(store, llm).embed(writer.texts, share(progress, 1.0 - _EMBEDDING, _EMBEDDING))
     summary["texts"] = {"before": before.fresh, "after": after.fresh}
     embedded = model.standardised(after.vectors.to(llm.device))
     return Aligned(
@@ -146,13 +144,6 @@ def align(
         {"video": model.weights("video"), "comment": model.weights("comment")},
         summary,
     )
-
-
-def _share(progress: Progress, start: float, width: float) -> Progress:
-    def shared(stage: str, fraction: float, detail: str) -> None:
-        progress(stage, start + width * fraction, detail)
-
-    return shared
 
 
 def _start_videos(

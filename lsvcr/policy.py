@@ -7,39 +7,31 @@ embeddings, and this file imports no transformers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.alignment_settings import EMBEDDED, AlignmentSettings
+from lsvcr.alignment_settings import PRESETS, AlignmentSettings
 from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
-from lsvcr.finetune import finetune, held_out
+from lsvcr.finetune import finetune
 from lsvcr.finetune_settings import FinetuneSettings, Rivals
 from lsvcr.inventory import Inventory
 from lsvcr.people import People
 from lsvcr.sr_model import SRModel, Task
-from lsvcr.text_tables import Texts, TextTables
-from policies.base import Policy, Progress, Scores, silent
+from lsvcr.starting_point import StartingPoint, log_end_ms, starting_point
+from policies.base import Policy, Progress, Scores, share, silent
 from policies.checkpoint import load_arrays, save_arrays
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, Signal, VideoRequests
 
-if TYPE_CHECKING:
-    from lsvcr.language_model import SmallLanguageModel
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"epochs": 60, "lm_width": 128, "lm_layers": 2, "lm_tokens": 250_000},
-    "base": {"epochs": 50, "lm_width": 256, "lm_layers": 4, "lm_tokens": 4_000_000},
-    "paper": {"epochs": 50, "lm_width": 512, "lm_layers": 8, "lm_tokens": 40_000_000},
-}
 ALIGNMENTS = ("none", "llm")
+_EPOCHS = {"small": 60, "base": 50, "paper": 50}
 _ALIGNMENT_LOSSES = ("lm", "rec", "align", "behaviour")
 
 
@@ -126,7 +118,7 @@ class LSVCR(Policy):
             "feed_forward": feed_forward,
             "dropout": dropout,
             "text": text,
-            "epochs": epochs or PRESETS[preset]["epochs"],
+            "epochs": epochs or _EPOCHS[preset],
             "epoch_steps": epoch_steps,
             "patience": patience,
             "learning_rate": learning_rate,
@@ -177,16 +169,18 @@ class LSVCR(Policy):
         """Language model, text embeddings, then one fine-tuned model per task."""
         s = self._settings
         self._dataset_hash = dataset.info.content_hash
-        self._summary = {}
         both = self._histories(dataset)
-        tables, aligned = self._text_tables(dataset, both, seed, progress)
+        start = self._start(dataset, both, seed, share(progress, 0.0, 1 / 3))
+        tables, aligned = start.tables, start.weights
         if not (s["ids"] or tables.width):
             raise PolicyError(
                 f"lsvcr without ids ranks by text, and {dataset.path} has no captions or comments.",
                 "Leave ids = true for this log.",
             )
         catalogue = dataset.catalogue()
-        inventory = _inventory(dataset, tables)
+        inventory = Inventory(catalogue, tables, log_end_ms(dataset))
+        names = [f.name for f in dataclasses.fields(FinetuneSettings) if f.name in s]
+        settings = FinetuneSettings(**{name: s[name] for name in names})
         tasks: list[Task] = ["video"]
         if tables.has_comments and (both.discussed.comments >= 0).any():
             tasks.append("comment")
@@ -202,18 +196,9 @@ class LSVCR(Policy):
                     model,
                     both,
                     inventory,
-                    FinetuneSettings(
-                        epochs=s["epochs"],
-                        epoch_steps=s["epoch_steps"],
-                        patience=s["patience"],
-                        learning_rate=s["learning_rate"],
-                        batch=s["batch"],
-                        targets=s["targets"],
-                        id_text_weight=s["id_text_weight"],
-                        comment_rivals=s["comment_rivals"],
-                    ),
+                    settings,
                     seed=seed,
-                    progress=_scaled(progress, 2 + number * 4 // len(tasks), 6, 4 // len(tasks)),
+                    progress=share(progress, (1 + 2 * number / len(tasks)) / 3, 2 / 3 / len(tasks)),
                     stage=f"{task} task",
                     aligned=bool(aligned),
                 ).to_dict()
@@ -228,8 +213,7 @@ class LSVCR(Policy):
             What happened, for people.
         """
         self._dataset_hash = dataset.info.content_hash
-        self._summary = {}
-        self._text_tables(dataset, self._histories(dataset), seed, progress)
+        self._start(dataset, self._histories(dataset), seed, progress)
         return self.training_summary()
 
     def save(self, directory: Path) -> None:
@@ -283,6 +267,22 @@ class LSVCR(Policy):
         s = self._settings
         return SRModel(task, n_videos, text_dim, **self._sizes(), use_ids=s["ids"])
 
+    def _start(
+        self, dataset: Dataset, both: Histories, seed: int, progress: Progress
+    ) -> StartingPoint:
+        """What stage 2 starts from: text embeddings, and what stage 1 has learned."""
+        start = starting_point(
+            dataset,
+            both,
+            self._settings,
+            self._alignment,
+            sizes=self._sizes(),
+            seed=seed,
+            progress=progress,
+        )
+        self._summary = dict(start.summary)
+        return start
+
     def _sizes(self) -> dict[str, Any]:
         names = ("dim", "layers", "heads", "feed_forward", "dropout", "mixing")
         return {name: self._settings[name] for name in names}
@@ -295,123 +295,6 @@ class LSVCR(Policy):
     def _about(self) -> dict[str, Any]:
         return {"policy": "lsvcr", "dataset": self._dataset_hash, "settings": self._settings}
 
-    def _text_tables(
-        self, dataset: Dataset, both: Histories, seed: int, progress: Progress
-    ) -> tuple[TextTables, dict[Task, dict[str, Tensor]]]:
-        """Text embeddings, and what stage 1 has learned (nothing without it)."""
-        texts = Texts.of(dataset)
-        empty = TextTables(np.zeros((0, 0), np.float16), texts.title * 0 - 1, texts.comment * 0 - 1)
-        if not self._settings["text"] or not texts.distinct:
-            return empty, {}
-        if self._settings["alignment"] == "llm":
-            return self._aligned(dataset, texts, both, seed, progress)
-        if self._settings["llm"] != EMBEDDED:
-            told = self._foreign_embeddings(dataset, texts, _scaled(progress, 0, 6, 2))
-            return TextTables(_standardised(told), texts.title, texts.comment), {}
-        model = self._language_model(dataset, texts, seed, _scaled(progress, 0, 6))
-        embeddings = model.embed(texts.distinct, _scaled(progress, 1, 6))
-        return TextTables(_standardised(embeddings), texts.title, texts.comment), {}
-
-    def _foreign_embeddings(
-        self, dataset: Dataset, texts: Texts, progress: Progress
-    ) -> NDArray[np.float32]:
-        """float32[D, h] of a language model as it is, without alignment."""
-        from lsvcr.llm import best_device, load_llm
-        from lsvcr.text_store import TextStore, beside
-
-        llm = load_llm(self._settings["llm"], best_device())
-        encoded = llm.tokens(texts.distinct, self._alignment.text_tokens)
-        told = TextStore(beside(dataset.path), llm).embed(encoded, progress)
-        self._summary["text embeddings"] = {"texts": len(encoded), "new": told.fresh}
-        return np.asarray(told.vectors.numpy(), dtype=np.float32)
-
-    def _language_model(
-        self,
-        dataset: Dataset,
-        texts: Texts,
-        seed: int,
-        progress: Progress,
-        wording: Sequence[str] = (),
-    ) -> SmallLanguageModel:
-        # Imported here: a deployed policy loads and ranks without transformers.
-        from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
-
-        preset = PRESETS[self._settings["preset"]]
-        settings = LanguageModelSettings(
-            width=preset["lm_width"],
-            layers=preset["lm_layers"],
-            training_tokens=preset["lm_tokens"],
-        )
-        read = texts.published(dataset.catalogue(), _end_ms(dataset))
-        model, loss = SmallLanguageModel.train(
-            read, settings, seed=seed, progress=progress, wording=wording
-        )
-        self._summary["language model"] = {"texts": len(read), "loss": round(loss, 6)}
-        return model
-
-    def _aligned(
-        self, dataset: Dataset, texts: Texts, both: Histories, seed: int, progress: Progress
-    ) -> tuple[TextTables, dict[Task, dict[str, Tensor]]]:
-        from lsvcr.alignment import align
-        from lsvcr.llm import best_device, embedded_llm, load_llm
-        from lsvcr.prompts import WORDINGS, language_of
-        from lsvcr.text_store import beside
-
-        s = self._settings
-        language = language_of(dataset.info.language, texts.distinct[:1_000])
-        if s["llm"] == EMBEDDED:
-            wording = WORDINGS[language].all()
-            small = self._language_model(dataset, texts, seed, _scaled(progress, 0, 12), wording)
-            llm = embedded_llm(small)
-        else:
-            llm = load_llm(s["llm"], best_device())
-        unread = TextTables(np.zeros((1, 1), np.float16), texts.title, texts.comment)
-        tasks: tuple[Task, ...] = ("video", "comment")
-        aligned = align(
-            llm,
-            texts.distinct,
-            both,
-            _inventory(dataset, unread),
-            {task: held_out(both.of(task)[0], seed)[1] for task in tasks},
-            self._alignment,
-            language=language,
-            sizes=self._sizes(),
-            about={
-                "dataset": self._dataset_hash,
-                "llm": s["llm"],
-                "preset": s["preset"],
-                "sizes": self._sizes(),
-                "histories": {name: s[name] for name in ("signal", "comment_history")},
-            },
-            seed=seed,
-            progress=_scaled(progress, 1, 12, 3),
-            # The embedded model belongs to one log and seed: nothing else could use its embeddings.
-            store=None if s["llm"] == EMBEDDED else beside(dataset.path),
-        )
-        self._summary["alignment"] = aligned.summary
-        return TextTables(aligned.embeddings, texts.title, texts.comment), aligned.weights
-
-
-def _inventory(dataset: Dataset, tables: TextTables) -> Inventory:
-    return Inventory(dataset.catalogue(), tables, _end_ms(dataset))
-
-
-def _end_ms(dataset: Dataset) -> int:
-    """The log's last moment: what was published later is unknown in training."""
-    span = dataset.info.time_span_ms
-    return span[1] if span else int(np.iinfo(np.int64).max)
-
-
-def _standardised(embeddings: NDArray[np.floating]) -> NDArray[np.float16]:
-    """Zero mean and unit variance per dimension.
-
-    Pooled states of a language model share a large common direction that would drown the
-    differences between texts.
-    """
-    values = embeddings.astype(np.float32)
-    scaled = (values - values.mean(0)) / (values.std(0) + 1e-6)
-    return np.asarray(scaled, dtype=np.float16)
-
 
 def _forget_unseen(model: SRModel, both: Histories) -> None:
     """Videos without an event have learned no ID vector: only their text speaks."""
@@ -420,12 +303,3 @@ def _forget_unseen(model: SRModel, both: Histories) -> None:
         seen[torch.from_numpy(history.video)] = True
     with torch.no_grad():
         model.ids.weight[~seen] = 0.0
-
-
-def _scaled(progress: Progress, part: int, parts: int, width: int = 1) -> Progress:
-    """A progress callback for the parts ``part .. part + width - 1`` of several."""
-
-    def scaled(stage: str, fraction: float, detail: str) -> None:
-        progress(stage, (part + width * fraction) / parts, detail)
-
-    return scaled

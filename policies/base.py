@@ -26,6 +26,15 @@ def silent(stage: str, fraction: float, detail: str) -> None:
     """A progress callback that shows nothing."""
 
 
+def share(progress: Progress, start: float, width: float) -> Progress:
+    """A progress callback for what is a share of something longer."""
+
+    def shared(stage: str, fraction: float, detail: str) -> None:
+        progress(stage, start + width * fraction, detail)
+
+    return shared
+
+
 class Policy:
     """Base class of every ranker; override what the ranker does, inherit the rest.
 

@@ -532,7 +532,7 @@ def test_prompts_speak_the_datasets_language(
     monkeypatch.setattr("lsvcr.alignment.PromptWriter", writer)
     monkeypatch.setattr(planted.dataset, "info", replace(planted.dataset.info, language=declared))
     policy = LSVCR(**QUICK)
-    monkeypatch.setattr(policy, "_language_model", lambda *_: SimpleNamespace(model=None))
+    monkeypatch.setattr("lsvcr.starting_point._language_model", lambda *_: (None, {}))
     monkeypatch.setattr("lsvcr.llm.embedded_llm", lambda _: SimpleNamespace(adapt=lambda **_: None))
     with pytest.raises(Stop):
         policy.fit(planted.dataset, seed=1)
