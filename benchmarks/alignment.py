@@ -210,6 +210,8 @@ def main() -> None:
             found[arm].append(told)
             figures = "  ".join(f"{key} {value:.4f}" for key, value in told.items())
             print(f"seed {seed} {arm}: {figures}", flush=True)
+    if options.seeds < 2:
+        return
     first = options.arms[0]
     print(f"\nmean over seeds; difference from {first} ± standard error over seeds")
     for arm, rows in found.items():
@@ -217,7 +219,7 @@ def main() -> None:
         for key in rows[0]:
             values = np.array([row[key] for row in rows])
             apart = values - np.array([row[key] for row in found[first]])
-            error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else float("nan")
+            error = apart.std(ddof=1) / np.sqrt(len(apart))
             cells.append(f"{key} {values.mean():.4f} ({apart.mean():+.4f} ± {error:.4f})")
         print(f"{arm}: " + "  ".join(cells))
 
