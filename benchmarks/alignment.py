@@ -112,8 +112,7 @@ def run(setting: Setting, arm: str, seed: int) -> dict[str, float]:
             torch.manual_seed(seed * 10 + number)
             model = SRModel(task, inventory.catalogue.n_videos, embeddings.shape[1])
             if weights:
-                own = {k: v for k, v in model.state_dict().items() if k not in weights[task]}
-                model.load_state_dict({**own, **weights[task]}, strict=True)
+                model.take_over(weights[task])
             told[f"{task} {when}"] = finetune(
                 model,
                 setting.both,

@@ -47,7 +47,6 @@ STAGE = "alignment"
 _CLIP = 1.0
 # Share of the time that embedding all texts takes, before and after.
 _EMBEDDING = 0.1
-_LANGUAGE_FROM = 1_000
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -107,7 +106,7 @@ def align(
     writer = PromptWriter(
         llm,
         texts,
-        language_of(language, texts[:_LANGUAGE_FROM]),
+        language_of(language, texts),
         text_tokens=settings.text_tokens,
         prompt_tokens=settings.prompt_tokens,
     )

@@ -65,11 +65,12 @@ def finetune(
     """
     own = both.of(model.task)[0]
     held, stop = held_out(own, seed)
-    if model.task == "video" and not aligned:
-        start_from_agreement(model, own.until(stop), inventory)
     task: FinetuneTask
     if model.task == "video":
-        task = VideoTask(model, inventory, settings, [seed, 12], own.until(stop))
+        known = own.until(stop)
+        if not aligned:
+            start_from_agreement(model, known, inventory)
+        task = VideoTask(model, inventory, settings, [seed, 12], known)
     else:
         task = CommentTask(model, inventory, settings, [seed, 12])
     validation = task.validation(both, last_events(own, held))

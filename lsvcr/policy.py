@@ -108,7 +108,8 @@ class LSVCR(Policy):
                 "lsvcr with neither ids nor text knows nothing of a video.",
                 "Leave one of them true.",
             )
-        self._alignment = AlignmentSettings.of(preset, alignment_settings or {})
+        # Wrong ones are refused before anything is trained.
+        AlignmentSettings.of(preset, alignment_settings or {})
         self._settings: dict[str, Any] = {
             "preset": preset,
             "signal": signal,
@@ -189,8 +190,7 @@ class LSVCR(Policy):
             torch.manual_seed(seed * 10 + number)
             model = self._new_model(task, catalogue.n_videos, tables.width)
             if aligned:
-                own = {k: v for k, v in model.state_dict().items() if k not in aligned[task]}
-                model.load_state_dict({**own, **aligned[task]}, strict=True)
+                model.take_over(aligned[task])
             if (both.of(task)[0].lengths > 0).any():
                 self._summary[task] = finetune(
                     model,
@@ -275,7 +275,6 @@ class LSVCR(Policy):
             dataset,
             both,
             self._settings,
-            self._alignment,
             sizes=self._sizes(),
             seed=seed,
             progress=progress,

@@ -13,6 +13,7 @@ et al., Fixup, ICLR 2019): the comment task starts from the video being watched 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -83,6 +84,11 @@ class SRModel(nn.Module):
             self.pooling = AttentivePooling(dim, dropout)
         else:
             self.video_query = VideoQuery(dim, heads, dropout)
+
+    def take_over(self, weights: Mapping[str, Tensor]) -> None:
+        """Load what stage 1 has learned; the rest, such as the IDs, stays as it is."""
+        own = {name: value for name, value in self.state_dict().items() if name not in weights}
+        self.load_state_dict({**own, **weights}, strict=True)
 
     @property
     def text_hidden(self) -> int:

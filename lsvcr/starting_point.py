@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lsvcr.alignment_settings import EMBEDDED, AlignmentSettings
 from lsvcr.examples import Histories
+from lsvcr.finetune import held_out
 from lsvcr.inventory import Inventory
 from lsvcr.sr_model import Task
 from lsvcr.text_tables import Texts, TextTables
@@ -30,7 +31,6 @@ LANGUAGE_MODELS: dict[str, dict[str, int]] = {
     "base": {"width": 256, "layers": 4, "training_tokens": 4_000_000},
     "paper": {"width": 512, "layers": 8, "training_tokens": 40_000_000},
 }
-_LANGUAGE_FROM = 1_000
 _TASKS: tuple[Task, ...] = ("video", "comment")
 
 
@@ -59,7 +59,6 @@ def starting_point(
     dataset: Dataset,
     both: Histories,
     settings: Mapping[str, Any],
-    alignment: AlignmentSettings,
     *,
     sizes: dict[str, Any],
     seed: int,
@@ -71,7 +70,6 @@ def starting_point(
         dataset: The log.
         both: Its histories.
         settings: The policy's.
-        alignment: How stage 1 trains.
         sizes: Of the sequential model.
         seed: Of everything drawn.
         progress: Told what is done.
@@ -81,23 +79,27 @@ def starting_point(
         nothing = np.zeros((0, 0), np.float16)
         return StartingPoint(TextTables(nothing, texts.title * 0 - 1, texts.comment * 0 - 1))
     if settings["alignment"] == "llm":
-        return _aligned(dataset, texts, both, settings, alignment, sizes, seed, progress)
+        return _aligned(dataset, texts, both, settings, sizes, seed, progress)
     if settings["llm"] != EMBEDDED:
-        return _foreign(dataset, texts, settings["llm"], alignment.text_tokens, progress)
+        return _foreign(dataset, texts, settings, progress)
     model, told = _language_model(dataset, texts, settings, seed, share(progress, 0.0, 0.5))
     embeddings = _standardised(model.embed(texts.distinct, share(progress, 0.5, 0.5)))
     return StartingPoint(TextTables(embeddings, texts.title, texts.comment), summary=told)
 
 
+def _alignment(settings: Mapping[str, Any]) -> AlignmentSettings:
+    return AlignmentSettings.of(settings["preset"], settings["alignment_settings"])
+
+
 def _foreign(
-    dataset: Dataset, texts: Texts, name: str, text_tokens: int, progress: Progress
+    dataset: Dataset, texts: Texts, settings: Mapping[str, Any], progress: Progress
 ) -> StartingPoint:
     """Another language model as it is."""
     from lsvcr.llm import best_device, load_llm
     from lsvcr.text_store import TextStore, beside
 
-    llm = load_llm(name, best_device())
-    encoded = llm.tokens(texts.distinct, text_tokens)
+    llm = load_llm(settings["llm"], best_device())
+    encoded = llm.tokens(texts.distinct, _alignment(settings).text_tokens)
     told = TextStore(beside(dataset.path), llm).embed(encoded, progress)
     return StartingPoint(
         TextTables(_standardised(told.vectors.numpy()), texts.title, texts.comment),
@@ -132,23 +134,21 @@ def _aligned(
     texts: Texts,
     both: Histories,
     settings: Mapping[str, Any],
-    alignment: AlignmentSettings,
     sizes: dict[str, Any],
     seed: int,
     progress: Progress,
 ) -> StartingPoint:
     """Stage 1 with the small language model or another one."""
     from lsvcr.alignment import align
-    from lsvcr.finetune import held_out
     from lsvcr.llm import best_device, embedded_llm, load_llm
     from lsvcr.prompts import WORDINGS, language_of
     from lsvcr.text_store import beside
 
     name: str = settings["llm"]
     summary: dict[str, Any] = {}
-    language = language_of(dataset.info.language, texts.distinct[:_LANGUAGE_FROM])
     if name == EMBEDDED:
-        wording, part = WORDINGS[language].all(), share(progress, 0.0, 0.25)
+        wording = WORDINGS[language_of(dataset.info.language, texts.distinct)].all()
+        part = share(progress, 0.0, 0.25)
         small, summary = _language_model(dataset, texts, settings, seed, part, wording)
         llm = embedded_llm(small)
     else:
@@ -160,8 +160,8 @@ def _aligned(
         both,
         Inventory(dataset.catalogue(), unread, log_end_ms(dataset)),
         {task: held_out(both.of(task)[0], seed)[1] for task in _TASKS},
-        alignment,
-        language=language,
+        _alignment(settings),
+        language=dataset.info.language,
         sizes=sizes,
         about={
             "dataset": dataset.info.content_hash,
