@@ -143,8 +143,8 @@ def library(name: str, options: argparse.Namespace, task: Task, folder: Path) ->
     command += ["--seconds", str(options.peer_seconds), "--patience", str(options.peer_patience)]
     if options.sasrec_pytorch:
         command += ["--source", str(options.sasrec_pytorch)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    note(done.stdout)
+    # Its progress is shown as it comes: it may train for hours.
+    done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.STDOUT)
     if done.returncode or not result.exists():
         return (LIBRARIES[name], "failed", *[""] * 5)
     with np.load(result) as found:
