@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from policies.base import Policy
 from policies.ranking import rank_comments, rank_videos
-from simulator.feed import Feed, Slates
-from simulator.requests import CommentRequests, Int32, VideoRequests
+from simulator.feed import Feed
+from simulator.requests import CommentRequests, Int32, Slates, VideoRequests
 
 
 class Ranker(Protocol):

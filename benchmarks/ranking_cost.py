@@ -36,8 +36,7 @@ from abtest.training import load_policy, train
 from benchmarks.world_scale import impressions, new_feed
 from policies.base import Policy
 from policies.cache import RowCache
-from simulator.feed import Slates
-from simulator.requests import CommentRequests, Int32, Int64, VideoRequests
+from simulator.requests import CommentRequests, Int32, Int64, Slates, VideoRequests
 from simulator.world import World
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from policies.base import Policy, Scores
 from policies.errors import PolicyContractError
-from simulator.feed import Slates
 from simulator.randomness import mix, uniform
-from simulator.requests import CommentRequests, Int32, VideoRequests
+from simulator.requests import CommentRequests, Int32, Slates, VideoRequests
 
 _TIE, _EXPLORE, _PICK = 501, 502, 503
 

@@ -14,23 +14,23 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arrays import row_sums
 from simulator.comment_sections import CommentSections
 from simulator.logs.catalogue import Catalogue
 from simulator.outcomes import UserDayOutcomes, china_day
 from simulator.randomness import mix, purpose_key
 from simulator.recorder import Page, Recorder, Sections
 from simulator.requests import (
-    COMMENTS_PER_EVENT,
     CommentRequests,
     HistoryState,
     HistoryView,
     Int32,
     Int64,
+    Slates,
     VideoRequests,
 )
-from simulator.response.base import Population, Read, Watched
+from simulator.response.base import Population
 from simulator.retrieval import Retrieval, SeenVideos, Sources
+from simulator.turn import PlayedPages, ReadSections, ShownPages, Turn
 
 Bool = NDArray[np.bool_]
 
@@ -56,36 +56,6 @@ class FeedSettings:
     comment_limit: int = 64
     sources: Sources = field(default_factory=Sources)
     repeat_after: int = 400
-
-
-@dataclass(frozen=True)
-class Slates:
-    """Pages to show, one per request, best first.
-
-    Attributes:
-        videos: int32[B, S], -1 padded at the end of a row.
-        propensity: float32[B, S], probability with which the ranker put that video in that slot,
-            given the slots above; None where not known.
-        is_rand: bool[B, S], filled by uniformly random exposure; None for nowhere.
-    """
-
-    videos: Int32
-    propensity: NDArray[np.float32] | None = None
-    is_rand: Bool | None = None
-
-
-@dataclass
-class _Turn:
-    """What is known of the turn in progress."""
-
-    rows: Int64
-    time_ms: Int64
-    key: NDArray[np.uint64]
-    slates: Slates | None = None
-    watched: Watched | None = None
-    section_at: Int64 | None = None
-    section_slot: Int64 | None = None
-    requests: CommentRequests | None = None
 
 
 class Feed:
@@ -148,7 +118,7 @@ class Feed:
         )
         first_day = int(china_day(start_ms))
         self.outcomes = UserDayOutcomes(n, first_day, self._last_day() - first_day + 1)
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
 
     def video_requests(self, among: Bool | None = None) -> VideoRequests | None:
         """A request from those who have a page due before the end; None when nobody has.
@@ -180,7 +150,7 @@ class Feed:
         candidates = self._retrieval.candidates(
             rows, time_ms, key, history, self._seen, self.settings.page_size
         )
-        self._turn = _Turn(rows, time_ms, key)
+        self._turn = Turn(rows, time_ms, key)
         return VideoRequests(
             row=rows.astype(np.int32),
             user=self.users[rows],
@@ -198,7 +168,7 @@ class Feed:
             ValueError: a slate of the wrong shape.
         """
         turn = self._turn
-        if turn is None or turn.slates is not None:
+        if turn is None or turn.shown is not None:
             raise RuntimeError("ask for video_requests first")
         if slates.videos.shape != (len(turn.rows), self.settings.page_size):
             raise ValueError(
@@ -207,14 +177,13 @@ class Feed:
             )
         # Slot by slot in memory, see `simulator.arrays`.
         videos = np.asfortranarray(slates.videos)
-        turn.slates = slates = replace(slates, videos=videos)
-        turn.watched = self._population.watch(
+        watched = self._population.watch(
             turn.rows, turn.time_ms, turn.key, videos, self._sections.previews(videos, turn.time_ms)
         )
-        at, slot = np.nonzero(turn.watched.opened & (videos >= 0))
-        turn.section_at, turn.section_slot = at, slot
+        at, slot = np.nonzero(watched.opened & (videos >= 0))
+        turn.shown = ShownPages(replace(slates, videos=videos), watched, at, slot)
         if len(at) == 0:
-            self._finish(None, None, None)
+            self._finish(turn, turn.shown, None)
             return None
         rows = turn.rows[at]
         turn.requests = CommentRequests(
@@ -239,17 +208,11 @@ class Feed:
             RuntimeError: no section is open.
         """
         turn = self._turn
-        if turn is None or turn.requests is None or turn.section_slot is None:
+        if turn is None or turn.shown is None or turn.requests is None:
             raise RuntimeError("no comment section is open")
-        assert turn.section_at is not None
-        read = self._population.read(
-            turn.rows[turn.section_at],
-            turn.key[turn.section_at],
-            turn.section_slot,
-            turn.requests.video,
-            order,
-        )
-        self._finish(read, order, propensity)
+        at, slot = turn.shown.section_at, turn.shown.section_slot
+        read = self._population.read(turn.rows[at], turn.key[at], slot, turn.requests.video, order)
+        self._finish(turn, turn.shown, ReadSections(read, order, propensity))
 
     @property
     def population(self) -> Population:
@@ -351,78 +314,42 @@ class Feed:
     def _keys_of_session(self, rows: Int64) -> NDArray[np.uint64]:
         return mix(self._session_key, self.users[rows], self._session[rows])
 
-    def _finish(
-        self, read: Read | None, order: Int32 | None, propensity: NDArray[np.float32] | None
-    ) -> None:
-        turn = self._turn
-        assert turn is not None and turn.slates is not None and turn.watched is not None
-        assert turn.section_at is not None and turn.section_slot is not None
-        videos, watched, rows = turn.slates.videos, turn.watched, turn.rows
-        at, slot = turn.section_at, turn.section_slot
+    def _finish(self, turn: Turn, shown: ShownPages, sections: ReadSections | None) -> None:
+        """Let everyone come to the end of their page, and keep what they did on it."""
+        rows, videos = turn.rows, shown.slates.videos
         stay_ms = np.zeros(videos.shape, dtype=np.int64)
-        if read is not None:
-            stay_ms[at, slot] = read.stay_ms
-        finished = self._population.finish(rows, turn.key, videos, watched, stay_ms)
+        if sections is not None:
+            stay_ms[shown.section_at, shown.section_slot] = sections.read.stay_ms
+        finished = self._population.finish(rows, turn.key, videos, shown.watched, stay_ms)
         reached = finished.reached & (videos >= 0)
+        pages = PlayedPages(shown, sections, reached, finished.play_ms, stay_ms)
         day = china_day(turn.time_ms)
-        flags = {
-            "impressions": reached,
-            "clicks": watched.click,
-            "long_views": watched.long_view,
-            "likes": watched.like,
-            "follows": watched.follow,
-            "comments_written": watched.comment,
-            "forwards": watched.forward,
-            "hates": watched.hate,
-            "comment_opens": watched.opened,
-        }
-        happened = np.empty((len(flags), videos.shape[1], len(rows)), dtype=np.bool_)
-        for number, flag in enumerate(flags.values()):
-            np.logical_and(flag.T, reached.T, out=happened[number])
-        counts = happened.view(np.uint8).sum(axis=1, dtype=np.uint8)
-        sums: dict[str, NDArray[np.generic]] = dict(zip(flags, counts, strict=True))
-        sums["play_time_ms"] = row_sums(finished.play_ms * reached)
-        sums["comment_watch_time_ms"] = row_sums(stay_ms * reached)
-        if read is not None:
-            live = reached[at, slot][read.section]
-            on_page = at[read.section]
-            for name, touched in (
-                ("comment_likes", read.like & live),
-                ("comment_replies", read.reply & live),
-                ("comments_shown", live),
-            ):
-                sums[name] = np.bincount(on_page[touched], minlength=len(rows))
-        self.outcomes.add(rows, day, sums)
+        self.outcomes.add(rows, day, pages.sums())
         self.outcomes.assign(rows, day, "active", np.ones(len(rows)))
-        self._remember(turn, reached, read, order)
+        self._remember(rows, pages)
         if self.recorder is not None:
-            self._record(turn, reached, stay_ms, finished.play_ms, read, order, propensity)
+            self._record(self.recorder, turn, pages)
         self._advance(turn, finished.elapsed_ms, finished.left, day)
         self._turn = None
 
-    def _remember(self, turn: _Turn, reached: Bool, read: Read | None, order: Int32 | None) -> None:
+    def _remember(self, rows: Int64, pages: PlayedPages) -> None:
         """Append what happened to the histories, slot by slot."""
-        assert turn.slates is not None and turn.watched is not None
-        assert turn.section_at is not None and turn.section_slot is not None
-        videos, rows = turn.slates.videos, turn.rows
+        shown, reached = pages.shown, pages.reached
+        videos, watched = shown.slates.videos, shown.watched
         self._seen.add_page(rows, videos, reached)
-        self._history.append_page("clicked", rows, turn.watched.click & reached, videos)
-        self._history.append_page("liked", rows, turn.watched.like & reached, videos)
-        if read is None or order is None:
+        self._history.append_page("clicked", rows, watched.click & reached, videos)
+        self._history.append_page("liked", rows, watched.like & reached, videos)
+        if pages.sections is None:
             return
-        at, slot = turn.section_at, turn.section_slot
-        live = reached[at, slot]
-        chosen: Int32 | None = None
+        comments: Int32 | None = None
         if self.catalogue.n_comments == 0:
-            discussed = np.flatnonzero(live)
+            sections = np.flatnonzero(pages.live_sections())
         else:
-            touched = np.flatnonzero((read.like | read.reply) & live[read.section])
-            section = read.section[touched]
-            discussed, chosen = _first_touched(section, order[section, read.rank[touched]])
-        at, slot = at[discussed], slot[discussed]
-        self._history.extend("discussed", rows[at], videos[at, slot], chosen)
+            sections, comments = pages.discussed()
+        at, slot = shown.section_at[sections], shown.section_slot[sections]
+        self._history.extend("discussed", rows[at], videos[at, slot], comments)
 
-    def _advance(self, turn: _Turn, elapsed_ms: Int64, left: Bool, day: Int64) -> None:
+    def _advance(self, turn: Turn, elapsed_ms: Int64, left: Bool, day: Int64) -> None:
         rows = turn.rows
         after = turn.time_ms + np.maximum(elapsed_ms, 1)
         self._step[rows] += 1
@@ -440,63 +367,35 @@ class Feed:
         later = days_on > 0
         self.outcomes.assign(rows[later], day[later], "returned", days_on[later] == 1)
 
-    def _record(
-        self,
-        turn: _Turn,
-        reached: Bool,
-        stay_ms: Int64,
-        play_ms: Int64,
-        read: Read | None,
-        order: Int32 | None,
-        propensity: NDArray[np.float32] | None,
-    ) -> None:
-        assert self.recorder is not None and turn.slates is not None and turn.watched is not None
-        self.recorder.add_page(
+    def _record(self, recorder: Recorder, turn: Turn, pages: PlayedPages) -> None:
+        shown = pages.shown
+        recorder.add_page(
             Page(
                 user=self.users[turn.rows],
                 session=self._session[turn.rows],
                 step=self._step[turn.rows],
                 time_ms=turn.time_ms,
-                slates_videos=turn.slates.videos,
-                propensity=turn.slates.propensity,
-                is_rand=turn.slates.is_rand,
-                watched=turn.watched,
-                reached=reached,
-                play_ms=play_ms,
-                stay_ms=stay_ms,
+                slates_videos=shown.slates.videos,
+                propensity=shown.slates.propensity,
+                is_rand=shown.slates.is_rand,
+                watched=shown.watched,
+                reached=pages.reached,
+                play_ms=pages.play_ms,
+                stay_ms=pages.stay_ms,
                 policy=self._policy_label,
             )
         )
-        if read is None or order is None or self.catalogue.n_comments == 0:
+        if pages.sections is None or self.catalogue.n_comments == 0:
             return
-        assert turn.section_at is not None and turn.section_slot is not None
-        live = reached[turn.section_at, turn.section_slot]
-        self.recorder.add_sections(
+        at = shown.section_at
+        recorder.add_sections(
             Sections(
-                user=self.users[turn.rows[turn.section_at]],
-                time_ms=turn.time_ms[turn.section_at],
-                video=turn.slates.videos[turn.section_at, turn.section_slot],
-                order=order,
-                read=read,
-                live=live,
-                propensity=propensity,
+                user=self.users[turn.rows[at]],
+                time_ms=turn.time_ms[at],
+                video=shown.slates.videos[at, shown.section_slot],
+                order=pages.sections.order,
+                read=pages.sections.read,
+                live=pages.live_sections(),
+                propensity=pages.sections.propensity,
             )
         )
-
-
-def _first_touched(section: Int64, comment: Int32) -> tuple[Int64, Int32]:
-    """The sections that occur, ascending, and the first three comments of each, -1 padded.
-
-    Args:
-        section: int64[N], ascending.
-        comment: int32[N], liked or replied to.
-    """
-    new = np.ones(len(section), dtype=np.bool_)
-    new[1:] = section[1:] != section[:-1]
-    first = np.flatnonzero(new)
-    row = np.cumsum(new) - 1
-    number = np.arange(len(section)) - first[row]
-    kept = number < COMMENTS_PER_EVENT
-    chosen = np.full((len(first), COMMENTS_PER_EVENT), -1, dtype=np.int32)
-    chosen[row[kept], number[kept]] = comment[kept]
-    return section[first], chosen

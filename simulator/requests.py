@@ -1,4 +1,4 @@
-"""What the feed asks of a ranker, and what a ranker may know when it answers.
+"""What the feed asks of a ranker, what a ranker may know when it answers, and the answer.
 
 All indices are dense: ``user`` indexes the population, ``video`` and ``comment`` index the
 catalogue (see `simulator.logs.catalogue.Catalogue`). ``-1`` is padding everywhere.
@@ -218,3 +218,19 @@ class CommentRequests:
     video: Int32
     candidates: Int32
     history: HistoryView
+
+
+@dataclass(frozen=True)
+class Slates:
+    """Pages to show, one per request, best first.
+
+    Attributes:
+        videos: int32[B, S], -1 padded at the end of a row.
+        propensity: float32[B, S], probability with which the ranker put that video in that slot,
+            given the slots above; None where not known.
+        is_rand: bool[B, S], filled by uniformly random exposure; None for nowhere.
+    """
+
+    videos: Int32
+    propensity: NDArray[np.float32] | None = None
+    is_rand: NDArray[np.bool_] | None = None

@@ -30,7 +30,6 @@ ALLOWED = {
         "simulator.requests",
         "simulator.errors",
         "simulator.randomness",
-        "simulator.feed",  # Slates, the record in which a ranked page is handed over
     ),
     "simulator": ("simulator",),
     "simulator.logs": (

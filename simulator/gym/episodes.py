@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.feed import Feed, FeedSettings, Slates
+from simulator.feed import Feed, FeedSettings
 from simulator.gym.outcome import LastPage, PageOutcome
 from simulator.outcomes import DAY_MS
-from simulator.requests import CommentRequests, HistoryState, Int32, Int64, VideoRequests
+from simulator.requests import CommentRequests, HistoryState, Int32, Int64, Slates, VideoRequests
 from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldPopulation, WorldResponse
 from simulator.retrieval import Retrieval

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.feed import Slates
 from simulator.randomness import mix, normal, purpose_key, uniform
-from simulator.requests import CommentRequests, Int32, VideoRequests
+from simulator.requests import CommentRequests, Int32, Slates, VideoRequests
 from simulator.world.world import World
 
 

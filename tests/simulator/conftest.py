@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simulator.feed import Feed, FeedSettings, Slates
+from simulator.feed import Feed, FeedSettings
 from simulator.logs.catalogue import Catalogue
 from simulator.outcomes import DAY_MS
 from simulator.randomness import mix, purpose_key
 from simulator.recorder import Recorder
-from simulator.requests import CommentRequests, HistoryState, Int32, Int64, VideoRequests
+from simulator.requests import CommentRequests, HistoryState, Int32, Int64, Slates, VideoRequests
 from simulator.response.base import Finished, Population, Read, Watched
 from simulator.response.truth import WorldResponse
 from simulator.world.config import WorldConfig

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simulator.feed import Feed, FeedSettings, Slates
+from simulator.feed import Feed, FeedSettings
 from simulator.logs.catalogue import Catalogue
 from simulator.outcomes import DAY_MS
-from simulator.requests import CommentRequests
+from simulator.requests import CommentRequests, Slates
 from simulator.retrieval import Sources
 from simulator.world.world import World
 from tests.simulator.conftest import PAGE, START_MS, Beat, Run, Start

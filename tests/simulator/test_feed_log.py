@@ -9,12 +9,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from simulator.feed import Slates
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.interactions import initial_history
 from simulator.logs.schema import TABLES
 from simulator.outcomes import CHINA_OFFSET_MS, DAY_MS, METRICS
-from simulator.requests import COMMENTS_PER_EVENT, HISTORY_LENGTH, SIGNALS, HistoryState
+from simulator.requests import COMMENTS_PER_EVENT, HISTORY_LENGTH, SIGNALS, HistoryState, Slates
 from simulator.world.world import World
 from tests.simulator.conftest import PAGE, START_MS, Beat, Run, Start
 

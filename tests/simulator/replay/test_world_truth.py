@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simulator.feed import Feed, Slates
+from simulator.feed import Feed
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.outcomes import DAY_MS
 from simulator.randomness import mix, purpose_key, uniform
 from simulator.recorder import Recorder
 from simulator.replay import replay
-from simulator.requests import HistoryState, VideoRequests
+from simulator.requests import HistoryState, Slates, VideoRequests
 from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval
