@@ -84,7 +84,12 @@ def export(
 
 @app.command()
 def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
-    """Validate a dataset: values, labels, duplicates, dangling references."""
+    """Validate a dataset: values, labels, duplicates, dangling references.
+
+    [bold]Example[/bold]
+
+      abtest data check logs/kuairand
+    """
     from abtest.datasets import open_dataset
     from simulator.logs.validate import check as check_dataset
 
@@ -184,7 +189,14 @@ def synth(
     seed: Annotated[int, typer.Option("--seed", help="Which world.")] = 1,
     force: options.Force = False,
 ) -> None:
-    """Write the built-in world's log as a dataset directory."""
+    """Write the built-in world's log as a dataset directory.
+
+    [bold]Examples[/bold]
+
+      abtest data synth demo
+
+      abtest data synth logs/small --world small --users 1500
+    """
     from abtest.datasets import synthesise
 
     synthesise(

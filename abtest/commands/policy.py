@@ -55,7 +55,14 @@ def list_command(as_json: options.Json = False) -> None:
 
 @app.command()
 def show(spec: Spec) -> None:
-    """One policy: what it does, its settings, where its code is."""
+    """One policy: what it does, its settings, where its code is.
+
+    [bold]Examples[/bold]
+
+      abtest policy show sasrec
+
+      abtest policy show my_policy.py:MyPolicy
+    """
     import inspect
 
     from abtest.oracle import ORACLE_NOTE
@@ -81,7 +88,12 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the file to write, without .py.")],
     force: options.Force = False,
 ) -> None:
-    """Write a policy file that runs as generated."""
+    """Write a policy file that runs as generated.
+
+    [bold]Example[/bold]
+
+      abtest policy new my_policy
+    """
     from policies.new import class_name, policy_source
 
     stem = name.removesuffix(".py")
@@ -108,6 +120,12 @@ def check(
     """Run the contract: shapes, determinism, batching, no look into the future, save and load.
 
     Without --data it uses a small built-in world.
+
+    [bold]Examples[/bold]
+
+      abtest policy check my_policy.py:MyPolicy
+
+      abtest policy check my_policy.py:MyPolicy --data logs/kuairand
     """
     from abtest.datasets import open_dataset, small_dataset
     from abtest.oracle import refuse_oracles

@@ -34,7 +34,12 @@ def _load(path: Path) -> object:
 
 
 def report(run: RunPath, as_json: options.Json = False) -> None:
-    """Show a finished run again, and write its report.html anew."""
+    """Show a finished run again, and write its report.html anew.
+
+    [bold]Example[/bold]
+
+      abtest report runs/lsvcr-vs-sasrec
+    """
     from reports.html import write_html
     from reports.results import ExperimentResult
     from reports.terminal import render
