@@ -23,7 +23,7 @@ Loss = Callable[[SequenceEncoder, Tensor, NegativeSampler, int], Tensor]
 _TABLE = "serving.table"
 _SMALL = {"dropout": 0.2, "learning_rate": 1e-3, "decay": False, "epochs": 60}
 # Most videos have few events: stronger regularisation, fewer and longer steps.
-_LARGE = {"dropout": 0.4, "learning_rate": 3e-3, "decay": True, "epochs": 12}
+_LARGE = {"dropout": 0.4, "learning_rate": 3e-3, "decay": True, "epochs": 24}
 
 
 def by_size(settings: Mapping[str, Any], n_items: int) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class SASRec(SequentialPolicy):
         dropout: .2, or .4 where the catalogue is large.
         length: Longest history.
         negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs: At most 60, or 12 where the catalogue is large.
+        epochs: At most 60, or 24 where the catalogue is large.
         epoch_steps, patience: See `policies.trainer`.
         learning_rate, decay: 1e-3, or 3e-3 that falls to zero where the catalogue is large.
         tokens: The batch size in events.
