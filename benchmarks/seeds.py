@@ -50,7 +50,8 @@ def kept(config: RunConfig, folder: Path, workers: int | None) -> ExperimentResu
         for key, value in sorted(given.items())
     )
     world = f"{config.world}-{config.world_seed}-{config.training_seed}"
-    name = re.sub(r"[^\w.=-]", "-", f"{world}-{arms}-vs-{config.control}{own}")
+    size = f"{config.design}-{config.log_users}-{config.users}"
+    name = re.sub(r"[^\w.=-]", "-", f"{world}-{arms}-vs-{config.control}-{size}{own}")
     path = folder / name
     if (path / "results.json").is_file():
         return ExperimentResult.from_json((path / "results.json").read_text(encoding="utf-8"))
@@ -137,7 +138,9 @@ def _log_lift(metric: MetricComparison) -> float:
 
 def main() -> None:
     """Print a line per run, then every world's and the overall summary."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--treatment", default="lsvcr")
     parser.add_argument("--control", default="sasrec")
     parser.add_argument("--world", default="default", help="a preset")
