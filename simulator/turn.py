@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import row_sums
+from simulator.logs.interactions import rank_in_run
 from simulator.requests import COMMENTS_PER_EVENT, CommentRequests, Int32, Int64, Slates
 from simulator.response.base import Read, Watched
 
@@ -142,11 +143,10 @@ def _first_touched(section: Int64, comment: Int32) -> tuple[Int64, Int32]:
         section: int64[N], ascending.
         comment: int32[N], liked or replied to.
     """
-    new = np.ones(len(section), dtype=np.bool_)
-    new[1:] = section[1:] != section[:-1]
+    number = rank_in_run(section)
+    new = number == 0
     first = np.flatnonzero(new)
     row = np.cumsum(new) - 1
-    number = np.arange(len(section)) - first[row]
     kept = number < COMMENTS_PER_EVENT
     chosen = np.full((len(first), COMMENTS_PER_EVENT), -1, dtype=np.int32)
     chosen[row[kept], number[kept]] = comment[kept]
