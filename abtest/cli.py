@@ -16,13 +16,13 @@ import abtest
 from abtest.commands import (
     analyze,
     data,
-    evaluation,
-    experiment,
-    planning,
+    doctor,
+    evaluate,
     policy,
+    power,
     replay,
-    results,
-    system,
+    report,
+    run,
     world,
 )
 from abtest.errors import STOPPED, ExitCode, describe_error
@@ -68,24 +68,24 @@ def _root(
     """
 
 
-experiment.register(app)
+run.register(app)
 replay.register(app)
-evaluation.register(app)
-planning.register(app)
+evaluate.register(app)
+power.register(app)
 analyze.register(app)
-results.register(app)
+report.register(app)
 data.register(app)
 policy.register(app)
 world.register(app)
-system.register(app)
+doctor.register(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: run the command, turn every expected error into one line and an exit code."""
-    sys.exit(run(arguments))
+    sys.exit(run_cli(arguments))
 
 
-def run(arguments: list[str] | None = None) -> int:
+def run_cli(arguments: list[str] | None = None) -> int:
     """Like `main`, but returns the exit code (for tests)."""
     command = typer.main.get_command(app)
     try:

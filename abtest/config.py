@@ -48,7 +48,7 @@ class RunConfig:
         primary: Name of the primary metric.
         guardrail: ``METRIC=-1%`` entries, added to the default guardrails.
         min_effect: Smallest relative effect worth shipping, as a fraction.
-        rule: ``NAME=CHOICE`` entries of the decision rule (`reports.decision.DecisionRule`).
+        rule: ``NAME=CHOICE`` entries of the decision rule (`reports.verdict.rule.DecisionRule`).
         detect: Relative effect that an automatically sized experiment must detect with 80 % power.
         explore_share: Share of slots that the platform fills uniformly at random in both arms.
         policies: Settings per policy name, passed to its constructor.

@@ -9,10 +9,10 @@ from pathlib import Path
 from polars.exceptions import PolarsError
 
 from policies.errors import CheckpointError, PolicyContractError, PolicyError, UnknownPolicy
-from reports.decision import RuleError
 from reports.plan import PlanError
 from reports.results import ResultFormatError
 from reports.statistics.errors import StatisticsError
+from reports.verdict.rule import RuleError
 from simulator.errors import DataError, SimulatorError
 from simulator.replay import ScorerError
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from policies.check import CheckResult
+    from abtest.policy_tools.check import CheckResult
     from policies.registry import PolicyRecord
     from simulator.logs.describe import Comparison, Statistic
     from simulator.replay import Estimate, MetricResult, ReplayResult

@@ -30,7 +30,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.aa import aa_p_values, assignments
+from reports.statistics.checks.aa import aa_p_values, assignments
 from reports.statistics.estimates import estimate_arms
 from reports.statistics.lift import compare
 from reports.statistics.moments import Moments

@@ -6,7 +6,7 @@
 
 Every arm and seed starts from the same embedded language model. "none" skips stage 1, "aligned"
 runs it whole, "no-X" without one loss; NAME=VALUE changes a setting of
-`lsvcr.alignment_settings.AlignmentSettings`, of one arm ("aligned:rivals=0") or of all (``--set``).
+`lsvcr.stage1.settings.AlignmentSettings`, of one arm ("aligned:rivals=0") or of all (``--set``).
 Two figures per task, both NDCG@5 of the events held out of training: before stage 2 has made a
 step, and at stage 2's best epoch. Stage 2 trains as it does in the policy. The held-out event is
 ranked among 100 videos, or among the comments of its video. One thread; seconds are CPU time of
@@ -27,20 +27,20 @@ import numpy as np
 import torch
 
 from abtest.console import Console
-from abtest.datasets import builtin_dataset
-from benchmarks.settings import settings_of
-from lsvcr.alignment import align
-from lsvcr.alignment_settings import AlignmentSettings
+from abtest.run.datasets import builtin_dataset
+from benchmarks.lib.settings import settings_of
 from lsvcr.examples import Histories, histories
-from lsvcr.finetune import finetune, held_out
-from lsvcr.finetune_settings import FinetuneSettings
 from lsvcr.inventory import Inventory
-from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
-from lsvcr.llm import CausalLLM, embedded_llm
 from lsvcr.policy import LSVCR
-from lsvcr.prompts import WORDINGS
 from lsvcr.sr_model import SRModel, Task
-from lsvcr.text_tables import Texts, TextTables
+from lsvcr.stage1.settings import AlignmentSettings
+from lsvcr.stage1.training import align
+from lsvcr.stage2.settings import FinetuneSettings
+from lsvcr.stage2.training import finetune, held_out
+from lsvcr.text.language_model import LanguageModelSettings, SmallLanguageModel
+from lsvcr.text.llm import CausalLLM, embedded_llm
+from lsvcr.text.prompts import WORDINGS
+from lsvcr.text.tables import Texts, TextTables
 from policies.base import silent
 from simulator.logs.dataset import Dataset
 

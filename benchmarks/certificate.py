@@ -33,9 +33,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchmarks import certificate_trials as trials
-from benchmarks.certificate_errors import ERROR_RATES, warned_share
-from benchmarks.certificate_trials import Trial
+from benchmarks.lib import certificate_trials as trials
+from benchmarks.lib.certificate_errors import ERROR_RATES, warned_share
+from benchmarks.lib.certificate_trials import Trial
 
 BLOCK = 250
 LOW, HIGH = 0.94, 0.96

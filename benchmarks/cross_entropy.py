@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from policies.cross_entropy import catalogue_cross_entropy
+from policies.sequence.cross_entropy import catalogue_cross_entropy
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

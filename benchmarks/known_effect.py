@@ -12,10 +12,11 @@ person. Two effects are known exactly:
     policies   the difference of the two policies, whatever it is for whom
 
 Then people are assigned at random, as often as asked for, by the hash that `abtest run` uses; of
-each person only the assigned arm's outcome is kept; and the estimate of `reports.analysis.analyze`,
-which `abtest run` calls, gives its interval (the rest of a report, with its A/A splits, is left
-out; every 25th interval is compared with the whole report's). The truth is the lift of all people,
-from the analysis of the twin table. Two ways to choose the people:
+each person only the assigned arm's outcome is kept; and the estimate of
+`reports.analysis.analyze.analyze`, which `abtest run` calls, gives its interval (the rest of a
+report, with its A/A splits, is left out; every 25th interval is compared with the whole report's).
+The truth is the lift of all people, from the analysis of the twin table. Two ways to choose the
+people:
 
     same people   all of them, every time. Only the assignment is random; the variance of two
                   independent samples is then too large by that of the persons' own effects
@@ -50,16 +51,16 @@ from scipy import stats
 
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.experiment import run_experiment
-from abtest.simulate import assign_arms
-from reports.analysis import analyze
-from reports.breakdowns import scaled
-from reports.estimation import estimate
-from reports.metric_columns import during
+from abtest.run.experiment import run_experiment
+from abtest.run.simulate import assign_arms
+from reports.analysis.analyze import analyze
+from reports.analysis.breakdowns import scaled
+from reports.analysis.estimation import estimate
 from reports.plan import AnalysisPlan
 from reports.results import Estimate, MetricComparison
 from reports.statistics.lift import Comparison
-from reports.user_table import UserTable
+from reports.users.metric_columns import during
+from reports.users.table import UserTable
 
 ARMS = ("control", "treatment")
 METRIC = "comment_watch_time"

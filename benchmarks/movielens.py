@@ -5,7 +5,7 @@
     python -m benchmarks.movielens ml-100k.inter gru4rec:epochs=8 --seeds 3
     python -m benchmarks.movielens ml-100k.inter unisrec two-tower --items ml-100k.item
 
-The file is ml-100k.inter or Video.txt, see `benchmarks.ratings`. Leave-last-out, full ranking,
+The file is ml-100k.inter or Video.txt, see `benchmarks.lib.ratings`. Leave-last-out, full ranking,
 rated films removed, ties against the policy, one thread.
 """
 
@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from abtest.tables import table
-from benchmarks.captions import with_captions
-from benchmarks.ratings import ratings_dataset
-from benchmarks.settings import settings_of
-from policies.evaluate import ranks, summarise
-from policies.holdout import held_out, training_part
+from benchmarks.lib.captions import with_captions
+from benchmarks.lib.ratings import ratings_dataset
+from benchmarks.lib.settings import settings_of
+from policies.evaluation.evaluate import ranks, summarise
+from policies.evaluation.holdout import held_out, training_part
 from policies.registry import create
 
 

@@ -25,13 +25,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from abtest.console import Console
-from abtest.datasets import DAY_MS, synthesise
-from abtest.drive import BATCH, PolicyRanker, Ranker, drive
+from abtest.run.datasets import DAY_MS, synthesise
+from abtest.run.serving import BATCH, PolicyRanker, Ranker, drive
+from abtest.run.training import load_policy, train
 from abtest.tables import table
-from abtest.training import load_policy, train
 from policies.base import Policy, Scores
-from policies.random import RandomPolicy
-from reports.analysis import analyze
+from policies.videos.random import RandomPolicy
+from reports.analysis.analyze import analyze
 from reports.plan import build_plan
 from simulator.feed import Feed
 from simulator.logs.dataset import Dataset

@@ -15,7 +15,7 @@ PYTHON has torch and ``rectools[torch]`` or ``recbole``; SASRec.pytorch is used 
 heads, length 50. Libraries train with dropout .2 for ``--peer-seconds``, or until
 ``--peer-patience`` epochs bring nothing; an epoch of theirs is one pass through the log, a few
 steps where it is short, and with little patience they stop on a plateau.
-The data: see `benchmarks.ratings`.
+The data: see `benchmarks.lib.ratings`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ import torch
 from numpy.typing import NDArray
 
 from abtest.tables import table
+from benchmarks.lib.ratings import ratings_dataset
+from benchmarks.lib.settings import settings_of
 from benchmarks.peers.exchange import Training, ndcg, ranks_of
-from benchmarks.ratings import ratings_dataset
-from benchmarks.settings import settings_of
-from policies.full_ranking import FullRanking
-from policies.holdout import HeldOut, held_out, training_part
+from policies.evaluation.holdout import HeldOut, held_out, training_part
 from policies.registry import create
-from policies.sequences import Sequences
-from policies.sequential import SequentialPolicy
+from policies.sequence.full_ranking import FullRanking
+from policies.sequence.sequences import Sequences
+from policies.sequence.sequential import SequentialPolicy
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
 from simulator.requests import HISTORY_LENGTH

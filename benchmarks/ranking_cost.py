@@ -30,12 +30,12 @@ import torch
 from numpy.typing import NDArray
 
 from abtest.console import Console
-from abtest.datasets import builtin_dataset
-from abtest.drive import PolicyRanker, drive
-from abtest.training import load_policy, train
+from abtest.run.datasets import builtin_dataset
+from abtest.run.serving import PolicyRanker, drive
+from abtest.run.training import load_policy, train
 from benchmarks.world_scale import impressions, new_feed
 from policies.base import Policy
-from policies.cache import RowCache
+from policies.sequence.cache import RowCache
 from simulator.requests import CommentRequests, Int32, Int64, Slates, VideoRequests
 from simulator.world import World
 

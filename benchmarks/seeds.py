@@ -29,14 +29,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from abtest import training
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.experiment import run_experiment
+from abtest.run import training
+from abtest.run.experiment import run_experiment
 from abtest.tables import table
 from reports import formats
+from reports.analysis.seeds import seed_summaries
 from reports.results import ExperimentResult, MetricComparison
-from reports.seeds import seed_summaries
 
 ORACLE = "oracle-comments"
 

@@ -58,9 +58,9 @@ def write_users(path: Path, per_arm: int, seed: int = 1) -> None:
 
 def ours_three(path: Path) -> Run:
     """Mean, ratio and CUPED mean from one scan of the file."""
+    from reports.statistics.distributions.streams import grouped_moments
     from reports.statistics.estimates import estimate_arms
     from reports.statistics.lift import compare
-    from reports.statistics.streams import grouped_moments
 
     # Rows: numerator, denominator (a constant 1 for means has no variance), covariate.
     def run() -> dict[str, float]:
@@ -203,7 +203,7 @@ def spotify_mean(path: Path) -> Run:
 
 def ours_quantile(path: Path) -> Run:
     """p90 of one arm's clustered values in closed form; the values are loaded."""
-    from reports.statistics.quantiles import quantile_estimate
+    from reports.statistics.distributions.quantiles import quantile_estimate
 
     values, users = _clustered(path)
 
@@ -243,8 +243,8 @@ def _clustered(path: Path) -> tuple[Any, Any]:
 
 def ours_bootstrap(path: Path) -> Run:
     """Poisson bootstrap of a difference of means; the values are loaded."""
-    from reports.statistics.bootstrap import bootstrap, mean_difference
-    from reports.statistics.poisson_weights import resample
+    from reports.statistics.distributions.bootstrap import bootstrap, mean_difference
+    from reports.statistics.distributions.poisson_weights import resample
 
     table = pl.read_parquet(path, columns=["arm", "revenue"])
     arms = [
@@ -261,8 +261,8 @@ def ours_bootstrap(path: Path) -> Run:
 
 def ours_analyze(path: Path) -> Run:
     """`abtest analyze` of three metrics, one of them capped, with everything it reports."""
+    from abtest.analyze import ObservedOptions, analyze_observed
     from abtest.console import Console
-    from abtest.observed import ObservedOptions, analyze_observed
 
     metrics = path.with_suffix(".toml")
     metrics.write_text(ANALYZED, encoding="utf-8")
@@ -283,7 +283,7 @@ def ours_analyze(path: Path) -> Run:
 
 def ours_streamed_quantile(path: Path) -> Run:
     """p90 of every user's value per arm, in closed form, from the file."""
-    from reports.statistics.quantile_streams import grouped_quantiles
+    from reports.statistics.distributions.quantile_streams import grouped_quantiles
 
     def run() -> dict[str, float]:
         found = grouped_quantiles(pl.scan_parquet(path), "revenue", 0.9)

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.datasets import builtin_dataset
-from abtest.drive import PolicyRanker, Ranker, drive
-from abtest.training import load_policy, train
+from abtest.run.datasets import builtin_dataset
+from abtest.run.serving import PolicyRanker, Ranker, drive
+from abtest.run.training import load_policy, train
 from benchmarks.world_scale import impressions, new_feed
 from simulator.response.platform import PlatformRanker
 from simulator.world import World

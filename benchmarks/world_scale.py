@@ -23,8 +23,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 import numpy as np
 from numpy.typing import NDArray
 
-from abtest.drive import PolicyRanker, drive
-from policies.random import RandomPolicy
+from abtest.run.serving import PolicyRanker, drive
+from policies.videos.random import RandomPolicy
 from simulator.feed import Feed
 from simulator.outcomes import DAY_MS
 from simulator.requests import HistoryState

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from lsvcr.alignment_losses import rank
-from lsvcr.alignment_settings import PRESETS
 from lsvcr.policy import LSVCR
+from lsvcr.stage1.losses import rank
+from lsvcr.stage1.settings import PRESETS
 from policies.errors import PolicyError
 from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsvcr.engaged import passed_over, taken_part
 from lsvcr.lengths import by_lengths
 from lsvcr.sr_model import MAX_LENGTH, Task
-from lsvcr.taken_part import passed_over, taken_part
-from policies.comment_visits import shown_ms
-from policies.holdout import known_videos
+from policies.evaluation.comment_visits import shown_ms
+from policies.evaluation.holdout import known_videos
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
 from simulator.requests import COMMENTS_PER_EVENT, Signal

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lsvcr.sr_model import SRModel
-from lsvcr.text_tables import POPULAR_COMMENTS, TextTables
+from lsvcr.text.tables import POPULAR_COMMENTS, TextTables
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.interactions import rank_in_run
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from policies.dropout import Dropout
+from policies.sequence.dropout import Dropout
 
 POSITIONS = 50
 

@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.alignment_settings import PRESETS, AlignmentSettings
-from lsvcr.deployed import DeployedTask
 from lsvcr.examples import Histories, histories
-from lsvcr.finetune import finetune
-from lsvcr.finetune_settings import FinetuneSettings, Rivals
 from lsvcr.inventory import Inventory
-from lsvcr.people import People
+from lsvcr.serving.deployed import DeployedTask
+from lsvcr.serving.user_cache import People
 from lsvcr.sr_model import SRModel, Task
+from lsvcr.stage1.settings import PRESETS, AlignmentSettings
+from lsvcr.stage2.settings import FinetuneSettings, Rivals
+from lsvcr.stage2.training import finetune
 from lsvcr.starting_point import StartingPoint, log_end_ms, starting_point
 from policies.base import Policy, Progress, Scores, share, silent
 from policies.checkpoint import load_arrays, save_arrays
@@ -48,13 +48,13 @@ class LSVCR(Policy):
         dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
         text: False leaves all texts out, IDs alone.
         epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
-            `lsvcr.finetune_settings`; ``epochs`` 0 takes the preset's.
+            `lsvcr.stage2.settings`; ``epochs`` 0 takes the preset's.
         alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
             embeds the texts as it is.
         llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
             Face by name or local directory, as it is or aligned.
         alignment_settings: What differs from the preset, by name; see
-            `lsvcr.alignment_settings.AlignmentSettings`.
+            `lsvcr.stage1.settings.AlignmentSettings`.
         comment_history: False hides in which comment sections people took part: in training and
             in ranking everybody's comment history is empty.
         mixing: False leaves out the cross-attention between the two histories.

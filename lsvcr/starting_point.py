@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.alignment_settings import EMBEDDED, AlignmentSettings
 from lsvcr.examples import Histories
-from lsvcr.finetune import held_out
 from lsvcr.inventory import Inventory
 from lsvcr.sr_model import Task
-from lsvcr.text_tables import Texts, TextTables
+from lsvcr.stage1.settings import EMBEDDED, AlignmentSettings
+from lsvcr.stage2.training import held_out
+from lsvcr.text.tables import Texts, TextTables
 from policies.base import Progress, share
 from simulator.logs.dataset import Dataset
 
 if TYPE_CHECKING:
-    from lsvcr.language_model import SmallLanguageModel
+    from lsvcr.text.language_model import SmallLanguageModel
 
 # Sizes of the embedded language model, and the tokens it is trained on.
 LANGUAGE_MODELS: dict[str, dict[str, int]] = {
@@ -95,8 +95,8 @@ def _foreign(
     dataset: Dataset, texts: Texts, settings: Mapping[str, Any], progress: Progress
 ) -> StartingPoint:
     """Another language model as it is."""
-    from lsvcr.llm import best_device, load_llm
-    from lsvcr.text_store import TextStore, beside
+    from lsvcr.text.llm import best_device, load_llm
+    from lsvcr.text.store import TextStore, beside
 
     llm = load_llm(settings["llm"], best_device())
     encoded = llm.tokens(texts.distinct, _alignment(settings).text_tokens)
@@ -116,7 +116,7 @@ def _language_model(
     wording: Sequence[str] = (),
 ) -> tuple[SmallLanguageModel, dict[str, Any]]:
     """The small one, trained on what the log says, and its part of the summary."""
-    from lsvcr.language_model import LanguageModelSettings, SmallLanguageModel
+    from lsvcr.text.language_model import LanguageModelSettings, SmallLanguageModel
 
     read = texts.published(dataset.catalogue(), log_end_ms(dataset))
     model, loss = SmallLanguageModel.train(
@@ -139,10 +139,10 @@ def _aligned(
     progress: Progress,
 ) -> StartingPoint:
     """Stage 1 with the small language model or another one."""
-    from lsvcr.alignment import align
-    from lsvcr.llm import best_device, embedded_llm, load_llm
-    from lsvcr.prompts import WORDINGS, language_of
-    from lsvcr.text_store import beside
+    from lsvcr.stage1.training import align
+    from lsvcr.text.llm import best_device, embedded_llm, load_llm
+    from lsvcr.text.prompts import WORDINGS, language_of
+    from lsvcr.text.store import beside
 
     name: str = settings["llm"]
     summary: dict[str, Any] = {}

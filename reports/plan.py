@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.decision import DecisionRule
+from reports.verdict.rule import DecisionRule
 
 
 class PlanError(Exception):

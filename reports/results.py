@@ -1,7 +1,7 @@
 """What an analysed experiment is: plain, frozen, JSON-serialisable records.
 
-`reports.analysis` makes them; the terminal table, results.json and the HTML report only read
-them. No field depends on wall time, worker count or machine, so equal inputs give equal bytes.
+`reports.analysis.analyze` makes them; the terminal table, results.json and the HTML report only
+read them. No field depends on wall time, worker count or machine, so equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Verdict:
         state: What was found in the primary metric.
         sentence: The same in words, naming a broken guardrail.
         reason: Why, in words.
-        decision: What to do (`reports.decision`); None in results of versions without it.
+        decision: What to do (`reports.verdict.rule`); None in results of versions without it.
         cause: Why that, in words.
     """
 

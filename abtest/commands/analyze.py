@@ -86,9 +86,9 @@ def analyze(
       abtest analyze days.parquet --day date --start 2026-11-02 --metric minutes
     """
     # Imported here so that `abtest --help` stays quick.
+    from abtest.analyze import ObservedOptions, analyze_observed
     from abtest.conclusion import conclude
-    from abtest.observed import ObservedOptions, analyze_observed
-    from reports.terminal import render
+    from reports.render.terminal import render
 
     if slopes not in SLOPES:
         raise UsageError(f"--slopes is '{slopes}'.", f"Known: {', '.join(SLOPES)}")

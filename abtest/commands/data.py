@@ -69,7 +69,7 @@ def export(
 
       abtest data export demo kuairand-files --format kuairand
     """
-    from abtest.datasets import open_dataset
+    from abtest.run.datasets import open_dataset
     from simulator.logs.exporters import export_logs
 
     if log_format not in {"kuairand", "kuaicomt"}:
@@ -90,7 +90,7 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
 
       abtest data check logs/kuairand
     """
-    from abtest.datasets import open_dataset
+    from abtest.run.datasets import open_dataset
     from simulator.logs.validate import check as check_dataset
 
     console = Console()
@@ -134,7 +134,7 @@ def describe(
 
       abtest data describe demo --against kuaishou
     """
-    from abtest.datasets import open_dataset
+    from abtest.run.datasets import open_dataset
     from abtest.tables import comparison_table, statistics_table
     from simulator.logs.describe import compare
     from simulator.logs.describe import describe as describe_dataset
@@ -197,7 +197,7 @@ def synth(
 
       abtest data synth logs/small --world small --users 1500
     """
-    from abtest.datasets import synthesise
+    from abtest.run.datasets import synthesise
 
     synthesise(
         target,

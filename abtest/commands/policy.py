@@ -26,7 +26,7 @@ def register(root: typer.Typer) -> None:
 @app.command("list")
 def list_command(as_json: options.Json = False) -> None:
     """Every policy that can be named."""
-    from abtest.oracle import ORACLE_NOTE
+    from abtest.run.oracle import ORACLE_NOTE
     from abtest.tables import policy_table
     from policies.registry import describe_all, plugin_warnings
 
@@ -65,7 +65,7 @@ def show(spec: Spec) -> None:
     """
     import inspect
 
-    from abtest.oracle import ORACLE_NOTE
+    from abtest.run.oracle import ORACLE_NOTE
     from policies.registry import create
 
     policy = create(spec)
@@ -94,7 +94,7 @@ def new(
 
       abtest policy new my_policy
     """
-    from policies.new import class_name, policy_source
+    from abtest.policy_tools.new import class_name, policy_source
 
     stem = name.removesuffix(".py")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", Path(stem).name):
@@ -127,10 +127,10 @@ def check(
 
       abtest policy check my_policy.py:MyPolicy --data logs/kuairand
     """
-    from abtest.datasets import open_dataset, small_dataset
-    from abtest.oracle import refuse_oracles
+    from abtest.policy_tools.check import check_policy
+    from abtest.run.datasets import open_dataset, small_dataset
+    from abtest.run.oracle import refuse_oracles
     from abtest.tables import check_table
-    from policies.check import check_policy
 
     refuse_oracles([spec])
     console = Console()

@@ -49,8 +49,8 @@ def replay_command(
 
       abtest replay -t sasrec -c popular --data demo --top-share 0.05
     """
-    from abtest.counterfactual import replay_policies
-    from abtest.oracle import refuse_oracles
+    from abtest.replay import replay_policies
+    from abtest.run.oracle import refuse_oracles
     from abtest.tables import replay_table
 
     refuse_oracles([treatment, control])

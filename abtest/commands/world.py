@@ -55,8 +55,8 @@ def calibrate(
       abtest data synth logs/fitted --world fitted.toml
     """
     from abtest.tables import comparison_table, number, table
-    from simulator.calibrate import KNOBS, Sample, targets
-    from simulator.calibrate import calibrate as fit
+    from simulator.calibration.fit import KNOBS, Sample, targets
+    from simulator.calibration.fit import calibrate as fit
     from simulator.logs.describe import compare_measures
     from simulator.logs.measures import Measures
     from simulator.world.config import WorldConfig

@@ -29,10 +29,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from reports.statistics.distributions.quantiles import QuantileEstimate, quantile_estimate
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate, adjustment, estimate_arms
 from reports.statistics.moments import Float, Moments
-from reports.statistics.quantiles import QuantileEstimate, quantile_estimate
 
 
 class Cap(NamedTuple):

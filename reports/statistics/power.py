@@ -20,8 +20,8 @@ from scipy import optimize, special, stats
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
-from reports.statistics.mixtures import Alternative
 from reports.statistics.moments import Float, Moments
+from reports.statistics.sequential.mixtures import Alternative
 
 # Beyond this the noncentral t is the normal to six digits, and slow or inexact to compute.
 _NORMAL_FREEDOM = 1e5

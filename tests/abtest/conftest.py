@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from abtest.cli import run
+from abtest.cli import run_cli
 from abtest.console import Console
-from abtest.datasets import synthesise
+from abtest.run.datasets import synthesise
 
 
 class Result(NamedTuple):
@@ -47,7 +47,7 @@ def abtest(
 
     def invoke(*arguments: object) -> Result:
         capsys.readouterr()
-        code = run([str(a) for a in arguments])
+        code = run_cli([str(a) for a in arguments])
         out, err = capsys.readouterr()
         return Result(int(code), out, err)
 

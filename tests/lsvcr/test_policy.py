@@ -14,20 +14,20 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from lsvcr import finetune
-from lsvcr.deployed import DeployedTask
 from lsvcr.examples import histories, last_events, make_batch
 from lsvcr.inventory import Inventory
-from lsvcr.people import People
 from lsvcr.policy import LSVCR
-from lsvcr.representation import people
+from lsvcr.serving.deployed import DeployedTask
+from lsvcr.serving.user_cache import People
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task
-from lsvcr.text_tables import Texts, TextTables
+from lsvcr.stage2 import training
+from lsvcr.stage2.representation import people
+from lsvcr.text.tables import Texts, TextTables
 from policies.base import Scores
 from policies.errors import CheckpointError, PolicyError
 from policies.registry import create
-from policies.resume import kept_in
-from policies.trainer import TrainerSettings
+from policies.sequence.resume import kept_in
+from policies.sequence.trainer import TrainerSettings
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import initial_history
 
@@ -402,7 +402,7 @@ STEPS: dict[str, Any] = {"epochs": 3, "epoch_steps": 20, "learning_rate": 1e-2}
 def after_some_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """On so small a log the start may be the best epoch, whose branches are silent yet."""
     monkeypatch.setattr(
-        finetune, "TrainerSettings", lambda **own: TrainerSettings(**{**own, "from_start": False})
+        training, "TrainerSettings", lambda **own: TrainerSettings(**{**own, "from_start": False})
     )
 
 
@@ -443,7 +443,7 @@ def test_without_the_id_text_loss_it_is_not_computed(
     def fail(*_: Any) -> None:
         raise AssertionError("computed")
 
-    monkeypatch.setattr("lsvcr.finetune_tasks.FinetuneTask.id_text", fail)
+    monkeypatch.setattr("lsvcr.stage2.tasks.FinetuneTask.id_text", fail)
     with pytest.raises(AssertionError, match="computed"):
         made_without(small_log)
     videos, _ = scores_of(made_without(small_log, id_text_weight=0.0), small_log.dataset, asking)
@@ -540,7 +540,8 @@ def test_deployment_needs_no_transformers(
     script = textwrap.dedent(
         """
         import sys
-        for blocked in ("transformers", "tokenizers", "peft", "lsvcr.language_model", "lsvcr.llm"):
+        unwanted = "transformers tokenizers peft lsvcr.text.language_model lsvcr.text.llm"
+        for blocked in unwanted.split():
             sys.modules[blocked] = None
         import json
         from pathlib import Path

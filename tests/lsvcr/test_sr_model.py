@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lsvcr.sr_model import TEMPERATURE, SRModel, Task, cosine_factors
-from policies.dropout import Dropout
+from policies.sequence.dropout import Dropout
 
 DIM, HEADS, VIDEOS, TEXT = 8, 2, 7, 12
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from lsvcr.examples import Histories, History
 from lsvcr.inventory import Inventory
 from lsvcr.sr_model import SRModel
-from lsvcr.text_tables import TextTables
+from lsvcr.text.tables import TextTables
 from lsvcr.warm_start import start_from_agreement
 from simulator.logs.catalogue import Catalogue
 

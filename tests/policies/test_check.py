@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from policies.check import check_policy
-from policies.new import class_name, policy_source
+from abtest.policy_tools.check import check_policy
+from abtest.policy_tools.new import class_name, policy_source
 from simulator.logs.dataset import Dataset
 
 HEAD = "import numpy as np\nfrom policies.base import Policy\n\n"

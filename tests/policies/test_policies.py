@@ -11,12 +11,12 @@ import pytest
 
 from policies.checkpoint import ARRAYS, HEADER, load_arrays, save_arrays
 from policies.errors import CheckpointError, PolicyError, UnknownPolicy
-from policies.evaluate import gains, ranks, summarise
-from policies.holdout import held_out, training_part
-from policies.metrics import positive_ranks
-from policies.popular import PopularPolicy
+from policies.evaluation.evaluate import gains, ranks, summarise
+from policies.evaluation.holdout import held_out, training_part
+from policies.evaluation.metrics import positive_ranks
 from policies.registry import create, describe_all
-from policies.sasrec import SASRec
+from policies.videos.popular import PopularPolicy
+from policies.videos.sasrec import SASRec
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
 from simulator.requests import VideoRequests

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from policies.base import Policy
-from policies.cache import RowCache
 from policies.errors import PolicyContractError
-from policies.random import RandomPolicy
 from policies.ranking import rank, rank_videos
+from policies.sequence.cache import RowCache
+from policies.videos.random import RandomPolicy
 from simulator.randomness import mix, purpose_key
 from simulator.requests import VideoRequests
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reports.analysis import analyze
+from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
 from reports.results import ExperimentResult
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import certificate, certificate_trials
+from benchmarks import certificate
 from benchmarks.certificate import ERROR_RATES, Scenario, Tally
-from benchmarks.certificate_errors import peeking_always_valid, split_while_it_runs
-from benchmarks.certificate_trials import Trial
+from benchmarks.lib import certificate_trials
+from benchmarks.lib.certificate_errors import peeking_always_valid, split_while_it_runs
+from benchmarks.lib.certificate_trials import Trial
 
 CHANCE = 1e-4
 RUNS = 800

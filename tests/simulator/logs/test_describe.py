@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
-from simulator.calibrate import KNOBS, targets
+from simulator.calibration.fit import KNOBS, targets
 from simulator.errors import DataError
 from simulator.logs import published
 from simulator.logs.dataset import Dataset

@@ -236,7 +236,7 @@ def test_any_dataset_comes_back(
 def world_log(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A day of 40 people in the built-in world."""
     from abtest.console import Console
-    from abtest.datasets import synthesise
+    from abtest.run.datasets import synthesise
 
     path = tmp_path_factory.mktemp("world") / "log"
     synthesise(path, preset="small", seed=1, users=40, days=1, console=Console())

@@ -1,0 +1,195 @@
+"""A real experiment from a table of users to a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import abtest
+from abtest.console import Console
+from abtest.errors import UsageError
+from abtest.paths import write_text
+from abtest.run.run_directory import RUNS, check_free
+from reports.analysis.analyze import analyze
+from reports.analysis.metric_files import (
+    Declared,
+    build_observed_plan,
+    parse_metric,
+    read_metrics,
+)
+from reports.plan import AnalysisPlan
+from reports.render.html import write_html
+from reports.results import ExperimentResult
+from reports.users.files import Columns, Observed, UserFile
+
+
+@dataclass(frozen=True)
+class ObservedOptions:
+    """What `abtest analyze` was asked; see its help."""
+
+    table: Path
+    user: str
+    arm: str
+    metrics: tuple[str, ...] = ()
+    metrics_file: Path | None = None
+    control: str | None = None
+    covariates: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    day: str | None = None
+    start: str | None = None
+    split: str | None = None
+    primary: str | None = None
+    guardrails: tuple[str, ...] = ()
+    min_effect: float = 0.0
+    slopes: str = "common"
+
+
+def analyze_observed(
+    options: ObservedOptions, *, out: Path | None, command: str, console: Console
+) -> tuple[ExperimentResult, Path]:
+    """Read, analyse and write a run directory.
+
+    Raises:
+        UsageError, PlanError: the options make no sense; nothing was written.
+        TableError: the table cannot be analysed; nothing was written.
+    """
+    if out is not None:
+        check_free(out)
+    file = UserFile(options.table)
+    plan = _plan(options, file)
+    chosen = plan.metrics.values()
+    columns = Columns(
+        user=options.user,
+        arm=options.arm,
+        outcomes=tuple(dict.fromkeys(c for m in chosen for c in (*m.numerator, *m.denominator))),
+        covariates=options.covariates,
+        segments=tuple(dict.fromkeys([*options.strata, *options.segments])),
+        day=options.day,
+    )
+    with console.stage("read", f"reading {options.table}"):
+        observed = file.read(columns, control=options.control, start=options.start)
+    for note in observed.notes:
+        console.note(note)
+    plan = dataclasses.replace(plan, covariates=observed.covariates)
+    control, *treatments = observed.table.arms
+    split = _split(options.split, observed.table.arms)
+    with console.stage("analyse", "analysing"):
+        result = analyze(
+            observed.table,
+            plan,
+            control=control,
+            treatments=treatments,
+            design="observed",
+            planned_split=split,
+            simulated=False,
+            context=_context(options, plan, observed, command),
+        )
+    return result, _write(result, out or _default_path(result), options)
+
+
+def _plan(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
+    per = "user" if options.day is None else "user-day"
+    declared: list[Declared] = []
+    if options.metrics_file is not None:
+        declared += read_metrics(options.metrics_file, per=per)
+    declared += [Declared(parse_metric(text, file.columns, per=per)) for text in options.metrics]
+    if not declared:
+        keys = {options.user, options.arm, options.day}
+        numbers = [n for n, t in file.schema.items() if t.is_numeric() and n not in keys]
+        names = numbers or [n for n in file.columns if n not in keys]
+        raise UsageError(
+            "no metric to analyse.", f"Add: --metric {names[0] if names else 'COLUMN'}"
+        )
+    plan = build_observed_plan(
+        declared,
+        primary=options.primary,
+        guardrails=options.guardrails,
+        min_effect=options.min_effect,
+        strata=options.strata,
+    )
+    return dataclasses.replace(plan, slopes="by arm" if options.slopes == "by-arm" else "common")
+
+
+def _split(text: str | None, arms: Sequence[str]) -> dict[str, float] | None:
+    """Planned shares from ``control=90,treatment=10``."""
+    if text is None:
+        return None
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        arm, _, share = part.rpartition("=")
+        try:
+            shares[arm.strip()] = float(share.strip().rstrip("%"))
+        except ValueError:
+            shares[arm.strip()] = 0.0
+    if set(shares) != set(arms) or not all(0.0 < s < float("inf") for s in shares.values()):
+        example = ",".join(f"{arm}={100 / len(arms):.3g}" for arm in arms)
+        raise UsageError(
+            f"--split '{text}' does not give every arm a share.", f"Example: --split {example}"
+        )
+    return shares
+
+
+def _context(
+    options: ObservedOptions, plan: AnalysisPlan, observed: Observed, command: str
+) -> dict[str, Any]:
+    with options.table.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    packages = ("numpy", "scipy", "polars")
+    return {
+        "command": command,
+        "design": "observed",
+        "users": sum(observed.table.size(arm) for arm in observed.table.arms),
+        "data": {"name": options.table.name, "content_hash": digest, "rows": observed.rows},
+        "metrics": {name: _definition(vars(m)) for name, m in plan.metrics.items()},
+        "adjustment": {
+            "covariates": list(observed.covariates) if observed.table.has_pre else [],
+            "slopes": plan.slopes,
+            "strata": list(plan.strata),
+            "notes": list(observed.notes),
+        },
+        "versions": {
+            "abtest": abtest.__version__,
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+    }
+
+
+def _definition(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What a metric is, without what it is not."""
+    shown = {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+    return {k: v for k, v in shown.items() if k not in ("name", "label") and v not in ([], None)}
+
+
+def _default_path(result: ExperimentResult) -> Path:
+    first = result.comparisons[0]
+    arms = "+".join(c.treatment for c in result.comparisons)
+    name = re.sub(r"[^\w.+-]+", "_", f"{arms}-vs-{first.control}")[:80]
+    path, number = RUNS / name, 2
+    while path.exists():
+        path, number = RUNS / f"{name}-{number}", number + 1
+    return path
+
+
+def _write(result: ExperimentResult, path: Path, options: ObservedOptions) -> Path:
+    """The run directory; complete or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir()
+    asked = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+    plan = {"abtest_version": abtest.__version__, "analyze": asked}
+    write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
+    write_text(temporary / "results.json", result.to_json())
+    write_html(result, temporary / "report.html")
+    temporary.rename(path)
+    return path

@@ -1,0 +1,308 @@
+"""`abtest power` and `abtest aa`: plan a test, and check the analysis where nothing differs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from abtest.commands import options
+from abtest.config import parse_percent
+from abtest.console import Console
+from abtest.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from abtest.power.planning import Answer, Asked, Known
+    from abtest.power.sources import Source
+
+Where = Annotated[
+    str | None,
+    typer.Argument(help="A run directory, a Parquet or CSV table, a dataset directory, or 'demo'."),
+]
+MetricNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric", "-m", help="A metric, a column, or NUMERATOR/DENOMINATOR. Repeatable."
+    ),
+]
+UserColumn = Annotated[str, typer.Option("--user", help="Column of the user id (tables).")]
+ArmColumn = Annotated[str | None, typer.Option("--arm", help="Column of the arm (tables).")]
+DayColumn = Annotated[
+    str | None,
+    typer.Option("--day", help="Column of the day (tables); negative days are the pre-period."),
+]
+Covariates = Annotated[
+    list[str] | None,
+    typer.Option("--covariate", help="Column from before the experiment (tables). Repeatable."),
+]
+ControlArm = Annotated[
+    str | None, typer.Option("--control", "-c", help="Arm whose users are taken.")
+]
+Alpha = Annotated[str, typer.Option("--alpha", help="Error rate of a two-sided test.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("power")(power)
+    app.command("aa")(aa)
+
+
+def aa(
+    source: Where = "demo",
+    metric: MetricNames = None,
+    replicates: Annotated[
+        int, typer.Option("--replicates", min=1, help="Number of random splits.")
+    ] = 1_000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the splits.")] = 1,
+    split: Annotated[
+        str, typer.Option("--split", help="Share of users in the second arm.")
+    ] = "0.5",
+    alpha: Alpha = "5%",
+    control: ControlArm = None,
+    user: UserColumn = "user_id",
+    arm: ArmColumn = None,
+    day: DayColumn = None,
+    covariate: Covariates = None,
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="Last days of a log that are analysed.")
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Split users who were all treated alike at random, again and again: every alarm is false.
+
+    [bold]Examples[/bold]
+
+      abtest aa runs/lsvcr-vs-sasrec
+
+      abtest aa demo --replicates 2000
+
+      abtest aa orders.csv --user buyer --metric revenue --metric revenue/visits
+    """
+    from abtest.power.tables import aa_table
+    from reports.analysis.calibration import calibrate, varying
+
+    share, level = _fraction("--split", split), _fraction("--alpha", alpha)
+    console = Console(quiet=quiet)
+    found = _source(source or "demo", metric, control, user, arm, day, covariate, days, console)
+    columns = {m.name: found.columns(m) for m in found.metrics}
+    chosen = varying(columns, found.metrics)
+    silent = [m.name for m in found.metrics if m not in chosen]
+    if not chosen:
+        raise UsageError(f"no metric of {found.name} differs between users: {', '.join(silent)}.")
+    for name in silent:
+        console.warn(f"'{name}' is the same for all {found.users:,} users; left out")
+    report = calibrate(columns, chosen, replicates=replicates, seed=seed, share=share, alpha=level)
+    if as_json:
+        document = {"source": found.name, "left_out": silent, **report.to_dict()}
+        _print_json(document)
+    else:
+        typer.echo(aa_table(report, found.name))
+    if any(m.found.word == "too many false alarms" for m in report.metrics):
+        raise typer.Exit(int(ExitCode.UNTRUSTWORTHY))
+
+
+def power(
+    source: Where = None,
+    mde: Annotated[
+        str | None, typer.Option("--mde", help="Relative effect to find, as 1% or -2%.")
+    ] = None,
+    users: Annotated[int | None, typer.Option("--users", min=2, help="Users in all arms.")] = None,
+    target: Annotated[str, typer.Option("--power", help="Wanted chance to find it.")] = "80%",
+    alpha: Alpha = "5%",
+    margin: Annotated[
+        str | None,
+        typer.Option("--margin", help="Prove non-inferiority: harm below this, as 1%."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", help="Share of each treatment (0.1), of every arm (0.8,0.1,0.1), or best."
+        ),
+    ] = None,
+    treatments: Annotated[
+        int, typer.Option("--treatments", min=1, max=100, help="Number of treatments.")
+    ] = 1,
+    correct: Annotated[
+        bool, typer.Option("--correct/--no-correct", help="Divide alpha among treatments.")
+    ] = True,
+    design: Annotated[str, typer.Option("--design", help="online or twin.")] = "online",
+    metric: MetricNames = None,
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="Days of the planned experiment.")
+    ] = None,
+    mean: Annotated[float | None, typer.Option("--mean", help="Of a metric, without data.")] = None,
+    sd: Annotated[
+        float | None, typer.Option("--sd", help="Standard deviation over users, with --mean.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", help="Share of users, without data, as 4% or 0.04.")
+    ] = None,
+    variance_removed: Annotated[
+        str, typer.Option("--variance-removed", help="By covariates, with --mean, as 30%.")
+    ] = "0%",
+    correlation: Annotated[
+        float | None,
+        typer.Option("--correlation", help="Between a user's two arms (--design twin)."),
+    ] = None,
+    control: ControlArm = None,
+    user: UserColumn = "user_id",
+    arm: ArmColumn = None,
+    day: DayColumn = None,
+    covariate: Covariates = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """How many users an experiment needs, what it can detect, or its power.
+
+    Give --mde for the users needed, --users for the detectable effect, both for the power; neither
+    takes the users of the run or table. The
+    variance comes from a run or table of yours, or from --mean and --sd, or from --rate.
+
+    [bold]Examples[/bold]
+
+      abtest power runs/lsvcr-vs-sasrec --mde 1%
+
+      abtest power orders.csv --user buyer --metric revenue --users 20000 --split 0.1
+
+      abtest power --rate 4% --mde 5% --treatments 3 --split best
+
+      abtest power --mean 550 --sd 900 --users 50000 --mde 2%
+    """
+    from abtest.power.planning import Asked, answers, known_of_source, parse_shares
+    from abtest.power.tables import power_table
+
+    if design not in ("online", "twin"):
+        raise UsageError(f"--design is '{design}', expected online or twin.")
+    asked = Asked(
+        effect=None if mde is None else parse_percent(mde),
+        users=users,
+        margin=None if margin is None else abs(parse_percent(margin)),
+        power=_fraction("--power", target),
+        alpha=_fraction("--alpha", alpha),
+        shares=parse_shares(split, treatments),
+        correct=correct,
+        paired=design == "twin",
+    )
+    given = [
+        flag
+        for flag, value in (("--mean", mean), ("--sd", sd), ("--rate", rate))
+        if value is not None
+    ]
+    if source is not None and given:
+        raise UsageError(f"{given[0]} and {source} both say what the variance is; give one.")
+    nothing_asked = users is None and mde is None and margin is None
+    if source is None and nothing_asked:
+        raise UsageError(
+            "say the effect to find or the users to have.", "Give --mde 1% or --users 20000"
+        )
+    console = Console(quiet=quiet)
+    known: list[Known | Answer]
+    if source is None:
+        if days is not None:
+            raise UsageError(
+                "--days needs the scatter between a user's days.", "Give a run or a table"
+            )
+        known = [_known_of_numbers(mean, sd, rate, variance_removed, correlation, asked)]
+        name = "the numbers given"
+    else:
+        opened = _source(source, metric, control, user, arm, day, covariate, None, console)
+        if nothing_asked:
+            asked = dataclasses.replace(asked, users=opened.people)
+        known = known_of_source(opened, days=days, paired=asked.paired)
+        name = f"{opened.name}: {opened.users:,} users, " + _days_words(opened, days)
+    rows = answers(known, asked)
+    if as_json:
+        document = {
+            "source": name,
+            "question": asked.question,
+            "alpha": asked.alpha,
+            "power": asked.power,
+            "shares": list(asked.shares),
+            "design": design,
+            "corrected": correct,
+            "metrics": [row.to_dict() for row in rows],
+        }
+        _print_json(document)
+    else:
+        typer.echo(power_table(rows, asked, name))
+
+
+def _source(
+    spec: str,
+    metric: list[str] | None,
+    control: str | None,
+    user: str,
+    arm: str | None,
+    day: str | None,
+    covariate: list[str] | None,
+    days: int | None,
+    console: Console,
+) -> Source:
+    from abtest.power.sources import TableOptions, open_source
+
+    return open_source(
+        spec,
+        options=TableOptions(user, arm, day, tuple(covariate or ())),
+        control=control,
+        metrics=metric or (),
+        days=days,
+        console=console,
+    )
+
+
+def _known_of_numbers(
+    mean: float | None,
+    sd: float | None,
+    rate: str | None,
+    variance_removed: str,
+    correlation: float | None,
+    asked: Asked,
+) -> Known:
+    from abtest.power.planning import Known
+    from reports.statistics.power import Baseline
+
+    if rate is not None:
+        if mean is not None or sd is not None:
+            raise UsageError("--rate already says the variance; leave --mean and --sd out.")
+        return Known("rate", "%", 100.0, "up", Baseline.proportion(parse_percent(rate)))
+    if mean is None or sd is None:
+        raise UsageError(
+            "power needs to know how much users differ.",
+            "Give a run or table, or --mean and --sd, or --rate",
+        )
+    if mean == 0.0 or not sd > 0.0:
+        raise UsageError(f"--mean is {mean:g} and --sd {sd:g}: effects are relative to a mean "
+                         "that is not zero, of users who differ.")  # fmt: skip
+    removed = parse_percent(variance_removed)
+    if not 0.0 <= removed < 1.0:
+        raise UsageError(f"--variance-removed is {variance_removed}, expected 0 to below 100 %.")
+    variance = sd**2 * (1.0 - removed)
+    if asked.paired:
+        if correlation is None or not -1.0 <= correlation < 1.0:
+            raise UsageError(
+                "a twin design needs how alike a user's two arms are.",
+                "Give --correlation, from -1 to below 1",
+            )
+        variance *= 2.0 * (1.0 - correlation)
+    baseline = Baseline(mean, variance)
+    return Known("mean", "", 1.0, "up", baseline, removed if removed else None)
+
+
+def _days_words(opened: Source, days: int | None) -> str:
+    have = opened.table.days
+    words = f"{have} day{'s' if have > 1 else ''}"
+    return words if days in (None, have) else f"{words}, planned for {days}"
+
+
+def _fraction(flag: str, text: str) -> float:
+    value = parse_percent(text)
+    if not 0.0 < value < 1.0:
+        raise UsageError(f"{flag} is {text}, expected a share between 0 and 100 %.")
+    return value
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False))

@@ -1,0 +1,263 @@
+"""`abtest run` and `abtest demo`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from abtest.commands import options
+from abtest.config import RunConfig, load_config, parse_percent
+from abtest.console import Console
+from abtest.errors import ExitCode, UsageError
+
+FAIL_CONDITIONS = ("srm", "guardrail", "worse", "not-clear", "warning")
+
+DEMO_DEFAULTS: dict[str, Any] = {}
+
+Treatment = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--treatment",
+        "-t",
+        help="Policy to test: a name, file.py:Class, or A+B (A's videos, B's comments). "
+        "Repeatable.",
+    ),
+]
+Control = Annotated[str | None, typer.Option("--control", "-c", help="Policy in force.")]
+Candidates = Annotated[
+    str | None,
+    typer.Option("--candidates", help="Policy that proposes what all arms rank, as two-tower."),
+]
+World = Annotated[str | None, typer.Option("--world", help="Preset of the built-in world.")]
+Design = Annotated[
+    str | None,
+    typer.Option("--design", help="online (default), or twin: everyone lives through both arms."),
+]
+Users = Annotated[
+    int | None, typer.Option("--users", help="People; default: sized by power analysis.")
+]
+MaxUsers = Annotated[int | None, typer.Option("--max-users", help="Limit for automatic sizing.")]
+Days = Annotated[int | None, typer.Option("--days", help="Experiment days.")]
+BurnIn = Annotated[
+    int | None,
+    typer.Option("--burn-in-days", help="Days before the experiment (built-in world)."),
+]
+LogUsers = Annotated[
+    int | None,
+    typer.Option("--log-users", help="People in the log for training (built-in world)."),
+]
+ExploreShare = Annotated[
+    str | None,
+    typer.Option("--explore-share", help="Share of slots filled at random in all arms, as 2%."),
+]
+TrainingSeed = Annotated[int | None, typer.Option("--training-seed", help="Seed of training.")]
+WorldSeed = Annotated[int | None, typer.Option("--world-seed", help="Which built-in world.")]
+Primary = Annotated[str | None, typer.Option("--primary", help="Primary metric.")]
+Guardrail = Annotated[
+    list[str] | None,
+    typer.Option("--guardrail", help="METRIC=-1%: may not get worse by more. Repeatable."),
+]
+MinEffect = Annotated[
+    str | None, typer.Option("--min-effect", help="Smallest effect worth shipping, as 0.5%.")
+]
+Rule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule",
+        help="Decision rule: guardrails=proven (default) or guardrails=not-broken; "
+        "effect=estimate (default) or effect=interval. Repeatable.",
+    ),
+]
+Detect = Annotated[
+    str | None, typer.Option("--detect", help="Effect that automatic sizing must detect, as 4%.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory to create.")]
+Resume = Annotated[Path | None, typer.Option("--resume", help="Continue this run directory.")]
+FailOn = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-on", help=f"Exit {int(ExitCode.FAIL_ON)} if: {', '.join(FAIL_CONDITIONS)}."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and stop.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("run")(run)
+    app.command("demo")(demo)
+
+
+def run(
+    treatment: Treatment = None,
+    control: Control = None,
+    candidates: Candidates = None,
+    data: options.Data = None,
+    world: World = None,
+    design: Design = None,
+    users: Users = None,
+    max_users: MaxUsers = None,
+    days: Days = None,
+    burn_in_days: BurnIn = None,
+    log_users: LogUsers = None,
+    explore_share: ExploreShare = None,
+    seed: options.Seed = None,
+    training_seed: TrainingSeed = None,
+    world_seed: WorldSeed = None,
+    primary: Primary = None,
+    guardrail: Guardrail = None,
+    min_effect: MinEffect = None,
+    rule: Rule = None,
+    detect: Detect = None,
+    llm: options.Llm = None,
+    preset: options.Preset = None,
+    out: Out = None,
+    resume: Resume = None,
+    config: options.ConfigFile = None,
+    workers: options.Workers = None,
+    fail_on: FailOn = None,
+    dry_run: DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """One experiment: train, simulate, analyse, report.
+
+    [bold]Examples[/bold]
+
+      abtest run --treatment lsvcr --control sasrec
+
+      abtest run -t lsvcr -t popular -c sasrec --days 3 --users 20000
+
+      abtest run -t my_policy.py:MyPolicy -c sasrec --design twin
+
+      abtest run --data logs/kuairand -t lsvcr -c sasrec
+
+      abtest run --resume runs/lsvcr-vs-sasrec
+    """
+    flags = {
+        "treatment": tuple(treatment or ()),
+        "control": control,
+        "candidates": candidates,
+        "data": data,
+        "world": world,
+        "design": design,
+        "users": users,
+        "max_users": max_users,
+        "days": days,
+        "burn_in_days": burn_in_days,
+        "log_users": log_users,
+        "explore_share": None if explore_share is None else parse_percent(explore_share),
+        "seed": seed,
+        "training_seed": training_seed,
+        "world_seed": world_seed,
+        "primary": primary,
+        "guardrail": tuple(guardrail or ()),
+        "min_effect": None if min_effect is None else parse_percent(min_effect),
+        "rule": tuple(rule or ()),
+        "detect": None if detect is None else parse_percent(detect),
+    }
+    conditions = _fail_conditions(fail_on)
+    if resume is not None:
+        fixed = {**flags, "llm": llm, "preset": preset}
+        given = sorted(k for k, v in fixed.items() if v not in (None, ()))
+        if given or out is not None:
+            what = (given or ["out"])[0].replace("_", "-")
+            raise UsageError(
+                f"--resume continues a run as it was started; --{what} cannot be changed.",
+                "Nothing was run",
+            )
+        resolved = load_config({}, file=_run_config(resume), environment={})
+    else:
+        resolved = load_config(flags, file=config)
+        trained = (*resolved.treatment, resolved.control)
+        resolved = resolved.with_policies(options.lsvcr_settings(llm, preset, trained))
+    _execute(resolved, out, resume, workers, conditions, dry_run, json, quiet)
+
+
+def demo(
+    users: Users = None,
+    seed: options.Seed = None,
+    out: Out = None,
+    workers: options.Workers = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """From nothing to a report: lsvcr against sasrec on the built-in world."""
+    resolved = load_config(
+        {"users": users, "seed": seed},
+        defaults=DEMO_DEFAULTS,
+        file=_NO_FILE,
+    )
+    _execute(resolved, out, None, workers, (), False, json, quiet)
+
+
+_NO_FILE = Path(__file__).with_name("demo.toml")
+
+
+def _run_config(resume: Path) -> Path:
+    path = resume / "config.toml"
+    if not path.is_file():
+        raise UsageError(f"no run at {resume}.", "See the runs: ls runs")
+    return path
+
+
+def _fail_conditions(text: str | None) -> tuple[str, ...]:
+    chosen = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    for condition in chosen:
+        if condition not in FAIL_CONDITIONS:
+            raise UsageError(
+                f"--fail-on knows no condition '{condition}'.",
+                f"Known: {', '.join(FAIL_CONDITIONS)}",
+            )
+    return chosen
+
+
+def _execute(
+    config: RunConfig,
+    out: Path | None,
+    resume: Path | None,
+    workers: int | None,
+    fail_on: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    # Imported here so that `abtest --help` does not load torch.
+    from abtest.conclusion import conclude
+    from abtest.run.experiment import run_experiment
+    from reports.render.terminal import render
+
+    if dry_run:
+        typer.echo(config.to_toml(), nl=False)
+        return
+    console = Console(quiet=quiet)
+    outcome = run_experiment(
+        config,
+        out=out,
+        resume=resume,
+        workers=workers,
+        console=console,
+    )
+    if as_json:
+        typer.echo(outcome.result.to_json(), nl=False)
+    else:
+        encoding = (sys.stdout.encoding or "ascii").lower()
+        typer.echo(
+            render(
+                outcome.result,
+                width=None,
+                ascii_only="utf" not in encoding,
+                color=sys.stdout.isatty(),
+            )
+        )
+        typer.echo(f"\nReport: {outcome.directory / 'report.html'}")
+        typer.echo(
+            f"Next:   abtest run --help, abtest policy new my_policy, abtest report "
+            f"{outcome.directory}"
+        )
+    code = conclude(outcome.result, fail_on)
+    if code is not ExitCode.COMPLETE:
+        raise typer.Exit(int(code))

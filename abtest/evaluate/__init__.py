@@ -1,0 +1,1 @@
+"""Compare policies offline on held-out events."""

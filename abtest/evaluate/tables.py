@@ -1,0 +1,133 @@
+"""`abtest evaluate` at the terminal: per task the metrics, their intervals, the differences."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from abtest.evaluate.results import TaskResult
+from abtest.tables import table
+
+SHOWN = ("Recall@10", "NDCG@10")
+COMPARED = "NDCG@10"
+_WIDTH = 80
+
+
+def evaluation_tables(results: Sequence[TaskResult]) -> str:
+    """All tasks, readable at 80 columns."""
+    return "\n\n".join(_task(result) for result in results)
+
+
+def _task(result: TaskResult) -> str:
+    lines = [result.task.capitalize()]
+    if result.problem:
+        lines += _wrapped(f"No table: {result.problem}")
+    else:
+        lines += _wrapped(result.protocol_sentence())
+        if result.candidates_note:
+            lines += _wrapped(f"SAMPLED CANDIDATES, {result.candidates_note}.")
+        short = _short_labels([p.label for p in result.policies])
+        lines += ["", _metrics(result, short), "", *_intervals(result, short)]
+        if len(result.policies) > 1:
+            lines += ["", *_differences(result, short)]
+        lines += [f"{s}  {label}" for label, s in short.items() if s != label]
+    notes = [f"{reason}: {count:,}" for reason, count in result.not_asked.items()]
+    if notes:
+        lines += ["", *_wrapped(f"Not asked for: {'; '.join(notes)}.")]
+    for sentence in () if result.problem else result.left_out:
+        lines += _wrapped(f"note: {sentence}; left out of this table")
+    return "\n".join(lines)
+
+
+def _metrics(result: TaskResult, short: Mapping[str, str]) -> str:
+    names = list(result.policies[0].metrics)
+    covered = f"cov@{result.policies[0].coverage_cutoff}"
+    header = ["policy", *[_brief(n) for n in names], covered]
+    body = [
+        (
+            short[p.label],
+            *[f"{p.metrics[n].value:.4f}" for n in names],
+            f"{p.coverage:.3f}",
+        )
+        for p in result.policies
+    ]
+    key = f"R: Recall, N: NDCG, cov: coverage, {covered.split('@')[1]} best of each list"
+    return table(body, header=header, right=range(1, len(header))) + f"\n({key})"
+
+
+def _intervals(result: TaskResult, short: Mapping[str, str]) -> list[str]:
+    several = len(result.training_seeds) > 1
+    about = "people and training seeds" if several else "people"
+    header = ["policy"]
+    for name in SHOWN:
+        header += [_brief(name), "95 %"]
+    header += ["people", "seeds"] if several else ["people"]
+    body = []
+    for p in result.policies:
+        row = [short[p.label]]
+        for name in SHOWN:
+            mean = p.metrics[name]
+            row += [f"{mean.value:.4f}", _span(mean.low, mean.high, "{:.3f}", "-")]
+        last = p.metrics[SHOWN[-1]]
+        row.append(_number(last.people_error))
+        if several:
+            row.append(_number(last.seeds_error))
+        body.append(row)
+    text = table(body, header=header, right=range(1, len(header)))
+    over = "people, and over seeds" if several else "people"
+    return [
+        f"95 % intervals over {about}; {SHOWN[-1]}'s standard error over {over}:",
+        text,
+    ]
+
+
+def _differences(result: TaskResult, short: Mapping[str, str]) -> list[str]:
+    others = [p for p in result.policies if p.differences]
+    body = []
+    for p in others:
+        found = p.differences[COMPARED]
+        body.append(
+            (
+                short[p.label],
+                f"{found.value:+.4f}",
+                _span(found.low, found.high, "{:+.4f}"),
+                _p(found.p_value),
+                _p(found.p_adjusted),
+            )
+        )
+    header = ("policy", f"{COMPARED} difference", "interval", "p", "p (Holm)")
+    return [
+        f"Compared with {result.reference}, person by person (intervals agree with Holm's p):",
+        table(body, header=header, right=range(1, len(header))),
+    ]
+
+
+def _short_labels(labels: Sequence[str]) -> dict[str, str]:
+    """At most 22 characters each; those that would look the same are numbered."""
+    short = {label: label if len(label) <= 22 else ".." + label[-20:] for label in labels}
+    alike = [label for label in labels if list(short.values()).count(short[label]) > 1]
+    return short | {label: f"{n}: ..{label[-17:]}" for n, label in enumerate(alike, start=1)}
+
+
+def _brief(name: str) -> str:
+    return name.replace("Recall", "R").replace("NDCG", "N")
+
+
+def _span(low: float | None, high: float | None, style: str, between: str = " to ") -> str:
+    if low is None or high is None:
+        return "-"
+    return f"{style.format(low)}{between}{style.format(high)}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent="  ")

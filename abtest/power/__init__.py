@@ -1,0 +1,1 @@
+"""Plan a test: users needed, detectable effects, A/A checks."""

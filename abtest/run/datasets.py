@@ -1,0 +1,129 @@
+"""Datasets by name: a directory, or the built-in world's log, made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from abtest.console import Console, Stage
+from abtest.paths import cache_directory
+from abtest.run.serving import Report, drive
+from simulator.errors import DataError
+from simulator.feed import Feed, FeedSettings
+from simulator.logs.dataset import Dataset, DatasetWriter
+from simulator.logs.schema import FORMAT_VERSION
+from simulator.recorder import Recorder
+from simulator.requests import HistoryState
+from simulator.response.platform import PlatformRanker
+from simulator.response.truth import WorldResponse
+from simulator.retrieval import Retrieval
+from simulator.world import World
+
+GROUP_SIZE = 4096
+DAY_MS = 86_400_000
+DEMO = "demo"
+
+
+def open_dataset(spec: str, console: Console) -> Dataset:
+    """A dataset directory, or ``demo`` for the default built-in world's log."""
+    if spec == DEMO and not Path(spec).exists():
+        from abtest.config import RunConfig
+
+        config = RunConfig()
+        return builtin_dataset(
+            config.world, config.world_seed, config.log_users, config.burn_in_days, console
+        )
+    if Path(spec).is_file():
+        raise DataError(
+            f"{spec} is a file, not a dataset.", f"Import it: abtest data import {spec} logs/mine"
+        )
+    return Dataset.open(Path(spec))
+
+
+def small_dataset(console: Console) -> Dataset:
+    """The log of a small built-in world, for contract checks."""
+    return builtin_dataset("small", 1, 300, 2, console)
+
+
+def builtin_dataset(preset: str, seed: int, users: int, days: int, console: Console) -> Dataset:
+    """The built-in world's log, from the cache or made now."""
+    world = World.create(preset, seed)
+    address = json.dumps([FORMAT_VERSION, world.spec(), users, days], sort_keys=True)
+    digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
+    path = cache_directory() / "worlds" / f"{preset}-{seed}-{digest}"
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            synthesise(
+                path, preset=preset, seed=seed, users=users, days=days, console=console, world=world
+            )
+        except DataError:
+            # Another process may have made the same log meanwhile.
+            if not path.is_dir():
+                raise
+    return Dataset.open(path)
+
+
+def synthesise(
+    target: Path,
+    *,
+    preset: str,
+    seed: int,
+    users: int,
+    days: int,
+    console: Console,
+    overwrite: bool = False,
+    world: World | None = None,
+) -> None:
+    """Simulate the platform's own ranker and write what it would have logged.
+
+    People are simulated in groups; a group's rows are written before the next one starts, so
+    memory does not grow with the number of people.
+    """
+    world = world or World.create(preset, seed)
+    catalogue = world.catalogue()
+    response = WorldResponse(world)
+    retrieval = Retrieval(catalogue, world.popularity())
+    start_ms = world.config.start_ms
+    with (
+        console.stage("world", f"writing the log of {users:,} people, {days} days") as stage,
+        DatasetWriter(
+            target,
+            name=f"built-in world '{preset}', seed {seed}",
+            source=f"abtest data synth --world {preset} --seed {seed}",
+            licence="generated; no rights reserved",
+            language="zh",
+            world=world.spec(),
+            overwrite=overwrite,
+        ) as writer,
+    ):
+        writer.append("videos", world.videos_frame())
+        writer.append("comments", world.comments_frame())
+        for first in range(0, users, GROUP_SIZE):
+            group = np.arange(first, min(first + GROUP_SIZE, users), dtype=np.int32)
+            recorder = Recorder(catalogue)
+            feed = Feed(
+                catalogue,
+                response.population(group),
+                group,
+                seed=seed,
+                start_ms=start_ms,
+                end_ms=start_ms + days * DAY_MS,
+                history=HistoryState(len(group)),
+                retrieval=retrieval,
+                settings=FeedSettings(),
+                recorder=recorder,
+            )
+            feed.set_policy_label("platform")
+            drive(feed, PlatformRanker(world, group), _part(stage, first, len(group), users))
+            writer.append("users", world.users_frame(group))
+            for table, frame in recorder.drain():
+                writer.append(table, frame)
+
+
+def _part(stage: Stage, first: int, size: int, users: int) -> Report:
+    """Progress of one group of people, as progress of the whole log."""
+    return lambda fraction: stage.update("", (first + size * fraction) / users)

@@ -1,0 +1,238 @@
+"""What an experiment runs in: the built-in world, or people learned from a log.
+
+An environment makes, for any group of people, a feed that stands at the moment the experiment
+starts, together with what those people did before it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from abtest.run.candidates import candidate_stage
+from abtest.run.datasets import DAY_MS
+from abtest.run.serving import Report, drive
+from abtest.run.training import TrainedPolicy
+from simulator.feed import Feed, FeedSettings
+from simulator.log_outcomes import user_days_of_log
+from simulator.logs.catalogue import Catalogue
+from simulator.logs.dataset import Dataset
+from simulator.logs.interactions import initial_history
+from simulator.outcomes import METRICS
+from simulator.requests import HistoryState, Int32
+from simulator.response.learned import LearnedResponse
+from simulator.response.platform import PlatformRanker
+from simulator.response.truth import WorldResponse
+from simulator.world import World
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """Enough to rebuild an environment in another process; plain values only.
+
+    Attributes:
+        kind: "world" or "learned".
+        dataset: Directory of the log.
+        model: Directory of the learned response (kind "learned").
+        burn_in_days: Days under the platform's own ranker before the experiment (kind "world").
+        seed: Seed of people's noise.
+        days: Experiment days.
+        candidates: The policy that proposes candidates to every arm; None for the built-in sources.
+    """
+
+    kind: str
+    dataset: str
+    model: str
+    burn_in_days: int
+    seed: int
+    days: int
+    candidates: TrainedPolicy | None = None
+
+    def build(self) -> Environment:
+        """The environment itself."""
+        dataset = Dataset.open(Path(self.dataset))
+        if self.kind == "world":
+            return BuiltInEnvironment(dataset, self)
+        return LearnedEnvironment(dataset, self)
+
+
+class Environment(ABC):
+    """A platform, its people, and the moment at which the experiment starts."""
+
+    dataset: Dataset
+    catalogue: Catalogue
+    start_ms: int
+    burn_in_days: int
+
+    @abstractmethod
+    def people(self, count: int | None) -> Int32:
+        """The dense indices of the people who take part."""
+
+    @abstractmethod
+    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
+        """A feed at the start of the experiment, and the people's days before it.
+
+        The frame has one row per (user_id, day) with the outcome columns; days are negative.
+        ``report`` is told how far the days before have come.
+        """
+
+    @abstractmethod
+    def user_ids(self, users: Int32) -> NDArray[np.int64]:
+        """The identifiers of these people in the log."""
+
+    @abstractmethod
+    def segments(self, users: Int32) -> pl.DataFrame:
+        """``user_id`` and text columns ``segment_*`` known before the experiment."""
+
+
+class BuiltInEnvironment(Environment):
+    """The built-in world; people are new to the log, drawn from the same population."""
+
+    def __init__(self, dataset: Dataset, spec: EnvironmentSpec) -> None:
+        assert dataset.info.world is not None
+        self.dataset = dataset
+        self._spec = spec
+        self.burn_in_days = spec.burn_in_days
+        self._world = World.from_spec(dataset.info.world)
+        self.catalogue = self._world.catalogue()
+        self._response = WorldResponse(self._world)
+        self._retrieval = candidate_stage(
+            spec.candidates, dataset, self.catalogue, self._world.popularity()
+        )
+        self._log_users = int(dataset.info.rows["users"])
+        log_days = _days_of_log(dataset, self._world.config.start_ms)
+        self.start_ms = self._world.config.start_ms + log_days * DAY_MS
+
+    def people(self, count: int | None) -> Int32:
+        """People after those of the log: drawn from the same population, unseen in training."""
+        assert count is not None
+        return np.arange(self._log_users, self._log_users + count, dtype=np.int32)
+
+    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
+        """Let the platform's own ranker serve these people for the burn-in days."""
+        burn_in_ms = self._spec.burn_in_days * DAY_MS
+        feed = Feed(
+            self.catalogue,
+            self._response.population(users),
+            users,
+            seed=self._spec.seed,
+            start_ms=self.start_ms - burn_in_ms,
+            end_ms=self.start_ms,
+            history=HistoryState(len(users)),
+            retrieval=self._retrieval,
+            settings=FeedSettings(),
+        )
+        feed.set_policy_label("platform")
+        drive(feed, PlatformRanker(self._world, users), report)
+        return feed, relative_days(feed.outcomes.to_frame(self.user_ids(users)), self.start_ms)
+
+    def user_ids(self, users: Int32) -> NDArray[np.int64]:
+        """In the built-in world a user's index is the identifier."""
+        return users.astype(np.int64)
+
+    def segments(self, users: Int32) -> pl.DataFrame:
+        """Segments from the world's user features."""
+        return segment_columns(self._world.users_frame(users))
+
+
+class LearnedEnvironment(Environment):
+    """People of a real log, answering as a response model learned from it says."""
+
+    def __init__(self, dataset: Dataset, spec: EnvironmentSpec) -> None:
+        self.dataset = dataset
+        self._spec = spec
+        self.burn_in_days = 0
+        self.catalogue = dataset.catalogue()
+        self._user_ids = dataset.user_ids()
+        self._response = LearnedResponse.load(Path(spec.model), dataset)
+        self._retrieval = candidate_stage(
+            spec.candidates, dataset, self.catalogue, exposure_counts(dataset)
+        )
+        assert dataset.info.time_span_ms is not None
+        # The experiment starts at the first midnight (UTC+8) after the log.
+        last = dataset.info.time_span_ms[1]
+        self.start_ms = (china_day(last) + 1) * DAY_MS - CHINA_OFFSET_MS
+
+    def people(self, count: int | None) -> Int32:
+        """Everyone in the log, or the first ``count`` of them."""
+        everyone = np.arange(len(self._user_ids), dtype=np.int32)
+        return everyone if count is None else everyone[:count]
+
+    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
+        """Start from the histories and the days in the log."""
+        feed = Feed(
+            self.catalogue,
+            self._response.population(users),
+            users,
+            seed=self._spec.seed,
+            start_ms=self.start_ms,
+            end_ms=self.start_ms,
+            history=initial_history(self.dataset, users),
+            retrieval=self._retrieval,
+            settings=FeedSettings(),
+        )
+        before = user_days_of_log(self.dataset, self._user_ids[users])
+        return feed, relative_days(before, self.start_ms)
+
+    def user_ids(self, users: Int32) -> NDArray[np.int64]:
+        """The identifiers in the log."""
+        return self._user_ids[users]
+
+    def segments(self, users: Int32) -> pl.DataFrame:
+        """Segments from the log's user features, as far as it has them."""
+        ids = pl.DataFrame({"user_id": self._user_ids[users]})
+        frame = ids.join(self.dataset.scan("users").collect(), on="user_id", how="left")
+        return segment_columns(frame)
+
+
+def exposure_counts(dataset: Dataset) -> NDArray[np.float64]:
+    """float64[V]: how often the log shows each video, for the candidate stage."""
+    counts = dataset.scan("impressions").group_by("video_id").agg(pl.len()).collect()
+    index = dataset.catalogue().video_index(counts["video_id"].to_numpy())
+    shown = np.zeros(dataset.catalogue().n_videos)
+    shown[index[index >= 0]] = counts["len"].to_numpy()[index >= 0]
+    return shown
+
+
+CHINA_OFFSET_MS = 8 * 3_600_000
+
+
+def china_day(time_ms: int) -> int:
+    """Calendar day in UTC+8, counted from the Unix epoch."""
+    return (time_ms + CHINA_OFFSET_MS) // DAY_MS
+
+
+def relative_days(frame: pl.DataFrame, start_ms: int) -> pl.DataFrame:
+    """Count days from the first day of the experiment (0); earlier days are negative."""
+    return frame.with_columns((pl.col("day") - china_day(start_ms)).cast(pl.Int32))
+
+
+def segment_columns(users: pl.DataFrame) -> pl.DataFrame:
+    """The user features that make sense as segments, as text."""
+    chosen = {
+        "user_active_degree": "segment_activity",
+        "register_days_range": "segment_registered",
+        "follow_user_num_range": "segment_follows",
+    }
+    present = {k: v for k, v in chosen.items() if k in users.columns}
+    return users.select(
+        "user_id",
+        *[pl.col(k).cast(pl.String).fill_null("unknown").alias(v) for k, v in present.items()],
+    )
+
+
+def outcome_columns() -> list[str]:
+    """Names of the outcome columns, in order."""
+    return list(METRICS)
+
+
+def _days_of_log(dataset: Dataset, start_ms: int) -> int:
+    assert dataset.info.time_span_ms is not None
+    last: Any = dataset.info.time_span_ms[1]
+    return int(china_day(last) - china_day(start_ms)) + 1

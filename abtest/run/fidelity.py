@@ -1,0 +1,60 @@
+"""How far the simulated people can be believed: facts for the report's trust panel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from abtest.console import Console
+from abtest.paths import cache_directory, write_text
+from abtest.run.environments import EnvironmentSpec
+from abtest.run.training import fix_threads
+from simulator.logs.dataset import Dataset
+from simulator.logs.describe import compare
+from simulator.response.learned import LearnedResponse, code_version
+
+
+def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
+    """Directory of the response model learned from this log, from the cache or trained now."""
+    address = f"{dataset.info.content_hash} {code_version()} {seed}"
+    digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
+    directory = cache_directory() / "responses" / f"response-{digest}"
+    if not (directory / "quality.json").is_file():
+        fix_threads()
+        with console.stage("response", "learning how people respond, from the log") as stage:
+            response = LearnedResponse.fit(dataset, seed=seed, progress=stage.update)
+        temporary = directory.with_name(f".{directory.name}.tmp")
+        if temporary.exists():
+            shutil.rmtree(temporary)
+        temporary.mkdir(parents=True)
+        response.save(temporary)
+        write_text(temporary / "quality.json", json.dumps(response.quality(), sort_keys=True))
+        if directory.exists():
+            shutil.rmtree(directory)
+        temporary.rename(directory)
+    return directory
+
+
+def environment_facts(dataset: Dataset, spec: EnvironmentSpec) -> dict[str, Any]:
+    """World: simulated beside published statistics. Learned: held-out quality of the model."""
+    if spec.kind == "learned":
+        quality = (Path(spec.model) / "quality.json").read_text(encoding="utf-8")
+        return {"kind": "learned from the log", "quality": json.loads(quality)}
+    return {
+        "kind": "built-in world",
+        "world": dataset.info.world,
+        "fidelity": [
+            {
+                "label": c.published.label,
+                "role": c.published.role,
+                "simulated": c.simulated,
+                "published": c.published.value,
+                "ratio": c.ratio,
+                "verdict": c.verdict,
+            }
+            for c in compare(dataset, "kuaishou")
+        ],
+    }

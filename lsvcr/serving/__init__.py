@@ -1,0 +1,1 @@
+"""Rank from tables of vectors, without a language model."""

@@ -1,0 +1,1 @@
+"""Stage 2: fine-tune the sequential model to recommend."""

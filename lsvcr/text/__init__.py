@@ -1,0 +1,1 @@
+"""Language models, prompts and text embeddings."""

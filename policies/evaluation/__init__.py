@@ -1,0 +1,1 @@
+"""Splits, candidates and metrics of offline evaluation."""

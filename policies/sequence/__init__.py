@@ -1,0 +1,1 @@
+"""Encoders, losses and training shared by sequence models."""

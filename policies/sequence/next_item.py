@@ -1,0 +1,174 @@
+"""Training and serving of a next-item model, the same for every encoder and kind of item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from policies.base import Progress
+from policies.sequence import softmax
+from policies.sequence.encoder import SequenceEncoder
+from policies.sequence.lengths import length_blocks
+from policies.sequence.sequences import Sequences, window_batches
+from policies.sequence.softmax import NegativeSampler, next_item_loss
+from policies.sequence.trainer import TrainerSettings, TrainingSummary, train
+
+Loss = Callable[[SequenceEncoder, Tensor, NegativeSampler, int], Tensor]
+
+_TABLE = "serving.table"
+_SMALL = {"dropout": 0.2, "learning_rate": 1e-3, "decay": False, "epochs": 60}
+# Most videos have few events: stronger regularisation, fewer and longer steps.
+_LARGE = {"dropout": 0.4, "learning_rate": 3e-3, "decay": True, "epochs": 24}
+
+
+def by_size(settings: Mapping[str, Any], n_items: int) -> dict[str, Any]:
+    """The settings, with those that are None chosen by the size of the catalogue.
+
+    A catalogue is large where the loss is sampled: above
+    `policies.sequence.softmax.FULL_SOFTMAX_UP_TO`.
+    """
+    chosen = _LARGE if n_items > softmax.FULL_SOFTMAX_UP_TO else _SMALL
+    return {key: chosen[key] if value is None else value for key, value in settings.items()}
+
+
+class NextItemModel:
+    """An encoder, and the table of item vectors that it ranks from.
+
+    Args:
+        new_encoder: Makes an untrained encoder for so many items.
+        settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``epoch_steps``,
+            ``patience``, ``learning_rate``, ``tokens``, and perhaps ``decay``: as in
+            `policies.videos.sasrec.SASRec`.
+        dim: Width of its states.
+        loss: Of a batch of windows; see `policies.sequence.softmax`.
+    """
+
+    def __init__(
+        self,
+        new_encoder: Callable[[int], SequenceEncoder],
+        settings: Mapping[str, Any],
+        dim: int,
+        loss: Loss = next_item_loss,
+    ) -> None:
+        self._new_encoder = new_encoder
+        self._settings = settings
+        self._loss = loss
+        self._encoder: SequenceEncoder | None = None
+        self.table: NDArray[np.float32] = np.zeros((0, dim), dtype=np.float32)
+        self.summary: TrainingSummary | None = None
+
+    def fit(
+        self, sequences: Sequences, n_items: int, *, seed: int, progress: Progress, stage: str
+    ) -> None:
+        """Train on every position; stop when held-out users stop improving."""
+        torch.manual_seed(seed)
+        s = by_size(self._settings, n_items)
+        model = self._new_encoder(n_items)
+        random = np.random.default_rng([seed, 1])
+        # The last event of some users is for validation; they are trained on without it.
+        eligible = np.flatnonzero(sequences.lengths() >= 2)
+        held = random.permutation(eligible)[: min(2_000, len(eligible))]
+        held_mask = np.zeros(len(sequences.users), dtype=np.int64)
+        held_mask[held] = 1
+        training = sequences.without_last(held_mask)
+        targets = sequences.items[sequences.starts[1:][held] - 1]
+        contexts = training.last(s["length"])[held]
+        counts = np.bincount(training.items, minlength=n_items).astype(np.float64)
+
+        sampler = NegativeSampler(counts, s.get("negatives", 1), seed)
+
+        def batches(number: int) -> Iterator[NDArray[np.int64]]:
+            sampler.start(number)
+            order = np.random.default_rng([seed, 2, number])
+            return window_batches(training, s["length"], s["tokens"], order)
+
+        if len(training.items):
+            self.summary = train(
+                model,
+                batches,
+                lambda window: self._loss(model, torch.from_numpy(window), sampler, n_items),
+                lambda: _ndcg(model, contexts, targets),
+                TrainerSettings(
+                    epochs=s["epochs"],
+                    epoch_steps=s["epoch_steps"],
+                    patience=s["patience"],
+                    learning_rate=s["learning_rate"],
+                    decay=s.get("decay", False),
+                ),
+                progress=progress,
+                stage=stage,
+            )
+        model.eval()
+        self._encoder = model
+        met = torch.from_numpy(np.bincount(sequences.items, minlength=n_items) > 0)
+        with torch.inference_mode():
+            self.table = model.serving_vectors(met).numpy()
+
+    def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
+        """float32[B, dim]: the state after each history int[B, n], left-aligned, -1 padded."""
+        assert self._encoder is not None, "fit or load first"
+        return encode_last(self._encoder, latest(histories, self._settings["length"]))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Weights and the serving table, for the disk."""
+        assert self._encoder is not None, "fit first"
+        weights = {k: v.numpy() for k, v in self._encoder.state_dict().items()}
+        return {**weights, _TABLE: self.table}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `arrays` described."""
+        self.table = arrays[_TABLE]
+        encoder = self._new_encoder(len(self.table))
+        encoder.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items() if k != _TABLE})
+        self._encoder = encoder.eval()
+
+
+def latest(histories: NDArray[np.integer], length: int) -> NDArray[np.int64]:
+    """int64[B, min(n, length)]: the last items of histories int[B, n] padded with -1 at the end."""
+    items = histories.astype(np.int64)
+    width = items.shape[1]
+    if length >= width:
+        return items
+    count = (items >= 0).sum(axis=1)
+    index = np.maximum(count - length, 0)[:, None] + np.arange(length)
+    return np.take_along_axis(items, index, axis=1)
+
+
+def encode_last(model: SequenceEncoder, sequences: NDArray[np.int64]) -> NDArray[np.float32]:
+    """float32[B, dim]: the state after each whole sequence, short ones batched together."""
+    lengths = (sequences >= 0).sum(axis=1)
+    result = np.empty((len(sequences), model.dim), dtype=np.float32)
+    with torch.inference_mode():
+        for rows in length_blocks(lengths):
+            width = int(lengths[rows].max())
+            states = model.last(
+                torch.from_numpy(sequences[rows, :width]), torch.from_numpy(lengths[rows])
+            )
+            result[rows] = states.numpy()
+    return result
+
+
+def _ndcg(model: SequenceEncoder, contexts: NDArray[np.int64], targets: NDArray[np.int64]) -> float:
+    """NDCG@10 of held-out events, full ranking, seen videos removed, ties against the model."""
+    if len(targets) == 0:
+        return 0.0
+    total = 0.0
+    encoded = torch.from_numpy(encode_last(model, contexts))
+    vectors = model.vectors()
+    for at in range(0, len(targets), 512):
+        scores = encoded[at : at + 512] @ vectors.T
+        target = torch.from_numpy(targets[at : at + 512])
+        own = scores.gather(1, target[:, None])
+        seen = torch.from_numpy(contexts[at : at + 512])
+        rows = torch.arange(len(target))[:, None].expand_as(seen)
+        hide = (seen >= 0) & (seen != target[:, None])
+        scores[rows[hide], seen[hide]] = float("-inf")
+        ranks = (scores >= own).sum(dim=1) - 1
+        gains = torch.where(ranks < 10, 1.0 / torch.log2(ranks + 2.0), 0.0)
+        total += float(gains.sum())
+    return total / len(targets)

@@ -1,0 +1,128 @@
+"""What video policies over sequences share: training, the serving cache, the disk."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.base import Policy, Progress, Scores, silent
+from policies.checkpoint import load_arrays, save_arrays
+from policies.sequence.cache import RowCache
+from policies.sequence.encoder import SequenceEncoder
+from policies.sequence.full_ranking import FullRanking
+from policies.sequence.next_item import Loss, NextItemModel
+from policies.sequence.sequences import Sequences
+from policies.sequence.softmax import next_item_loss
+from simulator.logs.dataset import Dataset
+from simulator.logs.interactions import interactions
+from simulator.requests import HISTORY_LENGTH, HistoryView, Int32, Signal, VideoRequests
+
+
+class SequentialPolicy(Policy):
+    """Base of the sequence models over videos; a subclass makes the encoder.
+
+    Args:
+        stage: Name for progress.
+        signal: Which events make the history: "liked" or "clicked".
+        dim: Width of the item vectors.
+        length: Longest history.
+        loss: What training minimises; see `policies.sequence.softmax`.
+        **settings: Those of `policies.sequence.next_item.NextItemModel`, and the encoder's own.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        *,
+        signal: Signal,
+        dim: int,
+        length: int,
+        loss: Loss = next_item_loss,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        self._stage = stage
+        self._settings: dict[str, Any] = {
+            "signal": signal,
+            "dim": dim,
+            "length": min(length, HISTORY_LENGTH),
+            **settings,
+        }
+        self._model = NextItemModel(self.new_encoder, self._settings, dim, loss)
+        self._cache = RowCache(dim)
+        self._dataset_hash = ""
+
+    @abstractmethod
+    def new_encoder(self, n_items: int) -> SequenceEncoder:
+        """An untrained encoder; draws its weights from torch's generator."""
+
+    def settings(self) -> dict[str, Any]:
+        """Constructor settings."""
+        return dict(self._settings)
+
+    def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
+        """Train on every liked (clicked) video; stop when held-out users stop improving."""
+        self._dataset_hash = dataset.info.content_hash
+        events = interactions(dataset, self._settings["signal"])
+        self._model.fit(
+            Sequences.of(events.user, events.video),
+            dataset.catalogue().n_videos,
+            seed=seed,
+            progress=progress,
+            stage=self._stage,
+        )
+        self._cache.reset(0)
+
+    def reset(self, n_rows: int) -> None:
+        """Forget the previous group's encodings."""
+        self._cache.reset(n_rows)
+
+    def score_videos(self, requests: VideoRequests) -> Scores:
+        """Inner product of the user's last state with each candidate's vector."""
+        signal = self._settings["signal"]
+        versions = requests.history.version(signal)
+        stale = self._cache.stale(requests.row, versions)
+        if len(stale):
+            encoded = self._model.encode(requests.history.select(stale).videos(signal))
+            self._cache.put(requests.row[stale], versions[stale], encoded)
+        users = self._cache.get(requests.row)
+        scores: Scores = np.einsum("bd,bcd->bc", users, self._model.table[requests.candidates])
+        return scores
+
+    def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
+        """The largest inner products with each history's state, by exact search."""
+        users = self._model.encode(history.videos(self._settings["signal"]))
+        best: Int32 = among[FullRanking(self._model.table[among]).best(users, size)]
+        return best
+
+    def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
+        """float32[B, dim]: people's vectors from histories int[B, n], oldest first, -1 at the end.
+
+        With `item_vectors`, for `policies.sequence.full_ranking`: no dataset or request is needed.
+        """
+        return self._model.encode(histories)
+
+    @property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """float32[n_videos, dim]; a score is the inner product with a person's vector."""
+        return self._model.table
+
+    def training_summary(self) -> dict[str, Any]:
+        """Epochs and validation NDCG@10 of the last fit."""
+        return {} if self._model.summary is None else self._model.summary.to_dict()
+
+    def save(self, directory: Path) -> None:
+        """Weights and the serving table."""
+        save_arrays(directory, self._model.arrays(), self._about())
+
+    def load(self, directory: Path, dataset: Dataset) -> None:
+        """Restore `save`'s weights for the same dataset."""
+        self._dataset_hash = dataset.info.content_hash
+        self._model.restore(load_arrays(directory, self._about()))
+
+    def _about(self) -> dict[str, Any]:
+        return {**self._settings, "dataset": self._dataset_hash}

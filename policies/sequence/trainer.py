@@ -1,0 +1,238 @@
+"""One training loop for every neural policy: AdamW, early stopping, best weights kept.
+
+Deterministic given the batches: the stopping rule counts epochs, never seconds. Within
+`policies.sequence.resume.kept_in` a run goes on from its last whole epoch, to the same weights.
+
+Models start on a plateau that takes some hundred steps to leave, however few of them a short log
+has. An epoch therefore has a least number of steps and makes as many passes as that takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from policies.base import Progress
+from policies.sequence.resume import RunState, StateFile
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How long and how fast to learn.
+
+    Attributes:
+        epochs: At most.
+        epoch_steps: Least steps in an epoch; 1 makes each of them one pass through the log.
+        patience: Epochs without a better validation metric before stopping.
+        learning_rate, weight_decay: AdamW's.
+        warmup_steps: Linear warm-up.
+        decay: Whether the learning rate falls, epoch by epoch and linearly, towards zero.
+        clip: Largest gradient norm.
+        from_start: Whether the weights before the first step compete as epoch 0, because they are
+            more than random. Patience counts from epoch 1 all the same.
+        average: Decay per step of a moving average of the weights, which is then what is validated
+            and kept (Polyak & Juditsky, SIAM J. Control Optim. 1992); 0 for the weights themselves.
+            It is shorter at first: step t weighs at least 9 / (10 + t).
+    """
+
+    epochs: int = 40
+    epoch_steps: int = 1
+    patience: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    warmup_steps: int = 50
+    clip: float = 1.0
+    decay: bool = False
+    from_start: bool = False
+    average: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What happened.
+
+    Attributes:
+        epochs, passes: Run, and the passes through the log in them.
+        best_epoch, best_metric: The best one and its validation metric.
+        final_loss: Of the last epoch.
+    """
+
+    epochs: int
+    passes: int
+    best_epoch: int
+    best_metric: float
+    final_loss: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "epochs": self.epochs,
+            "passes": self.passes,
+            "best_epoch": self.best_epoch,
+            "validation": round(self.best_metric, 6),
+            "loss": round(self.final_loss, 6),
+        }
+
+
+def train(
+    module: nn.Module,
+    batches: Callable[[int], Iterable[Any]],
+    loss: Callable[[Any], Tensor],
+    validate: Callable[[], float],
+    settings: TrainerSettings,
+    *,
+    progress: Progress,
+    stage: str,
+    metric_name: str = "NDCG@10",
+) -> TrainingSummary:
+    """Train until the validation metric stops rising; leave the best weights in the module.
+
+    Args:
+        module: What is trained, in place.
+        batches: Batches of one pass through the log, given its number, from 1; must be a pure
+            function of it.
+        loss: Mean loss of a batch.
+        validate: Validation metric, higher is better; the module is in eval mode.
+        settings: How long and how fast.
+        progress: Called after every batch and epoch.
+        stage: Name for progress.
+        metric_name: Name for progress.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    file = StateFile(stage)
+    shown = _Shown(progress, stage, settings)
+    best_metric, best_epoch = float("-inf"), 0
+    best = {name: value.clone() for name, value in module.state_dict().items()}
+    value, epoch, passes = 0.0, 0, 0
+    average = _Average(module, settings.average)
+
+    def share(step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+        return warm * (1 - max(epoch - 1, 0) / settings.epochs) if settings.decay else warm
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+
+    def step(batch: Any) -> float:
+        optimiser.zero_grad(set_to_none=True)
+        step_loss = loss(batch)
+        step_loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+        optimiser.step()
+        schedule.step()
+        average.update(schedule.last_epoch)
+        return float(step_loss.detach())
+
+    state = file.read()
+    if state is not None:
+        best_metric, best_epoch, best = state.best_metric, state.best_epoch, state.best
+        value, epoch, passes = state.loss, state.epoch, state.passes
+        module.load_state_dict(state.model)
+        average.values = state.average
+        optimiser.load_state_dict(state.optimiser)
+        schedule.load_state_dict(state.schedule)
+        torch.set_rng_state(state.random)
+    elif settings.from_start:
+        module.eval()
+        with torch.no_grad():
+            best_metric = validate()
+    while epoch < settings.epochs and epoch - max(best_epoch, 1) < max(1, settings.patience):
+        epoch += 1
+        module.train()
+        total, count, before = 0.0, 0, -1
+        while before < count < settings.epoch_steps:
+            before, passes = count, passes + 1
+            for batch in batches(passes):
+                total += step(batch)
+                count += 1
+                shown.step(epoch, best_epoch, count, total / count)
+        value = total / max(count, 1)
+        module.eval()
+        with torch.no_grad(), average.in_place() as kept:
+            metric = validate()
+            if metric > best_metric:
+                best_metric, best_epoch = metric, epoch
+                best = {name: tensor.clone() for name, tensor in kept.items()}
+        shown.epoch(epoch, best_epoch, value, f"{metric_name} {metric:.4f}")
+        file.write(
+            RunState(
+                epoch,
+                passes,
+                best_epoch,
+                best_metric,
+                value,
+                module.state_dict(),
+                best,
+                average.values,
+                optimiser.state_dict(),
+                schedule.state_dict(),
+            )
+        )
+    module.load_state_dict(best)
+    module.eval()
+    progress(stage, 1.0, f"best epoch {best_epoch}, {metric_name} {best_metric:.4f}")
+    return TrainingSummary(epoch, passes, best_epoch, best_metric, value)
+
+
+class _Shown:
+    """What people see of a training: loss, the latest metric, and how far away the end can be.
+
+    The end is where patience runs out if nothing improves any more; it moves on with every
+    improvement, but the bar never goes back.
+    """
+
+    def __init__(self, progress: Progress, stage: str, settings: TrainerSettings) -> None:
+        self._progress, self._stage, self._settings = progress, stage, settings
+        self._metric, self._share = "", 0.0
+
+    def step(self, epoch: int, best_epoch: int, count: int, loss: float) -> None:
+        """After a step: the epoch's number ``count``, mean loss so far."""
+        within = count / max(self._settings.epoch_steps, count + 1)
+        self._tell(epoch, epoch - 1 + within, best_epoch, loss)
+
+    def epoch(self, epoch: int, best_epoch: int, loss: float, metric: str) -> None:
+        """After an epoch."""
+        self._metric = f", {metric}"
+        self._tell(epoch, epoch, best_epoch, loss)
+
+    def _tell(self, epoch: int, done: float, best_epoch: int, loss: float) -> None:
+        end = min(max(best_epoch, 1) + max(1, self._settings.patience), self._settings.epochs)
+        self._share = max(self._share, min(done / end, 1.0))
+        self._progress(self._stage, self._share, f"epoch {epoch}, loss {loss:.3f}{self._metric}")
+
+
+class _Average:
+    """Moving average of a module's weights; nothing with a decay of 0."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self._module, self._decay = module, decay
+        self.values: dict[str, Tensor] = {}
+        if decay:
+            self.values = {name: value.clone() for name, value in module.state_dict().items()}
+
+    def update(self, step: int) -> None:
+        """Take in the weights after some steps."""
+        if not self.values:
+            return
+        decay = min(self._decay, (1 + step) / (10 + step))
+        weights = self._module.state_dict()
+        for name, value in self.values.items():
+            value.lerp_(weights[name], 1.0 - decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[dict[str, Tensor]]:
+        """The module has the average, which is yielded, as its weights meanwhile."""
+        if not self.values:
+            yield self._module.state_dict()
+            return
+        weights = {name: value.clone() for name, value in self._module.state_dict().items()}
+        self._module.load_state_dict(self.values)
+        yield self.values
+        self._module.load_state_dict(weights)

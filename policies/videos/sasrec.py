@@ -1,0 +1,153 @@
+"""SASRec: self-attentive sequential recommendation (Kang & McAuley, ICDM 2018).
+
+Differences from the paper: cross-entropy over the whole catalogue (or shared sampled negatives,
+corrected for how often they are drawn, above 20,000 videos) instead of one negative per
+positive; pre-layer normalisation; every position of every window is a target; a start token
+stands for the empty history, so that new users get a ranking too.
+
+What depends on the size of the catalogue and is left at None follows
+`policies.sequence.next_item.by_size`. Held to the public implementations on ml-100k and Amazon
+Video: ``python -m benchmarks.policies``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from policies.sequence.dropout import Dropout
+from policies.sequence.encoder import CausalStack, SequenceEncoder
+from policies.sequence.next_item import by_size
+from policies.sequence.sequential import SequentialPolicy
+from simulator.requests import HISTORY_LENGTH, Signal
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block; attention is causal unless told otherwise."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.norm_1 = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm_2 = nn.LayerNorm(dim)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(dim, 4 * dim), nn.GELU(), Dropout(dropout), nn.Linear(4 * dim, dim)
+        )
+        self.drop = Dropout(dropout)
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        """float[B, L, dim] to the same; position i sees positions <= i.
+
+        Given ``real`` bool[B, L], every position sees all of those instead.
+        """
+        b, length, dim = x.shape
+        q, k, v = self.qkv(self.norm_1(x)).view(b, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=None if real is None else real[:, None, None],
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=real is None,
+        )
+        x = x + self.drop(self.out(attended.transpose(1, 2).reshape(b, length, dim)))
+        result: Tensor = x + self.drop(self.feed_forward(self.norm_2(x)))
+        return result
+
+    def at(self, x: Tensor, position: Tensor) -> Tensor:
+        """`forward`, without dropout, at one position int64[B] of each sequence: float[B, dim]."""
+        b, length, dim = x.shape
+        own, normed = x[torch.arange(b), position], self.norm_1(x)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(self.norm_1(own), weight[:dim], bias[:dim]).view(b, self.heads, 1, -1)
+        both = F.linear(normed, weight[dim:], bias[dim:]).view(b, length, 2, self.heads, -1)
+        k, v = both.permute(2, 0, 3, 1, 4)
+        visible = torch.arange(length) <= position[:, None]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible[:, None, None])
+        own = own + self.out(attended.reshape(b, dim))
+        result: Tensor = own + self.feed_forward(self.norm_2(own))
+        return result
+
+
+class SASRecModel(CausalStack):
+    """A causal stack of transformer blocks."""
+
+    def __init__(
+        self, n_items: int, length: int, dim: int, layers: int, heads: int, dropout: float
+    ) -> None:
+        super().__init__(
+            n_items,
+            length,
+            dim,
+            layers,
+            lambda longest: Block(dim, heads, dropout),
+            Dropout(dropout),
+        )
+
+    def last(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        """float[B, dim]: the state after each whole sequence, for ranking (no dropout)."""
+        x = self.embedded(sequences)
+        *first, top = self.blocks
+        for block in first:
+            x = block(x)
+        assert isinstance(top, Block)
+        state: Tensor = self.norm(top.at(x, lengths))
+        return state
+
+
+class SASRec(SequentialPolicy):
+    """Self-attention over the videos a user liked; comments in the platform's order.
+
+    Args:
+        signal: Which events make the history: "liked" or "clicked".
+        dim, layers, heads: Size of the model.
+        dropout: .2, or .4 where the catalogue is large.
+        length: Longest history.
+        negatives: Shared sampled negatives per batch where the catalogue is large.
+        epochs: At most 60, or 24 where the catalogue is large.
+        epoch_steps, patience: See `policies.sequence.trainer`.
+        learning_rate, decay: 1e-3, or 3e-3 that falls to zero where the catalogue is large.
+        tokens: The batch size in events.
+    """
+
+    def __init__(
+        self,
+        signal: Signal = "liked",
+        dim: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        dropout: float | None = None,
+        length: int = HISTORY_LENGTH,
+        negatives: int = 1024,
+        epochs: int | None = None,
+        epoch_steps: int = 100,
+        patience: int = 4,
+        learning_rate: float | None = None,
+        decay: bool | None = None,
+        tokens: int = 2048,
+    ) -> None:
+        super().__init__(
+            "sasrec",
+            signal=signal,
+            dim=dim,
+            layers=layers,
+            heads=heads,
+            dropout=dropout,
+            length=length,
+            negatives=negatives,
+            epochs=epochs,
+            epoch_steps=epoch_steps,
+            patience=patience,
+            learning_rate=learning_rate,
+            decay=decay,
+            tokens=tokens,
+        )
+
+    def new_encoder(self, n_items: int) -> SequenceEncoder:
+        """Causal transformer of the size in the settings."""
+        s = by_size(self._settings, n_items)
+        return SASRecModel(n_items, s["length"], s["dim"], s["layers"], s["heads"], s["dropout"])

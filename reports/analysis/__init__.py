@@ -1,0 +1,1 @@
+"""Turn outcome tables into estimates and checks."""

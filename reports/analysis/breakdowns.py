@@ -1,0 +1,299 @@
+"""The primary metric taken apart: by day, by segment, in two factors, and over users."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from reports.analysis.estimation import Design, Estimated, estimate, estimate_levels
+from reports.plan import AnalysisPlan, Metric
+from reports.results import (
+    ArmDistribution,
+    ArmValue,
+    Band,
+    DailyLift,
+    Estimate,
+    FactorLift,
+    Novelty,
+    SegmentInteraction,
+    SegmentLift,
+    TwoPartLift,
+)
+from reports.statistics.errors import StatisticsError
+from reports.statistics.heterogeneity import (
+    Interaction,
+    interaction_test,
+    interactions_adjusted,
+)
+from reports.statistics.lift import Comparison, Interval, difference_error
+from reports.statistics.moments import Float, Moments
+from reports.statistics.multiplicity import adjusted_confidence, holm
+from reports.statistics.novelty import effect_trend
+from reports.statistics.sequential.confidence_sequences import confidence_sequence
+from reports.statistics.sequential.mixtures import EffectMixture
+from reports.statistics.two_part import Part, two_part, two_part_moments
+from reports.users.metric_columns import Group, Look, MetricColumns, during, look_at
+from reports.users.reductions import Columns, arm_moments, merged, quantiles, total
+from reports.users.table import Users, UserTable, matrix
+
+SMALLEST_SEGMENT = 50
+"""Users per arm below which a segment is left out."""
+
+ZERO_INFLATED = 0.05
+"""Share of users at zero from which a metric is shown in two parts."""
+
+
+QUANTILES = (0.1, 0.5, 0.9, 0.99)
+"""Of a user's values, shown beside their distribution."""
+
+
+def scaled(interval: Interval, factor: float = 1.0) -> Estimate:
+    """An interval as a record, in the shown unit."""
+    low, high = interval.low, interval.high
+    return Estimate(
+        interval.value * factor,
+        None if low is None else low * factor,
+        None if high is None else high * factor,
+    )
+
+
+def daily_lifts(
+    table: Users, plan: AnalysisPlan, pair: tuple[str, str], design: Design
+) -> tuple[DailyLift, ...]:
+    """Each day alone and all days so far; nothing for a table without days."""
+    if not table.has_days:
+        return ()
+    chosen = plan.metric(plan.primary)
+
+    def seen_at(look: Look, days: int) -> tuple[Estimated, Estimate | None] | None:
+        try:
+            found = estimate(table, look, chosen, days, pair, design, plan)
+            relative = found.compare(plan.confidence).relative
+        except StatisticsError:
+            return None
+        return found, None if relative is None else scaled(relative)
+
+    alone = [seen_at(look_at(day, only=True), 1) for day in range(table.days)]
+    so_far = [seen_at(look_at(day, only=False), day + 1) for day in range(table.days)]
+    found = always_valid([seen[0] for seen in so_far if seen], plan.confidence)
+    bands = iter([None if one is None else Band(one.low, one.high) for one in found])
+    return tuple(
+        DailyLift(
+            day,
+            one[1] if one else None,
+            cumulated[1] if cumulated else None,
+            next(bands) if cumulated else None,
+        )
+        for day, (one, cumulated) in enumerate(zip(alone, so_far, strict=True))
+    )
+
+
+def always_valid(looks: Sequence[Estimated], confidence: float) -> list[Estimate | None]:
+    """Relative lifts whose bounds hold at all looks together, narrowest at the last one.
+
+    The last look's standard error stands for the one that was planned: it tells how much is known,
+    not what was found.
+    """
+    if not looks:
+        return []
+    last = looks[-1]
+    planned = difference_error(*last.arms, last.covariance)
+    found = confidence_sequence(
+        [look.arms for look in looks],
+        EffectMixture.tuned(planned, alpha=1.0 - confidence),
+        confidence=confidence,
+        covariances=[look.covariance for look in looks],
+    )
+    return [None if one.relative is None else scaled(one.relative) for one in found]
+
+
+def novelty(
+    table: Users, plan: AnalysisPlan, pair: tuple[str, str], design: Design
+) -> Novelty | None:
+    """Slope of the daily lifts; None if there are fewer than two days, or a day has no lift.
+
+    Not for twin designs, whose arms are not independent, nor for capped metrics.
+    """
+    chosen = plan.metric(plan.primary)
+    if not table.has_days or table.days < 2 or design == "twin" or chosen.cap is not None:
+        return None
+    known = MetricColumns(during, 1, chosen, plan.covariates if table.has_pre else None).known
+
+    def columns(part: UserTable) -> Float:
+        daily = [matrix(part.until(day, True), chosen, 1) for day in range(table.days)]
+        return np.column_stack([*daily, known(part)])
+
+    try:
+        control, treatment = arm_moments(table, columns, pair)
+        trend = effect_trend(control, treatment, table.days, confidence=plan.confidence)
+    except StatisticsError:
+        return None
+    return Novelty(
+        table.days,
+        scaled(trend.slope),
+        trend.first,
+        trend.last,
+        trend.p_value,
+        "novelty (one test)",
+        plan.confidence,
+    )
+
+
+def segment_lifts(
+    table: Users, plan: AnalysisPlan, pair: tuple[str, str], design: Design
+) -> tuple[tuple[SegmentLift, ...], tuple[SegmentInteraction, ...]]:
+    """Every level of every segment, Holm-corrected together, and whether levels differ.
+
+    Twin arms are compared without pairing: the levels of both arms need not be alike.
+    """
+    chosen = plan.metric(plan.primary)
+    within_segments = dataclasses.replace(plan, strata=())
+    found: list[tuple[str, str, int, Estimated, Comparison]] = []
+    for name in table.segment_names:
+        sizes = _level_sizes(table, name, pair)
+        levels: dict[Group, int] = {
+            level: sum(arms) for level, arms in sizes.items() if min(arms) >= SMALLEST_SEGMENT
+        }
+        tried = estimate_levels(table, chosen, pair, design, within_segments, name, levels)
+        for level, estimated in tried.items():
+            if isinstance(estimated, StatisticsError):
+                continue
+            try:
+                result = estimated.compare(plan.confidence)
+            except StatisticsError:
+                continue
+            found.append((name, str(level), levels[level], estimated, result))
+    adjusted = holm([result.p_value for *_, result in found])
+    lifts = []
+    for (name, level, users, estimated, result), p in zip(found, adjusted, strict=True):
+        confidence = adjusted_confidence(result.p_value, p, len(found), plan.confidence)
+        relative = estimated.compare(confidence).relative
+        shown = None if relative is None else scaled(relative)
+        lifts.append(SegmentLift(name, level, users, shown, p))
+    groups: dict[str, list[Estimated]] = {}
+    for name, _, _, estimated, _ in found:
+        groups.setdefault(name, []).append(estimated)
+    return tuple(lifts), _interactions(groups)
+
+
+def _level_sizes(table: Users, segment: str, pair: tuple[str, str]) -> dict[str, list[int]]:
+    """Users of each arm in every level, in the order of their names."""
+    found: dict[str, list[int]] = {}
+    for part in table.parts():
+        labels = part.levels(segment)
+        for g, arm in enumerate(pair):
+            counts = labels.gather(part.rows(arm)).value_counts(name="users")
+            for level, users in counts.iter_rows():
+                found.setdefault(level, [0] * len(pair))[g] += users
+    return dict(sorted(found.items()))
+
+
+def _interactions(groups: dict[str, list[Estimated]]) -> tuple[SegmentInteraction, ...]:
+    """One test per segment variable with two levels or more, Holm-corrected over variables."""
+    tests: dict[str, Interaction] = {}
+    for name, levels in groups.items():
+        try:
+            tests[name] = interaction_test(
+                [level.arms for level in levels],
+                covariances=[level.covariance for level in levels],
+            )
+        except StatisticsError:
+            continue
+    noun = "variable" if len(tests) == 1 else "variables"
+    family = f"interactions (Holm, {len(tests)} segment {noun})"
+    adjusted = interactions_adjusted(tests)
+    return tuple(
+        SegmentInteraction(
+            name,
+            len(groups[name]),
+            test.statistic,
+            test.degrees_of_freedom,
+            test.p_value,
+            adjusted[name],
+            family,
+        )
+        for name, test in tests.items()
+    )
+
+
+def two_parts(
+    estimated: Estimated | None, chosen: Metric, pair: tuple[str, str], confidence: float
+) -> TwoPartLift | None:
+    """A mean with many zeros as share of users above zero times mean per such user.
+
+    None for other metrics, for twin designs (the arms are not independent), and where a factor
+    cannot be compared.
+    """
+    if estimated is None or estimated.paired or chosen.denominator:
+        return None
+    zeros = 0
+    parts: tuple[list[Moments], list[Moments]] = ([], [])
+    try:
+        for columns in estimated.read():
+            for arm, own in zip(parts, columns, strict=True):
+                zeros += int((own[:, 0] == 0.0).sum())
+                arm.append(two_part_moments(own[:, 0]))
+        if zeros < ZERO_INFLATED * sum(arm.users for arm in estimated.arms):
+            return None
+        control, treatment = (merged(arm) for arm in parts)
+        found = two_part(control, treatment, confidence=confidence)
+    except StatisticsError:
+        return None
+    shown = 100.0 if chosen.percent else 1.0
+    return TwoPartLift(
+        _factor(found.share, pair, 100.0),
+        _factor(found.intensity, pair, shown),
+        scaled(found.from_share),
+        confidence,
+    )
+
+
+def _factor(part: Part, pair: tuple[str, str], shown: float) -> FactorLift:
+    control, treatment = (
+        ArmValue(arm, e.users, shown * e.value, shown * float(np.sqrt(e.variance)))
+        for arm, e in zip(pair, (part.control, part.treatment), strict=True)
+    )
+    relative = part.comparison.relative
+    shown_lift = None if relative is None else scaled(relative)
+    return FactorLift(control, treatment, shown_lift, part.comparison.p_value)
+
+
+def distributions(
+    table: Users, chosen: Metric, pair: tuple[str, str]
+) -> tuple[ArmDistribution, ...]:
+    """Values over users per arm, before any capping."""
+
+    def values(part: UserTable) -> Float:
+        columns = matrix(part.during, chosen, table.days)
+        return columns[:, 0] / np.maximum(columns[:, 1], 1e-12)
+
+    def positive(part: UserTable) -> Float:
+        own = values(part)
+        return own[own > 0]
+
+    def of_arm(arm: str) -> Columns:
+        return lambda part: values(part)[part.rows(arm)]
+
+    count = int(total(table, lambda part: len(positive(part))))
+    if count == 0:
+        return ()
+    asked: list[tuple[Columns, int, Sequence[float]]] = [(positive, count, (0.001, 0.999))]
+    asked += [(of_arm(arm), table.size(arm), QUANTILES) for arm in pair]
+    (low, high), *levels = quantiles(table, asked)
+    edges = np.geomspace(max(low, 1e-9), max(high, low * 1.01, 1e-8), 25)
+
+    def counts(part: UserTable) -> Float:
+        """Users at zero and in each bin, per arm."""
+        own = [values(part)[part.rows(arm)] for arm in pair]
+        binned = [np.histogram(np.clip(x[x > 0], edges[0], edges[-1]), edges)[0] for x in own]
+        return np.array([[(x == 0).sum(), *bins] for x, bins in zip(own, binned, strict=True)])
+
+    result = []
+    for arm, (zero, *bins), known in zip(pair, total(table, counts), levels, strict=True):
+        users = table.size(arm)
+        named = {f"p{int(100 * q)}": value for q, value in zip(QUANTILES, known, strict=True)}
+        shares = tuple((np.array(bins) / users).tolist())
+        result.append(ArmDistribution(arm, zero / users, tuple(edges.tolist()), shares, named))
+    return tuple(result)

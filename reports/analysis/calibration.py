@@ -1,0 +1,232 @@
+"""A/A tests of the analysis itself: users who were all treated alike, split again and again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports import formats
+from reports.plan import ACTIVITY, AnalysisPlan, Metric
+from reports.results import HealthCheck
+from reports.statistics.checks.aa import Calibration, aa_p_values, any_alarm, calibration
+from reports.statistics.errors import StatisticsError
+from reports.users.table import Users, UserTable, covariates, matrix
+
+LABEL = "A/A calibration"
+CHIP_ALPHA = 0.05
+CHIP_CONFIDENCE = 0.99
+CHIP_SEED = 1
+_CELLS = 20_000_000
+_FEWEST_USERS = 100
+_MOST_USERS = 200_000
+
+
+@dataclass(frozen=True)
+class MetricCalibration:
+    """How one metric behaves where nothing differs.
+
+    Attributes:
+        metric: Name.
+        label: For people.
+        kind: "mean" or "ratio".
+        covariates: How many the analysis adjusts for.
+        found: The false-positive rate and the uniformity of the p values.
+    """
+
+    metric: str
+    label: str
+    kind: str
+    covariates: int
+    found: Calibration
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """A/A splits of one table.
+
+    Attributes:
+        users: In the table, that is in both arms together.
+        replicates: Number of splits.
+        share: Of users in the second arm.
+        seed: Of the splits.
+        alpha: Level of every test.
+        metrics: One entry per metric.
+        family_rate: Share of splits in which Holm's correction over all metrics leaves an alarm.
+    """
+
+    users: int
+    replicates: int
+    share: float
+    seed: int
+    alpha: float
+    metrics: tuple[MetricCalibration, ...]
+    family_rate: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        rows = [
+            {
+                "metric": m.metric,
+                "label": m.label,
+                "kind": m.kind,
+                "covariates": m.covariates,
+                **_json_values(m.found),
+            }
+            for m in self.metrics
+        ]
+        return {
+            "users": self.users,
+            "replicates": self.replicates,
+            "share": self.share,
+            "seed": self.seed,
+            "alpha": self.alpha,
+            "family_rate": self.family_rate,
+            "metrics": rows,
+        }
+
+
+def calibrate(
+    columns: Mapping[str, NDArray[np.float64]],
+    metrics: Sequence[Metric],
+    *,
+    replicates: int,
+    seed: int,
+    share: float = 0.5,
+    alpha: float = 0.05,
+    confidence: float = 0.95,
+) -> CalibrationReport:
+    """Split the users of one arm at random and analyse every metric, many times.
+
+    Args:
+        columns: float64[users, k] by metric name, as `user_columns` gives them.
+        metrics: What is analysed.
+        replicates: Number of splits.
+        seed: Of the splits.
+        share: Of users in the second arm.
+        alpha: Level of every test.
+        confidence: That, if all metrics are calibrated, all are called so.
+
+    Raises:
+        StatisticsError: too few users or impossible settings.
+    """
+    p_values = aa_p_values(
+        [columns[m.name] for m in metrics], replicates=replicates, seed=seed, share=share
+    )
+    found = tuple(
+        MetricCalibration(
+            m.name,
+            m.label,
+            m.kind,
+            columns[m.name].shape[1] - 2,
+            calibration(
+                p_values[:, number], alpha=alpha, confidence=confidence, family=len(metrics)
+            ),
+        )
+        for number, m in enumerate(metrics)
+    )
+    family = float(any_alarm(p_values, alpha=alpha).mean()) if len(metrics) > 1 else None
+    users = len(columns[metrics[0].name])
+    return CalibrationReport(users, replicates, share, seed, alpha, found, family)
+
+
+def user_columns(
+    table: UserTable, chosen: Metric, arm: str, others: Sequence[str] = ACTIVITY
+) -> NDArray[np.float64]:
+    """float64[users of the arm, k]: numerator, denominator and the covariates of the analysis."""
+    values = matrix(table.during, chosen, table.days)
+    if table.has_pre:
+        values = np.concatenate([values, covariates(table.before, chosen, others)], axis=1)
+    return np.asarray(values[table.rows(arm)])
+
+
+def calibration_check(table: Users, plan: AnalysisPlan, design: str) -> HealthCheck:
+    """The trust chip: A/A splits of the control arm, for the primary metric and the guardrails.
+
+    It is a warning if there are too many or too few false alarms, or p values that are not uniform:
+    each means that the intervals of these people do not cover what they say. Of many users a part
+    is taken, and fewer splits, so that it never takes more than a second or two.
+    """
+    control = table.arms[0]
+    users = table.size(control)
+    if design == "twin":
+        return HealthCheck("aa", LABEL, "not run", "the arms are paired: there is no split to redo")
+    metrics = [plan.metric(name) for name in (plan.primary, *plan.guardrails)]
+    if plan.select or plan.strata or plan.slopes != "common" or any(m.cap for m in metrics):
+        # The splits redo the plain analysis only; another one would be a promise not kept.
+        why = "not redone for capped metrics, strata, chosen covariates or slopes by arm"
+        return HealthCheck("aa", LABEL, "not run", why)
+    every = -(-users // _MOST_USERS)
+    columns = {m.name: _every(table, m, control, plan.covariates, every) for m in metrics}
+    metrics = varying(columns, metrics)
+    if users < _FEWEST_USERS or not metrics:
+        return HealthCheck("aa", LABEL, "not run", "too few users, or no metric that varies")
+    replicates = min(max(_CELLS // users, 200), 1_000)
+    try:
+        report = calibrate(
+            columns,
+            metrics,
+            replicates=replicates,
+            seed=CHIP_SEED,
+            alpha=CHIP_ALPHA,
+            confidence=CHIP_CONFIDENCE,
+        )
+    except StatisticsError as error:
+        return HealthCheck("aa", LABEL, "not run", str(error).rstrip("."))
+    wrong = [m for m in report.metrics if m.found.word not in ("calibrated", "no data")]
+    part = "" if every == 1 else f"{report.users:,} users of "
+    level = formats.confidence(report.metrics[0].found.confidence)
+    rates = "; ".join(f"{m.label.lower()} {_rate_words(m.found)}" for m in report.metrics)
+    lead = "; ".join(f"'{m.metric}': {m.found.word}" for m in wrong)
+    lead = f"{lead}; " if wrong else ""
+    detail = (
+        f"{lead}false alarms in {replicates:,} splits of {part}the control arm, {level} CI: "
+        f"{rates}; nominal {formats.share(CHIP_ALPHA)}"
+    )
+    return HealthCheck("aa", LABEL, "warn" if wrong else "pass", detail)
+
+
+def _every(
+    table: Users, chosen: Metric, arm: str, others: Sequence[str], step: int
+) -> NDArray[np.float64]:
+    """float64[users, k]: ``user_columns`` of one user in ``step``."""
+    found, seen = [], 0
+    for part in table.parts():
+        columns = user_columns(part, chosen, arm, others)
+        found.append(columns[-seen % step :: step])
+        seen += len(columns)
+    return np.concatenate(found)
+
+
+def varying(columns: Mapping[str, NDArray[np.float64]], metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics that can be tested: those that differ between users."""
+    return [m for m in metrics if _varies(columns[m.name])]
+
+
+def _varies(columns: NDArray[np.float64]) -> bool:
+    numerator, denominator = columns[:, 0], columns[:, 1]
+    total = denominator.sum()
+    if not np.isfinite(columns).all():
+        return True
+    if total == 0.0:
+        return False
+    linear = numerator - numerator.sum() / total * denominator
+    return bool(np.abs(linear).max(initial=0.0) > 1e-12 * max(np.abs(numerator).max(), 1e-300))
+
+
+def _rate_words(found: Calibration) -> str:
+    if found.word == "no data":
+        return "not testable"
+    low, high = (formats.percent(v, signed=False) for v in (found.low, found.high))
+    return f"{formats.percent(found.rate, signed=False)} ({low} to {high})"
+
+
+def _json_values(found: Calibration) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in found._asdict().items()
+    }

@@ -1,0 +1,1 @@
+"""Write results as terminal text, HTML and CSV."""

@@ -1,0 +1,224 @@
+"""The lift report as text: readable at 80 columns, in ASCII, without colour and when piped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from reports import formats
+from reports.render.layout import shorten, table, text_width, wrap
+from reports.results import ArmComparison, ExperimentResult, MetricComparison
+from reports.verdict import words
+
+T = TypeVar("T")
+_NAME_CELLS = 28
+_COLORS = {
+    "heading": "1",
+    "better": "32;1",
+    "worse": "31;1",
+    "suspicious": "33;1",
+    "no verdict": "33;1",
+    "not clear": "1",
+    "pass": "32",
+    "warn": "33",
+    "fail": "31;1",
+}
+_MARKS = {"better": "+", "worse": "-", "not clear": "."}
+_STATUS = {"pass": "ok", "warn": "warn", "fail": "FAIL", "not run": "not run", "note": "note"}
+
+
+def render(result: ExperimentResult, *, width: int | None, ascii_only: bool, color: bool) -> str:
+    """The result as text, without a newline at the end.
+
+    Args:
+        result: What to show.
+        width: Columns; None takes the terminal's, or 80 when piped.
+        ascii_only: Write nothing but ASCII.
+        color: Use ANSI colours; they never carry anything the words do not.
+    """
+    clean = _cleaner(ascii_only)
+    return _Page(_cleaned(result, clean), text_width(width), clean, color).text()
+
+
+def _cleaner(ascii_only: bool) -> Callable[[str], str]:
+    if ascii_only:
+        return lambda text: formats.to_ascii(formats.plain(text).replace("\ufffd", "?"))
+    return formats.plain
+
+
+def _cleaned(value: T, clean: Callable[[str], str]) -> T:
+    """The same record with every string cleaned: names come from logs and plugins."""
+    changed: Any = value
+    if isinstance(value, str):
+        changed = clean(value)
+    elif isinstance(value, tuple):
+        changed = tuple(_cleaned(item, clean) for item in value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {
+            f.name: _cleaned(getattr(value, f.name), clean) for f in dataclasses.fields(value)
+        }
+        changed = type(value)(**fields)
+    return changed  # type: ignore[no-any-return]
+
+
+class _Page:
+    """Collects the lines of one report."""
+
+    def __init__(
+        self, result: ExperimentResult, width: int, clean: Callable[[str], str], color: bool
+    ) -> None:
+        self._result = result
+        self._width = width
+        self._clean = clean
+        self._color = color
+        self._lines: list[str] = []
+
+    def text(self) -> str:
+        """The whole report."""
+        for number, comparison in enumerate(self._result.comparisons):
+            if number:
+                self._lines += ["", "=" * self._width, ""]
+            self._comparison(comparison, first=number == 0)
+        if not self._result.comparisons:
+            self._say(f"{self._result.title}: nothing was compared.")
+            self._trust()
+        return "\n".join(self._lines)
+
+    def _comparison(self, comparison: ArmComparison, *, first: bool) -> None:
+        verdict = comparison.verdict
+        self._say(verdict.sentence, paint=verdict.state)
+        for text in (words.decision(verdict), words.why(verdict)):
+            if text:
+                self._say(text, "  ")
+        kind = "Simulated people, no real traffic. " if self._result.simulated else ""
+        design = {"twin": "Twin design. ", "observed": "Observed data. "}
+        treatment, control = comparison.treatment, comparison.control
+        self._say(
+            f"{kind}{design.get(self._result.design, '')}"
+            f"Treatment: {shorten(treatment, _NAME_CELLS)}. "
+            f"Control: {shorten(control, _NAME_CELLS)}.",
+            "  ",
+        )
+        if first:
+            self._trust()
+        for metric in words.of_role(comparison, "primary"):
+            self._primary(metric)
+        guardrails = words.of_role(comparison, "guardrail")
+        if guardrails:
+            self._heading(f"Guardrails {words.family(guardrails)}".strip())
+            for metric in guardrails:
+                self._guardrail(metric)
+        self._secondary(words.of_role(comparison, "secondary"))
+        self._notes(comparison)
+
+    def _trust(self) -> None:
+        self._heading("Trust")
+        chips = words.chips(self._result)
+        label_width = max(len(chip.label) for chip in chips)
+        for chip in chips:
+            status = self._painted(f"{_STATUS[chip.status]:<8}", chip.status)
+            lead = " " * (2 + 8 + label_width + 2)
+            lines = wrap(self._clean(chip.detail), self._width, lead)
+            self._lines.append(f"  {status}{chip.label:<{label_width}}  {lines[0].lstrip()}")
+            self._lines += lines[1:]
+
+    def _primary(self, metric: MetricComparison) -> None:
+        unit = f" ({metric.unit}; {words.preference(metric)})"
+        self._heading(f"Primary metric: {metric.label}{unit}")
+        if metric.absolute is None:
+            self._say("No data.", "  ")
+            return
+        arms = (metric.control, metric.treatment)
+        rows = [
+            ["  " + shorten(arm.arm, _NAME_CELLS), text, f"{formats.count(arm.users)} users"]
+            for arm, text in zip(arms, formats.arm_values(arms, metric.unit), strict=True)
+        ]
+        self._lines += table([], rows, self._width) or [" ".join(row) for row in rows]
+        self._say(
+            f"lift {formats.lift(metric.relative)} ({self._ci(metric)}; "
+            f"{formats.difference(metric.absolute, metric.unit)}), "
+            f"{formats.p_equals(metric.p_adjusted)}: {metric.outcome}",
+            "  ",
+        )
+        self._say(self._clean(words.detectable(metric)), "  ")
+
+    def _ci(self, metric: MetricComparison) -> str:
+        return f"{formats.confidence(metric.confidence)} CI {formats.shown_interval(metric)}"
+
+    def _guardrail(self, metric: MetricComparison) -> None:
+        self._say(
+            f"{metric.label}: {words.margin(metric)}. {metric.outcome.capitalize()}: "
+            f"{words.guardrail(metric)}",
+            "  ",
+            "    ",
+        )
+        if metric.absolute is None:
+            return
+        control, treatment = formats.arm_values((metric.control, metric.treatment), metric.unit)
+        self._say(
+            f"{control} -> {treatment}, lift {formats.lift(metric.relative)} "
+            f"({self._ci(metric)}), {formats.p_equals(metric.p_adjusted)} for no change",
+            "    ",
+        )
+
+    def _secondary(self, metrics: list[MetricComparison]) -> None:
+        if not metrics:
+            return
+        self._heading(f"Secondary metrics {words.family(metrics)}".strip())
+        rows = []
+        for metric in metrics:
+            arms = (metric.control, metric.treatment)
+            missing = metric.absolute is None
+            values = [formats.MISSING] * 2 if missing else formats.arm_values(arms, metric.unit)
+            rows.append(
+                [
+                    f"{_MARKS.get(metric.outcome, '?')} {metric.label}",
+                    *values,
+                    formats.lift(metric.relative),
+                    formats.shown_interval(metric),
+                    formats.p_value(metric.p_adjusted),
+                ]
+            )
+        head = ["  Metric", "control", "treatment", "lift", "interval", "p adj."]
+        lines = table(head, rows, self._width - 2)
+        if lines is None:
+            for metric, (label, before, after, lift, bounds, _) in zip(metrics, rows, strict=True):
+                self._say(label, "  ", "    ")
+                p = formats.p_equals(metric.p_adjusted)
+                self._say(f"{before} -> {after}, {lift} ({bounds}), adjusted {p}", "      ")
+        else:
+            self._lines += ["  " + line for line in lines]
+        self._say(
+            "+ better, - worse, . not clear, ? no data. Values per user"
+            f"{'' if self._result.design == 'observed' else '-day'}, or of a ratio. p and "
+            "the interval's level are corrected together.",
+            "  ",
+        )
+
+    def _notes(self, comparison: ArmComparison) -> None:
+        effect = words.true_effect(comparison)
+        if effect:
+            self._lines.append("")
+            self._say(effect)
+        for text in words.interactions(comparison):
+            self._lines.append("")
+            self._say(text)
+        found = words.warnings(self._result, comparison)
+        if found:
+            self._heading("Warnings")
+        for warning in found:
+            about = f" ({warning.about})" if warning.about else ""
+            self._say(f"warning: {warning.text}{about}", "  ", "    ")
+
+    def _heading(self, text: str) -> None:
+        self._lines.append("")
+        self._say(text, paint="heading")
+
+    def _say(self, text: str, first: str = "", rest: str | None = None, paint: str = "") -> None:
+        lines = wrap(self._clean(text), self._width, first, rest)
+        self._lines += [self._painted(line, paint) for line in lines]
+
+    def _painted(self, text: str, paint: str) -> str:
+        code = _COLORS.get(paint)
+        return f"\x1b[{code}m{text}\x1b[0m" if self._color and code else text

@@ -1,0 +1,1 @@
+"""Checks of randomisation, balance and tails."""

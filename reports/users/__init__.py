@@ -1,0 +1,1 @@
+"""Read per-user outcome tables."""

@@ -1,0 +1,1 @@
+"""Fit the built-in world to published figures."""

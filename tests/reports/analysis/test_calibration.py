@@ -1,0 +1,117 @@
+"""The A/A chip of the trust panel."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from reports.analysis.analyze import analyze
+from reports.analysis.calibration import calibrate, calibration_check, user_columns
+from reports.analysis.estimation import estimate
+from reports.plan import AnalysisPlan, metric
+from reports.results import HealthCheck
+from reports.statistics.checks.aa import aa_p_values, assignments
+from reports.users.metric_columns import during
+from reports.users.table import UserTable
+from tests.reports.conftest import make_outcomes, make_result
+
+ARMS = {"control": 1.0, "treatment": 1.4}
+
+
+def chip(frame: pl.DataFrame, design: str = "online") -> HealthCheck:
+    return calibration_check(UserTable(frame, list(ARMS)), AnalysisPlan(), design)
+
+
+@pytest.mark.parametrize("name", ["comment_watch_time", "click_rate"])
+def test_a_replicate_is_what_the_experiment_would_report_of_that_split(name: str) -> None:
+    frame = make_outcomes(1, ARMS, users=400)
+    table = UserTable(frame, list(ARMS))
+    columns = user_columns(table, metric(name), "control")
+    p = aa_p_values([columns], replicates=3, seed=5)[:, 0]
+    users = table.during.filter(arm="control")["user_id"].to_numpy()
+    for replicate in range(3):
+        second = set(users[assignments(400, seed=5, first=replicate)[0]].tolist())
+        split = frame.filter(arm="control").with_columns(
+            pl.when(pl.col("user_id").is_in(second))
+            .then(pl.lit("b"))
+            .otherwise(pl.lit("a"))
+            .alias("arm")
+        )
+        again = UserTable(split, ["a", "b"])
+        found = estimate(
+            again, during, metric(name), again.days, ("a", "b"), "online", AnalysisPlan()
+        )
+        # The analysis also counts the noise that arms share through the covariates' centre.
+        assert p[replicate] == pytest.approx(found.compare(0.95).p_value, rel=1e-4)
+
+
+def test_the_chip_reports_the_primary_metric_and_the_guardrails() -> None:
+    found = chip(make_outcomes(2, ARMS, users=800))
+    assert (found.name, found.status) == ("aa", "pass")
+    for words in ("1,000 splits of the control arm", "comment watch time", "hates", "nominal 5 %"):
+        assert words in found.detail
+
+
+def test_an_effect_in_the_treatment_does_not_reach_the_chip() -> None:
+    same = chip(make_outcomes(3, {"control": 1.0, "treatment": 1.0}))
+    assert chip(make_outcomes(3, ARMS)) == same
+
+
+def test_a_heavy_tail_shows() -> None:
+    """One user holds nearly all comment time: the t statistic is then always near 1."""
+    frame = make_outcomes(4, ARMS).with_columns(
+        pl.when((pl.col("user_id") == 7) & (pl.col("day") == 0))
+        .then(1e12)
+        .otherwise(pl.col("comment_watch_time_ms"))
+        .alias("comment_watch_time_ms")
+    )
+    found = chip(frame)
+    assert found.status == "warn"
+    assert found.detail.startswith("'comment_watch_time': too few false alarms;")
+
+
+def test_what_cannot_be_split_is_not_run() -> None:
+    assert chip(make_outcomes(5, ARMS, twin=True), "twin").status == "not run"
+    assert chip(make_outcomes(5, ARMS, users=40)).status == "not run"
+    silent = make_outcomes(5, ARMS).with_columns(
+        pl.lit(0.0).alias("hates"), pl.lit(0.0).alias("comment_watch_time_ms")
+    )
+    assert chip(silent).status == "not run"
+
+
+def test_missing_values_do_not_stop_the_report() -> None:
+    frame = make_outcomes(5, ARMS).with_columns(
+        pl.when(pl.col("user_id") == 3).then(np.nan).otherwise(pl.col("hates")).alias("hates")
+    )
+    found = chip(frame)
+    assert found.status == "not run"
+    assert "missing or infinite" in found.detail
+
+
+def test_of_very_many_users_a_part_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.analysis.calibration._MOST_USERS", 200)
+    found = chip(make_outcomes(5, ARMS, users=700))
+    assert "splits of 175 users of the control arm" in found.detail
+
+
+def test_every_report_has_the_chip_once() -> None:
+    result = make_result(users=200)
+    assert [c.name for c in result.health].count("aa") == 1
+    real = analyze(
+        make_outcomes(6, ARMS), AnalysisPlan(), control="control", treatments=["treatment"],
+        design="observed", simulated=False,
+    )  # fmt: skip
+    assert [c.status for c in real.health if c.name == "aa"] == ["pass"]
+
+
+def test_a_report_has_the_rate_of_every_metric_and_of_the_family() -> None:
+    rng = np.random.default_rng(7)
+    names = ("likes", "sessions", "hates")
+    columns = {n: np.column_stack([rng.gamma(2.0, 1.0, 500), np.ones(500)]) for n in names}
+    report = calibrate(columns, [metric(n) for n in names], replicates=400, seed=1)
+    document = report.to_dict()
+    assert [m["metric"] for m in document["metrics"]] == list(names)
+    # Holm over three calibrated metrics: three standard errors above 5 % are 8.3 %.
+    assert report.family_rate is not None and report.family_rate < 0.083
+    assert all(m["low"] <= m["rate"] <= m["high"] for m in document["metrics"])
