@@ -16,6 +16,7 @@ from abtest.run.training import load_policy, train
 from policies.base import Policy, Scores
 from policies.ranking import checked_video_scores
 from simulator.logs.dataset import Dataset, DatasetWriter
+from simulator.logs.schema import EVENT_TABLES
 from simulator.replay import ReplayResult, Scorer, replay
 from simulator.replay.eligible import Rows
 from simulator.requests import VideoRequests
@@ -127,7 +128,7 @@ def earlier_part(dataset: Dataset, cut_ms: int) -> Dataset:
     ) as writer:
         for table in about.rows:
             frame = dataset.scan(table)
-            if table in ("impressions", "comment_events"):
+            if table in EVENT_TABLES:
                 frame = frame.filter(pl.col("time_ms") < cut_ms)
             writer.append(table, frame.collect())
     return Dataset.open(path)

@@ -20,6 +20,7 @@ from simulator.outcomes import UserDayOutcomes, china_day
 from simulator.randomness import mix, purpose_key
 from simulator.recorder import Page, Recorder, Sections
 from simulator.requests import (
+    CommentOrders,
     CommentRequests,
     HistoryState,
     HistoryView,
@@ -150,7 +151,7 @@ class Feed:
         candidates = self._retrieval.candidates(
             rows, time_ms, key, history, self._seen, self.settings.page_size
         )
-        self._turn = Turn(rows, time_ms, key)
+        self._turn = Turn(rows, time_ms, key, candidates)
         return VideoRequests(
             row=rows.astype(np.int32),
             user=self.users[rows],
@@ -201,8 +202,10 @@ class Feed:
             return None
         return turn.requests
 
-    def show_comments(self, order: Int32, propensity: NDArray[np.float32] | None = None) -> None:
-        """Show the opened sections, comments int32[R, M] in display order, -1 padded.
+    def show_comments(self, orders: Int32 | CommentOrders) -> None:
+        """Show the opened sections: comments int32[R, M] in display order, -1 padded.
+
+        `CommentOrders` say how likely that order was; a bare array says nothing about it.
 
         Raises:
             RuntimeError: no section is open.
@@ -211,8 +214,13 @@ class Feed:
         if turn is None or turn.shown is None or turn.requests is None:
             raise RuntimeError("no comment section is open")
         at, slot = turn.shown.section_at, turn.shown.section_slot
-        read = self._population.read(turn.rows[at], turn.key[at], slot, turn.requests.video, order)
-        self._finish(turn, turn.shown, ReadSections(read, order, propensity))
+        if not isinstance(orders, CommentOrders):
+            orders = CommentOrders(orders)
+        read = self._population.read(
+            turn.rows[at], turn.key[at], slot, turn.requests.video, orders.comments
+        )
+        sections = ReadSections(read, orders.comments, orders.propensity, orders.probabilities)
+        self._finish(turn, turn.shown, sections)
 
     @property
     def population(self) -> Population:
@@ -383,19 +391,26 @@ class Feed:
                 play_ms=pages.play_ms,
                 stay_ms=pages.stay_ms,
                 policy=self._policy_label,
+                candidates=turn.candidates,
+                probabilities=shown.slates.probabilities,
             )
         )
         if pages.sections is None or self.catalogue.n_comments == 0:
             return
+        assert turn.requests is not None
         at = shown.section_at
         recorder.add_sections(
             Sections(
                 user=self.users[turn.rows[at]],
+                session=self._session[turn.rows[at]],
+                step=self._step[turn.rows[at]],
                 time_ms=turn.time_ms[at],
                 video=shown.slates.videos[at, shown.section_slot],
                 order=pages.sections.order,
                 read=pages.sections.read,
                 live=pages.live_sections(),
                 propensity=pages.sections.propensity,
+                candidates=turn.requests.candidates,
+                probabilities=pages.sections.probabilities,
             )
         )

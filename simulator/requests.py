@@ -229,8 +229,28 @@ class Slates:
         propensity: float32[B, S], probability with which the ranker put that video in that slot,
             given the slots above; None where not known.
         is_rand: bool[B, S], filled by uniformly random exposure; None for nowhere.
+        probabilities: float32[B, S, C], probability of every candidate of the request in every
+            slot, given the slots above; 0 for padding. None unless a log shall keep them.
     """
 
     videos: Int32
     propensity: NDArray[np.float32] | None = None
     is_rand: NDArray[np.bool_] | None = None
+    probabilities: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class CommentOrders:
+    """Opened sections in display order, with what a log can say about the choice.
+
+    Attributes:
+        comments: int32[R, M], -1 padded at the end of a row.
+        propensity: float32[R, M], probability with which the ranker put that comment at that rank,
+            given the ranks above; None where not known.
+        probabilities: float32[R, K, M], probability of every candidate of the section at the first
+            K ranks, given the ranks above; 0 for padding. None unless a log shall keep them.
+    """
+
+    comments: Int32
+    propensity: NDArray[np.float32] | None = None
+    probabilities: NDArray[np.float32] | None = None

@@ -23,6 +23,7 @@ class Turn:
         rows: int64[B], who asked, as rows of the group.
         time_ms: int64[B].
         key: uint64[B], addresses the draws of this page.
+        candidates: int32[B, C], what could be shown, -1 padded.
         shown: What they were given to watch; None before.
         requests: Of the comment sections that were opened; None before, or where none was.
     """
@@ -30,6 +31,7 @@ class Turn:
     rows: Int64
     time_ms: Int64
     key: NDArray[np.uint64]
+    candidates: Int32
     shown: ShownPages | None = None
     requests: CommentRequests | None = None
 
@@ -59,11 +61,13 @@ class ReadSections:
         read: See `simulator.response.base.Read`.
         order: int32[R, M], comments in display order, -1 padded.
         propensity: float32[R, M], None where not known.
+        probabilities: float32[R, K, M], see `simulator.requests.CommentOrders`.
     """
 
     read: Read
     order: Int32
     propensity: NDArray[np.float32] | None
+    probabilities: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.interactions import Interactions, interactions
+from simulator.logs.schema import EVENT_TABLES
 from simulator.requests import Int32, Int64, Signal
 
 CASES_PER_PERSON = 20
 """Of a time split: a person's later events are left out, so that nobody costs hours."""
-
-_EVENT_TABLES = ("impressions", "comment_events")
 
 
 @dataclass(frozen=True)
@@ -222,5 +221,5 @@ def _part(
     ) as writer:
         for table in info.rows:
             rows = dataset.scan(table)
-            writer.append(table, (before(rows) if table in _EVENT_TABLES else rows).collect())
+            writer.append(table, (before(rows) if table in EVENT_TABLES else rows).collect())
     return Dataset.open(target)

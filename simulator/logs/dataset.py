@@ -51,6 +51,8 @@ class DatasetInfo:
         columns: Columns present, per table.
         world: Specification of the built-in world that generated the log; None for a real one.
         notes: Sentences about repairs made on import.
+        randomisation: What was left to chance when the log was written, see docs/log-format.md;
+            None where nobody has said so.
     """
 
     format_version: int
@@ -64,6 +66,7 @@ class DatasetInfo:
     columns: dict[str, list[str]]
     world: dict[str, Any] | None
     notes: list[str]
+    randomisation: dict[str, Any] | None = None
 
 
 class Dataset:
@@ -228,7 +231,7 @@ class DatasetWriter:
 
     Args:
         path: Directory to create.
-        name, source, licence, language, world, notes: See `DatasetInfo`.
+        name, source, licence, language, world, notes, randomisation: See `DatasetInfo`.
         overwrite: Replace an existing dataset.
 
     Raises:
@@ -245,6 +248,7 @@ class DatasetWriter:
         language: str | None = None,
         world: dict[str, Any] | None = None,
         notes: Sequence[str] = (),
+        randomisation: dict[str, Any] | None = None,
         overwrite: bool = False,
     ) -> None:
         self._path = Path(path)
@@ -261,6 +265,7 @@ class DatasetWriter:
         self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         self._about = {"name": name, "source": source, "licence": licence, "language": language}
         self._world = world
+        self._randomisation = randomisation
         self.notes = list(notes)
         self._parts: dict[str, int] = {}
         self._rows: dict[str, int] = {}
@@ -355,6 +360,7 @@ class DatasetWriter:
             columns={name: list(schema) for name, schema in self._schemas.items()},
             world=self._world,
             notes=self.notes,
+            randomisation=self._randomisation,
             **self._about,  # type: ignore[arg-type]
         )
         text = json.dumps(dataclasses.asdict(info), ensure_ascii=False, indent=1, sort_keys=True)

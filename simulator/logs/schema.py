@@ -106,6 +106,7 @@ IMPRESSIONS = Table(
         _label("is_rand", "shown by uniformly random exposure"),
         Column("tab", pl.Int16(), "scenario code"),
         Column("policy", pl.String(), "ranker that chose the video"),
+        Column("arm", pl.String(), "arm of the experiment; null outside of one"),
         Column(
             "propensity",
             pl.Float32(),
@@ -131,7 +132,50 @@ COMMENT_EVENTS = Table(
         _label("is_like", "liked the comment", True),
         _label("is_reply", "replied to the comment", True),
         _milliseconds("dwell_ms", "time on the comment"),
-        Column("propensity", pl.Float32(), "probability of that rank", minimum=0, maximum=1),
+        Column(
+            "propensity",
+            pl.Float32(),
+            "probability of this comment at this rank, given the ranks above",
+            minimum=0,
+            maximum=1,
+        ),
+        Column("policy", pl.String(), "ranker that ordered the section"),
+        Column("arm", pl.String(), "arm of the experiment; null outside of one"),
+    ),
+)
+
+_CHOICES = (
+    Column("candidates", pl.List(pl.Int64()), "what could have been chosen", required=True),
+    Column(
+        "propensities",
+        pl.List(pl.Float32()),
+        "probability of each candidate in this place, given the places above; they sum to 1",
+        required=True,
+    ),
+)
+
+VIDEO_DECISIONS = Table(
+    "video_decisions",
+    (
+        _identifier("user_id", "who"),
+        _identifier("request_id", "page, as in impressions"),
+        Column("position", pl.Int16(), "slot on the page, from 0", required=True, minimum=0),
+        _milliseconds("time_ms", "Unix time of the page", True),
+        _identifier("video_id", "what was shown there; one of the candidates"),
+        *_CHOICES,
+    ),
+)
+
+COMMENT_DECISIONS = Table(
+    "comment_decisions",
+    (
+        _identifier("user_id", "who"),
+        _identifier("request_id", "page, as in impressions"),
+        _identifier("video_id", "under which video"),
+        Column("position", pl.Int16(), "rank in the section, from 0", required=True, minimum=0),
+        _milliseconds("time_ms", "Unix time of the page", True),
+        _identifier("comment_id", "what was shown there; one of the candidates"),
+        *_CHOICES,
     ),
 )
 
@@ -186,5 +230,16 @@ COMMENTS = Table(
 )
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (IMPRESSIONS, COMMENT_EVENTS, USERS, VIDEOS, COMMENTS)
+    table.name: table
+    for table in (
+        IMPRESSIONS,
+        COMMENT_EVENTS,
+        VIDEO_DECISIONS,
+        COMMENT_DECISIONS,
+        USERS,
+        VIDEOS,
+        COMMENTS,
+    )
 }
+EVENT_TABLES = ("impressions", "comment_events", "video_decisions", "comment_decisions")
+"""Tables whose rows happen at a time, ``time_ms``."""

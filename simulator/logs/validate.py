@@ -41,6 +41,7 @@ def check(dataset: Dataset) -> list[Finding]:
         findings += _values(dataset, table)
         findings += _duplicates(dataset, table)
     findings += _references(dataset)
+    findings += _decisions(dataset)
     findings += _emptiness(dataset)
     return sorted(findings, key=lambda f: (f.severity != "error", f.table, f.column))
 
@@ -130,6 +131,11 @@ _REFERENCES = (
     ("comment_events", "user_id", "users"),
     ("comment_events", "video_id", "videos"),
     ("comment_events", "comment_id", "comments"),
+    ("video_decisions", "user_id", "users"),
+    ("video_decisions", "video_id", "videos"),
+    ("comment_decisions", "user_id", "users"),
+    ("comment_decisions", "video_id", "videos"),
+    ("comment_decisions", "comment_id", "comments"),
 )
 
 
@@ -159,6 +165,54 @@ def _references(dataset: Dataset) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _decisions(dataset: Dataset) -> list[Finding]:
+    """Probabilities of candidates that are none, or that do not belong to what was shown."""
+    findings = []
+    p = pl.col("propensities")
+    rules = {
+        "candidates and propensities differ in length": pl.col("candidates").list.len()
+        != p.list.len(),
+        "a propensity is not between 0 and 1": (p.list.min() < 0.0)
+        | (p.list.max() > 1.0 + _ROUNDING)
+        | p.list.eval(pl.element().is_nan() | pl.element().is_null()).list.any(),
+        "propensities do not sum to 1": (p.list.sum() - 1.0).abs() > _ROUNDING,
+    }
+    for table, shown in (("video_decisions", "video_id"), ("comment_decisions", "comment_id")):
+        if not dataset.has(table):
+            continue
+        own = {
+            **rules,
+            f"the {shown} shown is not among the candidates": ~pl.col("candidates").list.contains(
+                pl.col(shown)
+            ),
+        }
+        rows = dataset.scan(table).with_row_index("_row")
+        checks = [
+            pl.col("_row").filter(bad).min().alias(f"first {number}")
+            for number, bad in enumerate(own.values())
+        ]
+        counts = [bad.sum().alias(f"count {number}") for number, bad in enumerate(own.values())]
+        found = rows.select(*checks, *counts).collect(engine="streaming").row(0, named=True)
+        for number, what in enumerate(own):
+            if found[f"count {number}"]:
+                row = found[f"first {number}"]
+                findings.append(
+                    Finding(
+                        table,
+                        "propensities",
+                        row,
+                        "error",
+                        f"{table} row {row}: {what}. {_rows(found[f'count {number}'])}.",
+                        "Replay cannot use them; see docs/log-format.md",
+                    )
+                )
+    return findings
+
+
+_ROUNDING = 1e-3
+"""Of float32 probabilities that are summed up."""
 
 
 def _emptiness(dataset: Dataset) -> list[Finding]:

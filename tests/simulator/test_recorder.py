@@ -150,7 +150,10 @@ def test_comment_events_are_what_was_scrolled_into_view(shelf: Catalogue, known:
     expected.sort(key=lambda e: (e["user_id"], e["time_ms"], e["video_id"], e["position"]))
     assert len(expected) > 2
     assert frame.to_dicts() == expected
-    assert frame.schema == TABLES["comment_events"].dtypes()
+    dtypes = TABLES["comment_events"].dtypes()
+    # Who ordered the section, in which arm, is added by whoever knows it.
+    del dtypes["policy"], dtypes["arm"]
+    assert frame.schema == dtypes
 
 
 def test_identifiers_follow_the_table_of_users(shelf: Catalogue) -> None:
@@ -184,3 +187,61 @@ def test_two_drains_hold_the_rows_of_one(shelf: Catalogue) -> None:
         parts += [frame for _, frame in often.drain()]
     ((_, whole),) = once.drain()
     assert pl.concat(parts).sort(whole.columns).equals(whole.sort(whole.columns))
+
+
+def test_decisions_keep_every_candidate_and_its_probability(shelf: Catalogue) -> None:
+    random = np.random.default_rng(4)
+    given = page(1)
+    candidates = np.full((ROWS, 7), -1, dtype=np.int32)
+    for r, videos in enumerate(given.slates_videos):
+        others = np.setdiff1d(np.arange(60), videos)[: 1 + r]
+        candidates[r, : SLOTS + 1 + r] = np.sort([*videos, *others])
+    weights = random.random((ROWS, SLOTS, 7)).astype(np.float32) * (candidates >= 0)[:, None, :]
+    probabilities = weights / weights.sum(axis=2, keepdims=True)
+    recorder = Recorder(shelf)
+    recorder.add_page(page(1, candidates=candidates, probabilities=probabilities))
+    assert recorder.bytes > 0
+    drained = dict(recorder.drain())
+    assert recorder.bytes == 0 and list(recorder.drain()) == []
+    decisions = drained["video_decisions"]
+    assert decisions.schema == TABLES["video_decisions"].dtypes()
+    same = ["user_id", "request_id", "position", "time_ms", "video_id"]
+    assert decisions.select(same).equals(drained["impressions"].select(same))
+    row_of_user = {5: 0, 2: 1, 9: 2}
+    for row in decisions.to_dicts():
+        r, s = row_of_user[row["user_id"]], row["position"]
+        real = candidates[r] >= 0
+        assert row["candidates"] == shelf.video_ids[candidates[r][real]].tolist()
+        assert row["propensities"] == probabilities[r, s][real].tolist()
+        assert row["video_id"] in row["candidates"]
+        assert sum(row["propensities"]) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_comment_decisions_are_of_what_was_scrolled_into_view(shelf: Catalogue) -> None:
+    given = sections(5, shelf)
+    candidates = np.sort(given.order, axis=1)[:, ::-1].copy()
+    ranks = 3
+    probabilities = np.random.default_rng(1).random((ROWS, ranks, 5)).astype(np.float32)
+    recorder = Recorder(shelf)
+    more = {"session": np.array([1, 1, 2]), "step": np.array([0, 0, 4])}
+    recorder.add_sections(
+        sections(5, shelf, candidates=candidates, probabilities=probabilities, **more)
+    )
+    drained = dict(recorder.drain())
+    decisions, events = drained["comment_decisions"], drained["comment_events"]
+    assert decisions.schema == TABLES["comment_decisions"].dtypes()
+    same = ["user_id", "video_id", "comment_id", "time_ms", "position"]
+    # Only the first ranks have probabilities.
+    assert decisions.select(same).equals(events.filter(pl.col("position") < ranks).select(same))
+    assert 0 < decisions.height < events.height
+    section = {int(shelf.video_ids[v]): i for i, v in enumerate(given.video)}
+    for row in decisions.to_dicts():
+        i, k = section[row["video_id"]], row["position"]
+        real = candidates[i] >= 0
+        assert row["candidates"] == shelf.comment_ids[candidates[i][real]].tolist()
+        assert row["propensities"] == probabilities[i, k][real].tolist()
+        assert row["request_id"] == more["session"][i] * 100_000 + more["step"][i]
+    with pytest.raises(ValueError, match="session"):
+        recorder.add_sections(
+            sections(5, shelf, candidates=candidates, probabilities=probabilities)
+        )

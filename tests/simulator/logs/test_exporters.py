@@ -63,20 +63,26 @@ CARRIED: dict[str, dict[str, list[str]]] = {
 }  # fmt: skip
 LOST = {
     "kuairand": {
-        "impressions": {"is_collect", "policy", "propensity"},
+        "impressions": {"is_collect", "policy", "arm", "propensity"},
         "comment_events": {"the whole table"},
+        "video_decisions": {"the whole table"},
+        "comment_decisions": {"the whole table"},
         "users": set(),
         "videos": {"comment_count"},
         "comments": {"the whole table"},
     },
     "kuaicomt": {
-        "impressions": {"is_profile_enter", "is_rand", "tab", "date", "policy", "propensity"},
-        "comment_events": {"position", "is_shown", "dwell_ms", "propensity"},
+        "impressions": {
+            "is_profile_enter", "is_rand", "tab", "date", "policy", "arm", "propensity",
+        },
+        "comment_events": {"position", "is_shown", "dwell_ms", "propensity", "policy", "arm"},
+        "video_decisions": {"the whole table"},
+        "comment_decisions": {"the whole table"},
         "users": {"friend_user_num", "register_days_range", "is_video_author"},
         "videos": {"comment_count"},
         "comments": {"time_ms"},
     },
-}
+}  # fmt: skip
 
 # -- any valid dataset ----------------------------------------------------------------------------
 
@@ -97,6 +103,8 @@ _SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "propensity": st.just(0.5),
     "tab": st.integers(0, 14),
     "position": st.integers(0, 5),
+    "candidates": st.lists(st.integers(0, 2**40), min_size=1, max_size=3),
+    "propensities": st.lists(st.just(0.5), min_size=1, max_size=3),
 }
 
 

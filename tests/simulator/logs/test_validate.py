@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from simulator.logs.dataset import Dataset
+from simulator.logs.schema import TABLES
 from simulator.logs.validate import check
 from tests.simulator.logs.conftest import impressions
 
@@ -68,3 +69,35 @@ def test_dangling_references(make_dataset: Make) -> None:
 def test_empty_log(make_dataset: Make) -> None:
     findings = check(make_dataset(impressions(is_click=[0]).clear()))
     assert any(f.severity == "error" and "empty" in f.message for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"propensities": [[0.5, 0.5], [0.5]]}, "row 1: candidates and propensities differ"),
+        ({"propensities": [[0.5, 0.4], [0.5, 0.5]]}, "row 0: propensities do not sum to 1"),
+        ({"propensities": [[0.5, 0.5], [1.5, -0.5]]}, "row 1: a propensity is not between"),
+        ({"propensities": [[0.5, 0.5], [1.0, float("nan")]]}, "row 1: a propensity is not between"),
+        ({"video_id": [0, 9]}, "row 1: the video_id shown is not among the candidates"),
+    ],
+)
+def test_decisions(
+    make_dataset: Make, changes: dict[str, list[object]], expected: str | None
+) -> None:
+    values: dict[str, list[object]] = {
+        "user_id": [1, 1],
+        "request_id": [0, 0],
+        "position": [0, 1],
+        "time_ms": [1_000, 1_000],
+        "video_id": [0, 1],
+        "candidates": [[0, 1], [0, 1]],
+        "propensities": [[0.25, 0.75], [1.0, 0.0]],
+    }
+    types = TABLES["video_decisions"].dtypes()
+    made = pl.DataFrame({**values, **changes}, schema_overrides=types)
+    log = make_dataset(impressions(video_id=[0, 1, 9]), video_decisions=made)
+    found = [f.message for f in check(log) if f.table == "video_decisions"]
+    assert bool(found) is (expected is not None)
+    if expected:
+        assert any(expected in message for message in found)
