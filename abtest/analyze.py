@@ -16,6 +16,7 @@ from typing import Any
 import abtest
 from abtest.console import Console
 from abtest.errors import UsageError
+from abtest.metrics import PLATFORM_METRICS
 from abtest.paths import write_text
 from abtest.run.run_directory import RUNS, check_free
 from reports.analysis.analyze import analyze
@@ -101,7 +102,10 @@ def _plan(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
     declared: list[Declared] = []
     if options.metrics_file is not None:
         declared += read_metrics(options.metrics_file, per=per)
-    declared += [Declared(parse_metric(text, file.columns, per=per)) for text in options.metrics]
+    declared += [
+        Declared(parse_metric(text, file.columns, per=per, built_in=PLATFORM_METRICS))
+        for text in options.metrics
+    ]
     if not declared:
         keys = {options.user, options.arm, options.day}
         numbers = [n for n, t in file.schema.items() if t.is_numeric() and n not in keys]

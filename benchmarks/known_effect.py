@@ -32,6 +32,8 @@ from __future__ import annotations
 
 import os
 
+from abtest.metrics import PLATFORM_METRICS
+
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ[_name] = "1"
 
@@ -66,7 +68,7 @@ ARMS = ("control", "treatment")
 METRIC = "comment_watch_time"
 COLUMN = "comment_watch_time_ms"
 PLANTED = 0.04
-PLAN = AnalysisPlan(METRIC, secondary=(), guardrails={})
+PLAN = AnalysisPlan(METRIC, secondary=(), guardrails={}, metrics=PLATFORM_METRICS)
 BLOCK = 25
 
 People = Literal["same people", "new people"]

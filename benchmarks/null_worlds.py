@@ -25,16 +25,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from abtest.console import Console
-from abtest.run.datasets import DAY_MS, synthesise
-from abtest.run.serving import BATCH, PolicyRanker, Ranker, drive
+from abtest.metrics import PLATFORM_METRICS
+from abtest.run.datasets import synthesise
+from abtest.run.serving import BATCH, PolicyRanker
 from abtest.run.training import load_policy, train
 from abtest.tables import table
 from policies.base import Policy, Scores
 from policies.videos.random import RandomPolicy
 from reports.analysis.analyze import analyze
 from reports.plan import build_plan
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed
 from simulator.logs.dataset import Dataset
+from simulator.loop import Ranker, drive
 from simulator.requests import CommentRequests, HistoryState, VideoRequests
 from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldPopulation, WorldResponse
@@ -227,7 +230,9 @@ class Start:
             return 0.0, 0.0, 0.0
         result = analyze(
             pl.concat(lived),
-            build_plan(primary=pair.metric, guardrails=(), min_effect=0.0),
+            build_plan(
+                metrics=PLATFORM_METRICS, primary=pair.metric, guardrails=(), min_effect=0.0
+            ),
             control="second",
             treatments=["first"],
             design="twin",

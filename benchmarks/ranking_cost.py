@@ -31,11 +31,12 @@ from numpy.typing import NDArray
 
 from abtest.console import Console
 from abtest.run.datasets import builtin_dataset
-from abtest.run.serving import PolicyRanker, drive
+from abtest.run.serving import PolicyRanker
 from abtest.run.training import load_policy, train
 from benchmarks.world_scale import impressions, new_feed
 from policies.base import Policy
 from policies.sequence.cache import RowCache
+from simulator.loop import drive
 from simulator.requests import CommentRequests, Int32, Int64, Slates, VideoRequests
 from simulator.world import World
 

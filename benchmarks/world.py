@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.run.datasets import builtin_dataset
-from abtest.run.serving import PolicyRanker, Ranker, drive
+from abtest.run.serving import PolicyRanker
 from abtest.run.training import load_policy, train
 from benchmarks.world_scale import impressions, new_feed
+from simulator.loop import Ranker, drive
 from simulator.response.platform import PlatformRanker
 from simulator.world import World
 

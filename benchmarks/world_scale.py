@@ -23,10 +23,11 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 import numpy as np
 from numpy.typing import NDArray
 
-from abtest.run.serving import PolicyRanker, drive
+from abtest.run.serving import PolicyRanker
 from policies.videos.random import RandomPolicy
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed
-from simulator.outcomes import DAY_MS
+from simulator.loop import drive
 from simulator.requests import HistoryState
 from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval

@@ -48,54 +48,6 @@ class Metric:
         return "ratio" if self.denominator else "mean"
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "comment_watch_time",
-            "Comment watch time",
-            "s per user-day",
-            ("comment_watch_time_ms",),
-            scale=0.001,
-        ),
-        Metric("click_rate", "Click rate", "%", ("clicks",), ("impressions",), percent=True),
-        Metric(
-            "comment_open_rate",
-            "Comment open rate",
-            "%",
-            ("comment_opens",),
-            ("impressions",),
-            percent=True,
-        ),
-        Metric(
-            "stay_per_open",
-            "Comment stay per open",
-            "s",
-            ("comment_watch_time_ms",),
-            ("comment_opens",),
-            scale=0.001,
-        ),
-        Metric(
-            "play_time", "Play time", "s per user-day", ("play_time_ms",), scale=0.001
-        ),
-        Metric("likes", "Likes", "per user-day", ("likes",)),
-        Metric(
-            "comment_interactions",
-            "Comment likes and replies",
-            "per user-day",
-            ("comment_likes", "comment_replies"),
-        ),
-        Metric("sessions", "Sessions", "per user-day", ("sessions",)),
-        Metric("impressions", "Videos shown", "per user-day", ("impressions",)),
-        Metric("long_view_rate", "Long-view rate", "%", ("long_views",), ("impressions",),
-               percent=True),
-        Metric(
-            "return_next_day", "Return next day", "%", ("returned",), ("active",), percent=True
-        ),
-        Metric("hates", "Hates", "per user-day", ("hates",), direction="down"),
-    )
-}  # fmt: skip
-
 SECONDARY = (
     "click_rate",
     "comment_open_rate",
@@ -136,7 +88,7 @@ class AnalysisPlan:
     confidence: float = 0.95
     min_effect: float = 0.005
     rule: DecisionRule = dataclasses.field(default_factory=DecisionRule)
-    metrics: Mapping[str, Metric] = dataclasses.field(default_factory=lambda: dict(METRICS))
+    metrics: Mapping[str, Metric] = dataclasses.field(kw_only=True)
     covariates: tuple[str, ...] = ACTIVITY
     select: bool = False
     slopes: Literal["common", "by arm"] = "common"
@@ -151,7 +103,7 @@ class AnalysisPlan:
         return metric(name, self.metrics)
 
 
-def metric(name: str, metrics: Mapping[str, Metric] = METRICS) -> Metric:
+def metric(name: str, metrics: Mapping[str, Metric]) -> Metric:
     """A metric by name.
 
     Raises:
@@ -182,6 +134,7 @@ def parse_guardrail(text: str) -> tuple[str, float]:
 
 def build_plan(
     *,
+    metrics: Mapping[str, Metric],
     primary: str = "comment_watch_time",
     guardrails: Iterable[str] = (),
     min_effect: float = 0.005,
@@ -190,6 +143,7 @@ def build_plan(
     """The default plan with a primary metric, further guardrails and a minimum effect.
 
     Args:
+        metrics: Definitions by name.
         primary: Metric name.
         guardrails: ``METRIC=-1%``: the metric may not get worse by more than that.
         min_effect: As a fraction.
@@ -198,11 +152,11 @@ def build_plan(
     Raises:
         PlanError: unknown metric or unreadable margin.
     """
-    metric(primary)
+    metric(primary, metrics)
     margins = dict(GUARDRAILS)
     for text in guardrails:
         name, margin = parse_guardrail(text)
-        margins[metric(name).name] = abs(margin)
+        margins[metric(name, metrics).name] = abs(margin)
     margins.pop(primary, None)
     secondary = tuple(
         name
@@ -210,5 +164,10 @@ def build_plan(
         if name != primary and name not in margins
     )
     return AnalysisPlan(
-        primary, secondary, margins, min_effect=min_effect, rule=rule or DecisionRule()
+        primary,
+        secondary,
+        margins,
+        min_effect=min_effect,
+        rule=rule or DecisionRule(),
+        metrics=metrics,
     )

@@ -1,4 +1,4 @@
-"""The environment: many people scroll a feed at once, each on their own clock.
+"""Let many people scroll a feed at once, each on their own clock.
 
 One turn is: `Feed.video_requests` -> `Feed.show` -> (if anyone opened a comment section)
 `Feed.show_comments`. The feed knows requests and slates; who ranks is not its business.
@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.calendar import china_day
 from simulator.comment_sections import CommentSections
 from simulator.logs.catalogue import Catalogue
-from simulator.outcomes import UserDayOutcomes, china_day
+from simulator.outcomes import UserDayOutcomes
 from simulator.randomness import mix, purpose_key
 from simulator.recorder import Page, Recorder, Sections
 from simulator.requests import (
@@ -345,8 +346,8 @@ class Feed:
         shown, reached = pages.shown, pages.reached
         videos, watched = shown.slates.videos, shown.watched
         self._seen.add_page(rows, videos, reached)
-        self._history.append_page("clicked", rows, watched.click & reached, videos)
-        self._history.append_page("liked", rows, watched.like & reached, videos)
+        self._history.append_page("clicked", rows, watched.flags["click"] & reached, videos)
+        self._history.append_page("liked", rows, watched.flags["like"] & reached, videos)
         if pages.sections is None:
             return
         comments: Int32 | None = None

@@ -1,4 +1,4 @@
-"""What people did on each day of a log, in the same columns as a simulation's outcomes.
+"""Add up what people did on each day of a log, in the columns of a simulation's outcomes.
 
 These rows are the pre-period of an experiment on people of a real log: covariates for variance
 reduction and the check that the arms were alike before they differed.
@@ -6,27 +6,15 @@ reduction and the check that the arms were alike before they differed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from simulator.behaviours import OUTCOMES, Kind, of_kind
+from simulator.calendar import china_day
 from simulator.logs.dataset import Dataset
-from simulator.outcomes import METRICS
-
-_DAY_MS = 86_400_000
-_CHINA_OFFSET_MS = 8 * 3_600_000
-
-_SUMS = {
-    "clicks": "is_click",
-    "long_views": "long_view",
-    "play_time_ms": "play_time_ms",
-    "likes": "is_like",
-    "follows": "is_follow",
-    "comments_written": "is_comment",
-    "forwards": "is_forward",
-    "hates": "is_hate",
-    "comment_watch_time_ms": "comment_stay_time",
-}
 
 
 def user_days_of_log(dataset: Dataset, user_ids: NDArray[np.int64]) -> pl.DataFrame:
@@ -38,21 +26,18 @@ def user_days_of_log(dataset: Dataset, user_ids: NDArray[np.int64]) -> pl.DataFr
 
     Returns:
         ``user_id``, ``day`` (calendar day in UTC+8 since the Unix epoch) and the columns of
-        `simulator.outcomes.METRICS` as float64. ``returned`` is 1 where the next day with an
+        `simulator.behaviours.OUTCOMES` as float64. ``returned`` is 1 where the next day with an
         impression is the following one.
     """
     wanted = pl.LazyFrame({"user_id": user_ids})
     impressions = dataset.scan("impressions").join(wanted, on="user_id", how="semi")
-    day = ((pl.col("time_ms") + _CHINA_OFFSET_MS) // _DAY_MS).cast(pl.Int32).alias("day")
+    day = china_day(pl.col("time_ms")).cast(pl.Int32).alias("day")
     columns = set(impressions.collect_schema().names())
     aggregates = [
-        pl.col(source).sum().cast(pl.Float64).alias(name)
-        for name, source in _SUMS.items()
+        amount.sum().cast(pl.Float64).alias(name)
+        for name, source, amount in _amounts("flag", "time", "visit")
         if source in columns
     ]
-    if "comment_stay_time" in columns:
-        opened = (pl.col("comment_stay_time") > 0).sum().cast(pl.Float64)
-        aggregates.append(opened.alias("comment_opens"))
     sessions = pl.col("session_id").n_unique() if "session_id" in columns else pl.lit(1)
     aggregates += [
         pl.len().cast(pl.Float64).alias("impressions"),
@@ -66,8 +51,7 @@ def user_days_of_log(dataset: Dataset, user_ids: NDArray[np.int64]) -> pl.DataFr
             events.with_columns(day)
             .group_by("user_id", "day")
             .agg(
-                pl.col("is_like").sum().cast(pl.Float64).alias("comment_likes"),
-                pl.col("is_reply").sum().cast(pl.Float64).alias("comment_replies"),
+                *(a.sum().cast(pl.Float64).alias(name) for name, _, a in _amounts("comment")),
                 pl.len().cast(pl.Float64).alias("comments_shown"),
             )
         )
@@ -75,7 +59,17 @@ def user_days_of_log(dataset: Dataset, user_ids: NDArray[np.int64]) -> pl.DataFr
     frame = days.sort("user_id", "day").collect()
     following = (pl.col("day").shift(-1).over("user_id") == pl.col("day") + 1).fill_null(False)
     frame = frame.with_columns(following.cast(pl.Float64).alias("returned"))
-    missing = [pl.lit(0.0).alias(name) for name in METRICS if name not in frame.columns]
+    missing = [pl.lit(0.0).alias(name) for name in OUTCOMES if name not in frame.columns]
     return frame.with_columns(missing).select(
-        "user_id", "day", *[pl.col(name).fill_null(0.0) for name in METRICS]
+        "user_id", "day", *[pl.col(name).fill_null(0.0) for name in OUTCOMES]
     )
+
+
+def _amounts(*kinds: Kind) -> Iterator[tuple[str, str, pl.Expr]]:
+    """(outcome column, column of the log, what a row adds) of these kinds of behaviours."""
+    for behaviour in of_kind(*kinds):
+        # Every row of comment events is a comment that was seen, flagged or not.
+        if behaviour.outcome is None or behaviour.name == "comment_shown":
+            continue
+        value = pl.col(behaviour.column)
+        yield behaviour.outcome, behaviour.column, value > 0 if behaviour.kind == "visit" else value

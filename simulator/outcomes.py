@@ -1,4 +1,4 @@
-"""What each person did on each day: the table that an experiment is analysed from."""
+"""Add up what each person did on each day: the table that an experiment is analysed from."""
 
 from __future__ import annotations
 
@@ -6,34 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-DAY_MS = 86_400_000
-CHINA_OFFSET_MS = 8 * 3_600_000
+from simulator.behaviours import OUTCOMES
 
-METRICS = (
-    "active",
-    "returned",
-    "sessions",
-    "impressions",
-    "clicks",
-    "long_views",
-    "play_time_ms",
-    "likes",
-    "follows",
-    "comments_written",
-    "forwards",
-    "hates",
-    "comment_opens",
-    "comment_watch_time_ms",
-    "comment_likes",
-    "comment_replies",
-    "comments_shown",
-)
-INDEX = {name: number for number, name in enumerate(METRICS)}
-
-
-def china_day(time_ms: NDArray[np.int64] | int) -> NDArray[np.int64]:
-    """Calendar day in UTC+8, counted from the Unix epoch."""
-    return np.asarray((np.asarray(time_ms) + CHINA_OFFSET_MS) // DAY_MS, dtype=np.int64)
+INDEX = {name: number for number, name in enumerate(OUTCOMES)}
 
 
 class UserDayOutcomes:
@@ -51,7 +26,7 @@ class UserDayOutcomes:
 
     def __init__(self, n_users: int, first_day: int, days: int) -> None:
         self.first_day = first_day
-        self.values: NDArray[np.float64] = np.zeros((n_users, days, len(METRICS)))
+        self.values: NDArray[np.float64] = np.zeros((n_users, days, len(OUTCOMES)))
 
     @property
     def days(self) -> int:
@@ -61,7 +36,7 @@ class UserDayOutcomes:
     def extend(self, days: int) -> None:
         """Make room for at least this many calendar days."""
         if days > self.days:
-            wider = np.zeros((len(self.values), days, len(METRICS)))
+            wider = np.zeros((len(self.values), days, len(OUTCOMES)))
             wider[:, : self.days] = self.values
             self.values = wider
 
@@ -76,11 +51,11 @@ class UserDayOutcomes:
         place = day - self.first_day
         if len(place) and not 0 <= int(place.min()) <= int(place.max()) < self.days:
             raise IndexError(f"day outside {self.first_day}..{self.first_day + self.days - 1}")
-        block = np.zeros((len(rows), len(METRICS)))
+        block = np.zeros((len(rows), len(OUTCOMES)))
         for name, values in sums.items():
             block[:, INDEX[name]] = values
         cell = rows * self.days + place
-        flat = self.values.reshape(-1, len(METRICS))
+        flat = self.values.reshape(-1, len(OUTCOMES))
         flat[cell] = flat.take(cell, axis=0) + block
 
     def assign(
@@ -111,8 +86,8 @@ class UserDayOutcomes:
             "user_id": np.repeat(np.asarray(user_ids, dtype=np.int64), days),
             "day": np.tile(np.arange(self.first_day, self.first_day + days, dtype=np.int32), users),
         }
-        flat = self.values.reshape(users * days, len(METRICS))
-        data.update({name: flat[:, number] for number, name in enumerate(METRICS)})
+        flat = self.values.reshape(users * days, len(OUTCOMES))
+        data.update({name: flat[:, number] for number, name in enumerate(OUTCOMES)})
         return pl.DataFrame(data)
 
     def copy(self) -> UserDayOutcomes:

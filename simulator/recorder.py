@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from simulator.behaviours import BY_NAME
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.schema import TABLES
 from simulator.requests import Int32, Int64
@@ -113,13 +114,10 @@ class Recorder:
             "request_id": _request_id(page.session, page.step)[at],
             "position": slot.astype(np.int16),
             "time_ms": page.time_ms[at],
-            "is_click": w.click[at, slot].astype(np.int8),
-            "is_like": w.like[at, slot].astype(np.int8),
-            "is_follow": w.follow[at, slot].astype(np.int8),
-            "is_comment": w.comment[at, slot].astype(np.int8),
-            "is_forward": w.forward[at, slot].astype(np.int8),
-            "is_hate": w.hate[at, slot].astype(np.int8),
-            "long_view": w.long_view[at, slot].astype(np.int8),
+            **{
+                BY_NAME[name].column: flag[at, slot].astype(np.int8)
+                for name, flag in w.flags.items()
+            },
             "play_time_ms": page.play_ms[at, slot],
             "duration_ms": duration,
             "is_profile_enter": (w.profile_stay_ms[at, slot] > 0).astype(np.int8),

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import row_counts
+from simulator.calendar import DAY_MS
 from simulator.logs.catalogue import Catalogue
 from simulator.randomness import mix, words
 from simulator.requests import HistoryView, Int32, Int64, Signal
 
 UInt32 = NDArray[np.uint32]
 
-FRESH_MS = 48 * 3_600_000
+FRESH_MS = 2 * DAY_MS
 _TABLE = 4096
 _DRAWS = 1 << 30
 _MAX_SEEN_BITS = 1 << 16

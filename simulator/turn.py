@@ -1,4 +1,4 @@
-"""One turn of the feed: what is shown to those who asked, and what they did with it."""
+"""Hold one turn of the feed: the pages shown, and what people did with them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import row_sums
+from simulator.behaviours import COUNTED_FLAGS
 from simulator.logs.interactions import rank_in_run
 from simulator.requests import COMMENTS_PER_EVENT, CommentRequests, Int32, Int64, Slates
 from simulator.response.base import Read, Watched
@@ -97,13 +98,7 @@ class PlayedPages:
         watched, reached = self.shown.watched, self.reached
         flags = {
             "impressions": reached,
-            "clicks": watched.click,
-            "long_views": watched.long_view,
-            "likes": watched.like,
-            "follows": watched.follow,
-            "comments_written": watched.comment,
-            "forwards": watched.forward,
-            "hates": watched.hate,
+            **{COUNTED_FLAGS[n]: flag for n, flag in watched.flags.items() if n in COUNTED_FLAGS},
             "comment_opens": watched.opened,
         }
         pages, slots = reached.shape

@@ -11,6 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("abtest", "reports", "lsvcr", "policies", "simulator")
 
+SIMULATOR_LEAVES = tuple(
+    f"simulator.{name}" for name in ("behaviours", "calendar", "errors", "randomness", "arrays")
+)
+
 # What each place may import of ours. A longer prefix wins.
 ALLOWED = {
     "abtest": ("abtest", "reports", "lsvcr", "policies", "simulator"),
@@ -32,20 +36,63 @@ ALLOWED = {
         "simulator.randomness",
     ),
     "simulator": ("simulator",),
-    "simulator.logs": (
-        "simulator.logs",
-        "simulator.requests",
-        "simulator.errors",
-        "simulator.randomness",
-    ),
+    **dict.fromkeys(SIMULATOR_LEAVES, ()),
+    "simulator.logs": ("simulator.logs", "simulator.requests", *SIMULATOR_LEAVES),
     "simulator.world": (
         "simulator.world",
         "simulator.logs",
         "simulator.requests",
-        "simulator.errors",
-        "simulator.randomness",
+        *SIMULATOR_LEAVES,
+    ),
+    "simulator.response": (
+        "simulator.response",
+        "simulator.world",
+        "simulator.logs",
+        "simulator.requests",
+        *SIMULATOR_LEAVES,
+    ),
+    "simulator.loop": ("simulator.feed", "simulator.requests"),
+    "simulator.calibration": (
+        "simulator.calibration",
+        "simulator.world",
+        "simulator.response",
+        "simulator.logs",
+        "simulator.feed",
+        "simulator.loop",
+        "simulator.recorder",
+        "simulator.retrieval",
+        "simulator.requests",
+        *SIMULATOR_LEAVES,
+    ),
+    "simulator.gym": (
+        "simulator.gym",
+        "simulator.world",
+        "simulator.response",
+        "simulator.logs",
+        "simulator.feed",
+        "simulator.loop",
+        "simulator.recorder",
+        "simulator.retrieval",
+        "simulator.comment_sections",
+        "simulator.requests",
+        *SIMULATOR_LEAVES,
+    ),
+    "simulator.replay": (
+        "simulator.replay",
+        "simulator.logs",
+        "simulator.requests",
+        *SIMULATOR_LEAVES,
     ),
 }
+# Of `simulator`, the modules that its rooms are built on; they know no room.
+for leaf in ("feed", "turn", "outcomes", "recorder", "retrieval", "comment_sections"):
+    ALLOWED[f"simulator.{leaf}"] = tuple(
+        f"simulator.{name}"
+        for name in (
+            "feed", "turn", "outcomes", "recorder", "retrieval", "comment_sections", "requests",
+            "logs", "response.base", "behaviours", "calendar", "errors", "randomness", "arrays",
+        )
+    )  # fmt: skip
 
 
 def _modules() -> Iterator[tuple[str, Path]]:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from abtest.config import load_config, suggest
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
+from abtest.metrics import PLATFORM_METRICS
 from abtest.run.datasets import DEMO, open_dataset
 from abtest.run.run_directory import RunDirectory
 from reports.analysis.calibration import user_columns
-from reports.plan import METRICS, AnalysisPlan, Metric, build_plan, metric
+from reports.plan import AnalysisPlan, Metric, build_plan
 from reports.users.table import UserTable
 from simulator.logs.importers.reading import nearby
 
@@ -129,7 +130,7 @@ def _of_run(path: Path, control: str | None, metrics: Sequence[str]) -> Source:
             f"{path} has no outcomes yet.", f"Continue it: abtest run --resume {path}"
         )
     config = load_config({}, file=path / "config.toml", environment={})
-    plan = build_plan(primary=config.primary, guardrails=config.guardrail)
+    plan = build_plan(metrics=PLATFORM_METRICS, primary=config.primary, guardrails=config.guardrail)
     frame = _read(file)
     arms = _arms_of(frame, file)
     arm = _chosen_arm(arms, control or config.control, path)
@@ -159,7 +160,7 @@ def _of_log(spec: str, metrics: Sequence[str], days: int | None, console: Consol
         (pl.col("day") - (last - wanted + 1)).cast(pl.Int32), pl.lit(EVERYBODY).alias("arm")
     )
     table = UserTable(frame, [EVERYBODY])
-    chosen = _chosen_metrics(table, metrics, AnalysisPlan(), spec)
+    chosen = _chosen_metrics(table, metrics, AnalysisPlan(metrics=PLATFORM_METRICS), spec)
     name = f"{spec}, the last {wanted} of {have} days"
     return Source(name, table, EVERYBODY, chosen, _none(table, EVERYBODY))
 
@@ -213,7 +214,7 @@ def _of_table(
         .drop("user_id")
     )
     table = UserTable(frame, [arm, *[name for name in arms if name != arm]])
-    chosen = _chosen_metrics(table, metrics, AnalysisPlan(), path)
+    chosen = _chosen_metrics(table, metrics, AnalysisPlan(metrics=PLATFORM_METRICS), path)
     for column in {c for m in chosen for c in (*m.numerator, *m.denominator)}:
         _check_numbers(raw, column, path)
     name = str(path) if options.arm is None else f"{path}, arm {arm}"
@@ -305,11 +306,11 @@ def _columns_named(metrics: Sequence[str], frame: pl.DataFrame, path: Path) -> l
     """Columns that metrics of a table name, other than the built-in metrics."""
     names = []
     for text in metrics:
-        if text in METRICS and text not in frame.columns:
+        if text in PLATFORM_METRICS and text not in frame.columns:
             continue
         for column in text.split("/"):
             if column.strip() not in frame.columns:
-                known = [*frame.columns, *METRICS]
+                known = [*frame.columns, *PLATFORM_METRICS]
                 raise UsageError(
                     f"{path} has no column '{column.strip()}'.{suggest(column.strip(), known)} "
                     f"Columns: {_listed(frame.columns)}.",
@@ -324,7 +325,7 @@ def _chosen_metrics(
 ) -> tuple[Metric, ...]:
     if metrics:
         return tuple(_metric_of(text, table, path) for text in dict.fromkeys(metrics))
-    standard = [metric(n) for n in (plan.primary, *plan.guardrails, *plan.secondary)]
+    standard = [plan.metric(n) for n in (plan.primary, *plan.guardrails, *plan.secondary)]
     found = [m for m in standard if _has(table, m)]
     if found:
         return tuple(found)
@@ -333,11 +334,11 @@ def _chosen_metrics(
 
 def _metric_of(text: str, table: UserTable, path: object) -> Metric:
     top, slash, bottom = (part.strip() for part in text.partition("/"))
-    if text in METRICS and _has(table, METRICS[text]):
-        return METRICS[text]
+    if text in PLATFORM_METRICS and _has(table, PLATFORM_METRICS[text]):
+        return PLATFORM_METRICS[text]
     for column in (top, bottom) if slash else (top,):
         if column not in table.columns:
-            known = [*table.columns, *METRICS]
+            known = [*table.columns, *PLATFORM_METRICS]
             raise UsageError(
                 f"unknown metric '{text}' of {path}.{suggest(column, known)}",
                 f"Columns: {_listed(table.columns)}",

@@ -10,11 +10,12 @@ import numpy as np
 
 from abtest.console import Console, Stage
 from abtest.paths import cache_directory
-from abtest.run.serving import Report, drive
+from simulator.calendar import DAY_MS
 from simulator.errors import DataError
 from simulator.feed import Feed, FeedSettings
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.schema import FORMAT_VERSION
+from simulator.loop import Report, drive
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState
 from simulator.response.platform import PlatformRanker
@@ -23,7 +24,6 @@ from simulator.retrieval import Retrieval
 from simulator.world import World
 
 GROUP_SIZE = 4096
-DAY_MS = 86_400_000
 DEMO = "demo"
 
 

@@ -16,15 +16,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from abtest.run.candidates import candidate_stage
-from abtest.run.datasets import DAY_MS
-from abtest.run.serving import Report, drive
 from abtest.run.training import TrainedPolicy
+from simulator.behaviours import OUTCOMES
+from simulator.calendar import DAY_MS, china_day, china_midnight_ms
 from simulator.feed import Feed, FeedSettings
 from simulator.log_outcomes import user_days_of_log
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import initial_history
-from simulator.outcomes import METRICS
+from simulator.loop import Report, drive
 from simulator.requests import HistoryState, Int32
 from simulator.response.learned import LearnedResponse
 from simulator.response.platform import PlatformRanker
@@ -157,7 +157,7 @@ class LearnedEnvironment(Environment):
         assert dataset.info.time_span_ms is not None
         # The experiment starts at the first midnight (UTC+8) after the log.
         last = dataset.info.time_span_ms[1]
-        self.start_ms = (china_day(last) + 1) * DAY_MS - CHINA_OFFSET_MS
+        self.start_ms = china_midnight_ms(china_day(last) + 1)
 
     def people(self, count: int | None) -> Int32:
         """Everyone in the log, or the first ``count`` of them."""
@@ -200,14 +200,6 @@ def exposure_counts(dataset: Dataset) -> NDArray[np.float64]:
     return shown
 
 
-CHINA_OFFSET_MS = 8 * 3_600_000
-
-
-def china_day(time_ms: int) -> int:
-    """Calendar day in UTC+8, counted from the Unix epoch."""
-    return (time_ms + CHINA_OFFSET_MS) // DAY_MS
-
-
 def relative_days(frame: pl.DataFrame, start_ms: int) -> pl.DataFrame:
     """Count days from the first day of the experiment (0); earlier days are negative."""
     return frame.with_columns((pl.col("day") - china_day(start_ms)).cast(pl.Int32))
@@ -229,7 +221,7 @@ def segment_columns(users: pl.DataFrame) -> pl.DataFrame:
 
 def outcome_columns() -> list[str]:
     """Names of the outcome columns, in order."""
-    return list(METRICS)
+    return list(OUTCOMES)
 
 
 def _days_of_log(dataset: Dataset, start_ms: int) -> int:

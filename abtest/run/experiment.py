@@ -16,6 +16,7 @@ import abtest
 from abtest.config import DEMO_DATA, RunConfig
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
+from abtest.metrics import PLATFORM_METRICS
 from abtest.paths import write_text
 from abtest.run.candidates import check_candidates
 from abtest.run.datasets import GROUP_SIZE, builtin_dataset
@@ -60,6 +61,7 @@ def run_experiment(
         DataError, PolicyError, RunDataError: see `abtest.errors`.
     """
     plan = build_plan(
+        metrics=PLATFORM_METRICS,
         primary=config.primary,
         guardrails=config.guardrail,
         min_effect=config.min_effect,

@@ -1,27 +1,17 @@
-"""The only place where the feed meets a ranker."""
+"""Serve requests with policies: one policy for everyone, or the policy of each user's arm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.base import Policy
 from policies.ranking import rank_comments, rank_videos
-from simulator.feed import Feed
+from simulator.loop import Ranker
 from simulator.requests import CommentRequests, Int32, Slates, VideoRequests
-
-
-class Ranker(Protocol):
-    """Anything that turns requests into slates and comment orders."""
-
-    def slates(self, requests: VideoRequests, page_size: int) -> Slates:
-        """A page of videos per request."""
-
-    def comments(self, requests: CommentRequests) -> Int32:
-        """Comments of each opened section in display order."""
 
 
 class PolicyRanker:
@@ -107,30 +97,3 @@ def _select_comments(requests: CommentRequests, index: NDArray[np.intp]) -> Comm
 
 BATCH = 2048
 """People per turn: enough to spread the cost of a turn, few enough for the processor's cache."""
-
-Report = Callable[[float], None]
-"""``report(fraction_done)``, from 0 to 1, called now and then."""
-
-_PAGES_PER_REPORT = 16
-
-
-def drive(feed: Feed, ranker: Ranker, report: Report | None = None) -> None:
-    """Let everyone in the feed live until its end time.
-
-    Args:
-        feed: The environment.
-        ranker: Who fills the pages.
-        report: Told the share of the simulated time that has passed.
-    """
-    page_size = feed.settings.page_size
-    started = feed.time_left_ms()
-    pages = 0
-    while (requests := feed.video_requests()) is not None:
-        sections = feed.show(ranker.slates(requests, page_size))
-        if sections is not None:
-            feed.show_comments(ranker.comments(sections))
-        pages += 1
-        if report is not None and pages % _PAGES_PER_REPORT == 0:
-            report(1.0 - feed.time_left_ms() / started)
-    if report is not None:
-        report(1.0)

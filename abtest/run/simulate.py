@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 
 from abtest.console import Console, Stage
 from abtest.errors import AbtestError, ExitCode, Interrupted
-from abtest.run.datasets import DAY_MS, GROUP_SIZE
+from abtest.run.datasets import GROUP_SIZE
 from abtest.run.environments import Environment, EnvironmentSpec, relative_days
 from abtest.run.oracle import attach_oracles
 from abtest.run.run_directory import RunDirectory, write_parquet
-from abtest.run.serving import ArmsRanker, PolicyRanker, Ranker, Report, drive
+from abtest.run.serving import ArmsRanker, PolicyRanker
 from abtest.run.training import TrainedPolicy, load_policy
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed
+from simulator.loop import Ranker, Report, drive
 from simulator.randomness import purpose_key, uniform
 from simulator.requests import Int32
 

@@ -84,27 +84,31 @@ def read_metrics(path: Path, *, per: str = "user") -> list[Declared]:
     return declared
 
 
-def parse_metric(text: str, columns: Iterable[str], *, per: str = "user") -> Metric:
+def parse_metric(
+    text: str,
+    columns: Iterable[str],
+    *,
+    per: str = "user",
+    built_in: Mapping[str, Metric] | None = None,
+) -> Metric:
     """A metric of the command line: ``revenue``, ``ctr=clicks/impressions``, or a built-in one.
 
     Args:
         text: As given.
         columns: Of the table; a built-in metric is taken only if its columns are there.
         per: What a mean is per.
+        built_in: Metrics known by name; None for none.
 
     Raises:
         PlanError: unreadable.
     """
     known = list(columns)
     name, separator, formula = (part.strip() for part in text.partition("="))
-    if not separator and name not in known:
-        try:
-            built_in = metric(name)
-        except PlanError:
-            pass
-        else:
-            if {*built_in.numerator, *built_in.denominator} <= set(known):
-                return built_in
+    named = (built_in or {}).get(name)
+    if not separator and name not in known and named is not None:
+        needed = {*named.numerator, *named.denominator}
+        if needed <= set(known):
+            return named
     over, slash, under = (formula or name).partition("/")
     numerator, denominator = _summands(over), _summands(under)
     well_formed = name and numerator and (denominator or not slash) and "/" not in under

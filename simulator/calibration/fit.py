@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed
 from simulator.logs.measures import LogTables, Measures, measure
 from simulator.logs.published import Published, kuaishou
-from simulator.outcomes import DAY_MS
+from simulator.loop import drive
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState
 from simulator.response.platform import PlatformRanker
@@ -179,11 +180,7 @@ class Sample:
             recorder=recorder,
             batch=_BATCH,
         )
-        platform = PlatformRanker(world, group)
-        while (requests := feed.video_requests()) is not None:
-            sections = feed.show(platform.slates(requests, feed.settings.page_size))
-            if sections is not None:
-                feed.show_comments(platform.comments(sections))
+        drive(feed, PlatformRanker(world, group))
         tables = dict(recorder.drain())
         tables |= {"users": world.users_frame(group), "videos": world.videos_frame()}
         return LogTables({name: frame.lazy() for name, frame in tables.items()})

@@ -114,7 +114,7 @@ class _Platform:
         }
         if episodes.last is None:
             return info, np.zeros(self.people, dtype=np.bool_)
-        return info | vars(episodes.last), episodes.last.reached[:, 0]
+        return info | episodes.last.arrays(), episodes.last.reached[:, 0]
 
     def expectations(self) -> Truth:
         return exact(self._running, self._offered)

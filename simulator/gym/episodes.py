@@ -1,4 +1,4 @@
-"""Episodes of N people at once on one vectorised feed; knows nothing of Gymnasium.
+"""Run episodes of N people at once on one vectorised feed, without Gymnasium.
 
 Row r is one person at a time. An episode is a session, or everything a person does within the
 horizon; a person whose horizon is over makes room for a newcomer. Newcomers come from a nursery:
@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed, FeedSettings
 from simulator.gym.outcome import LastPage, PageOutcome
-from simulator.outcomes import DAY_MS
+from simulator.loop import drive
 from simulator.requests import CommentRequests, HistoryState, Int32, Int64, Slates, VideoRequests
 from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldPopulation, WorldResponse
@@ -205,11 +206,7 @@ class Episodes:
         users = (np.arange(self._next_user, self._next_user + count) % _PEOPLE).astype(np.int32)
         self._next_user += count
         feed, _ = self._make(users)
-        ranker = PlatformRanker(self.scene.world, users)
-        while (requests := feed.video_requests()) is not None:
-            sections = feed.show(ranker.slates(requests, feed.settings.page_size))
-            if sections is not None:
-                feed.show_comments(ranker.comments(sections))
+        drive(feed, PlatformRanker(self.scene.world, users))
         feed.extend(self._end_ms)
         return feed
 

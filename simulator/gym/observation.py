@@ -1,4 +1,4 @@
-"""What an agent sees: candidates, the person's history and visible features, the session."""
+"""Build what an agent sees: candidates, the person's history and features, the session."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from simulator.arrays import row_counts
+from simulator.calendar import DAY_MS, china_ms
 from simulator.comment_sections import CommentSections
 from simulator.gym.episodes import Episodes, Scene
 from simulator.logs.catalogue import UNKNOWN_TIME, Catalogue
-from simulator.outcomes import CHINA_OFFSET_MS, DAY_MS
 from simulator.requests import HISTORY_LENGTH, SIGNALS, Int32, Int64
 
 Float32 = NDArray[np.float32]
@@ -158,13 +158,15 @@ class Observer:
         return self._user_features.copy()
 
     def _session(self, episodes: Episodes, time_ms: Int64) -> Float32:
-        hour = (time_ms + CHINA_OFFSET_MS) % DAY_MS / DAY_MS * 2.0 * np.pi
+        hour = china_ms(time_ms) % DAY_MS / DAY_MS * 2.0 * np.pi
         began = np.where(episodes.pages > 0, episodes.since_ms, time_ms)
         minutes = np.maximum(time_ms - began, 0) / 60_000.0
         last = np.zeros((3, episodes.people))
         if episodes.last is not None:
             page = episodes.last
             slots = page.reached.shape[1]
-            last[:] = [row_counts(x) / slots for x in (page.reached, page.click, page.opened)]
+            last[:] = [
+                row_counts(x) / slots for x in (page.reached, page.flags["click"], page.opened)
+            ]
         columns = [np.sin(hour), np.cos(hour), np.log1p(episodes.pages), np.log1p(minutes), *last]
         return np.asarray(np.minimum(np.column_stack(columns), _MOST), dtype=np.float32)

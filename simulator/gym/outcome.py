@@ -1,4 +1,4 @@
-"""What happened on a page, for everyone at once, and what an agent is paid for it."""
+"""Collect what happened on a page, for everyone at once, and compute the reward for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import row_counts, row_sums
+from simulator.behaviours import of_kind
 from simulator.logs.catalogue import Catalogue
 from simulator.recorder import Page, Recorder, Sections
 from simulator.requests import Int32, Int64
@@ -27,7 +28,7 @@ class PageOutcome:
     Attributes:
         videos: int32[N, S], catalogue indices in the order shown, -1 where there was none.
         reached: bool[N, S], slots the person got to.
-        click, long_view, like, follow, comment, forward, hate: bool[N, S], KuaiRand's definitions.
+        flags: bool[N, S] by name of `simulator.behaviours`, such as "click" and "like".
         opened: bool[N, S], whether the comment section was opened.
         play_seconds: float32[N, S]; goes on while comments are open.
         comment_seconds: float32[N, S], stay in the comment section.
@@ -37,13 +38,7 @@ class PageOutcome:
 
     videos: Int32
     reached: Bool
-    click: Bool
-    long_view: Bool
-    like: Bool
-    follow: Bool
-    comment: Bool
-    forward: Bool
-    hate: Bool
+    flags: Mapping[str, Bool]
     opened: Bool
     play_seconds: Float32
     comment_seconds: Float32
@@ -51,15 +46,23 @@ class PageOutcome:
     comment_replies: Int32
     left: Bool
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name, those of ``flags`` beside the others."""
+        found = {name: values for name, values in vars(self).items() if name != "flags"}
+        return found | dict(self.flags)
+
 
 Reward = str | Mapping[str, float] | Callable[[PageOutcome], NDArray[Any]]
+
+
+def _counts_of(flag: str) -> Callable[[PageOutcome], NDArray[Any]]:
+    return lambda page: row_counts(page.flags[flag])
+
 
 REWARDS: dict[str, Callable[[PageOutcome], NDArray[Any]]] = {
     "comment_seconds": lambda page: row_sums(page.comment_seconds),
     "play_seconds": lambda page: row_sums(page.play_seconds),
-    "clicks": lambda page: row_counts(page.click),
-    "long_views": lambda page: row_counts(page.long_view),
-    "likes": lambda page: row_counts(page.like),
+    **{b.reward: _counts_of(b.name) for b in of_kind("flag") if b.reward is not None},
     "comment_opens": lambda page: row_counts(page.opened),
     "comment_interactions": lambda page: row_sums(page.comment_likes + page.comment_replies),
     "impressions": lambda page: row_counts(page.reached),
@@ -144,13 +147,7 @@ class LastPage(Recorder):
         return PageOutcome(
             videos=spread(page.slates_videos, np.int32, -1),
             reached=spread(reached, np.bool_),
-            click=flag(w.click),
-            long_view=flag(w.long_view),
-            like=flag(w.like),
-            follow=flag(w.follow),
-            comment=flag(w.comment),
-            forward=flag(w.forward),
-            hate=flag(w.hate),
+            flags={name: flag(values) for name, values in w.flags.items()},
             opened=flag(w.opened),
             play_seconds=spread(page.play_ms * reached / 1000.0, np.float32),
             comment_seconds=spread(page.stay_ms * reached / 1000.0, np.float32),

@@ -1,4 +1,4 @@
-"""The world's exact probabilities for the candidates on offer."""
+"""Compute the world's exact probabilities for the candidates on offer."""
 
 from __future__ import annotations
 

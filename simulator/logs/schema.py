@@ -1,4 +1,4 @@
-"""The log format: tables, columns, types, units and what values may be.
+"""Define the log format: tables, columns, types, units and what values may be.
 
 Names, types and units follow KuaiRand and KuaiComt, so that real and simulated logs are the same
 thing. See docs/log-format.md.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import polars as pl
+
+from simulator.behaviours import BY_NAME, flags_in_file_order, of_kind
 
 FORMAT_VERSION = 1
 
@@ -77,6 +79,11 @@ def _milliseconds(name: str, doc: str, required: bool = False) -> Column:
     return Column(name, pl.Int64(), doc, "ms", required=required, nullable=not required, minimum=0)
 
 
+def _time(behaviour: str) -> Column:
+    row = BY_NAME[behaviour]
+    return _milliseconds(row.column, row.doc, row.required)
+
+
 def _count(name: str, doc: str) -> Column:
     return Column(name, pl.Int64(), doc, "count", minimum=0)
 
@@ -90,19 +97,11 @@ IMPRESSIONS = Table(
         _identifier("request_id", "page of videos dispatched together, within the user", False),
         Column("position", pl.Int16(), "slot on the page, from 0", minimum=0),
         _milliseconds("time_ms", "Unix time at which the page was dispatched", True),
-        _label("is_click", "valid play: > 7 s, or to the end if the video is shorter", True),
-        _label("is_like", "liked"),
-        _label("is_follow", "followed the author"),
-        _label("is_comment", "wrote a comment"),
-        _label("is_forward", "forwarded"),
-        _label("is_collect", "collected"),
-        _label("is_hate", "asked for less of this"),
-        _label("long_view", "play >= duration if that is <= 18 s, else play >= 18 s"),
-        _label("is_profile_enter", "entered the author's profile"),
-        _milliseconds("play_time_ms", "play time; keeps running while comments are open", True),
+        *(_label(b.column, b.doc, b.required) for b in flags_in_file_order()),
+        _time("play"),
         Column("duration_ms", pl.Int64(), "length of the video; null if unknown", "ms", minimum=1),
-        _milliseconds("profile_stay_time", "stay on the author's profile"),
-        _milliseconds("comment_stay_time", "stay in the comment section; 0 = not opened"),
+        _time("profile_stay"),
+        _time("stay"),
         _label("is_rand", "shown by uniformly random exposure"),
         Column("tab", pl.Int16(), "scenario code"),
         Column("policy", pl.String(), "ranker that chose the video"),
@@ -120,6 +119,9 @@ IMPRESSIONS = Table(
     required=True,
 )
 
+# Published files list what was shown before what was done.
+_COMMENT_LABELS = sorted(of_kind("comment"), key=lambda b: b.name != "comment_shown")
+
 COMMENT_EVENTS = Table(
     "comment_events",
     (
@@ -128,9 +130,7 @@ COMMENT_EVENTS = Table(
         _identifier("comment_id", "which comment"),
         _milliseconds("time_ms", "Unix time of the page or of the interaction", True),
         Column("position", pl.Int16(), "rank in the section, from 0", minimum=0),
-        _label("is_shown", "scrolled into view"),
-        _label("is_like", "liked the comment", True),
-        _label("is_reply", "replied to the comment", True),
+        *(_label(b.column, b.doc, b.required) for b in _COMMENT_LABELS),
         _milliseconds("dwell_ms", "time on the comment"),
         Column(
             "propensity",

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from simulator.behaviours import BEHAVIOURS
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.requests import Int32, Int64
@@ -18,9 +19,7 @@ Rows = Literal["auto", "random", "all"]
 Pool = Literal["auto", "random", "all"]
 
 REMEDY = "Use --propensity COL, a random-exposure log, or simulate: abtest run"
-_OUTCOME_COLUMNS = (
-    "is_click", "long_view", "is_like", "is_hate", "play_time_ms", "comment_stay_time",
-)  # fmt: skip
+_OUTCOME_COLUMNS = tuple(dict.fromkeys(b.column for b in BEHAVIOURS if b.replay is not None))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.behaviours import BEHAVIOURS
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.replay.eligible import LoggedRows, Pool, Rows, logged_rows
@@ -46,13 +47,11 @@ class _Metric:
 
 
 METRICS: dict[str, _Metric] = {
-    "click_rate": _Metric("Click rate", "share", "is_click"),
-    "long_view_rate": _Metric("Long-view rate", "share", "long_view"),
-    "like_rate": _Metric("Like rate", "share", "is_like"),
-    "hate_rate": _Metric("Hate rate", "share", "is_hate"),
-    "play_time_ms": _Metric("Play time per impression", "ms", "play_time_ms"),
-    "comment_open_rate": _Metric("Comment-open rate", "share", "comment_stay_time", positive=True),
-    "comment_stay_ms": _Metric("Comment watch time per impression", "ms", "comment_stay_time"),
+    b.replay[0]: _Metric(
+        b.replay[1], "ms" if b.kind == "time" else "share", b.column, positive=b.kind == "visit"
+    )
+    for b in BEHAVIOURS
+    if b.replay is not None
 }
 
 

@@ -8,6 +8,7 @@ learned from a log (`simulator.response.learned`). The feed calls, for each page
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,20 +26,15 @@ class Watched:
 
     Attributes:
         play_ms: int64, play time before comment time is added (see `Finished.play_ms`).
-        click, long_view, like, follow, comment, forward, hate: bool, KuaiRand's definitions.
+        flags: bool by name of `simulator.behaviours`; "click" and "like" are always there. What is
+            missing is not drawn by this response.
         profile_stay_ms: int64.
         opened: bool, whether the comment section is opened.
         tab: int8[B], the log's scenario code of each page; None where there is only one.
     """
 
     play_ms: Int64
-    click: Bool
-    long_view: Bool
-    like: Bool
-    follow: Bool
-    comment: Bool
-    forward: Bool
-    hate: Bool
+    flags: Mapping[str, Bool]
     profile_stay_ms: Int64
     opened: Bool
     tab: NDArray[np.int8] | None = None

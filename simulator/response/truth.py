@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import look_up, row_counts, row_sums
+from simulator.calendar import DAY_MS
 from simulator.randomness import uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Finished, Population, Read, Response, Watched
@@ -44,7 +45,6 @@ _FINISH, _SESSION, _VISIT = 13 << 16, 14 << 16, 15 << 16
 _TAU_DAYS = 20.0
 _SWIPE_SECONDS = 0.4
 _PLAYS_ON = 0.93
-_DAY_MS = 86_400_000.0
 _NEVER = -(1 << 62)
 _CARRIED = (
     "_taste",
@@ -168,7 +168,7 @@ class WorldPopulation(Population):
         self._satiation[rows] = 0.0
         self._author[rows] = -1
         self._joy[rows] = 0.0
-        day = (time_ms - c.start_ms) / _DAY_MS
+        day = (time_ms - c.start_ms) / DAY_MS
         swing = c.taste_drift * np.sin(2.0 * np.pi * (day / _TAU_DAYS + self.people.phase[rows]))
         moved = self.people.taste[rows] + swing[:, None] * self.people.drift[rows]
         norm = np.linalg.norm(moved, axis=1, keepdims=True)
@@ -186,7 +186,7 @@ class WorldPopulation(Population):
         page = self.page(rows, videos, self.world.in_grid(key), time_ms)
         self._page = page
         watched = draw(self.world, self.people, self._log_comments, page, key, preview)
-        self._wrote = rows, watched.comment
+        self._wrote = rows, watched.flags["comment"]
         return watched
 
     def read(
@@ -227,11 +227,11 @@ class WorldPopulation(Population):
         running = np.float32(_PLAYS_ON) > u[:slots].T
         play_ms = watched.play_ms + stay_ms * running
         elapsed = np.maximum(play_ms, stay_ms).astype(np.float32) * np.float32(0.001)
-        glance = ~watched.click & page.grid
+        glance = ~watched.flags["click"] & page.grid
         elapsed += np.float32(_SWIPE_SECONDS) + np.float32(c.grid_seconds) * glance
         elapsed *= real
-        passed = ~watched.click & ~page.grid
-        cost = elapsed * (1.0 - np.float32(c.session_refund) * watched.click)
+        passed = ~watched.flags["click"] & ~page.grid
+        cost = elapsed * (1.0 - np.float32(c.session_refund) * watched.flags["click"])
         cost += np.float32(c.session_skip_cost) * (passed & real)
         left_over = self._budget[rows]
         reached = real.copy()
@@ -243,7 +243,7 @@ class WorldPopulation(Population):
         self._budget[rows] -= row_sums(cost * reached).astype(np.float32)
         seconds = stay_ms.astype(np.float32) * np.float32(0.001)
         comments = row_sums(np.log1p(seconds) * reached)
-        self._carry(page, watched.click & reached & real, reached & real, comments)
+        self._carry(page, watched.flags["click"] & reached & real, reached & real, comments)
         self._page = self._wrote = None
         elapsed_ms = (1000.0 * row_sums(elapsed * reached)).astype(np.int64) + 1
         return Finished(
@@ -286,7 +286,7 @@ class WorldPopulation(Population):
         logit += (np.float32(c.grid_click) * grid)[:, None]
         curious = np.zeros((len(rows), 1), dtype=np.float32)
         if c.novelty_strength and time_ms is not None:
-            days = np.maximum(time_ms - self._changed_ms[rows], 0) / _DAY_MS
+            days = np.maximum(time_ms - self._changed_ms[rows], 0) / DAY_MS
             curious[:, 0] = c.novelty_strength * np.exp(-days / c.novelty_days)
             logit += curious
         duration = look_up(self._duration, videos)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.calendar import CHINA_OFFSET_MS, DAY_MS, HOUR_MS
 from simulator.requests import Int64
 from simulator.world.config import WorldConfig
 
-HOUR_MS = 3_600_000
 WEEK_HOURS = 168
 BREAK_MS = 31 * 60_000
 """Sessions are told apart by a gap of 30 minutes, so nobody returns sooner."""
@@ -37,10 +37,10 @@ class VisitClock:
         weekdays = np.asarray(WEEKDAYS) / np.sum(WEEKDAYS) * 7.0
         per_hour = np.outer(weekdays, hours).ravel()
         self._edges = np.concatenate([[0.0], np.cumsum(per_hour)])
-        # 1 January 1970 was a Thursday; weeks are counted from Monday, China time.
-        # The profile is of impressions; people come some time before those.
+        # Weeks are counted from Monday in China, 1 January 1970 was a Thursday. The profile is of
+        # impressions; people come some time before those.
         lead_ms = int(60_000 * config.visits_lead_minutes)
-        self._offset_ms = 8 * HOUR_MS + 3 * 24 * HOUR_MS + lead_ms
+        self._offset_ms = CHINA_OFFSET_MS + 3 * DAY_MS + lead_ms
         self._busy = per_hour / per_hour.max()
 
     def next_visit(

@@ -153,13 +153,15 @@ def draw(
     duration_ms = look_up(world.videos.duration_ms, page.videos)
     return Watched(
         play_ms=play_ms,
-        click=click,
-        long_view=play_ms >= np.minimum(duration_ms, int(1000 * _LONG_VIEW_SECONDS)),
-        like=like,
-        follow=follow,
-        comment=write,
-        forward=forward,
-        hate=hate,
+        flags={
+            "click": click,
+            "long_view": play_ms >= np.minimum(duration_ms, int(1000 * _LONG_VIEW_SECONDS)),
+            "like": like,
+            "follow": follow,
+            "comment": write,
+            "forward": forward,
+            "hate": hate,
+        },
         profile_stay_ms=_profile_stay_ms(profile, visit, u[6]),
         opened=opened,
         tab=np.where(page.grid[:, 0], GRID_TAB, FEED_TAB).astype(np.int8),

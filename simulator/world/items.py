@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.calendar import DAY_MS, HOUR_MS
 from simulator.randomness import purpose_key
 from simulator.requests import Int32, Int64
 from simulator.world.config import WorldConfig
@@ -28,8 +29,6 @@ Float32 = NDArray[np.float32]
 DIMENSIONS = 16
 N_STYLES = len(STYLE_NAMES)
 N_TOPICS = len(TOPIC_NAMES)
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed, FeedSettings
 from simulator.logs.catalogue import Catalogue
-from simulator.outcomes import DAY_MS
 from simulator.randomness import mix, purpose_key
 from simulator.recorder import Recorder
 from simulator.requests import CommentRequests, HistoryState, Int32, Int64, Slates, VideoRequests
@@ -203,13 +203,15 @@ class ScriptedPeople(Population):
         nothing = np.zeros(videos.shape, dtype=np.bool_)
         return Watched(
             play_ms=np.repeat([[b.play_ms] for b in beats], PAGE, axis=1),
-            click=marks("clicks"),
-            long_view=nothing,
-            like=marks("likes"),
-            follow=marks("follows"),
-            comment=nothing,
-            forward=nothing,
-            hate=nothing,
+            flags={
+                "click": marks("clicks"),
+                "long_view": nothing,
+                "like": marks("likes"),
+                "follow": marks("follows"),
+                "comment": nothing,
+                "forward": nothing,
+                "hate": nothing,
+            },
             profile_stay_ms=np.zeros(videos.shape, dtype=np.int64),
             opened=marks("opens"),
         )

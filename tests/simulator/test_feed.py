@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed, FeedSettings
 from simulator.logs.catalogue import Catalogue
-from simulator.outcomes import DAY_MS
 from simulator.requests import CommentRequests, Slates
 from simulator.retrieval import Sources
 from simulator.world.world import World

@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from simulator.behaviours import OUTCOMES
+from simulator.calendar import CHINA_OFFSET_MS, DAY_MS
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.interactions import initial_history
 from simulator.logs.schema import TABLES
-from simulator.outcomes import CHINA_OFFSET_MS, DAY_MS, METRICS
 from simulator.requests import COMMENTS_PER_EVENT, HISTORY_LENGTH, SIGNALS, HistoryState, Slates
 from simulator.world.world import World
 from tests.simulator.conftest import PAGE, START_MS, Beat, Run, Start
@@ -80,11 +81,11 @@ def recounted(log: dict[str, pl.DataFrame]) -> pl.DataFrame:
     for part in parts:
         grid = grid.join(part, on=["user_id", "day"], how="left")
     return grid.select(
-        "user_id", "day", *[pl.col(m).fill_null(0).cast(pl.Float64) for m in METRICS]
+        "user_id", "day", *[pl.col(m).fill_null(0).cast(pl.Float64) for m in OUTCOMES]
     )
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", OUTCOMES)
 def test_outcomes_are_what_the_log_says(
     outcomes: pl.DataFrame, log: dict[str, pl.DataFrame], metric: str
 ) -> None:
@@ -271,7 +272,7 @@ def test_one_life_counted_by_hand(scripted_feed: Callable[..., tuple]) -> None:
         "comment_replies": [0, 1, 0, 0, 0],
         "comments_shown": [4, 3, 0, 0, 0],
     }
-    for metric in METRICS:
+    for metric in OUTCOMES:
         assert frame[metric].to_list() == expected.get(metric, [0] * 5), metric
     rows = dict(recorder.drain())
     assert rows["impressions"]["session_id"].to_list() == [0] * 10 + [1] * 12 + [2]

@@ -10,7 +10,7 @@ import polars as pl
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
-from simulator.outcomes import DAY_MS
+from simulator.calendar import DAY_MS
 from tests.simulator.conftest import START_MS, Run, Start
 
 

@@ -12,13 +12,15 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from simulator.outcomes import DAY_MS, INDEX, METRICS, UserDayOutcomes, china_day
+from simulator.behaviours import OUTCOMES
+from simulator.calendar import DAY_MS, china_day
+from simulator.outcomes import INDEX, UserDayOutcomes
 
 USERS, DAYS, FIRST = 4, 3, 19_600
 CHINA = ZoneInfo("Asia/Shanghai")
 additions = st.tuples(
     st.dictionaries(st.integers(0, USERS - 1), st.integers(0, DAYS - 1), min_size=1),
-    st.sets(st.sampled_from(METRICS), min_size=1, max_size=3),
+    st.sets(st.sampled_from(OUTCOMES), min_size=1, max_size=3),
     st.integers(-5, 1_000_000),
 )
 
@@ -52,7 +54,7 @@ def test_sums_are_those_of_a_dictionary(script: list) -> None:
                 expected[row, day, name] += amount + number + row
     for row in range(USERS):
         for day in range(DAYS):
-            for name in METRICS:
+            for name in OUTCOMES:
                 assert outcomes.values[row, day, INDEX[name]] == expected[row, day, name]
 
 
@@ -61,7 +63,7 @@ def test_assigning_replaces_one_metric_of_one_cell() -> None:
     rows, day = np.array([2, 0]), np.array([FIRST + 1, FIRST])
     for values in ([1.0, 1.0], [0.0, 1.0]):
         outcomes.assign(rows, day, "returned", np.array(values))
-    expected = np.zeros((USERS, DAYS, len(METRICS)))
+    expected = np.zeros((USERS, DAYS, len(OUTCOMES)))
     expected[0, 0, INDEX["returned"]] = 1.0
     assert np.array_equal(outcomes.values, expected)
 
@@ -88,7 +90,7 @@ def test_frame_has_one_row_per_person_and_day() -> None:
     outcomes = UserDayOutcomes(2, FIRST, 2)
     outcomes.add(np.array([1]), np.array([FIRST + 1]), {"likes": np.array([3]), "clicks": [4]})
     frame = outcomes.to_frame(np.array([900, 100]))
-    assert frame.columns == ["user_id", "day", *METRICS]
+    assert frame.columns == ["user_id", "day", *OUTCOMES]
     assert frame.select("user_id", "day").rows() == [
         (900, FIRST),
         (900, FIRST + 1),
@@ -97,7 +99,7 @@ def test_frame_has_one_row_per_person_and_day() -> None:
     ]
     assert frame["likes"].to_list() == [0, 0, 0, 3]
     assert frame["clicks"].to_list() == [0, 0, 0, 4]
-    assert frame.select(METRICS).schema == dict.fromkeys(METRICS, pl.Float64())
+    assert frame.select(OUTCOMES).schema == dict.fromkeys(OUTCOMES, pl.Float64())
 
 
 def test_a_copy_is_independent() -> None:

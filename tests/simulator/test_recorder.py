@@ -24,7 +24,7 @@ def page(seed: int, **changes: object) -> Page:
         play_ms=random.integers(0, 9_000, shape),
         profile_stay_ms=random.integers(0, 500, shape),
         opened=random.random(shape) < 0.5,
-        **{name: random.random(shape) < 0.5 for name in FLAGS},
+        flags={name: random.random(shape) < 0.5 for name in FLAGS},
     )
     values: dict[str, object] = {
         "user": np.array([5, 2, 9], dtype=np.int32),
@@ -72,7 +72,7 @@ def expected_impressions(catalogue: Catalogue, *pages: Page) -> list[dict[str, o
         for r, s in zip(*np.nonzero(p.reached), strict=True):
             video = int(p.slates_videos[r, s])
             flags = {
-                ("long_view" if n == "long_view" else f"is_{n}"): int(getattr(p.watched, n)[r, s])
+                ("long_view" if n == "long_view" else f"is_{n}"): int(p.watched.flags[n][r, s])
                 for n in FLAGS
             }
             rows.append(

@@ -1,4 +1,4 @@
-"""How one typed column of the dataset becomes one text column of a file.
+"""Write one typed column of the dataset as one text column of a file.
 
 The inverse of `simulator.logs.importers.columns.Field.value`.
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from simulator.calendar import china_hour, china_ms
 from simulator.logs.exporters.layout import FileLayout
 from simulator.logs.importers.columns import Field
-
-_CHINA_MS = 8 * 3_600_000
-_HOUR_MS = 3_600_000
 
 
 def file_columns(layout: FileLayout, present: set[str]) -> list[pl.Expr]:
@@ -49,7 +47,7 @@ def _text(field: Field, decimal: bool) -> pl.Expr:
     if field.kind == "text":
         return value
     if field.kind == "day":
-        return pl.from_epoch(value + _CHINA_MS, time_unit="ms").dt.strftime("%Y-%m-%d")
+        return pl.from_epoch(china_ms(value), time_unit="ms").dt.strftime("%Y-%m-%d")
     whole = value.cast(pl.Int64) // field.scale
     return pl.concat_str(whole.cast(pl.String), pl.lit(".0")) if decimal else whole.cast(pl.String)
 
@@ -63,8 +61,8 @@ def _tags(name: str, present: set[str]) -> pl.Expr:
 
 
 def _hourmin() -> pl.Expr:
-    return (pl.col("time_ms") + _CHINA_MS) // _HOUR_MS % 24 * 100
+    return china_hour(pl.col("time_ms")) * 100
 
 
 def _date() -> pl.Expr:
-    return pl.from_epoch(pl.col("time_ms") + _CHINA_MS, time_unit="ms").dt.strftime("%Y%m%d")
+    return pl.from_epoch(china_ms(pl.col("time_ms")), time_unit="ms").dt.strftime("%Y%m%d")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
 
+from simulator.calendar import china_ms
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.logs.exporters import layout
@@ -129,10 +130,7 @@ def _write(
 def _span(dataset: Dataset) -> str:
     """``4_08_to_4_21``: first and last day, China time, as in KuaiRand's file names."""
     assert dataset.info.time_span_ms is not None
-    days = [
-        datetime.fromtimestamp(ms / 1000, UTC) + timedelta(hours=8)
-        for ms in dataset.info.time_span_ms
-    ]
+    days = [datetime.fromtimestamp(china_ms(ms) / 1000, UTC) for ms in dataset.info.time_span_ms]
     return "_to_".join(f"{day.month}_{day.day:02d}" for day in days)
 
 

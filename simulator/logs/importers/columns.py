@@ -7,9 +7,11 @@ from typing import Literal
 
 import polars as pl
 
+from simulator.behaviours import flags_in_file_order
+from simulator.calendar import unix_ms
+
 Kind = Literal["id", "number", "label", "time", "duration", "play", "text", "tags", "day"]
 
-_CHINA_MS = 8 * 3_600_000
 # Play times down to -8 ms exist in KuaiRand; anything below a second under 0 is damage.
 _SLIGHTLY_NEGATIVE = -1_000
 
@@ -47,7 +49,7 @@ class Field:
             return text.str.split(",").list.eval(pl.element().str.strip_chars())
         if self.kind == "day":
             day = text.str.to_datetime("%Y-%m-%d", strict=False, time_unit="ms")
-            return day.cast(pl.Int64) - _CHINA_MS
+            return unix_ms(day.cast(pl.Int64))
         number = _number(text, self.scale)
         if self.kind == "play":
             slightly = (number < 0) & (number >= _SLIGHTLY_NEGATIVE)
@@ -142,14 +144,8 @@ IMPRESSIONS = (
     _identifier("user_id"),
     _identifier("video_id", *VIDEO_NAMES),
     Field("time_ms", ("time_ms",), "time", pl.Int64(), required=True),
-    _label("is_click", required=True),
-    *(
-        _label(name)
-        for name in (
-            "is_like", "is_follow", "is_comment", "is_forward", "is_collect", "is_hate",
-            "long_view", "is_profile_enter", "is_rand",
-        )
-    ),
+    *(_label(b.column, required=b.required) for b in flags_in_file_order()),
+    _label("is_rand"),
     Field("play_time_ms", ("play_time_ms",), "play", pl.Int64(), required=True),
     Field("duration_ms", ("duration_ms",), "duration", pl.Int64()),
     Field("profile_stay_time", ("profile_stay_time",), "number", pl.Int64()),

@@ -7,13 +7,12 @@ import itertools
 import numpy as np
 import polars as pl
 
+from simulator.calendar import china_day
 from simulator.logs.measures.tables import LogTables, Measures, gini, quantiles, spearman
 
 _MANY_LIKES = 30
 _RANDOM_ROWS = 10
 _POOL_ROWS = 10
-_CHINA_MS = 8 * 3_600_000
-_DAY_MS = 86_400_000
 _COUNTS = {
     "follows": "follow_user_num", "fans": "fans_user_num", "friends": "friend_user_num",
     "registered": "register_days",
@@ -95,7 +94,7 @@ def _pool_medians(log: LogTables) -> Measures:
 
 
 def _minutes(log: LogTables) -> Measures:
-    day = (pl.col("time_ms") + _CHINA_MS) // _DAY_MS
+    day = china_day(pl.col("time_ms"))
     rows = log.impressions().select(
         pl.struct("user_id", day).n_unique().alias("days"),
         pl.col("play_time_ms").sum().alias("play"),

@@ -1,4 +1,4 @@
-"""What statistics read: a log's tables, on disk or just simulated; absent columns are null."""
+"""Read a log's tables for statistics, on disk or just simulated; absent columns are null."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from simulator.behaviours import of_kind
 from simulator.logs.dataset import Dataset
 
 Measures = dict[str, float | None]
 
 _COLUMNS = (
     "user_id", "video_id", "session_id", "time_ms", "play_time_ms", "duration_ms",
-    "comment_stay_time", "is_click", "long_view", "is_like", "is_follow", "is_comment",
-    "is_forward", "is_hate", "is_profile_enter", "is_rand", "tab",
+    "comment_stay_time", "is_rand", "tab", *(b.column for b in of_kind("flag")),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""When: sessions, requests, gaps, hours and weekdays."""
+"""Measure when people come: sessions, requests, gaps, hours and weekdays."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from simulator.calendar import DAY_MS, HOUR_MS, china_ms, weekday
 from simulator.logs.measures.tables import LogTables, Measures
 
-_DAY_MS = 86_400_000
-_CHINA_MS = 8 * 3_600_000
 _SESSION_GAP_MS = 30 * 60_000
 _GAPS = (
     ("1-10s", 1_000, 10_000), ("10-60s", 10_000, 60_000), ("1-5min", 60_000, 300_000),
@@ -29,8 +28,8 @@ def times(log: LogTables) -> Measures:
     n_users = int((~same).sum()) + 1
     new_session = np.concatenate([[True], ~same | (time[1:] - time[:-1] > _SESSION_GAP_MS)])
     sessions = int(new_session.sum())
-    local = time + _CHINA_MS
-    days = int(local.max() // _DAY_MS - local.min() // _DAY_MS) + 1
+    local = china_ms(time)
+    days = int(local.max() // DAY_MS - local.min() // DAY_MS) + 1
     people = log.rows("users") or n_users
     found: Measures = {
         "session_length": len(time) / sessions,
@@ -55,7 +54,7 @@ def times(log: LogTables) -> Measures:
     if len(user):
         gap = (time[1:] - time[:-1])[user[1:] == user[:-1]]
         found.update(_gaps("random_gap", gap))
-        found.update(_hours("random_hours", time + _CHINA_MS, 6))
+        found.update(_hours("random_hours", china_ms(time), 6))
     return found
 
 
@@ -74,16 +73,15 @@ def _gaps(name: str, gap: NDArray[np.int64]) -> Measures:
 
 
 def _hours(name: str, local: NDArray[np.int64], width: int) -> Measures:
-    hour = (local % _DAY_MS) // 3_600_000
+    hour = local % DAY_MS // HOUR_MS
     counts = np.bincount(hour // width, minlength=24 // width) / len(local)
     return {f"{name}.{n * width}-{(n + 1) * width}h": float(c) for n, c in enumerate(counts)}
 
 
 def _weekdays(local: NDArray[np.int64]) -> Measures:
     """Shares of a week, of logs that span whole weeks."""
-    # 1 January 1970 was a Thursday.
-    day = local // _DAY_MS
+    day = local // DAY_MS
     if (int(day.max()) - int(day.min()) + 1) % 7:
         return {}
-    counts = np.bincount((day + 3) % 7, minlength=7) / len(day)
+    counts = np.bincount(weekday(day), minlength=7) / len(day)
     return {f"weekday.{name}": float(c) for name, c in zip(_WEEKDAYS, counts, strict=True)}

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from simulator.calendar import china_day, weekday
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.randomness import purpose_key, uniform
@@ -217,8 +218,7 @@ def duration_features(duration_ms: Int64) -> Float32:
 def context_features(time_ms: Int64) -> Float64:
     """float64[B, 5]: two harmonics of the hour, weekend flag."""
     angle = hour_of_day(time_ms) * (2.0 * np.pi / 24.0)
-    day = (time_ms + 8 * 3_600_000) // 86_400_000
-    weekend = (day + 3) % 7 >= 5  # 1970-01-01 was a Thursday
+    weekend = weekday(china_day(time_ms)) >= 5
     waves = [np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)]
     return np.stack([*waves, weekend], axis=-1)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from simulator.behaviours import BY_NAME, COUNTED_FLAGS
+
 OUTCOMES: Final = (
     "click",
     "long_view",
@@ -25,13 +27,7 @@ OUTCOMES: Final = (
 visited; ``end``: the session ended after this impression."""
 
 COLUMNS: Final[dict[str, str]] = {
-    "click": "is_click",
-    "long_view": "long_view",
-    "like": "is_like",
-    "hate": "is_hate",
-    "follow": "is_follow",
-    "comment": "is_comment",
-    "forward": "is_forward",
+    name: BY_NAME[name].column for name in OUTCOMES if name in COUNTED_FLAGS
 }
 """Outcomes read directly from a 0/1 column of the impressions table."""
 

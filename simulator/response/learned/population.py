@@ -15,15 +15,10 @@ from simulator.response.learned.chain import Chain, play_state
 from simulator.response.learned.comments import CommentModel
 from simulator.response.learned.features import context_features, place_feature
 from simulator.response.learned.heads import (
-    CLICK,
-    COMMENT,
+    COLUMNS,
     END,
-    FOLLOW,
-    FORWARD,
-    HATE,
-    LIKE,
-    LONG_VIEW,
     OPEN,
+    OUTCOMES,
     PROFILE,
 )
 from simulator.response.learned.network import Predictor
@@ -125,13 +120,7 @@ class LearnedPopulation(Population):
         flag = drawn.astype(bool)
         return Watched(
             play_ms=play,
-            click=flag[..., CLICK],
-            long_view=flag[..., LONG_VIEW],
-            like=flag[..., LIKE],
-            follow=flag[..., FOLLOW],
-            comment=flag[..., COMMENT],
-            forward=flag[..., FORWARD],
-            hate=flag[..., HATE],
+            flags={name: flag[..., OUTCOMES.index(name)] for name in COLUMNS},
             profile_stay_ms=np.where(flag[..., PROFILE], np.rint(profile_stay), 0).astype(np.int64),
             opened=flag[..., OPEN],
         )
@@ -192,15 +181,14 @@ class LearnedPopulation(Population):
         self, rows: Int64, videos: Int32, watched: Watched, reached: NDArray[np.bool_]
     ) -> None:
         """Move the carried state past the impressions that were reached."""
+        liked, hated = watched.flags["like"], watched.flags["hate"]
         for slot in range(videos.shape[1]):
             got = reached[:, slot] & (videos[:, slot] >= 0)
-            self._carried.update(
-                rows[got], videos[got, slot], watched.like[got, slot], watched.hate[got, slot]
-            )
+            self._carried.update(rows[got], videos[got, slot], liked[got, slot], hated[got, slot])
         self._place[rows] += reached.sum(axis=1)
         for taste, ring, happened in (
-            (self._liked, self._carried.liked, watched.like),
-            (self._hated, self._carried.hated, watched.hate),
+            (self._liked, self._carried.liked, liked),
+            (self._hated, self._carried.hated, hated),
         ):
             changed = rows[(happened & reached).any(axis=1)]
             taste[changed] = self._behaviour.predictor.taste(ring[changed])

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.calendar import DAY_MS, HOUR_MS, china_ms, unix_ms
 from simulator.requests import Int32, Int64
 
 Float64 = NDArray[np.float64]
 
-HOUR_MS = 3_600_000
-CHINA_OFFSET_MS = 8 * HOUR_MS
 SESSION_GAP_MS = HOUR_MS // 2
 _QUANTILES = 401
 _PRIOR_GAPS = 2.0
@@ -29,7 +28,7 @@ _DEFAULT_SESSIONS_PER_HOUR = 3.0 / 24.0
 
 def hour_of_day(time_ms: Int64) -> Float64:
     """China local time of day in hours, float64 in [0, 24)."""
-    return np.asarray((time_ms + CHINA_OFFSET_MS) % (24 * HOUR_MS) / HOUR_MS)
+    return np.asarray(china_ms(time_ms) % DAY_MS / HOUR_MS)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class ReturnModel:
 
 def _profile_hours(time_ms: Int64, profile: Float64) -> Float64:
     """Hours since the epoch (China time), each hour stretched by its activity."""
-    local = (np.asarray(time_ms, dtype=np.int64) + CHINA_OFFSET_MS) / HOUR_MS
+    local = china_ms(np.asarray(time_ms, dtype=np.int64)) / HOUR_MS
     day, rest = np.divmod(local, 24.0)
     cumulative = np.concatenate([[0.0], np.cumsum(profile)])
     return np.asarray(day * 24.0 + np.interp(rest, np.arange(25), cumulative))
@@ -114,7 +113,7 @@ def _profile_inverse(hours: Float64, profile: Float64) -> Int64:
     day, rest = np.divmod(hours, 24.0)
     cumulative = np.concatenate([[0.0], np.cumsum(profile)])
     local = day * 24.0 + np.interp(rest, cumulative, np.arange(25))
-    return np.asarray(local * HOUR_MS, dtype=np.int64) - CHINA_OFFSET_MS
+    return unix_ms(np.asarray(local * HOUR_MS, dtype=np.int64))
 
 
 def _product_limit_quantiles(gap: Float64, happened: NDArray[np.bool_]) -> Float64:

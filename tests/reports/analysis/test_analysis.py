@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from abtest.metrics import PLATFORM_METRICS
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, PlanError, build_plan
 from reports.results import ExperimentResult, MetricComparison
@@ -18,7 +19,7 @@ NONE = {"control": 1.0, "treatment": 1.0}
 
 def run(table: pl.DataFrame, **options: object) -> ExperimentResult:
     settings = {"control": "control", "treatments": ["treatment"], "design": "online"}
-    plan = options.pop("plan", AnalysisPlan())
+    plan = options.pop("plan", AnalysisPlan(metrics=PLATFORM_METRICS))
     return analyze(table, plan, **{**settings, **options})  # type: ignore[arg-type]
 
 
@@ -45,7 +46,10 @@ def test_no_effect_is_not_clear() -> None:
 
 
 def test_significant_but_small_is_not_clear() -> None:
-    result = run(make_outcomes(1, EFFECT, users=2_000), plan=AnalysisPlan(min_effect=0.5))
+    result = run(
+        make_outcomes(1, EFFECT, users=2_000),
+        plan=AnalysisPlan(metrics=PLATFORM_METRICS, min_effect=0.5),
+    )
     assert result.comparisons[0].verdict.state == "not clear"
     assert "minimum effect" in result.comparisons[0].verdict.reason
 
@@ -99,7 +103,7 @@ def test_guardrail_margins() -> None:
         .otherwise(pl.col("clicks"))
         .alias("clicks")
     )
-    plan = build_plan(guardrails=["click_rate=-5%"])
+    plan = build_plan(metrics=PLATFORM_METRICS, guardrails=["click_rate=-5%"])
     assert row(run(worse, plan=plan), "click_rate").outcome == "margin broken"
     assert row(run(table, plan=plan), "click_rate").outcome == "within margin"
 
@@ -111,7 +115,7 @@ def test_guardrail_broken_by_a_winner_is_worse() -> None:
         .otherwise(pl.col("clicks"))
         .alias("clicks")
     )
-    result = run(table, plan=build_plan(guardrails=["click_rate=-5%"]))
+    result = run(table, plan=build_plan(metrics=PLATFORM_METRICS, guardrails=["click_rate=-5%"]))
     assert result.comparisons[0].verdict.state == "worse"
     assert "guardrail" in result.comparisons[0].verdict.reason
 
@@ -179,11 +183,11 @@ def test_missing_arm_is_an_error() -> None:
 )
 def test_plans_that_make_no_sense(options: dict[str, object], expected: str) -> None:
     with pytest.raises(PlanError, match=expected):
-        build_plan(**options)  # type: ignore[arg-type]
+        build_plan(metrics=PLATFORM_METRICS, **options)  # type: ignore[arg-type]
 
 
 def test_primary_is_not_tested_twice() -> None:
-    plan = build_plan(primary="click_rate", guardrails=["likes=-2%"])
+    plan = build_plan(metrics=PLATFORM_METRICS, primary="click_rate", guardrails=["likes=-2%"])
     assert "click_rate" not in plan.secondary
     assert "likes" not in plan.secondary
     assert plan.guardrails["likes"] == pytest.approx(0.02)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from scipy import optimize, stats
 
+from abtest.metrics import PLATFORM_METRICS
 from reports.analysis.analyze import analyze
 from reports.analysis.breakdowns import always_valid
 from reports.analysis.estimation import Estimated, estimate, estimate_levels
@@ -26,7 +27,7 @@ from reports.verdict import words
 from tests.reports.conftest import make_outcomes
 
 ARMS = {"control": 1.0, "treatment": 1.2}
-PLAN = AnalysisPlan()
+PLAN = AnalysisPlan(metrics=PLATFORM_METRICS)
 
 
 def run(frame: pl.DataFrame, design: str = "online") -> ExperimentResult:

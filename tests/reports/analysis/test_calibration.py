@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from abtest.metrics import PLATFORM_METRICS
 from reports.analysis.analyze import analyze
 from reports.analysis.calibration import calibrate, calibration_check, user_columns
 from reports.analysis.estimation import estimate
@@ -20,14 +21,16 @@ ARMS = {"control": 1.0, "treatment": 1.4}
 
 
 def chip(frame: pl.DataFrame, design: str = "online") -> HealthCheck:
-    return calibration_check(UserTable(frame, list(ARMS)), AnalysisPlan(), design)
+    return calibration_check(
+        UserTable(frame, list(ARMS)), AnalysisPlan(metrics=PLATFORM_METRICS), design
+    )
 
 
 @pytest.mark.parametrize("name", ["comment_watch_time", "click_rate"])
 def test_a_replicate_is_what_the_experiment_would_report_of_that_split(name: str) -> None:
     frame = make_outcomes(1, ARMS, users=400)
     table = UserTable(frame, list(ARMS))
-    columns = user_columns(table, metric(name), "control")
+    columns = user_columns(table, metric(name, PLATFORM_METRICS), "control")
     p = aa_p_values([columns], replicates=3, seed=5)[:, 0]
     users = table.during.filter(arm="control")["user_id"].to_numpy()
     for replicate in range(3):
@@ -40,7 +43,13 @@ def test_a_replicate_is_what_the_experiment_would_report_of_that_split(name: str
         )
         again = UserTable(split, ["a", "b"])
         found = estimate(
-            again, during, metric(name), again.days, ("a", "b"), "online", AnalysisPlan()
+            again,
+            during,
+            metric(name, PLATFORM_METRICS),
+            again.days,
+            ("a", "b"),
+            "online",
+            AnalysisPlan(metrics=PLATFORM_METRICS),
         )
         # The analysis also counts the noise that arms share through the covariates' centre.
         assert p[replicate] == pytest.approx(found.compare(0.95).p_value, rel=1e-4)
@@ -99,8 +108,8 @@ def test_every_report_has_the_chip_once() -> None:
     result = make_result(users=200)
     assert [c.name for c in result.health].count("aa") == 1
     real = analyze(
-        make_outcomes(6, ARMS), AnalysisPlan(), control="control", treatments=["treatment"],
-        design="observed", simulated=False,
+        make_outcomes(6, ARMS), AnalysisPlan(metrics=PLATFORM_METRICS), control="control",
+        treatments=["treatment"], design="observed", simulated=False,
     )  # fmt: skip
     assert [c.status for c in real.health if c.name == "aa"] == ["pass"]
 
@@ -109,7 +118,9 @@ def test_a_report_has_the_rate_of_every_metric_and_of_the_family() -> None:
     rng = np.random.default_rng(7)
     names = ("likes", "sessions", "hates")
     columns = {n: np.column_stack([rng.gamma(2.0, 1.0, 500), np.ones(500)]) for n in names}
-    report = calibrate(columns, [metric(n) for n in names], replicates=400, seed=1)
+    report = calibrate(
+        columns, [metric(n, PLATFORM_METRICS) for n in names], replicates=400, seed=1
+    )
     document = report.to_dict()
     assert [m["metric"] for m in document["metrics"]] == list(names)
     # Holm over three calibrated metrics: three standard errors above 5 % are 8.3 %.

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from abtest.metrics import PLATFORM_METRICS
 from reports.analysis.health import health_checks
 from reports.plan import AnalysisPlan
 from reports.results import HealthCheck
@@ -19,7 +20,10 @@ ARMS = {"control": 1.0, "treatment": 1.0}
 
 def checks(frame: pl.DataFrame, design: str = "online") -> dict[str, HealthCheck]:
     table = UserTable(frame, frame["arm"].unique().sort().to_list())
-    return {c.name: c for c in health_checks(table, AnalysisPlan(), design, None)}
+    return {
+        c.name: c
+        for c in health_checks(table, AnalysisPlan(metrics=PLATFORM_METRICS), design, None)
+    }
 
 
 def changed(frame: pl.DataFrame, column: str, factor: float) -> pl.DataFrame:

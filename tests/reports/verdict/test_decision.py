@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from abtest.metrics import PLATFORM_METRICS
 from reports.plan import AnalysisPlan
 from reports.render.terminal import render
 from reports.results import (
@@ -87,7 +88,7 @@ def verdict(
         HealthCheck(f"check{i}", f"Check {i}", status, f"detail {i}")  # type: ignore[arg-type]
         for i, status in enumerate(health)
     ]
-    plan = AnalysisPlan(min_effect=0.01, rule=rule or DecisionRule())
+    plan = AnalysisPlan(metrics=PLATFORM_METRICS, min_effect=0.01, rule=rule or DecisionRule())
     return judge(row("time", outcome, relative), rows, plan, checks, True, "b", "a")
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed
 from simulator.logs.dataset import Dataset, DatasetWriter
-from simulator.outcomes import DAY_MS
 from simulator.randomness import mix, purpose_key, uniform
 from simulator.recorder import Recorder
 from simulator.replay import replay

@@ -51,9 +51,11 @@ def live(
     yes = np.ones(videos.shape, dtype=np.bool_)
     time = np.full(videos.shape, play_ms, dtype=np.int64)
     watched = Watched(
-        play_ms=time, click=yes & click, long_view=~yes, like=~yes, follow=~yes, comment=~yes,
-        forward=~yes, hate=~yes, profile_stay_ms=time * 0, opened=yes & (stay_ms > 0),
-    )  # fmt: skip
+        play_ms=time,
+        flags={"click": yes & click, "like": ~yes, "comment": ~yes},
+        profile_stay_ms=time * 0,
+        opened=yes & (stay_ms > 0),
+    )
     return group.finish(ROWS, KEY, videos, watched, np.full(videos.shape, stay_ms))
 
 

@@ -77,15 +77,9 @@ def test_expectations_are_the_means_of_many_draws(config: WorldConfig, grid: boo
     drawn = people.watch(repeated, start[repeated], key, videos[repeated], preview[repeated])
     stated = people.expectations(rows, videos, preview, np.full(PEOPLE, grid), start)
     found = {
-        "click": drawn.click,
-        "like": drawn.like,
-        "follow": drawn.follow,
-        "forward": drawn.forward,
-        "hate": drawn.hate,
+        **{"write" if name == "comment" else name: flag for name, flag in drawn.flags.items()},
         "open": drawn.opened,
-        "write": drawn.comment,
         "profile": drawn.profile_stay_ms > 0,
-        "long_view": drawn.long_view,
         "play_seconds": drawn.play_ms / 1_000.0,
         "profile_seconds": drawn.profile_stay_ms / 1_000.0,
     }
@@ -142,6 +136,6 @@ def test_expectations_are_those_of_the_present_state() -> None:
         videos[repeated],
         preview[repeated],
     )
-    rate = drawn.click.reshape(PEOPLE, TIMES, SLOTS).mean(axis=1)
+    rate = drawn.flags["click"].reshape(PEOPLE, TIMES, SLOTS).mean(axis=1)
     error = Z * np.sqrt(after * (1.0 - after) / TIMES) + Z / TIMES
     assert (np.abs(rate - after) <= error)[videos >= 0].all()

@@ -45,8 +45,8 @@ def page(
 
 
 def flat(watched: Watched, stay: np.ndarray, finished: Finished) -> list[np.ndarray]:
-    values = [*vars(watched).values(), stay, *vars(finished).values()]
-    return [value for value in values if value is not None]
+    values = [*watched.flags.values(), watched.play_ms, watched.profile_stay_ms, watched.opened]
+    return [*values, stay, *vars(finished).values()]
 
 
 def test_quality_is_honest_about_signal_and_noise(fitted: LearnedResponse) -> None:
@@ -78,15 +78,17 @@ def test_simulated_rates_and_times_are_those_of_the_log(
         pages.append(page(population, everyone, step, 50))
         gone = np.flatnonzero(pages[-1][2].left)
         population.begin_session(gone, np.full(len(gone), NOW), mix(KEY, gone))
-    click = np.mean([w.click for w, _, _ in pages])
-    like = np.mean([w.like for w, _, _ in pages])
+    click = np.mean([w.flags["click"] for w, _, _ in pages])
+    like = np.mean([w.flags["like"] for w, _, _ in pages])
     opened = np.mean([w.opened for w, _, _ in pages])
     assert click == pytest.approx(log["is_click"].mean(), abs=0.06)
     assert like == pytest.approx(log["is_like"].mean(), abs=0.03)
     assert opened == pytest.approx((log["comment_stay_time"] > 0).mean(), abs=0.04)
-    assert not any(w.follow.any() or w.forward.any() for w, _, _ in pages)
-    assert np.mean([w.like & ~w.click for w, _, _ in pages]) < 0.005
-    early, late = (np.mean([w.click for w, _, _ in part]) for part in (pages[:30], pages[30:]))
+    assert not any(w.flags["follow"].any() or w.flags["forward"].any() for w, _, _ in pages)
+    assert np.mean([w.flags["like"] & ~w.flags["click"] for w, _, _ in pages]) < 0.005
+    early, late = (
+        np.mean([w.flags["click"] for w, _, _ in part]) for part in (pages[:30], pages[30:])
+    )
     assert early == pytest.approx(late, abs=0.03), "what was simulated must not feed on itself"
     stay = np.concatenate([s[s > 0] for _, s, _ in pages])
     real = log.filter(pl.col("comment_stay_time") > 0)["comment_stay_time"]
@@ -246,7 +248,7 @@ def test_small_logs_are_learned_without_fuss(
     response = LearnedResponse.fit(write_dataset(tmp_path / "one", one), seed=0)
     population = response.population(np.array([0], dtype=np.int32))
     watched, _, finished = page(population, np.array([0]), 0, 1)
-    assert watched.click.all()
+    assert watched.flags["click"].all()
     assert not watched.opened.any()
     assert finished.reached[:, 0].all()
     json.dumps(response.quality(), allow_nan=False)

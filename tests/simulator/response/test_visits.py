@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from scipy import stats
 
-from simulator.outcomes import CHINA_OFFSET_MS, DAY_MS
+from simulator.calendar import CHINA_OFFSET_MS, DAY_MS, HOUR_MS
 from simulator.randomness import purpose_key, uniform
-from simulator.response.visits import BREAK_MS, HOUR_MS, HOURS, WEEKDAYS, VisitClock
+from simulator.response.visits import BREAK_MS, HOURS, WEEKDAYS, VisitClock
 from simulator.world.config import WorldConfig
 
 CLOCK = VisitClock(WorldConfig())
