@@ -129,7 +129,7 @@ def _decision(
     if broken:
         return "do not ship", "guardrail broken"
     benefit, low, high = _benefit(primary)
-    if primary.outcome == "worse" and (high is None or -benefit >= min_effect):
+    if primary.outcome == "worse" and -benefit >= min_effect:
         return "do not ship", "worse"
     if high is not None and high < min_effect:
         return "do not ship", "surely below minimum"

@@ -301,6 +301,9 @@ def test_an_a_a_run_is_judged_as_one() -> None:
     twins = replace(twins, treatment=twins.control)
     assert "is the same in both arms" in judged(twins, same_policy=True).sentence
     assert judged(twins).verdict.state == "no verdict"
+    nothing = replace(twins.control, value=0.0)
+    silent = replace(twins, control=nothing, treatment=nothing)
+    assert judged(silent, same_policy=True).verdict.finding == "no data"
     failed = judged(row("time", "better", Estimate(0.05, 0.02, 0.08)), (), ("fail",),
                     same_policy=True)  # fmt: skip
     assert failed.verdict.state == "no verdict"
