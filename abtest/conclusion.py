@@ -16,7 +16,7 @@ def conclude(result: ExperimentResult, fail_on: tuple[str, ...]) -> ExitCode:
         "guardrail": any(m.outcome == "margin broken" for m in metrics),
         "worse": "worse" in states,
         "not-clear": "not clear" in states,
-        "warning": bool(result.warnings),
+        "warning": bool(result.warnings) or "warn" in {check.status for check in result.health},
     }
     if any(holds[condition] for condition in fail_on):
         return ExitCode.FAIL_ON

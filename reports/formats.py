@@ -1,4 +1,4 @@
-"""How numbers are written: one place, so that the table, the report and the CSV agree.
+"""Write numbers the same way in the table, the report and the CSV.
 
 Nothing here returns "nan" or "inf": what cannot be computed is written `MISSING`.
 """
@@ -183,6 +183,13 @@ def p_equals(p: float | None) -> str:
     if text == MISSING:
         return f"p {MISSING}"
     return f"p {text[0]} {text[1:]}" if text[0] in "<>" else f"p = {text}"
+
+
+def p_exact(p: float | None) -> str:
+    """A p value in a sentence about a failed check: the power of ten where it is small."""
+    if p is None or not math.isfinite(p) or p >= 0.001:
+        return p_equals(p)
+    return f"p = {p:.0e}" if p >= 1e-300 else "p < 1e-300"
 
 
 def _difference_suffix(unit: str) -> str:

@@ -1,4 +1,4 @@
-"""What an experiment measures and when it is a success: decided before anything is simulated."""
+"""Declare what an experiment measures and when it is a success, before anything is simulated."""
 
 from __future__ import annotations
 

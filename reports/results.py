@@ -1,7 +1,8 @@
-"""What an analysed experiment is: plain, frozen, JSON-serialisable records.
+"""Hold an analysed experiment as plain, frozen, JSON-serialisable records.
 
 `reports.analysis.analyze` makes them; the terminal table, results.json and the HTML report only
 read them. No field depends on wall time, worker count or machine, so equal inputs give equal bytes.
+Verdicts and checks are codes and numbers; `reports.verdict.words` turns them into sentences.
 """
 
 from __future__ import annotations
@@ -18,11 +19,51 @@ class ResultFormatError(Exception):
     """A results.json that this version cannot read."""
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 had the verdict's sentences in place of its codes; it is still read."""
 
 Role = Literal["primary", "secondary", "guardrail"]
-VerdictState = Literal["better", "worse", "not clear", "suspicious", "no verdict"]
-Decision = Literal["ship", "do not ship", "keep running", "no verdict"]
+VerdictState = Literal[
+    "better", "worse", "not clear", "suspicious", "no verdict", "as expected", "false alarm"
+]
+Decision = Literal["ship", "do not ship", "keep running", "no verdict", "nothing to decide"]
+Finding = Literal[
+    "check failed",
+    "no data",
+    "no control",
+    "absurd lift",
+    "same policy",
+    "false alarm",
+    "too few users",
+    "weak test",
+    "no change",
+    "below minimum",
+    "guardrail broken",
+    "improved",
+    "harmed",
+    "written",
+]
+"""Why a verdict has its state; "written" in results of schema version 1, which hold sentences."""
+
+Cause = Literal[
+    "check failed",
+    "no data",
+    "no control",
+    "absurd lift",
+    "same policy",
+    "too few users",
+    "weak test",
+    "guardrail broken",
+    "worse",
+    "surely below minimum",
+    "not settled",
+    "below minimum",
+    "interval reaches below minimum",
+    "guardrail not settled",
+    "better",
+    "written",
+]
+"""Why a decision was taken; "written" as above."""
 
 
 @dataclass(frozen=True)
@@ -90,31 +131,59 @@ class MetricComparison:
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """A trust chip: name, "pass" | "warn" | "fail" | "not run", and a sentence."""
+    """One check of the data or of the method.
+
+    Attributes:
+        name: Of the check.
+        label: For people, where `reports.verdict.words` does not know the name.
+        status: What came out.
+        detail: A sentence, where there is no code.
+        code: Which sentence of `reports.verdict.words.checks` applies.
+        facts: Its numbers and names, plain JSON values.
+    """
 
     name: str
     label: str
     status: Literal["pass", "warn", "fail", "not run"]
-    detail: str
+    detail: str = ""
+    code: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WrittenVerdict:
+    """The sentences of a verdict of schema version 1."""
+
+    sentence: str
+    reason: str
+    cause: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found and what to do.
+    """What was found and what to do, as codes and numbers.
 
     Attributes:
         state: What was found in the primary metric.
-        sentence: The same in words, naming a broken guardrail.
-        reason: Why, in words.
         decision: What to do (`reports.verdict.rule`); None in results of versions without it.
-        cause: Why that, in words.
+        finding: Why the state.
+        cause: Why the decision.
+        min_effect: Smallest relative effect worth shipping; None if not known.
+        checks: Names of the checks that failed, or, where none did, that warned.
+        broken: Names of the guardrail metrics that are worse than their margins.
+        unsettled: Names of the guardrail metrics neither broken nor within their margins.
+        written: The sentences, in results of schema version 1.
     """
 
     state: VerdictState
-    sentence: str
-    reason: str
-    decision: Decision | None = None
-    cause: str = ""
+    decision: Decision | None
+    finding: Finding
+    cause: Cause
+    min_effect: float | None = None
+    checks: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+    written: WrittenVerdict | None = None
 
 
 @dataclass(frozen=True)
@@ -302,15 +371,42 @@ class ExperimentResult:
         if not isinstance(document, dict):
             raise ResultFormatError("results.json does not hold an experiment.")
         version = document.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in (1, SCHEMA_VERSION):
             raise ResultFormatError(
-                f"results.json has schema version {version!r}, this abtest reads {SCHEMA_VERSION}."
+                f"results.json has schema version {version!r}, this abtest reads 1 to "
+                f"{SCHEMA_VERSION}."
             )
         try:
+            if version == 1:
+                document = _from_version_1(document)
             result: ExperimentResult = _record(cls, document, "")
         except (TypeError, ValueError) as error:
             raise ResultFormatError(f"results.json is damaged: {error}.") from None
         return result
+
+
+def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
+    """The same document with the verdicts' sentences set apart from their codes.
+
+    Raises:
+        ValueError: a verdict is none.
+    """
+    comparisons = []
+    for number, comparison in enumerate(_expect(list, document.get("comparisons"), "comparisons")):
+        where = f"comparisons[{number}]"
+        changed = dict(_expect(dict, comparison, where))
+        if "verdict" in changed:
+            verdict = dict(_expect(dict, changed["verdict"], f"{where}.verdict"))
+            state, decision = verdict.pop("state", None), verdict.pop("decision", None)
+            changed["verdict"] = {
+                "state": state,
+                "decision": decision,
+                "finding": "written",
+                "cause": "written",
+                "written": verdict,
+            }
+        comparisons.append(changed)
+    return {**document, "schema_version": SCHEMA_VERSION, "comparisons": comparisons}
 
 
 def _finite(value: Any) -> Any:

@@ -19,7 +19,29 @@ SIMULATOR_LEAVES = tuple(
 ALLOWED = {
     "abtest": ("abtest", "reports", "lsvcr", "policies", "simulator"),
     "reports": ("reports",),
+    # Inside reports, bottom to top.
+    "reports.results": (),
+    "reports.formats": ("reports.results",),
+    "reports.verdict": ("reports.verdict", "reports.formats", "reports.results"),
+    "reports.plan": ("reports.verdict.rule",),
     "reports.statistics": ("reports.statistics",),
+    "reports.users": ("reports.users", "reports.plan", "reports.statistics"),
+    "reports.analysis": (
+        "reports.analysis",
+        "reports.users",
+        "reports.statistics",
+        "reports.plan",
+        "reports.verdict",
+        "reports.formats",
+        "reports.results",
+    ),
+    "reports.render": (
+        "reports.render",
+        "reports.analysis.seeds",
+        "reports.verdict",
+        "reports.formats",
+        "reports.results",
+    ),
     "lsvcr": (
         "lsvcr",
         "policies",

@@ -298,6 +298,11 @@ def _analyze(
         planned_split={arm: 1.0 / len(arms) for arm in arms},
         title=f"{', '.join(arms[1:])} against {arms[0]}",
         context=dict(context),
+        same_policy=[
+            arm
+            for arm, policy in zip(arms[1:], config.treatment, strict=True)
+            if policy == config.control
+        ],
     )
 
 

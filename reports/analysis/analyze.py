@@ -1,4 +1,4 @@
-"""From per-user outcomes to an analysed experiment.
+"""Analyse an experiment from its per-user outcomes.
 
 The unit is the user: whatever a user did on all experiment days is one observation. What the user
 did before the experiment is the covariate. One statistic per comparison gives the p value and both
@@ -8,7 +8,7 @@ intervals; corrections are applied to all of them alike.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from reports.analysis.estimation import Design, Estimated, estimate
 from reports.analysis.health import health_checks
 from reports.plan import AnalysisPlan, Metric
 from reports.results import (
+    SCHEMA_VERSION,
     ArmComparison,
     ArmValue,
     ExperimentResult,
@@ -41,8 +42,6 @@ from reports.users.metric_columns import during
 from reports.users.table import Users, UserTable
 from reports.verdict.judge import judge
 
-SCHEMA_VERSION = 1
-
 
 def analyze(
     outcomes: pl.DataFrame | Users,
@@ -55,6 +54,7 @@ def analyze(
     title: str = "",
     simulated: bool = True,
     context: Mapping[str, Any] | None = None,
+    same_policy: Collection[str] = (),
 ) -> ExperimentResult:
     """Analyse an experiment.
 
@@ -71,6 +71,7 @@ def analyze(
         title: Of the report.
         simulated: Whether these are simulated users.
         context: Facts for the report.
+        same_policy: Treatments that run the control's own policy (A/A tests).
 
     Raises:
         StatisticsError: an arm is missing, or has fewer than two users.
@@ -79,14 +80,10 @@ def analyze(
     table = UserTable(outcomes, arms) if isinstance(outcomes, pl.DataFrame) else outcomes
     health = health_checks(table, plan, design, planned_split)
     health.append(calibration_check(table, plan, design))
-    broken = any(check.name == "srm" and check.status == "fail" for check in health)
     comparisons = tuple(
-        _compare_arms(table, plan, control, treatment, design, health, simulated)
+        _compare_arms(table, plan, control, treatment, design, health, treatment in same_policy)
         for treatment in treatments
     )
-    warnings = [c.detail for c in health if c.status == "warn"]
-    if broken:
-        warnings = []
     return ExperimentResult(
         schema_version=SCHEMA_VERSION,
         title=title or f"{', '.join(treatments)} against {control}",
@@ -94,7 +91,6 @@ def analyze(
         design=design,
         comparisons=comparisons,
         health=tuple(health),
-        warnings=tuple(warnings),
         context=dict(context or {}),
     )
 
@@ -106,7 +102,7 @@ def _compare_arms(
     treatment: str,
     design: Design,
     health: Sequence[HealthCheck],
-    simulated: bool,
+    same_policy: bool,
 ) -> ArmComparison:
     pair = (control, treatment)
 
@@ -121,7 +117,14 @@ def _compare_arms(
     return ArmComparison(
         treatment=treatment,
         control=control,
-        verdict=judge(primary, guardrails, plan, health, simulated, treatment, control),
+        verdict=judge(
+            primary,
+            guardrails,
+            health,
+            min_effect=plan.min_effect,
+            rule=plan.rule,
+            same_policy=same_policy,
+        ),
         metrics=(primary, *guardrails, *secondary),
         daily=daily_lifts(table, plan, pair, design),
         segments=segments,

@@ -1,13 +1,15 @@
-"""Can the numbers be trusted? Checks that come before any verdict."""
+"""Check, before any verdict, whether the numbers can be trusted.
+
+Every check is a code and its numbers; `reports.verdict.words.checks` has the sentences.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from reports import formats
 from reports.plan import AnalysisPlan
 from reports.results import HealthCheck
 from reports.statistics.checks.balance import carry_over, covariate_balance
@@ -20,6 +22,10 @@ from reports.users.table import Users, UserTable
 
 SRM_ALPHA = 0.0005
 BALANCE_ALPHA = 0.001
+MOST_HELD = 0.3
+"""Share of the primary metric that the top 1 % of users may hold without a warning."""
+
+Status = Literal["pass", "warn", "fail", "not run"]
 
 
 def health_checks(
@@ -36,28 +42,22 @@ def health_checks(
     return checks
 
 
+def _check(name: str, status: Status, code: str, **facts: Any) -> HealthCheck:
+    """A check as a code of `reports.verdict.words.checks` and its facts."""
+    return HealthCheck(name, "", status, code=code, facts=facts)
+
+
 def _split(table: Users, design: str, planned: Mapping[str, float] | None) -> HealthCheck:
     counts = [table.size(arm) for arm in table.arms]
     if design == "twin":
-        same = len(set(counts)) == 1
-        return HealthCheck(
-            "srm",
-            "Traffic split",
-            "pass" if same else "fail",
-            "every user is in every arm" if same else f"arms differ in users: {counts}",
-        )
+        if len(set(counts)) == 1:
+            return _check("srm", "pass", "everyone in every arm")
+        return _check("srm", "fail", "twins missing", users=counts)
     shares = [planned[arm] if planned else 1.0 for arm in table.arms]
     p = sample_ratio_p_value(counts, shares)
-    text = " vs ".join(f"{n:,}" for n in counts)
-    plan_text = "/".join(f"{100 * s / sum(shares):.0f}" for s in shares)
     if p < SRM_ALPHA:
-        return HealthCheck(
-            "srm",
-            "Traffic split",
-            "fail",
-            f"traffic split is broken: {text}, planned {plan_text} (p = {p:.0e}). No verdict",
-        )
-    return HealthCheck("srm", "Traffic split", "pass", f"{text}, planned {plan_text} (p = {p:.2f})")
+        return _check("srm", "fail", "split broken", users=counts, planned=shares, p=p)
+    return _check("srm", "pass", "split as planned", users=counts, planned=shares, p=p)
 
 
 def _duplicates(table: Users, design: str) -> HealthCheck:
@@ -66,21 +66,19 @@ def _duplicates(table: Users, design: str) -> HealthCheck:
         return np.array([part.repeated_days(), crossing], dtype=np.float64)
 
     doubled, crossing = (int(count) for count in total(table, counts))
-    if doubled or crossing:
-        what = f"{doubled:,} repeated user-days" if doubled else f"{crossing:,} users in two arms"
-        return HealthCheck("users", "Users", "fail", f"{what}: the table is not one row per user")
-    return HealthCheck(
-        "users",
-        "Users",
-        "pass",
-        f"each user{'-day' if table.has_days else ''} once, each user in one arm",
-    )
+    if doubled:
+        return _check("users", "fail", "user-days repeated", rows=doubled)
+    if crossing:
+        return _check("users", "fail", "users in two arms", users=crossing)
+    if design == "twin":
+        return _check("users", "pass", "user-days of pairs unique")
+    return _check("users", "pass", "user-days unique" if table.has_days else "users unique")
 
 
 def _balance(table: Users, design: str) -> HealthCheck:
-    """One test of all covariates together; the detail names the one that stands out."""
+    """One test of all covariates together; the facts name the one that stands out."""
     if design == "twin" or not table.has_pre:
-        return HealthCheck("balance", "Balance before", "not run", _no_past(design))
+        return _no_past("balance", design)
     names = table.known
 
     def known(part: UserTable) -> Float:
@@ -90,62 +88,56 @@ def _balance(table: Users, design: str) -> HealthCheck:
     try:
         result = covariate_balance(arm_moments(table, known, table.arms))
     except StatisticsError as error:
-        return HealthCheck("balance", "Balance before", "not run", _said(error))
+        return _check("balance", "not run", "cannot be computed", problem=_said(error))
     found = zip(names, result.covariates, strict=True)
     single = {name: one for name, one in found if one is not None}
     if result.p_value < BALANCE_ALPHA:
         worst = min(single, key=lambda name: (single[name].p_value, name))
         one = single[worst]
-        return HealthCheck(
+        return _check(
             "balance",
-            "Balance before",
             "warn",
-            f"the arms differed before the start (joint p = {result.p_value:.1g}), most in "
-            f"'{worst}': {one.largest_difference:.2g} standard deviations "
-            f"(p = {one.p_adjusted:.1g}, Holm)",
+            "covariates differ",
+            p=result.p_value,
+            worst=worst,
+            distance=one.largest_difference,
+            worst_p=one.p_adjusted,
         )
-    noun = "covariate" if len(single) == 1 else "covariates"
-    return HealthCheck(
-        "balance",
-        "Balance before",
-        "pass",
-        f"alike before the start ({len(single)} {noun}, joint p = {result.p_value:.2f})",
-    )
+    return _check("balance", "pass", "covariates alike", covariates=len(single), p=result.p_value)
 
 
 def _carry_over(table: Users, plan: AnalysisPlan, design: str) -> HealthCheck:
     """Whether the primary metric differed before the start, and how much of that goes on."""
     chosen = plan.metric(plan.primary)
     if design == "twin" or not table.has_pre:
-        return HealthCheck("carry_over", "Carry-over", "not run", _no_past(design))
+        return _no_past("carry_over", design)
     if not {*chosen.numerator, *chosen.denominator} <= set(table.known):
-        reason = f"'{chosen.name}' is not known from before"
-        return HealthCheck("carry_over", "Carry-over", "not run", reason)
+        return _check("carry_over", "not run", "metric not known before", metric=chosen.name)
     columns = MetricColumns(during, table.days, chosen, ())
     before = (2, 3 if chosen.denominator else None)
     try:
         control, *others = arm_moments(table, columns.of, table.arms)
         found = [carry_over(control, other, before=before) for other in others]
     except StatisticsError as error:
-        return HealthCheck("carry_over", "Carry-over", "not run", _said(error))
+        return _check("carry_over", "not run", "cannot be computed", problem=_said(error))
     worst = min(found, key=lambda one: one.before.p_value)
     p = min(1.0, worst.before.p_value * len(found))
     if p >= BALANCE_ALPHA:
-        detail = f"{chosen.label.lower()} was alike before the start (p = {p:.2f})"
-        return HealthCheck("carry_over", "Carry-over", "pass", detail)
+        return _check("carry_over", "pass", "metric alike", metric=chosen.label, p=p)
     lift = worst.before.relative
-    size = "" if lift is None else f" by {formats.percent(lift.value)}"
-    return HealthCheck(
+    return _check(
         "carry_over",
-        "Carry-over",
         "warn",
-        f"{chosen.label.lower()} differed{size} before the start (p = {p:.1g}); adjusting for it "
-        f"moves the difference by {abs(worst.removed_errors):.1f} standard errors",
+        "metric differed",
+        metric=chosen.label,
+        lift=None if lift is None else lift.value,
+        p=p,
+        moved=worst.removed_errors,
     )
 
 
-def _no_past(design: str) -> str:
-    return "the same people are in every arm" if design == "twin" else "no days before"
+def _no_past(name: str, design: str) -> HealthCheck:
+    return _check(name, "not run", "same people" if design == "twin" else "no past")
 
 
 def _said(error: StatisticsError) -> str:
@@ -163,17 +155,9 @@ def _silent(table: Users, plan: AnalysisPlan) -> list[HealthCheck]:
 
     silent = [name for name, size in zip(names, total(table, sizes), strict=True) if size == 0.0]
     if not silent:
-        return [HealthCheck("silent", "Metrics", "pass", "every metric occurs")]
+        return [_check("silent", "pass", "every metric occurs")]
     users = int(total(table, _people))
-    return [
-        HealthCheck(
-            "silent",
-            "Metrics",
-            "warn",
-            f"'{name}' is 0 for all {users:,} users; no lift computed",
-        )
-        for name in silent
-    ]
+    return [_check("silent", "warn", "metric silent", metric=name, users=users) for name in silent]
 
 
 def _people(part: UserTable) -> int:
@@ -190,7 +174,7 @@ def _outliers(table: Users, plan: AnalysisPlan) -> HealthCheck:
     users = sum(table.size(arm) for arm in table.arms)
     whole = float(total(table, lambda part: float(values(part).sum())))
     if whole <= 0 or users < 100:
-        return HealthCheck("outliers", "Outliers", "not run", "too few users")
+        return _check("outliers", "not run", "too few users")
     top = max(1, users // 100)
     ((least,),) = values_at(table, [values], [[users - top + 1]])
 
@@ -201,11 +185,5 @@ def _outliers(table: Users, plan: AnalysisPlan) -> HealthCheck:
 
     count, held = total(table, beyond)
     share = float((held + (top - count) * least) / whole)
-    status: Literal["pass", "warn"] = "warn" if share > 0.3 else "pass"
-    return HealthCheck(
-        "outliers",
-        "Outliers",
-        status,
-        f"the top 1 % of users hold {formats.percent(share, signed=False)} of all "
-        f"{chosen.label.lower()}",
-    )
+    status: Status = "warn" if share > MOST_HELD else "pass"
+    return _check("outliers", status, "top share", share=share, metric=chosen.label)

@@ -1,4 +1,4 @@
-"""The lift report: one self-contained HTML file that needs no script and nothing from the network.
+"""Write the lift report: one self-contained HTML file without scripts or network addresses.
 
 All text is escaped: names come from logs and plugins. Equal results give equal bytes.
 """
@@ -34,6 +34,8 @@ SYMBOLS = {
     "margin broken": "▼",
     "no data": "–",
     "suspicious": "?",
+    "as expected": "✓",
+    "false alarm": "!",
     "no verdict": "✕",
     "pass": "✓",
     "warn": "!",
@@ -94,19 +96,21 @@ def _environment() -> jinja2.Environment:
         formats.p_equals,
         formats.percent,
         formats.shown_interval,
+        words.decision,
         words.detectable,
         words.guardrail,
         words.margin,
         words.factors,
         words.novelty,
+        words.sentence,
         words.true_effect,
+        words.why,
     )
     environment.globals |= {function.__name__: _written(function) for function in written}
     environment.globals |= {
         "arm_values": _arm_values,
         "charts": charts,
         "count": formats.count,
-        "decision": words.decision,
         "factor_values": _factor_values,
         "family": words.family,
         "levels": _levels,
@@ -117,7 +121,6 @@ def _environment() -> jinja2.Environment:
         "segment_outcome": words.segment_outcome,
         "symbols": SYMBOLS,
         "warnings": words.warnings,
-        "why": words.why,
     }
     environment.filters["typographic"] = formats.typographic
     environment.filters["plain"] = formats.plain

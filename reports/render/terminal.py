@@ -1,4 +1,4 @@
-"""The lift report as text: readable at 80 columns, in ASCII, without colour and when piped."""
+"""Write the lift report as text: readable at 80 columns, in ASCII, without colour and piped."""
 
 from __future__ import annotations
 
@@ -87,8 +87,11 @@ class _Page:
 
     def _comparison(self, comparison: ArmComparison, *, first: bool) -> None:
         verdict = comparison.verdict
-        self._say(verdict.sentence, paint=verdict.state)
-        for text in (words.decision(verdict), words.why(verdict)):
+        self._say(words.sentence(self._result, comparison), paint=verdict.state)
+        for text in (
+            words.decision(self._result, comparison),
+            words.why(self._result, comparison),
+        ):
             if text:
                 self._say(text, "  ")
         kind = "Simulated people, no real traffic. " if self._result.simulated else ""

@@ -1,111 +1,155 @@
-"""What was found, in one sentence, and what to do about it."""
+"""Judge one treatment: state, decision and their causes, as codes and numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports import formats
-from reports.plan import AnalysisPlan
-from reports.results import HealthCheck, MetricComparison, Verdict, VerdictState
-from reports.verdict.rule import ABSURD_LIFT, broken, decide
+from reports.results import (
+    Cause,
+    Decision,
+    Finding,
+    HealthCheck,
+    MetricComparison,
+    Verdict,
+    VerdictState,
+)
+from reports.verdict.rule import ABSURD_LIFT, FEWEST_USERS, WEAKEST_TEST, DecisionRule
 
 
 def judge(
     primary: MetricComparison,
     guardrails: Sequence[MetricComparison],
-    plan: AnalysisPlan,
     health: Sequence[HealthCheck],
-    simulated: bool,
-    treatment: str,
-    control: str,
+    *,
+    min_effect: float,
+    rule: DecisionRule,
+    same_policy: bool = False,
 ) -> Verdict:
-    """The verdict on one treatment and the decision (`reports.verdict.rule.decide`).
+    """Judge one treatment against the control.
 
-    The state, in order: a failed health check means no verdict; no data means no verdict; a lift
-    beyond 50 % is suspicious; not significant is not clear; significant and at least the minimum
-    effect is better or worse, unless a guardrail is broken (then worse); significant but smaller
-    than the minimum effect is not clear. A broken guardrail is named in the sentence whatever the
-    state, except after a failed check: then nothing in the table is evidence.
+    The first of these that applies decides alone, state and decision together:
+
+    1. a failed check: no verdict;
+    2. a primary metric without data: no verdict;
+    3. the same policy in both arms: as expected, or a false alarm if the primary is significant;
+    4. a control of zero, so that there is no relative lift: no verdict;
+    5. a lift beyond 50 %: suspicious, no verdict;
+    6. fewer than 100 users in an arm, or a test that could detect no less than 25 % and the
+       minimum effect: not clear, keep running.
+
+    Then the state: not significant, or smaller than the minimum effect: not clear; otherwise
+    worse, or better unless a guardrail is broken (then worse). And the decision, the first that
+    applies: a broken guardrail: do not ship; worse by the minimum effect or more, or the whole
+    interval below the minimum effect: do not ship; no significant improvement of the minimum
+    effect: keep running; by ``rule``, an interval that reaches below the minimum effect or a
+    guardrail that is not settled: keep running; ship.
+
+    Args:
+        primary: The metric that decides.
+        guardrails: Metrics that must not get worse than their margins.
+        health: The checks.
+        min_effect: Smallest relative effect worth shipping, 0 or more.
+        rule: What else shipping takes.
+        same_policy: Whether both arms ran the same policy (an A/A test).
     """
-    decision, cause = decide(
-        primary, guardrails, health, min_effect=plan.min_effect, rule=plan.rule
+    failed = tuple(check.name for check in health if check.status == "fail")
+    warned = tuple(dict.fromkeys(check.name for check in health if check.status == "warn"))
+    broken = [g for g in guardrails if g.outcome == "margin broken"]
+    unsettled = [g for g in guardrails if g.outcome not in ("margin broken", "within margin")]
+    alone = _alone(primary, failed, same_policy, min_effect)
+    if alone is not None:
+        state, finding, decision, cause = alone
+    else:
+        state, finding = _state(primary, bool(broken), min_effect)
+        decision, cause = _decision(primary, bool(broken), bool(unsettled), min_effect, rule)
+    return Verdict(
+        state,
+        decision,
+        finding,
+        cause,
+        min_effect,
+        failed or warned,
+        tuple(g.metric for g in broken),
+        tuple(g.metric for g in unsettled),
     )
-    failed = [check for check in health if check.status == "fail"]
+
+
+def _alone(
+    primary: MetricComparison, failed: Sequence[str], same_policy: bool, min_effect: float
+) -> tuple[VerdictState, Finding, Decision, Cause] | None:
+    """What decides whatever else was found; None if nothing does."""
     if failed:
-        detail = failed[0].detail
-        return Verdict("no verdict", f"No verdict: {detail}.", detail, decision, cause)
-    state, subject, reason = _finding(primary, guardrails, plan, simulated, treatment, control)
-    sentence = f"{state.capitalize()}: {subject}{_harm(primary, guardrails)}."
-    return Verdict(state, sentence, reason, decision, cause)
-
-
-def _finding(
-    primary: MetricComparison,
-    guardrails: Sequence[MetricComparison],
-    plan: AnalysisPlan,
-    simulated: bool,
-    treatment: str,
-    control: str,
-) -> tuple[VerdictState, str, str]:
-    """The state, what it is about with the numbers, and the reason; no full stops."""
-    if primary.absolute is None or primary.p_value is None:
-        reason = primary.warnings[0] if primary.warnings else "the primary metric has no data"
-        reason = reason.rstrip(".")
-        return "no verdict", reason, reason
-    what = f"{'simulated ' if simulated else ''}{primary.label[0].lower()}{primary.label[1:]}"
-    numbers = f"{what} {_effect(primary)}"
+        return "no verdict", "check failed", "no verdict", "check failed"
+    silent = primary.absolute is None or primary.p_value is None
+    if same_policy and silent and _equal(primary):
+        return "as expected", "same policy", "nothing to decide", "same policy"
+    if silent:
+        return "no verdict", "no data", "no verdict", "no data"
+    if same_policy:
+        if primary.outcome in ("better", "worse"):
+            return "false alarm", "false alarm", "nothing to decide", "same policy"
+        return "as expected", "same policy", "nothing to decide", "same policy"
     if primary.relative is None and primary.outcome != "not clear":
-        return "no verdict", numbers, "the control is zero: there is no relative lift"
-    relative = primary.relative.value if primary.relative else 0.0
-    if abs(relative) > ABSURD_LIFT:
-        lift = formats.percent(relative)
-        return "suspicious", numbers, f"a lift of {lift} is more likely a mistake than a success"
-    if primary.outcome == "not clear":
-        reason = (
-            "the interval includes no change; the test could detect "
-            f"{_detectable(primary.detectable_effect)} (80 % power)"
-        )
-        return "not clear", numbers, reason
-    wanted = formats.share(plan.min_effect)
-    if abs(relative) < plan.min_effect:
-        return "not clear", numbers, f"significant, but smaller than the minimum effect of {wanted}"
-    harmed = broken(guardrails)
-    if primary.outcome == "better" and harmed:
-        margin = formats.share(harmed[0].margin or 0.0)
-        reason = f"guardrail '{harmed[0].label}' is worse than its margin of {margin}"
-        return "worse", numbers, reason
-    reason = f"{treatment} against {control}: significant and beyond {wanted}"
-    unsure = [g.label for g in guardrails if g.outcome == "not clear"]
-    if unsure:
-        reason += f"; guardrail not settled: {', '.join(unsure)}"
-    return "better" if primary.outcome == "better" else "worse", numbers, reason
+        return "no verdict", "no control", "no verdict", "no control"
+    if abs(primary.relative.value if primary.relative else 0.0) > ABSURD_LIFT:
+        return "suspicious", "absurd lift", "no verdict", "absurd lift"
+    if min(primary.control.users, primary.treatment.users) < FEWEST_USERS:
+        return "not clear", "too few users", "keep running", "too few users"
+    detectable = primary.detectable_effect
+    if detectable is not None and detectable >= max(WEAKEST_TEST, min_effect):
+        return "not clear", "weak test", "keep running", "weak test"
+    return None
 
 
-def _harm(primary: MetricComparison, guardrails: Sequence[MetricComparison]) -> str:
-    """What the first sentence says of broken guardrails."""
-    harmed = broken(guardrails)
-    if not harmed:
-        return ""
-    names = ", ".join(f"'{g.label}' ({formats.lift(g.relative)})" for g in harmed)
-    noun = "guardrail" if len(harmed) == 1 else "guardrails"
-    verb = "is" if len(harmed) == 1 else "are"
-    joint = "but" if primary.outcome == "better" else "and"
-    return f", {joint} {noun} {names} {verb} broken"
+def _equal(primary: MetricComparison) -> bool:
+    """Whether something was measured and is the same in both arms."""
+    return primary.control.value == primary.treatment.value != 0.0
 
 
-def _effect(primary: MetricComparison) -> str:
-    assert primary.absolute is not None
-    absolute = f"{primary.absolute.value:+.3g} {primary.unit}"
+def _state(
+    primary: MetricComparison, broken: bool, min_effect: float
+) -> tuple[VerdictState, Finding]:
+    if primary.outcome not in ("better", "worse"):
+        return "not clear", "no change"
+    benefit, _, _ = _benefit(primary)
+    if abs(benefit) < min_effect:
+        return "not clear", "below minimum"
+    if primary.outcome == "worse":
+        return "worse", "harmed"
+    return ("worse", "guardrail broken") if broken else ("better", "improved")
+
+
+def _decision(
+    primary: MetricComparison,
+    broken: bool,
+    unsettled: bool,
+    min_effect: float,
+    rule: DecisionRule,
+) -> tuple[Decision, Cause]:
+    if broken:
+        return "do not ship", "guardrail broken"
+    benefit, low, high = _benefit(primary)
+    if primary.outcome == "worse" and -benefit >= min_effect:
+        return "do not ship", "worse"
+    if high is not None and high < min_effect:
+        return "do not ship", "surely below minimum"
+    if primary.outcome != "better":
+        return "keep running", "not settled"
+    if benefit < min_effect:
+        return "keep running", "below minimum"
+    if rule.effect == "interval" and (low is None or low < min_effect):
+        return "keep running", "interval reaches below minimum"
+    if unsettled and rule.guardrails == "proven":
+        return "keep running", "guardrail not settled"
+    return "ship", "better"
+
+
+def _benefit(primary: MetricComparison) -> tuple[float, float | None, float | None]:
+    """Relative lift and its bounds, turned so that more is better; 0 where unknown."""
     relative = primary.relative
-    if relative is None or relative.low is None or relative.high is None:
-        return absolute
-    return (
-        f"{formats.percent(relative.value)} ({formats.confidence(primary.confidence)} CI "
-        f"{formats.percent(relative.low)} to {formats.percent(relative.high)}; {absolute})"
-    )
-
-
-def _detectable(effect: float | None) -> str:
-    if effect is None:
-        return "an unknown effect"
-    return f"a change of +/-{formats.percent(effect, signed=False)}"
+    if relative is None:
+        return 0.0, None, None
+    if primary.direction == "up":
+        return relative.value, relative.low, relative.high
+    low, high = relative.low, relative.high
+    return -relative.value, None if high is None else -high, None if low is None else -low

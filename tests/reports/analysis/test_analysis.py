@@ -11,6 +11,7 @@ from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, PlanError, build_plan
 from reports.results import ExperimentResult, MetricComparison
 from reports.statistics.errors import StatisticsError
+from reports.verdict.words import check_sentence
 from tests.reports.conftest import make_outcomes
 
 EFFECT = {"control": 1.0, "treatment": 1.15}
@@ -42,7 +43,7 @@ def test_planted_effect_is_found_and_covered() -> None:
 def test_no_effect_is_not_clear() -> None:
     verdict = run(make_outcomes(2, NONE)).comparisons[0].verdict
     assert verdict.state == "not clear"
-    assert "could detect" in verdict.reason
+    assert verdict.finding == "no change"
 
 
 def test_significant_but_small_is_not_clear() -> None:
@@ -51,7 +52,7 @@ def test_significant_but_small_is_not_clear() -> None:
         plan=AnalysisPlan(metrics=PLATFORM_METRICS, min_effect=0.5),
     )
     assert result.comparisons[0].verdict.state == "not clear"
-    assert "minimum effect" in result.comparisons[0].verdict.reason
+    assert result.comparisons[0].verdict.finding == "below minimum"
 
 
 def test_absurd_lift_is_suspicious() -> None:
@@ -90,7 +91,9 @@ def test_user_in_two_arms_and_repeated_days_fail() -> None:
 def test_silent_metric_is_a_warning_and_has_no_lift() -> None:
     table = make_outcomes(6, NONE).with_columns(pl.lit(0.0).alias("hates"))
     result = run(table)
-    assert any("'hates' is 0 for all 1,200 users" in w for w in result.warnings)
+    silent = next(check for check in result.health if check.name == "silent")
+    assert silent.status == "warn" and silent.facts == {"metric": "hates", "users": 1_200}
+    assert check_sentence(silent) == "'hates' is 0 for all 1,200 users; no lift computed"
     hates = row(result, "hates")
     assert (hates.outcome, hates.relative, hates.p_value) == ("no data", None, None)
 
@@ -117,7 +120,7 @@ def test_guardrail_broken_by_a_winner_is_worse() -> None:
     )
     result = run(table, plan=build_plan(metrics=PLATFORM_METRICS, guardrails=["click_rate=-5%"]))
     assert result.comparisons[0].verdict.state == "worse"
-    assert "guardrail" in result.comparisons[0].verdict.reason
+    assert result.comparisons[0].verdict.finding == "guardrail broken"
 
 
 def test_secondary_metrics_are_holm_adjusted_with_matching_intervals() -> None:

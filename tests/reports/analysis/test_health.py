@@ -7,12 +7,14 @@ import polars as pl
 import pytest
 
 from abtest.metrics import PLATFORM_METRICS
+from reports import formats
 from reports.analysis.health import health_checks
 from reports.plan import AnalysisPlan
 from reports.results import HealthCheck
 from reports.statistics.checks.balance import covariate_balance
 from reports.statistics.moments import Moments
 from reports.users.table import UserTable
+from reports.verdict.words import check_sentence
 from tests.reports.conftest import make_outcomes
 
 ARMS = {"control": 1.0, "treatment": 1.0}
@@ -41,20 +43,23 @@ def test_the_joint_test_of_all_covariates_is_the_one_shown() -> None:
     values = table.before.drop("arm", "user_id").to_numpy()
     oracle = covariate_balance([Moments.of(values[table.rows(arm)]) for arm in table.arms])
     assert found.status == "pass"
-    assert f"joint p = {oracle.p_value:.2f}" in found.detail
+    assert found.facts["p"] == oracle.p_value
+    assert f"joint {formats.p_equals(oracle.p_value)}" in check_sentence(found)
 
 
 def test_a_covariate_that_differs_is_named_with_its_corrected_p() -> None:
     found = checks(changed(make_outcomes(22, ARMS), "likes", 1.5))["balance"]
     assert found.status == "warn"
-    assert "joint p" in found.detail and "'likes'" in found.detail and "Holm" in found.detail
+    said = check_sentence(found)
+    assert "joint p" in said and "'likes'" in said and "Holm" in said
 
 
 def test_carry_over_says_how_much_of_the_difference_goes_on() -> None:
     frame = changed(make_outcomes(23, ARMS), "comment_watch_time_ms", 1.4)
     found = checks(frame)["carry_over"]
     assert found.status == "warn"
-    assert "before the start" in found.detail and "standard errors" in found.detail
+    said = check_sentence(found)
+    assert "before the start" in said and "standard errors" in said
     assert checks(make_outcomes(23, ARMS))["carry_over"].status == "pass"
 
 
@@ -73,7 +78,7 @@ def test_a_past_in_which_nothing_happened_is_not_run_and_says_why() -> None:
     )
     found = checks(silent)
     assert found["balance"].status == found["carry_over"].status == "not run"
-    assert "No covariate varies" in found["balance"].detail
+    assert "No covariate varies" in check_sentence(found["balance"])
 
 
 @pytest.mark.parametrize("name", ["balance", "carry_over"])

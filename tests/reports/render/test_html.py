@@ -17,6 +17,7 @@ from reports.render.charts import ROW_WIDTH, row_bar
 from reports.render.html import render_html, write_html
 from reports.render.svg import Domain, lift_domain
 from reports.results import Estimate, ExperimentResult
+from reports.verdict.words import sentence
 from tests.reports.conftest import make_result
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -98,9 +99,9 @@ def test_the_report_is_one_self_contained_file(html: str, page: Page) -> None:
 
 def test_parts_are_in_order(page: Page, result: ExperimentResult) -> None:
     text = page.text("main")
-    sentence = result.comparisons[0].verdict.sentence.split("(")[0].strip().replace(" %", "\u00a0%")
+    first = sentence(result, result.comparisons[0]).split("(")[0].strip()
     parts = [
-        " ".join(sentence.split()),
+        " ".join(first.replace(" %", "\u00a0%").split()),
         "Can these numbers be trusted?",
         "Primary metric",
         "Guardrails",

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from reports.render.terminal import render
 from reports.results import Estimate, ExperimentResult
+from reports.verdict.words import sentence
 from tests.reports.conftest import make_result
 
 
@@ -23,7 +24,7 @@ def strange() -> ExperimentResult:
 
 def test_the_verdict_comes_first(result: ExperimentResult) -> None:
     text = " ".join(shown(result).split())
-    assert text.startswith(result.comparisons[0].verdict.sentence)
+    assert text.startswith(sentence(result, result.comparisons[0]))
 
 
 def test_parts_are_in_order(result: ExperimentResult) -> None:

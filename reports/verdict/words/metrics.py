@@ -1,10 +1,8 @@
-"""The sentences around the numbers, shared by the terminal table and the report."""
+"""Write the sentences about metrics: margins, power, trends, segments."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
 
 from reports import formats
 from reports.results import (
@@ -13,19 +11,7 @@ from reports.results import (
     MetricComparison,
     Role,
     SegmentLift,
-    Verdict,
 )
-
-Status = Literal["pass", "warn", "fail", "not run", "note"]
-
-
-@dataclass(frozen=True)
-class Chip:
-    """One reason to trust the numbers or not; "note" states a fact without judging it."""
-
-    label: str
-    status: Status
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -34,19 +20,6 @@ class Warn:
 
     about: str
     text: str
-
-
-def decision(verdict: Verdict) -> str:
-    """What to do and why; empty for results of versions that did not decide."""
-    if verdict.decision is None:
-        return ""
-    return f"Decision: {verdict.decision}, because {verdict.cause}."
-
-
-def why(verdict: Verdict) -> str:
-    """The reason of the finding, unless the sentence or the decision has given it."""
-    known = not verdict.reason or verdict.reason in f"{verdict.sentence} {verdict.cause}"
-    return "" if known else f"Why: {verdict.reason}."
 
 
 def of_role(comparison: ArmComparison, role: Role) -> list[MetricComparison]:
@@ -58,69 +31,6 @@ def family(metrics: list[MetricComparison]) -> str:
     """How the metrics of one role are corrected: "(Holm, 8 metrics)"; empty if they are not."""
     names = dict.fromkeys(m.family.removeprefix(m.role).strip() for m in metrics)
     return ", ".join(name for name in names if name)
-
-
-def chips(result: ExperimentResult) -> list[Chip]:
-    """The health checks, and what else a reader should know before believing the numbers."""
-    found = [Chip("Oracle", "warn", sentence) for sentence in oracles(result)]
-    found += [Chip(check.label, check.status, check.detail) for check in result.health]
-    names = {check.name for check in result.health}
-    if "power" not in names:
-        found += _power(result)
-    if "fidelity" not in names and result.simulated:
-        found.append(_environment(result))
-    if "aa" not in names:
-        found.append(Chip("A/A calibration", "not run", "this experiment contains no A/A runs"))
-    return found
-
-
-def oracles(result: ExperimentResult) -> list[str]:
-    """A sentence for every arm whose ranker knew what no real ranker can know."""
-    arms = result.context.get("policies")
-    named = {c.control for c in result.comparisons} | {c.treatment for c in result.comparisons}
-    return [
-        f"{arm} {facts['oracle']}"
-        for arm, facts in sorted(arms.items() if isinstance(arms, dict) else [])
-        if arm in named and isinstance(facts, dict) and isinstance(facts.get("oracle"), str)
-    ]
-
-
-def _power(result: ExperimentResult) -> list[Chip]:
-    primaries = [m for c in result.comparisons for m in of_role(c, "primary")]
-    effects = [e for m in primaries if (e := m.detectable_effect) is not None and formats.known(e)]
-    if not effects:
-        return []
-    metric = primaries[0].label.lower()
-    return [Chip("Power", "note", f"detects ±{_size(max(effects))} in {metric} (80 % power)")]
-
-
-def _environment(result: ExperimentResult) -> Chip:
-    environment = result.context.get("environment")
-    facts = environment if isinstance(environment, dict) else {}
-    kind = str(facts.get("kind", "simulated people"))
-    rows = facts.get("fidelity")
-    if isinstance(rows, list) and rows:
-        known = [row for row in rows if isinstance(row, dict)]
-        measured = Counter(str(r.get("role")) for r in known if r.get("verdict") != "not measured")
-        close = Counter(str(row.get("role")) for row in known if row.get("verdict") == "close")
-        words = ", ".join(f"{close[role]} of {n} {role}" for role, n in measured.items())
-        return Chip("World fidelity", "note", f"{kind}; close to published statistics: {words}")
-    quality = facts.get("quality")
-    binary = quality.get("binary") if isinstance(quality, dict) else None
-    if isinstance(binary, dict):
-        areas = [
-            row["auc"]
-            for row in binary.values()
-            if isinstance(row, dict) and isinstance(row.get("auc"), float)
-        ]
-        if areas:
-            spread = " to ".join(dict.fromkeys(f"{a:.2f}" for a in (min(areas), max(areas))))
-            return Chip("World fidelity", "note", f"{kind}; held-out AUC {spread}")
-    return Chip("World fidelity", "not run", f"{kind}; not compared with anything")
-
-
-def _size(value: float | None) -> str:
-    return formats.percent(value, signed=False)
 
 
 def harm(metric: MetricComparison) -> str:
@@ -167,9 +77,10 @@ def detectable(metric: MetricComparison) -> str:
     """The power of the test in words."""
     if not formats.known(metric.detectable_effect):
         return f"What this test could detect in {metric.label.lower()} is not known."
+    size = formats.percent(metric.detectable_effect, signed=False)
     return (
-        f"With this data's variance, the test detects a change of "
-        f"±{_size(metric.detectable_effect)} in {metric.label.lower()} (80 % power)."
+        f"With this data's variance, the test detects a change of ±{size} in "
+        f"{metric.label.lower()} (80 % power)."
     )
 
 

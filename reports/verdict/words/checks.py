@@ -1,0 +1,179 @@
+"""Write the sentences of the checks, and what else to know before believing the numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reports import formats
+from reports.results import ExperimentResult, HealthCheck
+from reports.verdict.words.metrics import of_role
+
+Status = Literal["pass", "warn", "fail", "not run", "note"]
+
+LABELS = {
+    "srm": "Traffic split",
+    "users": "Users",
+    "balance": "Balance before",
+    "carry_over": "Carry-over",
+    "silent": "Metrics",
+    "outliers": "Outliers",
+    "aa": "A/A calibration",
+}
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One reason to trust the numbers or not; "note" states a fact without judging it."""
+
+    label: str
+    status: Status
+    detail: str
+
+
+def check_label(check: HealthCheck) -> str:
+    """The name of a check for people."""
+    return check.label or LABELS.get(check.name, check.name)
+
+
+def check_sentence(check: HealthCheck) -> str:
+    """What a check found; no full stop."""
+    write = _SENTENCES.get(check.code)
+    return check.detail if write is None else write(check.facts)
+
+
+def _split(facts: Mapping[str, Any]) -> str:
+    """Counts and plan: 8,128 vs 8,256, planned equal."""
+    counts, shares = facts["users"], facts["planned"]
+    planned = "equal" if len(set(shares)) == 1 else _shares(shares)
+    return f"{' vs '.join(formats.count(n) for n in counts)}, planned {planned}"
+
+
+def _shares(shares: list[float]) -> str:
+    whole = sum(shares)
+    return "/".join(f"{100.0 * share / whole:.4g}" for share in shares)
+
+
+def _noun(count: int, noun: str) -> str:
+    return f"{formats.count(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def _differed(facts: Mapping[str, Any]) -> str:
+    lift = facts["lift"]
+    size = "" if lift is None else f" by {formats.percent(lift)}"
+    return (
+        f"{facts['metric'].lower()} differed{size} before the start "
+        f"({formats.p_exact(facts['p'])}); adjusting for it moves the difference by "
+        f"{abs(facts['moved']):.1f} standard errors"
+    )
+
+
+_SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "split as planned": lambda f: f"{_split(f)} ({formats.p_equals(f['p'])})",
+    "split broken": lambda f: f"traffic split is broken: {_split(f)} ({formats.p_exact(f['p'])})",
+    "everyone in every arm": lambda f: "every user is in every arm",
+    "twins missing": lambda f: (
+        f"arms differ in users: {' vs '.join(formats.count(n) for n in f['users'])}"
+    ),
+    "user-days unique": lambda f: "each user-day once, each user in one arm",
+    "user-days of pairs unique": lambda f: "each user-day once in each arm",
+    "users unique": lambda f: "each user once, each user in one arm",
+    "user-days repeated": lambda f: (
+        f"{_noun(f['rows'], 'repeated user-day')}: the table is not one row per user and day"
+    ),
+    "users in two arms": lambda f: f"{_noun(f['users'], 'user')} in more than one arm",
+    "same people": lambda f: "the same people are in every arm",
+    "no past": lambda f: "no days before",
+    "cannot be computed": lambda f: str(f["problem"]),
+    "covariates differ": lambda f: (
+        f"the arms differed before the start (joint {formats.p_exact(f['p'])}), most in "
+        f"'{f['worst']}': {f['distance']:.2g} standard deviations "
+        f"({formats.p_exact(f['worst_p'])}, Holm)"
+    ),
+    "covariates alike": lambda f: (
+        f"alike before the start ({_noun(f['covariates'], 'covariate')}, "
+        f"joint {formats.p_equals(f['p'])})"
+    ),
+    "metric not known before": lambda f: f"'{f['metric']}' is not known from before",
+    "metric alike": lambda f: (
+        f"{f['metric'].lower()} was alike before the start ({formats.p_equals(f['p'])})"
+    ),
+    "metric differed": _differed,
+    "every metric occurs": lambda f: "every metric occurs",
+    "metric silent": lambda f: (
+        f"'{f['metric']}' is 0 for all {formats.count(f['users'])} users; no lift computed"
+    ),
+    "too few users": lambda f: "too few users",
+    "top share": lambda f: (
+        f"the top 1 % of users hold {formats.percent(f['share'], signed=False)} of all "
+        f"{f['metric'].lower()}"
+    ),
+}
+"""The sentence of every code of `reports.analysis.health`, from its facts."""
+
+
+def chips(result: ExperimentResult) -> list[Chip]:
+    """The health checks, and what else a reader should know before believing the numbers."""
+    found = [Chip("Oracle", "warn", sentence) for sentence in oracles(result)]
+    found += [Chip(check_label(c), c.status, check_sentence(c)) for c in result.health]
+    names = {check.name for check in result.health}
+    if "power" not in names:
+        found += _power(result)
+    if "fidelity" not in names and result.simulated:
+        found.append(_environment(result))
+    if "aa" not in names:
+        found.append(Chip("A/A calibration", "not run", "this experiment contains no A/A runs"))
+    return found
+
+
+def oracles(result: ExperimentResult) -> list[str]:
+    """A sentence for every arm whose ranker knew what no real ranker can know."""
+    arms = result.context.get("policies")
+    named = {c.control for c in result.comparisons} | {c.treatment for c in result.comparisons}
+    return [
+        f"{arm} {facts['oracle']}"
+        for arm, facts in sorted(arms.items() if isinstance(arms, dict) else [])
+        if arm in named and isinstance(facts, dict) and isinstance(facts.get("oracle"), str)
+    ]
+
+
+def _power(result: ExperimentResult) -> list[Chip]:
+    primaries = [m for c in result.comparisons for m in of_role(c, "primary")]
+    effects = [e for m in primaries if (e := m.detectable_effect) is not None and formats.known(e)]
+    if not effects:
+        return []
+    metric = primaries[0].label.lower()
+    return [
+        Chip(
+            "Power",
+            "note",
+            f"detects ±{formats.percent(max(effects), signed=False)} in {metric} (80 % power)",
+        )
+    ]
+
+
+def _environment(result: ExperimentResult) -> Chip:
+    environment = result.context.get("environment")
+    facts = environment if isinstance(environment, dict) else {}
+    kind = str(facts.get("kind", "simulated people"))
+    rows = facts.get("fidelity")
+    if isinstance(rows, list) and rows:
+        known = [row for row in rows if isinstance(row, dict)]
+        measured = Counter(str(r.get("role")) for r in known if r.get("verdict") != "not measured")
+        close = Counter(str(row.get("role")) for row in known if row.get("verdict") == "close")
+        words = ", ".join(f"{close[role]} of {n} {role}" for role, n in measured.items())
+        return Chip("World fidelity", "note", f"{kind}; close to published statistics: {words}")
+    quality = facts.get("quality")
+    binary = quality.get("binary") if isinstance(quality, dict) else None
+    if isinstance(binary, dict):
+        areas = [
+            row["auc"]
+            for row in binary.values()
+            if isinstance(row, dict) and isinstance(row.get("auc"), float)
+        ]
+        if areas:
+            spread = " to ".join(dict.fromkeys(f"{a:.2f}" for a in (min(areas), max(areas))))
+            return Chip("World fidelity", "note", f"{kind}; held-out AUC {spread}")
+    return Chip("World fidelity", "not run", f"{kind}; not compared with anything")
