@@ -1,4 +1,4 @@
-"""What an experiment measures and when it is a success: decided before anything is simulated."""
+"""Declare metrics, and what an experiment tests and ships on."""
 
 from __future__ import annotations
 

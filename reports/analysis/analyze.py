@@ -1,4 +1,4 @@
-"""From per-user outcomes to an analysed experiment.
+"""Analyse an experiment from its per-user outcomes.
 
 The unit is the user: whatever a user did on all experiment days is one observation. What the user
 did before the experiment is the covariate. One statistic per comparison gives the p value and both

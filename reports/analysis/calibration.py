@@ -1,4 +1,4 @@
-"""A/A tests of the analysis itself: users who were all treated alike, split again and again."""
+"""Run A/A tests: split users who were treated alike at random, many times."""
 
 from __future__ import annotations
 

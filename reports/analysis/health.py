@@ -1,4 +1,4 @@
-"""Can the numbers be trusted? Checks that come before any verdict."""
+"""Check whether the numbers can be trusted, before any verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One metric in one arm: a mean or a ratio, with or without covariates.
+"""Estimate a mean or a ratio per arm, with or without covariates.
 
 A ratio metric is sum(x) / sum(y) over users; a mean has y = 1. Its influence function is
 ``z = (x - R y) / mean(y)`` (delta method; Deng, Knoblich & Lu, KDD 2018), so that users, not

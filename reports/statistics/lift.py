@@ -1,4 +1,4 @@
-"""Treatment against control: one test, and the intervals that invert it.
+"""Compare treatment with control: one test and the intervals that invert it.
 
 The p value is Welch's (Welch, Biometrika 34, 1947): difference over its standard error, t with
 Satterthwaite's degrees of freedom; or, if asked for, the normal law's, which it approaches. The
@@ -19,6 +19,7 @@ from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate
 
 Reference = Literal["welch", "normal"]
+Alternative = Literal["two-sided", "greater", "less"]
 
 # Variances this small beside what they were computed from are what rounding left of zero.
 _ROUNDING = 1e-12

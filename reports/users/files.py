@@ -1,4 +1,4 @@
-"""Reading the outcomes of a real experiment from a Parquet or CSV file.
+"""Read the outcomes of a real experiment from a Parquet or CSV file.
 
 One row per user, or per user and day, or any number of rows per user: outcomes of a user's rows
 are added up. Columns named ``pre_X`` are what X was before the experiment.

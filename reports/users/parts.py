@@ -1,4 +1,4 @@
-"""Users of a file of any size, a part of them in memory at a time.
+"""Hold users of a file of any size, with one part in memory at a time.
 
 All rows of a user go into one part, chosen by a hash of the user's id. So what must be known of all
 rows of a user (their sum, whether they name two arms) is known within a part, exactly, and memory

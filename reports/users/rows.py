@@ -1,4 +1,4 @@
-"""Rows of a file, batch by batch: checked, turned into numbers, and described as a whole."""
+"""Check the rows of a file batch by batch and turn them into numbers."""
 
 from __future__ import annotations
 

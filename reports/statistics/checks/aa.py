@@ -1,4 +1,4 @@
-"""A/A tests: one table of users split at random again and again, analysed as the experiment is.
+"""Split one table of users at random many times and test every split.
 
 Every alarm is false, so the share of p values below alpha must be alpha and the p values uniform.
 A split is a 0/1 row per replicate; multiplied with per-user columns and their products it gives the

@@ -1,4 +1,4 @@
-"""Were the arms alike before the experiment? A joint test of all covariates, and carry-over.
+"""Test whether the arms were alike before the experiment.
 
 Randomisation makes the arms alike in everything that was before it, apart from chance. One test of
 all covariates at once needs no correction for their number and uses their correlation: with the
