@@ -210,7 +210,7 @@ class _Columns:
         self._centre = columns.mean(axis=0)
         deviation = columns.std(axis=0)
         # A constant column has no moments of its own: a mean's denominator costs nothing.
-        noise = 1e-14 * np.abs(self._centre)
+        noise = 4.0 * float(np.finfo(np.float64).eps) * np.abs(self._centre)
         self._varying = np.flatnonzero(deviation > noise)
         self._scale = np.where(deviation > noise, deviation, 1.0)
         self._columns = columns

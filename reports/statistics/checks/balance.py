@@ -106,7 +106,8 @@ def covariate_balance(arms: Sequence[Moments]) -> Balance:
     within = np.sum([arm.cross for arm in arms], axis=0)
     total = np.diag(whole.cross)
     # What rounding leaves of a column of equal values.
-    varies = total > 1e-24 * whole.users * whole.mean**2
+    # Of a column that does not vary rounding leaves about eps of its mean per user.
+    varies = total > whole.users * (4.0 * np.finfo(np.float64).eps * whole.mean) ** 2
     if not varies.any():
         raise StatisticsError(
             "balance has nothing to compare.",
