@@ -1,4 +1,4 @@
-"""A real experiment from a table of users to a run directory."""
+"""Analyse a real experiment, from a table of users to a run directory."""
 
 from __future__ import annotations
 

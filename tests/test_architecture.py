@@ -149,6 +149,18 @@ def test_imports_point_downwards(module: str, path: Path) -> None:
             assert allowed, f"{path.relative_to(ROOT)}:{line} imports {name}"
 
 
+def test_the_statistics_core_imports_none_of_the_rooms_above_it() -> None:
+    """Moments, estimates, tests and power lie below checks, distributions and sequential."""
+    core = ROOT / "reports" / "statistics"
+    rooms = {path.name for path in core.iterdir() if path.is_dir() and path.name[0] != "_"}
+    assert {"checks", "distributions", "sequential"} <= rooms
+    for path in sorted(core.glob("*.py")):
+        for line, name in _imports(path):
+            parts = name.split(".")
+            above = parts[:2] == ["reports", "statistics"] and parts[2] in rooms
+            assert not above, f"{path.name}:{line} imports {name}"
+
+
 def _module_graph() -> dict[str, set[str]]:
     known = dict(_modules())
     graph: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""`abtest analyze`."""
+"""Parse the options of `abtest analyze`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`abtest power` and `abtest aa`: plan a test, and check the analysis where nothing differs."""
+"""Parse the options of `abtest power` and `abtest aa`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users needed, effect detectable and power, of every metric of a source or of given numbers."""
+"""Compute users needed, detectable effect or power for every metric of a source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Per-user outcomes of one group of people, from a run, a table or a log, for A/A and planning."""
+"""Read per-user outcomes of one arm from a run, a table or a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of `abtest aa` and `abtest power`, readable at 80 columns."""
+"""Write the text of `abtest aa` and `abtest power`, readable at 80 columns."""
 
 from __future__ import annotations
 

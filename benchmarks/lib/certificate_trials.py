@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from reports.statistics.capping import cap_pooled, capped_estimates
 from reports.statistics.checks.tails import linearised, tail_risk
 from reports.statistics.distributions.bootstrap import bootstrap, mean_difference
+from reports.statistics.distributions.capping import cap_pooled, capped_estimates
 from reports.statistics.distributions.poisson_weights import resample
 from reports.statistics.distributions.quantiles import compare_quantiles, quantile_estimate
 from reports.statistics.estimates import estimate_arms

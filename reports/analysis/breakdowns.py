@@ -1,4 +1,4 @@
-"""The primary metric taken apart: by day, by segment, in two factors, and over users."""
+"""Break the primary metric down by day, by segment, into two factors and over users."""
 
 from __future__ import annotations
 

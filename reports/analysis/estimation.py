@@ -1,4 +1,4 @@
-"""One metric of two arms, estimated once and compared at any level of confidence."""
+"""Estimate one metric in two arms, for comparison at any confidence level."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from reports.plan import AnalysisPlan, Metric
 from reports.statistics.adjustment import adjusted_estimates, select_covariates
-from reports.statistics.capping import Cap, cap_pooled, estimates_at_cap
 from reports.statistics.checks.tails import (
     Spread,
     TailRisk,
@@ -19,6 +18,7 @@ from reports.statistics.checks.tails import (
     tail_risk,
     tail_risk_of_pairs,
 )
+from reports.statistics.distributions.capping import Cap, cap_pooled, estimates_at_cap
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate, estimate_arms
 from reports.statistics.lift import Comparison, compare

@@ -165,25 +165,39 @@ def _people(part: UserTable) -> int:
 
 
 def _outliers(table: Users, plan: AnalysisPlan) -> HealthCheck:
+    """Whether few users hold most of the primary metric.
+
+    A metric that is 0 or 1 per user has no outliers. Of one that most users lack, the top 1 % of
+    all users hold much whatever they do; a warning then also needs that the top 1 % of the users
+    with a value hold too much. Values are taken without their sign.
+    """
     chosen = plan.metric(plan.primary)
 
     def values(part: UserTable) -> Float:
         columns = [part.during[c].to_numpy().astype(np.float64) for c in chosen.numerator]
-        return np.asarray(sum(columns), np.float64)
+        return np.abs(np.asarray(sum(columns), np.float64))
 
-    users = sum(table.size(arm) for arm in table.arms)
-    whole = float(total(table, lambda part: float(values(part).sum())))
+    def sizes(part: UserTable) -> Float:
+        own = values(part)
+        between = (own != 0.0) & (own != 1.0)
+        return np.array([len(own), (own > 0.0).sum(), between.sum(), own.sum()], np.float64)
+
+    users, with_value, neither, whole = total(table, sizes)
     if whole <= 0 or users < 100:
         return _check("outliers", "not run", "too few users")
-    top = max(1, users // 100)
-    ((least,),) = values_at(table, [values], [[users - top + 1]])
+    if neither == 0 and not chosen.denominator:
+        return _check("outliers", "pass", "zero or one", metric=chosen.label)
+    tops = [max(1, int(n) // 100) for n in (users, with_value)]
+    (least,) = values_at(table, [values], [[int(users) - top + 1 for top in tops]])
 
     def beyond(part: UserTable) -> Float:
         own = values(part)
-        above = own[own > least]
-        return np.array([float(len(above)), float(above.sum())])
+        above = [own[own > limit] for limit in least]
+        return np.array([[float(len(own)), float(own.sum())] for own in above])
 
-    count, held = total(table, beyond)
-    share = float((held + (top - count) * least) / whole)
-    status: Status = "warn" if share > MOST_HELD else "pass"
-    return _check("outliers", status, "top share", share=share, metric=chosen.label)
+    shares = [
+        float((held + (top - count) * limit) / whole)
+        for (count, held), top, limit in zip(total(table, beyond), tops, least, strict=True)
+    ]
+    status: Status = "warn" if min(shares) > MOST_HELD else "pass"
+    return _check("outliers", status, "top share", share=shares[0], metric=chosen.label)

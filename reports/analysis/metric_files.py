@@ -1,4 +1,4 @@
-"""Metric definitions from a TOML file or the command line.
+"""Read metric definitions from a TOML file or the command line.
 
 A file has a table per metric::
 

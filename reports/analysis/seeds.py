@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seeds, summarised: does the lift hold across them?
+"""Summarise runs that differ in their seeds only.
 
 Every run's lift enters as a logarithm with its delta-method variance, taken from the very interval
 that the run shows; the summary is `statistics.random_effects`.

@@ -1,1 +1,1 @@
-"""Pure numerics of online experiments; imports nothing of ours."""
+"""Compute the statistics of online experiments; imports nothing of ours."""

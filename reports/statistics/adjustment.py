@@ -1,4 +1,4 @@
-"""Variance reduction in its general form: covariates, strata, slopes common to all arms or not.
+"""Reduce variance with covariates and strata, with common slopes or slopes by arm.
 
 Every user i has the columns ``v = (x, y, c)``: numerator, denominator (1 for a mean) and covariates
 from before the experiment. With stratum means weighted by the strata's pooled shares w_s

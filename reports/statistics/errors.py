@@ -1,4 +1,4 @@
-"""Errors of the statistics module: a failure is an error, never an effect of zero."""
+"""Define the error of the statistics module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One metric in one arm: a mean or a ratio, with or without covariates.
+"""Estimate a mean or a ratio per arm, with or without covariates.
 
 A ratio metric is sum(x) / sum(y) over users; a mean has y = 1. Its influence function is
 ``z = (x - R y) / mean(y)`` (delta method; Deng, Knoblich & Lu, KDD 2018), so that users, not
@@ -58,12 +58,32 @@ def estimate_arms(arms: Sequence[Moments]) -> list[ArmEstimate]:
         raw = float(gradient @ covariance[:2, :2] @ gradient) / moments.users
         full = np.concatenate([gradient, -theta])
         variance = float(full @ covariance @ full) / moments.users
+        if raw * moments.users <= rounding_variance(moments.mean, covariance, gradient):
+            raw = variance = 0.0
         value = float(moments.mean[NUMERATOR] / moments.mean[DENOMINATOR])
         adjusted = value - float(theta @ (moments.mean[2:] - centre))
         result.append(
             ArmEstimate(moments.users, value, adjusted, max(variance, 0.0), max(raw, 0.0))
         )
     return result
+
+
+def rounding_variance(mean: Float, covariance: Float, gradient: Float) -> float:
+    """The variance that rounding alone may give the linearised metric of one user.
+
+    A value x is known to about eps |x|, so a column that does not vary may seem to with a variance
+    of (eps x)^2; the terms of a constant ratio cancel to some hundred eps of their product.
+    Both are far below any real variance, however far the values are from zero.
+
+    Args:
+        mean: float64[k], of the columns (numerator, denominator, ...).
+        covariance: float64[k, k], of the same.
+        gradient: float64[2], of the metric.
+    """
+    eps = float(np.finfo(np.float64).eps)
+    terms = np.abs(gradient * mean[:2])
+    spread = np.abs(gradient) * np.sqrt(np.diag(covariance)[:2])
+    return float((4.0 * eps * terms.sum()) ** 2 + 256.0 * eps * spread[0] * spread[1])
 
 
 def adjustment(arms: Sequence[Moments]) -> Float:

@@ -1,4 +1,4 @@
-"""Is the effect the same in all segments of the users?
+"""Test whether the effect is the same in all segments.
 
 Per segment: the ordinary comparison, with Holm's correction over the segments, in the p values and
 in the level of the intervals alike. Over the segments: one test of interaction. Segments of a user

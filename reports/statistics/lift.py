@@ -1,4 +1,4 @@
-"""Treatment against control: one test, and the intervals that invert it.
+"""Compare treatment with control: one test and the intervals that invert it.
 
 The p value is Welch's (Welch, Biometrika 34, 1947): difference over its standard error, t with
 Satterthwaite's degrees of freedom; or, if asked for, the normal law's, which it approaches. The
@@ -19,6 +19,7 @@ from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate
 
 Reference = Literal["welch", "normal"]
+Alternative = Literal["two-sided", "greater", "less"]
 
 # Variances this small beside what they were computed from are what rounding left of zero.
 _ROUNDING = 1e-12
@@ -99,21 +100,20 @@ def difference_error(
     """
     total = treatment.variance + control.variance
     variance = total - 2.0 * covariance
-    scale = control.adjusted**2 + treatment.adjusted**2
-    if not np.isfinite(variance) or not np.isfinite(scale):
+    if not np.isfinite([variance, control.adjusted, treatment.adjusted]).all():
         raise StatisticsError(
             "the arms cannot be compared.",
             f"Values {control.adjusted:g} and {treatment.adjusted:g}, variance {variance:g}.",
             "Look for missing or infinite values in the table.",
         )
     raw = treatment.raw_variance + control.raw_variance
-    if raw > _ROUNDING**2 * scale and total <= _ROUNDING * raw:
+    if raw > 0.0 and total <= _ROUNDING * raw:
         raise StatisticsError(
             "the covariates determine the metric.",
             "Adjusting for them leaves nothing but rounding.",
             "Leave out the covariate that repeats it.",
         )
-    if variance <= max(_ROUNDING * total, _ROUNDING**2 * scale):
+    if raw == 0.0 or variance <= _ROUNDING * total:
         same = "effect" if covariance else "value"
         raise StatisticsError(
             "the metric does not vary.", f"Every user has the same {same}.", "No lift is computed."

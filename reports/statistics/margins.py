@@ -1,4 +1,4 @@
-"""One-sided tests against a margin: non-inferiority, superiority by a margin, or plain.
+"""Test an effect against a margin: non-inferiority and superiority.
 
 "Greater" tests whether an effect is above a margin m, "less" whether it is below. On the absolute
 scale the statistic is Welch's with the margin taken off,

@@ -1,4 +1,4 @@
-"""Sufficient statistics: counts, means and centred cross-products of a set of columns.
+"""Hold counts, means and centred cross-products of columns; they merge exactly.
 
 They are computed stably and merge exactly, so a table can be streamed, sharded and joined again:
 every estimator of this package needs nothing else.

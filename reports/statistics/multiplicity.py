@@ -1,4 +1,4 @@
-"""Several comparisons at once: adjusted p values, and intervals that agree with them.
+"""Correct several comparisons: adjusted p values and matching intervals.
 
 Which error is controlled: the chance of any false rejection (Holm, the gatekeepers) or the
 expected share of false ones among the rejections (Benjamini-Hochberg, -Yekutieli). All but

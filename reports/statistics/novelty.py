@@ -1,4 +1,4 @@
-"""Does the effect wear off, or grow? Lift day by day, cumulated, and the slope of its days.
+"""Estimate how the lift changes from day to day.
 
 The same users are seen every day, so the effects of two days are correlated. All days of a user
 are therefore columns of one row: their joint moments hold the covariances between days, and the

@@ -1,4 +1,4 @@
-"""Planning: users needed, effect detectable and power, for the very test that will be run.
+"""Plan a test: users needed, detectable effect and power.
 
 The test is Welch's on treatment minus (1 + null) times control, by the metric's own variance per
 user: of the mean, of the linearised ratio (delta method), and after covariate adjustment if the
@@ -20,8 +20,8 @@ from scipy import optimize, special, stats
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
+from reports.statistics.lift import Alternative
 from reports.statistics.moments import Float, Moments
-from reports.statistics.sequential.mixtures import Alternative
 
 # Beyond this the noncentral t is the normal to six digits, and slow or inexact to compute.
 _NORMAL_FREEDOM = 1e5

@@ -1,4 +1,4 @@
-"""One effect from several runs: training seeds, worlds, repeated experiments.
+"""Pool the effects of several runs with a random-effects model.
 
 Run i estimates its own effect, ``y_i ~ N(theta_i, v_i)``, and the runs' effects differ,
 ``theta_i ~ N(mu, tau^2)``. With ``w_i = 1 / (v_i + tau^2)``

@@ -1,4 +1,4 @@
-"""The relative lift b / a - 1: on which scale, and when on none.
+"""Choose the scale of the relative lift b / a - 1, or none.
 
 Two intervals are offered, and they are for different uses.
 

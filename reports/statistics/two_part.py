@@ -1,4 +1,4 @@
-"""More people, or more per person? The lift of a metric that is zero for many users, in two parts.
+"""Decompose a lift into the share of active users and the mean of those users.
 
 A mean is the share of users with a positive value times the mean of those users,
 

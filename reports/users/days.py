@@ -1,4 +1,4 @@
-"""The day of every row of a file, as days since the start of the experiment."""
+"""Turn the day column of a file into days since the start of the experiment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a file of users that is read batch by batch, and in which row."""
+"""Collect what is wrong with the rows of a file of users."""
 
 from __future__ import annotations
 

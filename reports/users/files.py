@@ -1,4 +1,4 @@
-"""Reading the outcomes of a real experiment from a Parquet or CSV file.
+"""Read the outcomes of a real experiment from a Parquet or CSV file.
 
 One row per user, or per user and day, or any number of rows per user: outcomes of a user's rows
 are added up. Columns named ``pre_X`` are what X was before the experiment.
@@ -17,9 +17,10 @@ from typing import Any
 
 import polars as pl
 
+from reports.users.before import PRE, KnownBefore
 from reports.users.days import Days
 from reports.users.errors import Problems, TableError
-from reports.users.parts import PRE, Partition, UserFrames, UserParts
+from reports.users.parts import Partition, UserFrames, UserParts
 from reports.users.rows import Columns, RowReader
 from reports.users.table import Users
 
@@ -112,13 +113,16 @@ class UserFile:
         frames = (UserFrames.of_rows(reader.finish(r), wanted) for r in partition.parts())
         checked = self._one_arm_each(frames, wanted)
         table: Users
+        known = KnownBefore()
         if partition.number == 1:
-            table = next(checked).table(arms)
+            whole = next(checked)
+            known.see(whole.before, whole.several)
+            table = whole.table(arms, known)
             # Its check comes after the last part.
             next(checked, None)
         else:
-            table = UserParts(checked, arms)
-        return Observed(table, reader.rows, tuple(table.known), tuple(reader.notes()))
+            table = UserParts(checked, arms, known)
+        return Observed(table, reader.rows, tuple(table.known), tuple(known.notes()))
 
     def _partition(self, reader: RowReader, names: list[str], wanted: Columns) -> Partition:
         """All rows, checked, by the part that their user belongs to."""

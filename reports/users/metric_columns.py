@@ -1,4 +1,4 @@
-"""A metric's columns, part by part of the users, and the caps that all users decide together."""
+"""Compute a metric's columns part by part, and the caps that all users decide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from reports.plan import Metric
-from reports.statistics.capping import Cap, checked_cap
+from reports.statistics.distributions.capping import Cap, checked_cap
 from reports.statistics.distributions.quantiles import needed_ranks, quantile_of_ranks
 from reports.statistics.errors import StatisticsError
 from reports.statistics.moments import Float

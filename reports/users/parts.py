@@ -1,4 +1,4 @@
-"""Users of a file of any size, a part of them in memory at a time.
+"""Hold users of a file of any size, with one part in memory at a time.
 
 All rows of a user go into one part, chosen by a hash of the user's id. So what must be known of all
 rows of a user (their sum, whether they name two arms) is known within a part, exactly, and memory
@@ -17,11 +17,11 @@ from typing import IO, NamedTuple
 
 import polars as pl
 
+from reports.users.before import KnownBefore, one_number
 from reports.users.errors import TableError
 from reports.users.rows import BEFORE, Columns
 from reports.users.table import SEGMENT, UserTable
 
-PRE = "pre_"
 _KEYS = ("arm", "user_id")
 _HASH_SEED = 1
 
@@ -124,45 +124,55 @@ class UserFrames(NamedTuple):
 
     Attributes:
         outcomes: A row per user, sorted by (arm, user_id), or per user and day; with segments.
-        before: The same users with what is known from before the experiment; None if nothing is.
+        before: The same users with what is known from before the experiment, None if nothing is;
+            a value that no row of the user has is missing.
         by_day: Which of the two.
+        several: By covariate, users whose rows give different values of which the first was taken.
     """
 
     outcomes: pl.DataFrame
     before: pl.DataFrame | None
     by_day: bool
+    several: dict[str, int]
 
     @classmethod
     def of_rows(cls, rows: pl.DataFrame, wanted: Columns) -> UserFrames:
-        """Outcomes of a user's rows are added up; what was before is that of the first row."""
+        """Outcomes of a user's rows are added up; a covariate becomes one number per user."""
         before = [c for c in rows.columns if c.startswith(BEFORE)]
         segments = [SEGMENT + name for name in wanted.segments]
+        several: dict[str, int] = {}
         if rows["user_id"].n_unique() == rows.height:
             users = rows.sort(_KEYS)
         else:
+            how = {name: wanted.aggregations.get(name.removeprefix(BEFORE)) for name in before}
+            doubtful = [name for name in before if how[name] is None]
             users = rows.group_by(_KEYS).agg(
-                pl.col(wanted.outcomes).sum(), pl.col([*before, *segments]).first()
+                pl.col(wanted.outcomes).sum(),
+                *[one_number(pl.col(name), how[name] or "first") for name in before],
+                *[pl.col(name).drop_nulls().n_unique().alias("\1" + name) for name in doubtful],
+                pl.col(segments).first(),
             )
             users = users.sort(_KEYS)
+            for name in doubtful:
+                several[name.removeprefix(BEFORE)] = int((users["\1" + name] > 1).sum())
         by_day = wanted.day is not None
-        # ``pre_X`` is X before; unless the days before the start say what X was.
-        plain = {name: name.removeprefix(BEFORE) for name in before}
-        names = plain if by_day else {a: b.removeprefix(PRE) for a, b in plain.items()}
-        known = users.select(*_KEYS, *before).rename(names) if before else None
+        known = users.select(*_KEYS, *before) if before else None
         if not by_day:
-            return cls(users.select(*reversed(_KEYS), *wanted.outcomes, *segments), known, by_day)
+            outcomes = users.select(*reversed(_KEYS), *wanted.outcomes, *segments)
+            return cls(outcomes, known, by_day, several)
         days = rows.group_by(*_KEYS, "day").agg(
             pl.col(wanted.outcomes).sum(), pl.col(segments).first()
         )
-        return cls(days.sort(*_KEYS, "day"), known, by_day)
+        return cls(days.sort(*_KEYS, "day"), known, by_day, several)
 
-    def table(self, arms: Sequence[str]) -> UserTable:
+    def table(self, arms: Sequence[str], known: KnownBefore) -> UserTable:
         """All users, in memory."""
+        before = None if self.before is None else known.filled(self.before, self.by_day)
         if not self.by_day:
-            return UserTable.of_users(self.outcomes, arms, before=self.before)
+            return UserTable.of_users(self.outcomes, arms, before=before)
         table = UserTable(self.outcomes, arms)
-        if self.before is not None:
-            table.add_before(self.before)
+        if before is not None:
+            table.add_before(before)
         return table
 
     def crossing(self) -> pl.DataFrame:
@@ -177,6 +187,7 @@ class UserParts:
     Args:
         frames: Of each part.
         arms: Control first.
+        means: Of what is known from before.
 
     Attributes:
         arms: Arm names, control first.
@@ -187,7 +198,9 @@ class UserParts:
         segment_names: Segments, without ``segment_``.
     """
 
-    def __init__(self, frames: Iterator[UserFrames], arms: Sequence[str]) -> None:
+    def __init__(
+        self, frames: Iterator[UserFrames], arms: Sequence[str], means: KnownBefore
+    ) -> None:
         self._store = Store()
         self.arms = list(arms)
         self.days, self.has_pre, self.has_days = 1, False, False
@@ -195,6 +208,7 @@ class UserParts:
         kept = []
         seen: set[int] = set()
         for own in frames:
+            means.see(own.before, own.several)
             self.has_days = own.by_day
             before = None if own.before is None else self._store.add(own.before)
             kept.append((self._store.add(own.outcomes), before))
@@ -205,7 +219,7 @@ class UserParts:
         self.has_pre = kept[0][1] is not None or any(day < 0 for day in seen)
         self._sizes = dict.fromkeys(arms, 0)
         for outcomes, before in kept:
-            table = self._built(outcomes, before, past=any(day < 0 for day in seen))
+            table = self._built(outcomes, before, means, past=any(day < 0 for day in seen))
             places = {name: self._store.add(frame) for name, frame in table.per_user().items()}
             self._parts.append(places | ({"rows": outcomes} if self.has_days else {}))
             for arm in arms:
@@ -214,9 +228,11 @@ class UserParts:
         self.known = first.known
         self.segment_names = first.segment_names
 
-    def _built(self, outcomes: _Place, before: _Place | None, *, past: bool) -> UserTable:
+    def _built(
+        self, outcomes: _Place, before: _Place | None, means: KnownBefore, *, past: bool
+    ) -> UserTable:
         """A part as it is read for the first time: sums of its users are made here, once."""
-        known = None if before is None else self._store.get(before)
+        known = None if before is None else means.filled(self._store.get(before), self.has_days)
         frame = self._store.get(outcomes)
         if not self.has_days:
             return UserTable.of_users(frame, self.arms, before=known, complete=False)

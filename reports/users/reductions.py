@@ -1,4 +1,4 @@
-"""From parts of users to numbers: what merges is merged, what does not is read again."""
+"""Reduce parts of users to moments, totals and order statistics."""
 
 from __future__ import annotations
 

@@ -1,15 +1,18 @@
-"""Rows of a file, batch by batch: checked, turned into numbers, and described as a whole."""
+"""Check the rows of a file batch by batch and turn them into numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import fsum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import polars as pl
 
 from reports.users.days import Days
 from reports.users.errors import Problems, TableError
 from reports.users.table import SEGMENT
+
+Aggregation = Literal["first", "last", "mean", "sum", "min", "max"]
 
 BEFORE = "\0"
 """Marks columns from before the experiment: their names may be those of outcomes."""
@@ -26,6 +29,8 @@ class Columns:
         covariates: Numbers from before the experiment, beside the ``pre_`` columns.
         segments: Texts to split by.
         day: Day of the row, a whole number or a date.
+        aggregations: How a covariate of several rows of a user becomes one number; ``first``, the
+            first value there is, if nothing is said.
     """
 
     user: str
@@ -34,6 +39,7 @@ class Columns:
     covariates: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     day: str | None = None
+    aggregations: Mapping[str, Aggregation] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -61,7 +67,6 @@ class RowReader:
         self._wanted = wanted
         self._problems = problems
         self._days = days
-        self._sums: dict[str, list[float]] = {name: [] for name in covariates}
         self._empty = dict.fromkeys(covariates, 0)
         self.rows = 0
         self.arms: set[str] = set()
@@ -85,9 +90,8 @@ class RowReader:
             numbers = self._numbers(batch[name])
             self._problems.missing(name, numbers.is_null(), self.rows, need)
             columns.append(numbers)
-        for name, sums in self._sums.items():
+        for name in self._empty:
             numbers = self._numbers(batch[name])
-            sums.append(float(numbers.sum()))
             self._empty[name] += numbers.null_count()
             columns.append(numbers.alias(BEFORE + name))
         columns += [
@@ -136,21 +140,10 @@ class RowReader:
                 )
 
     def finish(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows of ``read``, once all have been read: covariates filled, days as numbers."""
-        filled = [
-            pl.col(BEFORE + name).fill_null(fsum(sums) / (self.rows - self._empty[name]))
-            for name, sums in self._sums.items()
-        ]
-        days = [] if self._days is None else [self._days.numbers(rows["day"])]
-        return rows.with_columns(*filled, *days)
-
-    def notes(self) -> list[str]:
-        """Sentences about what was filled in."""
-        return [
-            f"{count:,} rows have no '{name}'; the mean of all users was taken"
-            for name, count in self._empty.items()
-            if count
-        ]
+        """Rows of ``read``, once all have been read: days as numbers."""
+        if self._days is None:
+            return rows
+        return rows.with_columns(self._days.numbers(rows["day"]))
 
 
 def _absent(column: pl.Series, *, name: bool) -> pl.Series:

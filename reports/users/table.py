@@ -1,4 +1,4 @@
-"""The per-user table that an experiment is read from: outcomes, the time before, segments.
+"""Hold per-user outcomes, what is known from before, and segments.
 
 Everything is computed from ``Users``, which come in parts that fit into memory one after the other;
 a ``UserTable`` is such a part, or the only one.

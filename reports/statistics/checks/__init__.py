@@ -1,1 +1,1 @@
-"""Checks of randomisation, balance and tails."""
+"""Check randomisation, balance and tails."""

@@ -1,4 +1,4 @@
-"""A/A tests: one table of users split at random again and again, analysed as the experiment is.
+"""Split one table of users at random many times and test every split.
 
 Every alarm is false, so the share of p values below alpha must be alpha and the p values uniform.
 A split is a 0/1 row per replicate; multiplied with per-user columns and their products it gives the
@@ -210,7 +210,7 @@ class _Columns:
         self._centre = columns.mean(axis=0)
         deviation = columns.std(axis=0)
         # A constant column has no moments of its own: a mean's denominator costs nothing.
-        noise = 1e-14 * np.abs(self._centre)
+        noise = 4.0 * float(np.finfo(np.float64).eps) * np.abs(self._centre)
         self._varying = np.flatnonzero(deviation > noise)
         self._scale = np.where(deviation > noise, deviation, 1.0)
         self._columns = columns

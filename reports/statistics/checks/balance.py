@@ -1,4 +1,4 @@
-"""Were the arms alike before the experiment? A joint test of all covariates, and carry-over.
+"""Test whether the arms were alike before the experiment.
 
 Randomisation makes the arms alike in everything that was before it, apart from chance. One test of
 all covariates at once needs no correction for their number and uses their correlation: with the
@@ -106,7 +106,8 @@ def covariate_balance(arms: Sequence[Moments]) -> Balance:
     within = np.sum([arm.cross for arm in arms], axis=0)
     total = np.diag(whole.cross)
     # What rounding leaves of a column of equal values.
-    varies = total > 1e-24 * whole.users * whole.mean**2
+    # Of a column that does not vary rounding leaves about eps of its mean per user.
+    varies = total > whole.users * (4.0 * np.finfo(np.float64).eps * whole.mean) ** 2
     if not varies.any():
         raise StatisticsError(
             "balance has nothing to compare.",

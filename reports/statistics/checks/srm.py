@@ -1,4 +1,4 @@
-"""Sample-ratio mismatch: did the split come out as planned?
+"""Test the split of users for a sample ratio mismatch.
 
 A mismatch voids an experiment (Fabijan et al., KDD 2019). At the end the test is exact for two
 arms (binomial). For more it is Pearson's chi-square if every arm expects five users (Cochran,

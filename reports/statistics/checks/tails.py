@@ -1,4 +1,4 @@
-"""Are the tails too heavy for the number of users? When an interval covers less than it says.
+"""Predict how far skewness lowers the coverage of an interval.
 
 Let D be the estimated effect, V its variance and
 

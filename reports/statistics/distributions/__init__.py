@@ -1,1 +1,1 @@
-"""Quantiles, bootstrap and one-pass sums of tables of any size."""
+"""Compute quantiles, bootstraps and one-pass sums of tables of any size."""

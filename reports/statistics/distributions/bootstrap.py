@@ -1,4 +1,4 @@
-"""Bootstrap intervals of any smooth statistic of the arms' means, with users as units.
+"""Compute bootstrap intervals of smooth functions of the arms' means, by user.
 
 Percentile intervals are quantiles of the resampled statistic; studentised ones are quantiles of
 (resampled - observed) / its own standard error, and more exact for skewed metrics (Efron &

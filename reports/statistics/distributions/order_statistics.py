@@ -1,4 +1,4 @@
-"""Order statistics of any number of values, exactly and in bounded memory.
+"""Find exact order statistics of any number of values in bounded memory.
 
 A float64 read as a whole number (negative ones turned round) sorts as the float does, so the k-th
 smallest value is found 16 bits at a time: count the leading 16 bits of all values, go on with the

@@ -1,4 +1,4 @@
-"""Resampled sums over a stream of users: Poisson(1) weights, made and used up in small blocks.
+"""Resample sums over a stream of users with Poisson(1) weights.
 
 A resample gives every user an independent Poisson(1) weight, which for many users is drawing them
 with replacement, but needs neither their number nor their order (Chamandy, Muralidharan, Najmi &

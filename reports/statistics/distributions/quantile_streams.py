@@ -1,4 +1,4 @@
-"""Quantiles of a table of any size, per group, with the intervals of ``quantiles``.
+"""Compute quantiles per group of a table of any size, with their intervals.
 
 Nothing is approximated: the values at the ranks that an interval needs are found by reading the
 table several times (``order_statistics``), and the clustered error of a share is a ratio of whole

@@ -1,4 +1,4 @@
-"""Quantiles of values or of clustered events, with intervals in closed form.
+"""Estimate quantiles of values or clustered events, with closed-form intervals.
 
 ``x`` is the quantile q if a share q of the values lies at or below it. So the interval needs no
 density: it holds every ``x`` whose share of values is not significantly different from q, and its

@@ -1,4 +1,4 @@
-"""Moments of a table of any size, per group of users, in one pass and bounded memory.
+"""Compute moments per group of a table of any size, in one pass.
 
 The table comes in batches (of a Parquet file, the next is read while one is worked on), each batch
 in blocks that stay in the processor's cache. A block gives moments of every group in it from sums

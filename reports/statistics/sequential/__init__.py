@@ -1,1 +1,1 @@
-"""Tests that are looked at while an experiment runs."""
+"""Test an experiment while it runs."""

@@ -1,4 +1,4 @@
-"""Looking at a running experiment at any time: always-valid p values and intervals of two arms.
+"""Compute always-valid p values and intervals for two arms.
 
 The p value is 1 / M and the interval holds all effects with M < 1 / alpha, M being the mixture
 evidence of ``mixtures``; the relative interval is Fieller's at the same critical value.
@@ -19,9 +19,8 @@ import numpy as np
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate
-from reports.statistics.lift import Interval, fieller_bounds
+from reports.statistics.lift import Alternative, Interval, fieller_bounds
 from reports.statistics.sequential.mixtures import (
-    Alternative,
     Mixture,
     always_valid_p_value,
     critical_value,

@@ -1,4 +1,4 @@
-"""Brownian motion between boundaries at a few looks, by recursive numerical integration.
+"""Integrate Brownian motion between boundaries at a few looks.
 
 At information fraction t the score is B(t) = z sqrt(t), normal with mean drift x t and variance
 t, with independent increments. The density of the paths that have not yet crossed is carried from

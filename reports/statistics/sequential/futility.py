@@ -1,4 +1,4 @@
-"""Stopping for futility by beta spending: when a running test is no longer worth its time.
+"""Stop a running test for futility by beta spending.
 
 The type II error beta is spent over the looks like alpha: at look k the lower boundary a_k is where
 a walk with the planned effect would, having stopped nowhere before, fall below it with just the

@@ -1,4 +1,4 @@
-"""P values, intervals and estimates of a group sequential test that agree with its boundaries.
+"""Compute p values, intervals and estimates of a group sequential test.
 
 At any look, stopped or not: the repeated interval of all effects whose z is within the boundary
 (``estimate +/- b_k standard errors``, Jennison & Turnbull, JRSS B 51, 1989), and as p value the
@@ -21,11 +21,10 @@ from scipy import optimize
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate
-from reports.statistics.lift import Interval
+from reports.statistics.lift import Alternative, Interval
 from reports.statistics.sequential.confidence_sequences import ratio_interval, standard_error_of
 from reports.statistics.sequential.crossing import Walk
 from reports.statistics.sequential.group_sequential import GroupSequential
-from reports.statistics.sequential.mixtures import Alternative
 from reports.statistics.sequential.skewness import (
     NORMAL,
     Cumulants,

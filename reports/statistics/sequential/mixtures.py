@@ -1,4 +1,4 @@
-"""Evidence against no effect that may be looked at any time: mixtures of likelihood ratios.
+"""Mix likelihood ratios into evidence that may be read at any time.
 
 Let z be the difference over its standard error and V an intrinsic time (see the mixtures below).
 Mixing the likelihood ratio over effects drawn from a normal prior gives the evidence
@@ -16,16 +16,15 @@ for different unknowns, so they always agree.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
 from reports.statistics.errors import StatisticsError
+from reports.statistics.lift import Alternative
 from reports.statistics.moments import Float
-
-Alternative = Literal["two-sided", "greater", "less"]
 
 
 class EffectMixture(NamedTuple):

@@ -1,4 +1,4 @@
-"""Taking the skewness out of a t statistic.
+"""Remove skewness from a t statistic (Hall's transformation).
 
 Let T be an estimate less its true value, over its standard error, and rho the skewness of the
 estimate (``tails``). The tails of T beyond -z and z differ by terms of the order rho. They are of

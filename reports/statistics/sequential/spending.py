@@ -1,4 +1,4 @@
-"""How much of the error rate of a test may be spent by which share of the planned information.
+"""Spend the error rate of a test over the planned information.
 
 One side of a test with error rate alpha has spent f(t) of it by information fraction t, with
 f(0) = 0 and f(1) = alpha; looks may then fall at any t (Lan & DeMets, Biometrika 70, 1983).

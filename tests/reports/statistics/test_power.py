@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import power_proportions_2indep
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
-from reports.statistics.lift import compare
+from reports.statistics.lift import Alternative, compare
 from reports.statistics.moments import Moments
 from reports.statistics.power import (
     Baseline,
@@ -24,7 +24,6 @@ from reports.statistics.power import (
     sample_size,
     variance_over_days,
 )
-from reports.statistics.sequential.mixtures import Alternative
 
 SIDES = {"two-sided": "two-sided", "greater": "larger", "less": "smaller"}
 

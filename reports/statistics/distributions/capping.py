@@ -1,4 +1,4 @@
-"""Capped (winsorised) metrics, with one cap for all arms estimated from all their users.
+"""Cap (winsorise) a metric at one quantile of the users of all arms.
 
 ``y = min(x, c)`` with c the quantile q of the pooled users. A cap per arm would cut a treatment
 that lengthens the tail more than the control, and so hide or reverse its effect. The metric is then

@@ -9,7 +9,7 @@ from hypothesis import given
 from scipy import stats
 from scipy.stats import mstats
 
-from reports.statistics.capping import Capped, cap_pooled, capped_estimates
+from reports.statistics.distributions.capping import Capped, cap_pooled, capped_estimates
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import adjustment, estimate_arms
 from reports.statistics.lift import compare
