@@ -1,0 +1,305 @@
+"""Turn linearised estimates into intervals: Student, Fieller, rare events, bounded and likelihood.
+
+No interval has width zero unless the quantity is known exactly, such as the difference of a policy
+and itself. A bound that the data cannot give is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+from scipy.stats import t as student
+
+from simulator.replay.estimators.linear import Float64, Linear
+
+LEVEL = 0.95
+RARE_USERS = 40
+"""Up to so many users with an event, a share has the interval of weighted counts."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: Point estimate.
+        standard_error: Clustered by user.
+        low, high: Bounds; None where the data give none.
+    """
+
+    value: float
+    standard_error: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, linear: Linear, level: float = LEVEL) -> Estimate | None:
+        """The Student interval of a linearised estimate; None with fewer than two users."""
+        users = int(linear.contributes.sum())
+        error = linear.standard_error
+        if users < 2 or not np.isfinite(error):
+            return None
+        half = critical(linear, level) * error
+        return cls(linear.value, error, linear.value - half, linear.value + half)
+
+    def covers(self, truth: float) -> bool:
+        """Whether the interval holds a value; a missing bound excludes nothing."""
+        above = self.low is None or self.low <= truth
+        return above and (self.high is None or truth <= self.high)
+
+    def width(self) -> float:
+        """Length of the interval; infinite where a bound is missing."""
+        if self.low is None or self.high is None:
+            return float("inf")
+        return self.high - self.low
+
+
+def degrees_of_freedom(influence: Float64, users: int) -> float:
+    """How many users' worth of information the variance estimate rests on.
+
+    The variance is a sum of squared influences ``u``. If few users dominate it, it is as noisy as
+    a variance of ``(sum u^2)^2 / sum u^4`` users' (Satterthwaite's argument, Biometrics 1946, with
+    influences in place of components); never more than the contributing users less one.
+    """
+    square = influence**2
+    fourth = float((square**2).sum())
+    if fourth <= 0:
+        return float(max(users - 1, 1))
+    return float(min(max(square.sum() ** 2 / fourth, 1.0), max(users - 1, 1)))
+
+
+def critical(linear: Linear, level: float = LEVEL) -> float:
+    """Student's quantile for a two-sided interval."""
+    freedom = degrees_of_freedom(linear.influence, int(linear.contributes.sum()))
+    return float(student.ppf(0.5 + level / 2, freedom))
+
+
+def fieller(treatment: Linear, control: Linear, level: float = LEVEL) -> Estimate | None:
+    """Interval of ``treatment / control - 1`` (Fieller, JRSS B 1954), paired by user.
+
+    It holds the values R for which ``treatment - R control`` may be zero, and excludes 0 exactly if
+    the interval of the difference does. It exists however noisy the control is: where the control
+    may be zero itself, the set has no upper bound (or none at all), and those bounds are None.
+    """
+    if control.value <= 0:
+        return None
+    users = int((treatment.contributes | control.contributes).sum())
+    if users < 2:
+        return None
+    value = treatment.value / control.value
+    vt, vc = treatment.standard_error**2, control.standard_error**2
+    cov = treatment.covariance(control)
+    direction = treatment.influence - value * control.influence
+    error = float(np.sqrt((direction**2).sum())) / control.value
+    if error == 0.0:
+        return Estimate(value - 1.0, 0.0, value - 1.0, value - 1.0)
+    t = float(student.ppf(0.5 + level / 2, degrees_of_freedom(direction, users)))
+    a = control.value**2 - t**2 * vc
+    b = treatment.value * control.value - t**2 * cov
+    c = treatment.value**2 - t**2 * vt
+    inside = b * b - a * c
+    if inside < 0:  # The whole line: the control may well be zero.
+        return Estimate(value - 1.0, error, None, None)
+    root = float(np.sqrt(inside))
+    if a > 0:
+        return Estimate(value - 1.0, error, (b - root) / a - 1.0, (b + root) / a - 1.0)
+    # Two rays; the one that holds the estimate, cut at its finite end, has no upper bound.
+    ends = sorted(((b - root) / a, (b + root) / a)) if a < 0 else [c / (2 * b)] * 2
+    if a < 0 and value >= ends[1]:
+        return Estimate(value - 1.0, error, ends[1] - 1.0, None)
+    if a < 0 and value <= ends[0]:
+        return Estimate(value - 1.0, error, None, ends[0] - 1.0)
+    return Estimate(value - 1.0, error, None, None)
+
+
+def weighted_count(
+    top: Float64,
+    normaliser: float,
+    largest: float,
+    level: float = LEVEL,
+    variance: float = 0.0,
+) -> tuple[float, float]:
+    """Bounds of a rate of rare events with unequal weights (Fay & Feuer, Stat. Med. 1997).
+
+    Events are Poisson counts with weights; the bounds come from two gamma distributions and are
+    exact (Garwood's) for equal weights. Without any event the upper bound is the weight of one
+    more event times 3.69 at 95 %.
+
+    Args:
+        top: float64[G], sum of weight times event of each user, non-negative.
+        normaliser: What the sums are divided by.
+        largest: The largest sum that one user could have had.
+        level: Confidence.
+        variance: Of the rate if it is known to be larger than the events' own, because the
+            normaliser is noisy too.
+
+    Returns:
+        (low, high).
+    """
+    tail = (1.0 - level) / 2.0
+    rate = float(top.sum()) / normaliser
+    variance = max(float((top**2).sum()) / normaliser**2, variance if rate > 0 else 0.0)
+    extra = max(largest, float(top.max(initial=0.0))) / normaliser
+    low = 0.0
+    if variance > 0:
+        low = variance / (2 * rate) * float(chi2.ppf(tail, 2 * rate**2 / variance))
+    up, spread = rate + extra, variance + extra**2
+    high = spread / (2 * up) * float(chi2.ppf(1 - tail, 2 * up**2 / spread)) if up > 0 else 0.0
+    return low, high
+
+
+def share_interval(
+    linear: Linear, events: Float64, weight: Float64, normaliser: float, level: float = LEVEL
+) -> Estimate | None:
+    """Interval of a share: Student's, or that of rare events where events or non-events are few.
+
+    Args:
+        linear: The estimate.
+        events: float64[G], per user the sum of weight times event.
+        weight: float64[G], per user the sum of weights.
+        normaliser: What the sums are divided by; of SNIPS the total weight.
+        level: Confidence.
+    """
+    plain = Estimate.of(linear, level)
+    if plain is None or plain.low is None or plain.high is None:
+        return plain
+    low, high, variance = plain.low, plain.high, plain.standard_error**2
+    largest = float(weight.max(initial=0.0))
+    misses = np.maximum(weight - events, 0.0)
+    if (events > 0).sum() <= RARE_USERS:
+        low, high = weighted_count(events, normaliser, largest, level, variance)
+    elif (misses > 1e-12 * largest).sum() <= RARE_USERS:
+        lower, upper = weighted_count(misses, normaliser, largest, level, variance)
+        total = float(weight.sum()) / normaliser
+        low, high = total - upper, total - lower
+    return Estimate(plain.value, plain.standard_error, max(low, 0.0), high)
+
+
+def difference_of(
+    treatment: Estimate, control: Estimate, paired: Linear, level: float = LEVEL
+) -> Estimate | None:
+    """Interval of a difference from the two intervals and their correlation (MOVER).
+
+    Zou & Donner, Stat. Med. 2008. Used where the two intervals are not symmetric; never narrower
+    than the Student interval of the paired difference.
+    """
+    plain = Estimate.of(paired, level)
+    bounds = (treatment.low, treatment.high, control.low, control.high)
+    if plain is None or any(b is None for b in bounds):
+        return plain and Estimate(plain.value, plain.standard_error, None, None)
+    assert plain.low is not None and plain.high is not None
+    product = treatment.standard_error * control.standard_error
+    variance = treatment.standard_error**2 + control.standard_error**2
+    correlation = 0.0
+    if product > 0:
+        correlation = (variance - plain.standard_error**2) / (2 * product)
+        correlation = float(np.clip(correlation, -1.0, 1.0))
+    down = _mover(treatment.value - bounds[0], bounds[3] - control.value, correlation)  # type: ignore[operator]
+    up = _mover(bounds[1] - treatment.value, control.value - bounds[2], correlation)  # type: ignore[operator]
+    return Estimate(
+        plain.value,
+        plain.standard_error,
+        min(plain.low, plain.value - down),
+        max(plain.high, plain.value + up),
+    )
+
+
+def _mover(first: float, second: float, correlation: float) -> float:
+    return float(np.sqrt(max(first**2 + second**2 - 2 * correlation * first * second, 0.0)))
+
+
+def empirical_bernstein(
+    values: Float64, most: float, level: float = LEVEL, least: float = 0.0
+) -> Estimate:
+    """Finite-sample bounds of the mean of bounded independent values (Maurer & Pontil, COLT 2009).
+
+    Holds for every sample size and distribution, and is therefore wide.
+
+    Args:
+        values: float64[G], one per user, such as the user's share of an IPS estimate.
+        most: Largest possible value.
+        level: Confidence.
+        least: Smallest possible value.
+    """
+    n = len(values)
+    if n < 2:
+        return Estimate(float(values.mean()), float("nan"), None, None)
+    log = float(np.log(4.0 / (1.0 - level)))
+    variance = float(values.var(ddof=1))
+    half = float(np.sqrt(2 * variance * log / n)) + 7 * (most - least) * log / (3 * (n - 1))
+    value = float(values.mean())
+    low, high = max(value - half, least), min(value + half, most)
+    return Estimate(value, float(np.sqrt(variance / n)), low, high)
+
+
+def empirical_likelihood(top: Float64, bottom: Float64, level: float = LEVEL) -> Estimate | None:
+    """Interval of ``sum(top) / sum(bottom)`` by adjusted empirical likelihood over users.
+
+    The bounds are where the likelihood ratio of ``sum_g p_g (top_g - theta bottom_g) = 0`` reaches
+    Student's squared quantile (Owen, Biometrika 1988). One pseudo-user opposite to the mean makes
+    it exist for every theta (Chen, Variyath & Abraham, JCGS 2008). The interval follows the
+    skewness of the data and includes the noise of both sums.
+
+    Args:
+        top: float64[G], per user.
+        bottom: float64[G], per user.
+        level: Confidence.
+    """
+    used = (top != 0) | (bottom != 0)
+    top, bottom = top[used], bottom[used]
+    n, total = len(top), float(bottom.sum())
+    if n < 3 or total <= 0:
+        return None
+    value = float(top.sum()) / total
+    residual = top - value * bottom
+    error = float(np.sqrt((residual**2).sum())) / total
+    if error == 0:
+        return None
+    limit = float(student.ppf(0.5 + level / 2, n - 1)) ** 2
+    low = _likelihood_bound(top, bottom, value, -error, limit)
+    high = _likelihood_bound(top, bottom, value, error, limit)
+    return Estimate(value, error, low, high)
+
+
+def _likelihood_bound(
+    top: Float64, bottom: Float64, value: float, step: float, limit: float
+) -> float | None:
+    inside, outside, reach = value, value + step, 1.0
+    while _likelihood_ratio(top - outside * bottom) < limit:
+        inside, reach = outside, reach * 1.6
+        outside = value + step * reach
+        if reach > 200:
+            return None
+    for _ in range(50):
+        middle = (inside + outside) / 2
+        if _likelihood_ratio(top - middle * bottom) < limit:
+            inside = middle
+        else:
+            outside = middle
+    return outside
+
+
+def _likelihood_ratio(residual: Float64) -> float:
+    """-2 log of the adjusted empirical likelihood ratio of mean zero."""
+    n = len(residual)
+    level = max(1.0, float(np.log(n)) / 2.0)
+    values: NDArray[np.float64] = np.append(residual, -level * residual.mean())
+    scale = float(np.abs(values).max())
+    if scale == 0:
+        return 0.0
+    values = values / scale
+    # Each 1 + multiplier * value must be positive: that brackets the multiplier.
+    least, most = float(values.min()), float(values.max())
+    if least >= 0 or most <= 0:
+        return float("inf")
+    low, high = -1.0 / most + 1e-12, -1.0 / least - 1e-12
+    for _ in range(80):
+        middle = (low + high) / 2
+        if (values / (1.0 + middle * values)).sum() > 0:
+            low = middle
+        else:
+            high = middle
+    return float(2.0 * np.log1p((low + high) / 2 * values).sum())
