@@ -48,6 +48,29 @@ class Metric:
         return "ratio" if self.denominator else "mean"
 
 
+@dataclass(frozen=True)
+class Step:
+    """One factor of the primary metric: the sum of its columns over that of the step before.
+
+    The first step is per user-day, so that the product of all steps is the metric.
+
+    Attributes:
+        name: For results.json.
+        label: For people.
+        unit: What the shown value is in.
+        columns: Outcome columns that are added up; the last step's are the metric's numerator.
+        scale: Multiplies the sum before it is shown.
+        percent: Whether the factor is shown as a percentage.
+    """
+
+    name: str
+    label: str
+    unit: str
+    columns: tuple[str, ...]
+    scale: float = 1.0
+    percent: bool = False
+
+
 SECONDARY = (
     "click_rate",
     "comment_open_rate",
@@ -56,6 +79,7 @@ SECONDARY = (
     "likes",
     "comment_interactions",
     "sessions",
+    "impressions",
     "return_next_day",
 )
 GUARDRAILS: dict[str, float] = {"hates": 0.10}
@@ -80,6 +104,7 @@ class AnalysisPlan:
         select: Keep only the covariates that explain something; chosen blind to the arms.
         slopes: Of the covariates: common to both arms or one for each.
         strata: Segments (without ``segment_``) whose shares are held equal in all arms.
+        steps: The primary metric as a product of factors; empty if it is not taken apart.
     """
 
     primary: str = "comment_watch_time"
@@ -93,6 +118,7 @@ class AnalysisPlan:
     select: bool = False
     slopes: Literal["common", "by arm"] = "common"
     strata: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     def metric(self, name: str) -> Metric:
         """The definition of a metric.

@@ -77,12 +77,37 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ArmValue:
-    """One metric in one arm: number of users, the metric's value and its standard error."""
+    """One metric in one arm.
+
+    Attributes:
+        arm: Its name.
+        users: In it.
+        value: The metric as it is, total over base; the same beside every treatment. In results
+            of schema version 1 the adjusted value.
+        standard_error: Of ``value``.
+        adjusted: The metric after adjustment, capping or both, which the lift compares; None in
+            results of schema version 1.
+        adjusted_error: Of ``adjusted``.
+        total: Sum of the numerator over users and days, in the metric's unit (a percentage's
+            numerator is a count).
+        base: What it is divided by: user-days, users, or the sum of the denominator.
+    """
 
     arm: str
     users: int
     value: float
     standard_error: float
+    adjusted: float | None = None
+    adjusted_error: float | None = None
+    total: float | None = None
+    base: float | None = None
+
+    @property
+    def compared(self) -> tuple[float, float]:
+        """What the lift compares, and its standard error."""
+        if self.adjusted is None or self.adjusted_error is None:
+            return self.value, self.standard_error
+        return self.adjusted, self.adjusted_error
 
 
 @dataclass(frozen=True)
@@ -292,6 +317,43 @@ class TwoPartLift:
 
 
 @dataclass(frozen=True)
+class Factor:
+    """One factor of the primary metric.
+
+    Attributes:
+        name, label, unit: Identity; ``unit`` as in `MetricComparison`.
+        control, treatment: As they are, in the unit.
+        relative: Relative lift of the factor with its interval, adjusted as the metric is.
+        contribution: Its part of the metric's relative lift; all parts add up to it.
+    """
+
+    name: str
+    label: str
+    unit: str
+    control: float
+    treatment: float
+    relative: Estimate
+    contribution: Estimate
+
+
+@dataclass(frozen=True)
+class FactorSplit:
+    """The primary metric as a product of factors.
+
+    Attributes:
+        metric: Name of the metric.
+        lift: Relative lift of the product; equals the metric's.
+        factors: First to last.
+        confidence: Of every interval; uncorrected.
+    """
+
+    metric: str
+    lift: float
+    factors: tuple[Factor, ...]
+    confidence: float
+
+
+@dataclass(frozen=True)
 class ArmDistribution:
     """Per-user distribution of the primary metric in one arm.
 
@@ -324,6 +386,7 @@ class ArmComparison:
     novelty: Novelty | None = None
     interactions: tuple[SegmentInteraction, ...] = ()
     two_part: TwoPartLift | None = None
+    factors: FactorSplit | None = None
 
 
 @dataclass(frozen=True)
@@ -344,14 +407,19 @@ class ExperimentResult:
     warnings: tuple[str, ...] = ()
     context: dict[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no NaN (None instead), newline at the end."""
+    def to_json(self, *, compact: bool = False) -> str:
+        """Canonical JSON: sorted keys, no NaN (None instead), newline at the end.
+
+        Args:
+            compact: Without the spaces that make it readable.
+        """
         return (
             json.dumps(
                 _finite(dataclasses.asdict(self)),
                 ensure_ascii=False,
                 allow_nan=False,
-                indent=1,
+                indent=None if compact else 1,
+                separators=(",", ":") if compact else None,
                 sort_keys=True,
             )
             + "\n"

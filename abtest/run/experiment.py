@@ -16,6 +16,7 @@ import abtest
 from abtest.config import DEMO_DATA, RunConfig
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
+from abtest.factors import with_factors
 from abtest.metrics import PLATFORM_METRICS
 from abtest.paths import write_text
 from abtest.run.candidates import check_candidates
@@ -60,12 +61,14 @@ def run_experiment(
         UsageError: the configuration cannot be run; nothing was written.
         DataError, PolicyError, RunDataError: see `abtest.errors`.
     """
-    plan = build_plan(
-        metrics=PLATFORM_METRICS,
-        primary=config.primary,
-        guardrails=config.guardrail,
-        min_effect=config.min_effect,
-        rule=parse_rule(config.rule),
+    plan = with_factors(
+        build_plan(
+            metrics=PLATFORM_METRICS,
+            primary=config.primary,
+            guardrails=config.guardrail,
+            min_effect=config.min_effect,
+            rule=parse_rule(config.rule),
+        )
     )
     arms = _arm_names(config, console)
     _check_policies(config)

@@ -24,7 +24,9 @@ from reports.analysis.breakdowns import (
 )
 from reports.analysis.calibration import calibration_check
 from reports.analysis.estimation import Design, Estimated, estimate
+from reports.analysis.factors import factor_split
 from reports.analysis.health import health_checks
+from reports.analysis.raw import RawValue, raw_values
 from reports.plan import AnalysisPlan, Metric
 from reports.results import (
     SCHEMA_VERSION,
@@ -80,8 +82,11 @@ def analyze(
     table = UserTable(outcomes, arms) if isinstance(outcomes, pl.DataFrame) else outcomes
     health = health_checks(table, plan, design, planned_split)
     health.append(calibration_check(table, plan, design))
+    raw = raw_values(table, plan, arms)
     comparisons = tuple(
-        _compare_arms(table, plan, control, treatment, design, health, treatment in same_policy)
+        _compare_arms(
+            table, plan, raw, control, treatment, design, health, treatment in same_policy
+        )
         for treatment in treatments
     )
     return ExperimentResult(
@@ -98,6 +103,7 @@ def analyze(
 def _compare_arms(
     table: Users,
     plan: AnalysisPlan,
+    raw: Mapping[str, Mapping[str, RawValue]],
     control: str,
     treatment: str,
     design: Design,
@@ -107,7 +113,7 @@ def _compare_arms(
     pair = (control, treatment)
 
     def single(name: str, role: Role) -> _Row:
-        return _Row.of(table, plan, plan.metric(name), role, pair, design)
+        return _Row.of(table, plan, plan.metric(name), role, pair, design, raw[name])
 
     first = single(plan.primary, "primary")
     primary = first.at(plan.confidence)
@@ -133,6 +139,7 @@ def _compare_arms(
         novelty=novelty(table, plan, pair, design),
         interactions=interactions,
         two_part=two_parts(first.estimated, first.chosen, pair, plan.confidence),
+        factors=factor_split(table, plan, pair, design),
     )
 
 
@@ -157,13 +164,14 @@ def _corrected(rows: Sequence[_Row], plan: AnalysisPlan) -> list[MetricCompariso
 class _Row:
     """One metric, estimated; to be compared at any level.
 
-    ``estimated`` is None, and ``problem`` says why, if it could not be estimated.
+    ``raw`` holds both arms as they are. ``estimated`` is None, and ``problem`` says why, if it
+    could not be estimated.
     """
 
     chosen: Metric
     role: Role
     pair: tuple[str, str]
-    users: tuple[int, int]
+    raw: tuple[RawValue, RawValue]
     margin: float | None
     alpha: float
     estimated: Estimated | None
@@ -178,10 +186,11 @@ class _Row:
         role: Role,
         pair: tuple[str, str],
         design: Design,
+        raw: Mapping[str, RawValue],
     ) -> _Row:
         margin = plan.guardrails.get(chosen.name) if role == "guardrail" else None
-        users = (table.size(pair[0]), table.size(pair[1]))
-        known = (chosen, role, pair, users, margin, 1.0 - plan.confidence)
+        own = (raw[pair[0]], raw[pair[1]])
+        known = (chosen, role, pair, own, margin, 1.0 - plan.confidence)
         try:
             found = estimate(table, during, chosen, table.days, pair, design, plan)
             found.compare(plan.confidence)
@@ -208,12 +217,16 @@ class _Row:
         }
         if self.estimated is None:
             return self._without_data(base)
-        shown = 100.0 if chosen.percent else 1.0
+        shown = self._shown
         estimates = self.estimated.arms
         result = self.estimated.compare(confidence)
         values = [
-            ArmValue(arm, e.users, shown * e.adjusted, shown * float(np.sqrt(e.variance)))
-            for arm, e in zip(self.pair, estimates, strict=True)
+            dataclasses.replace(
+                value,
+                adjusted=shown * e.adjusted,
+                adjusted_error=shown * float(np.sqrt(e.variance)),
+            )
+            for value, e in zip(self._values(), estimates, strict=True)
         ]
         raw = sum(e.raw_variance for e in estimates)
         warnings = []
@@ -238,14 +251,33 @@ class _Row:
         )
         return dataclasses.replace(row, outcome=_outcome(row, self.alpha))
 
+    @property
+    def _shown(self) -> float:
+        return 100.0 if self.chosen.percent else 1.0
+
+    def _values(self) -> list[ArmValue]:
+        """Both arms as they are."""
+        shown = self._shown
+        return [
+            ArmValue(
+                arm,
+                raw.users,
+                shown * raw.value,
+                shown * raw.standard_error,
+                total=raw.total,
+                base=raw.base,
+            )
+            for arm, raw in zip(self.pair, self.raw, strict=True)
+        ]
+
     def _without_data(self, base: dict[str, Any]) -> MetricComparison:
         assert self.problem is not None
-        empty = [ArmValue(arm, n, 0.0, 0.0) for arm, n in zip(self.pair, self.users, strict=True)]
+        values = self._values()
         said = f"{self.problem.problem} {self.problem.detail}".strip()
         return MetricComparison(
             **base,
-            control=empty[0],
-            treatment=empty[1],
+            control=values[0],
+            treatment=values[1],
             absolute=None,
             relative=None,
             relative_method="none",

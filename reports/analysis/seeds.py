@@ -159,8 +159,8 @@ def _log_lift(metric: MetricComparison, paired: bool) -> tuple[float, float]:
     The covariance of the arms is what the standard error of the difference, read from its
     interval, says beyond their own.
     """
-    a, b = metric.control.value, metric.treatment.value
-    va, vb = metric.control.standard_error**2, metric.treatment.standard_error**2
+    (a, error_a), (b, error_b) = metric.control.compared, metric.treatment.compared
+    va, vb = error_a**2, error_b**2
     shown = metric.absolute
     if shown is None or shown.low is None or shown.high is None or min(a, b) <= 0.0:
         raise StatisticsError("a run has no lift on the log scale.", f"Values {a:g} and {b:g}.")

@@ -72,7 +72,7 @@ def render_html(result: ExperimentResult) -> str:
         reproduction=facts.reproduction(result),
         command=_text(result, "command"),
         configuration=_text(result, "configuration"),
-        json_uri=download.data_uri(result.to_json(), "application/json"),
+        json_uri=download.data_uri(result.to_json(compact=True), "application/json"),
         csv_uri=download.data_uri(download.to_csv(result), "text/csv"),
     )
 

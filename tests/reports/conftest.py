@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from abtest.factors import with_factors
 from abtest.metrics import PLATFORM_METRICS
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
@@ -106,7 +107,7 @@ def make_result(
     names = list(chosen)
     return analyze(
         make_outcomes(seed, chosen, users=users, twin=design == "twin"),
-        AnalysisPlan(metrics=PLATFORM_METRICS),
+        with_factors(AnalysisPlan(metrics=PLATFORM_METRICS)),
         control=names[0],
         treatments=names[1:],
         design=design,

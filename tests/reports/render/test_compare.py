@@ -67,9 +67,9 @@ def test_runs_that_differ_in_seeds_only_are_summarised_by_random_effects() -> No
     logs, variances = [], []
     for run in runs:
         metric = run.comparisons[0].metrics[0]
-        arms = (metric.control, metric.treatment)
-        logs.append(math.log(arms[1].value / arms[0].value))
-        variances.append(sum((arm.standard_error / arm.value) ** 2 for arm in arms))
+        arms = (metric.control.compared, metric.treatment.compared)
+        logs.append(math.log(arms[1][0] / arms[0][0]))
+        variances.append(sum((error / value) ** 2 for value, error in arms))
     oracle = random_effects(logs, variances)
     assert summary.lift.value == pytest.approx(math.expm1(oracle.mean.value), rel=0.02)
     assert summary.prediction.low is not None and summary.lift.low is not None

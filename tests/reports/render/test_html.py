@@ -168,7 +168,7 @@ def test_every_row_shows_the_correction_of_its_record(
             100 * metric.confidence, abs=5.0 * (1.0 - metric.confidence) + 1e-9
         )
         assert metric.outcome in re.sub(r"<svg.*?</svg>", "", row, flags=re.S)
-    assert "Holm, 8 metrics" in page.text("caption")
+    assert "Holm, 9 metrics" in page.text("caption")
 
 
 def test_equal_results_give_equal_bytes(result: ExperimentResult, tmp_path: Path) -> None:
