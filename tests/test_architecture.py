@@ -34,10 +34,12 @@ ALLOWED = {
     "simulator": ("simulator",),
     "simulator.logs": (
         "simulator.logs",
+        "simulator.tables",
         "simulator.requests",
         "simulator.errors",
         "simulator.randomness",
     ),
+    "simulator.tables": ("simulator.tables", "simulator.errors"),
     "simulator.world": (
         "simulator.world",
         "simulator.logs",
