@@ -171,10 +171,17 @@ def _replay_rows(metric: MetricResult) -> list[tuple[str, ...]]:
                 _replay_value(found.control, share),
                 _replay_value(found.treatment, share),
                 "-" if lift is None else f"{100 * lift.value:+.1f} %",
-                "-" if lift is None else f"{100 * lift.low:+.1f} % to {100 * lift.high:+.1f} %",
+                "-" if lift is None else _percent_range(lift.low, lift.high),
             )
         )
     return rows
+
+
+def _percent_range(low: float | None, high: float | None) -> str:
+    """An interval of a lift; an end that the data do not bound is left open."""
+    start = "below" if low is None else f"{100 * low:+.1f} %"
+    end = "above" if high is None else f"{100 * high:+.1f} %"
+    return f"{start} to {end}"
 
 
 def _replay_value(estimate: Estimate | None, share: bool) -> str:

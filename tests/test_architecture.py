@@ -59,7 +59,13 @@ ALLOWED = {
     ),
     "simulator": ("simulator",),
     **dict.fromkeys(SIMULATOR_LEAVES, ()),
-    "simulator.logs": ("simulator.logs", "simulator.requests", *SIMULATOR_LEAVES),
+    "simulator.logs": (
+        "simulator.logs",
+        "simulator.tables",
+        "simulator.requests",
+        *SIMULATOR_LEAVES,
+    ),
+    "simulator.tables": ("simulator.tables", "simulator.errors"),
     "simulator.world": (
         "simulator.world",
         "simulator.logs",

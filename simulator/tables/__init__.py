@@ -1,0 +1,34 @@
+"""Read delimited text and Parquet: one reader for every command.
+
+It imports nothing of ours but errors.
+"""
+
+from simulator.tables.delimited import LINE
+from simulator.tables.kinds import Kind, Number, Read, Replace, Text, Whole, as_text, label
+from simulator.tables.sources import find_sources, is_table_name, nearby
+from simulator.tables.table import Batch, Table, open_table
+from simulator.tables.tally import BadRows, Tally
+from simulator.tables.times import Time, Unit, check_zone
+
+__all__ = [
+    "LINE",
+    "BadRows",
+    "Batch",
+    "Kind",
+    "Number",
+    "Read",
+    "Replace",
+    "Table",
+    "Tally",
+    "Text",
+    "Time",
+    "Unit",
+    "Whole",
+    "as_text",
+    "check_zone",
+    "find_sources",
+    "is_table_name",
+    "label",
+    "nearby",
+    "open_table",
+]
