@@ -14,7 +14,9 @@ from abtest.errors import ExitCode, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Import, export, check, describe and make datasets.")
 
-Source = Annotated[Path, typer.Argument(help="A log file, or a directory of log files.")]
+Sources = Annotated[
+    list[Path], typer.Argument(help="Log files, or directories of them, and where to write.")
+]
 Target = Annotated[Path, typer.Argument(help="Dataset directory to create.")]
 DatasetPath = Annotated[str, typer.Argument(help="A dataset directory, or 'demo'.")]
 
@@ -26,17 +28,19 @@ def register(root: typer.Typer) -> None:
 
 @app.command("import")
 def import_command(
-    source: Source,
-    target: Target,
+    sources: Sources,
     log_format: Annotated[
-        str, typer.Option("--format", help="auto, kuairand or kuaicomt.")
+        str, typer.Option("--format", help="auto, or a format: see docs/log-format.md.")
     ] = "auto",
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", help="Of files that are not UTF-8: gbk, latin-1.")
+    ] = None,
     bad_rows: Annotated[
         str, typer.Option("--bad-rows", help="fail (default), or skip and count them.")
     ] = "fail",
     force: options.Force = False,
 ) -> None:
-    """Turn a Kuaishou-format log into a dataset directory.
+    """Turn log files into a dataset directory: abtest data import FILES... DATASET.
 
     [bold]Examples[/bold]
 
@@ -46,13 +50,23 @@ def import_command(
     """
     from simulator.logs.importers import import_logs
 
-    if log_format not in {"auto", "kuairand", "kuaicomt"}:
-        raise UsageError(f"--format is '{log_format}', expected auto, kuairand or kuaicomt.")
+    if len(sources) < 2:
+        raise UsageError(
+            "files and a directory to write are needed.", f"abtest data import {sources[0]} DATASET"
+        )
+    *files, target = sources
     if bad_rows not in {"fail", "skip"}:
         raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
     console = Console()
-    with console.stage("import", f"importing {source}"):
-        report = import_logs(source, target, format=log_format, bad_rows=bad_rows, overwrite=force)  # type: ignore[arg-type]
+    with console.stage("import", f"importing {', '.join(map(str, files))}"):
+        report = import_logs(
+            files,
+            target,
+            format=log_format,
+            bad_rows=bad_rows,  # type: ignore[arg-type]
+            encoding=encoding,
+            overwrite=force,
+        )
     typer.echo(report.render())
     typer.echo(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import polars as pl
 
@@ -47,6 +47,10 @@ class Kind(Protocol):
     @property
     def expected(self) -> str:
         """What a cell should hold, for messages."""
+
+    @property
+    def parses(self) -> Literal["whole", "decimal", "text"]:
+        """As what the cells of a text file may be parsed before ``read`` gets them."""
 
     @property
     def dtype(self) -> pl.DataType:
@@ -91,6 +95,7 @@ class Text:
     unknown: tuple[str, ...] = ()
     expected: str = "a text"
     dtype: pl.DataType = field(default_factory=pl.String)
+    parses: Literal["text"] = "text"
 
     def read(self, column: pl.Series) -> Read:
         """See `Kind.read`."""
@@ -135,6 +140,7 @@ class Whole:
     unknown: tuple[str, ...] = ()
     replace: tuple[Replace, ...] = ()
     expected: str = "a whole number"
+    parses: Literal["whole"] = "whole"
 
     @property
     def dtype(self) -> pl.DataType:
@@ -276,6 +282,7 @@ class Number:
     maximum: float = math.inf
     expected: str = "a number"
     dtype: pl.DataType = field(default_factory=pl.Float64)
+    parses: Literal["decimal"] = "decimal"
 
     def read(self, column: pl.Series) -> Read:
         """See `Kind.read`."""

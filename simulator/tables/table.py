@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 
 from simulator.errors import DataError
 from simulator.tables.delimited import LINE, DelimitedFile, Piece, lines_of
-from simulator.tables.kinds import Kind, Number, Read, Whole, as_text
+from simulator.tables.kinds import Kind, Read, as_text
 from simulator.tables.parquet import ParquetFile
 from simulator.tables.sources import Source, find_sources
 from simulator.tables.tally import Tally
-from simulator.tables.times import Time
 
 _EXAMPLES = 3
 _SHOWN = 40
@@ -125,7 +124,7 @@ class Table:
             self.column(name)
         tally = Tally() if tally is None else tally
         for source, file in self._files:
-            for piece in self._pieces(source, file, wanted, {}, tally):
+            for piece in self._pieces(source, file, wanted, _Numeric(), tally):
                 if not tally.rejected or tally.bad_rows == "skip":
                     clean = [
                         as_text(piece.frame[n])
@@ -136,24 +135,31 @@ class Table:
                     yield self._batch(source, pl.DataFrame(clean), piece)
             tally.raise_if_bad()
 
-    def read(self, kinds: Mapping[str, Kind], tally: Tally | None = None) -> Iterator[Batch]:
+    def read(
+        self,
+        kinds: Mapping[str, Kind],
+        tally: Tally | None = None,
+        *,
+        sources: Mapping[str, str] | None = None,
+    ) -> Iterator[Batch]:
         """Typed rows; bad rows are refused, or left out and counted.
 
         A file with bad rows is read to its end, so that they are counted, before it is refused.
 
         Args:
-            kinds: Column to how it is read.
+            kinds: Name of a column of the batches to how it is read.
             tally: Receives counts; None refuses bad rows.
+            sources: That name to the column of the file, where they differ.
 
         Raises:
             DataError: no such column, a damaged file, or a bad row: names file, line and column.
         """
-        for name in kinds:
-            self.column(name)
+        origin = {name: self.column((sources or {}).get(name, name)) for name in kinds}
+        columns = list(dict.fromkeys(origin.values()))
         tally = Tally() if tally is None else tally
         for source, file in self._files:
-            for piece in self._pieces(source, file, list(kinds), kinds, tally):
-                batch = self._typed(source, piece, kinds, tally)
+            for piece in self._pieces(source, file, columns, _numeric(kinds, origin), tally):
+                batch = self._typed(source, piece, kinds, origin, tally)
                 if batch is not None and (not tally.rejected or tally.bad_rows == "skip"):
                     yield batch
             tally.raise_if_bad()
@@ -163,7 +169,7 @@ class Table:
         source: Source,
         file: DelimitedFile | ParquetFile,
         columns: list[str],
-        kinds: Mapping[str, Kind],
+        numeric: _Numeric,
         tally: Tally,
     ) -> Iterator[Piece]:
         named = dict(source.partition)
@@ -171,20 +177,23 @@ class Table:
         if isinstance(file, ParquetFile):
             pieces = file.pieces(own, tally)
         else:
-            whole = {n for n in own if isinstance(kinds.get(n), Whole) or _in_units(kinds.get(n))}
-            decimal = {n for n in own if isinstance(kinds.get(n), Number)}
-            pieces = file.pieces(own, whole, decimal, tally)
+            pieces = file.pieces(own, numeric.whole, numeric.decimal, tally)
         for piece in pieces:
             constant = [pl.lit(named[n], pl.String).alias(n) for n in columns if n not in own]
             yield Piece(piece.frame.with_columns(constant), piece.last_lines)
 
     def _typed(
-        self, source: Source, piece: Piece, kinds: Mapping[str, Kind], tally: Tally
+        self,
+        source: Source,
+        piece: Piece,
+        kinds: Mapping[str, Kind],
+        origin: Mapping[str, str],
+        tally: Tally,
     ) -> Batch | None:
         found: dict[str, Read] = {}
         for name, kind in kinds.items():
             try:
-                found[name] = kind.read(piece.frame[name])
+                found[name] = kind.read(piece.frame[origin[name]])
             except DataError as error:
                 raise DataError(f"{source.path}: {error.problem}", error.hint) from None
         bad: pl.Series | None = None
@@ -194,12 +203,12 @@ class Table:
         batch = self._batch(source, pl.DataFrame([found[n].values.alias(n) for n in kinds]), piece)
         good = None
         if bad is not None and bad.any():
-            tally.reject(int(bad.sum()), _examples(batch, piece, kinds, found, bad, tally))
+            tally.reject(int(bad.sum()), _examples(batch, piece, kinds, origin, found, bad, tally))
             good = ~bad
         for name, read in found.items():
             for reason, cells in read.repairs.items():
                 counted = cells if good is None else cells & good
-                tally.repair(f"{name}: {reason}", int(counted.sum()))
+                tally.repair(f"{origin[name]}: {reason}", int(counted.sum()))
         if good is None:
             return batch
         keep = good.to_numpy()
@@ -245,14 +254,33 @@ def open_table(
     return Table(files)
 
 
-def _in_units(kind: Kind | None) -> bool:
-    return isinstance(kind, Time) and kind.unit != "text"
+@dataclass(frozen=True)
+class _Numeric:
+    """Columns of text files that may be parsed as numbers right away."""
+
+    whole: frozenset[str] = frozenset()
+    decimal: frozenset[str] = frozenset()
+
+
+def _numeric(kinds: Mapping[str, Kind], origin: Mapping[str, str]) -> _Numeric:
+    """Columns all of whose kinds take numbers."""
+    whole, decimal, other = set(), set(), set()
+    for name, kind in kinds.items():
+        if kind.parses == "whole":
+            whole.add(origin[name])
+        elif kind.parses == "decimal":
+            decimal.add(origin[name])
+        else:
+            other.add(origin[name])
+    # A whole number must not pass through a float.
+    return _Numeric(frozenset(whole - other - decimal), frozenset(decimal - other - whole))
 
 
 def _examples(
     batch: Batch,
     piece: Piece,
     kinds: Mapping[str, Kind],
+    origin: Mapping[str, str],
     found: Mapping[str, Read],
     bad: pl.Series,
     tally: Tally,
@@ -263,12 +291,13 @@ def _examples(
         return examples
     for row in bad.arg_true().head(_EXAMPLES):
         name = next(n for n, r in found.items() if r.bad is not None and r.bad[row])
-        cell = piece.frame[name][row]
+        cell = piece.frame[origin[name]][row]
         text = "" if cell is None else str(cell).strip()
         why = kinds[name].why(cell) if text else ""
         shown = f"'{text[:_SHOWN]}'" if text else "empty"
         remark = f" ({why})" if why else ""
         examples.append(
-            f"{batch.place(row)}: {name} is {shown}{remark}, expected {kinds[name].expected}"
+            f"{batch.place(row)}: {origin[name]} is {shown}{remark}, "
+            f"expected {kinds[name].expected}"
         )
     return examples

@@ -44,6 +44,11 @@ class Time:
     dtype: pl.DataType = field(default_factory=pl.Int64)
 
     @property
+    def parses(self) -> Literal["whole", "text"]:
+        """See `simulator.tables.kinds.Kind.parses`."""
+        return "text" if self.unit == "text" else "whole"
+
+    @property
     def expected(self) -> str:
         """What a cell should hold, for messages."""
         if self.unit == "text":

@@ -1,125 +1,13 @@
-"""How one text column of a file becomes one typed column of the dataset."""
+"""The columns of KuaiRand's and KuaiComt's files, as columns of the dataset."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Literal
 
 import polars as pl
 
 from simulator.behaviours import flags_in_file_order
-from simulator.calendar import unix_ms
+from simulator.logs.importers.fields import SENTINELS, Field
 
-Kind = Literal["id", "number", "label", "time", "duration", "play", "text", "tags", "day"]
-
-# Play times down to -8 ms exist in KuaiRand; anything below a second under 0 is damage.
-_SLIGHTLY_NEGATIVE = -1_000
-
-
-@dataclass(frozen=True)
-class Field:
-    """One column.
-
-    Attributes:
-        target: Name in the dataset.
-        sources: Accepted names in files, first match wins.
-        kind: How its text is read.
-        dtype: Type in the dataset.
-        required: Files without it are refused, rows without it rejected.
-        scale: Multiplies numbers (1000 for seconds to milliseconds).
-    """
-
-    target: str
-    sources: tuple[str, ...]
-    kind: Kind
-    dtype: pl.DataType
-    required: bool = False
-    scale: int = 1
-
-    def find(self, header: list[str]) -> str | None:
-        """The file's name of this column, if it has one."""
-        return next((name for name in self.sources if name in header), None)
-
-    def value(self, column: str) -> pl.Expr:
-        """The typed value; null where there is none or where it cannot be read."""
-        text = _cell(column)
-        if self.kind == "text":
-            return text
-        if self.kind == "tags":
-            return text.str.split(",").list.eval(pl.element().str.strip_chars())
-        if self.kind == "day":
-            day = text.str.to_datetime("%Y-%m-%d", strict=False, time_unit="ms")
-            return unix_ms(day.cast(pl.Int64))
-        number = _number(text, self.scale)
-        if self.kind == "play":
-            slightly = (number < 0) & (number >= _SLIGHTLY_NEGATIVE)
-            number = pl.when(slightly).then(0).otherwise(number)
-        if self.kind == "duration":
-            number = pl.when(number == 0).then(None).otherwise(number)
-        return number.cast(self.dtype, strict=False)
-
-    def bad(self, column: str) -> pl.Expr:
-        """Whether a cell cannot be accepted."""
-        text = _cell(column)
-        if self.kind in ("text", "tags"):
-            return text.is_null() if self.required else pl.lit(False)
-        if self.kind == "day":
-            return text.is_not_null() & self.value(column).is_null()
-        number = _number(text, self.scale)
-        wrong = text.is_not_null() & number.is_null()
-        if self.kind == "label":
-            wrong |= number.is_not_null() & ~number.is_in([0, 1])
-        elif self.kind == "play":
-            wrong |= (number < _SLIGHTLY_NEGATIVE).fill_null(False)
-        else:
-            wrong |= (number < 0).fill_null(False)
-        return wrong | text.is_null() if self.required else wrong
-
-    @property
-    def expected(self) -> str:
-        """What a cell should hold, for messages."""
-        return {
-            "label": "0 or 1",
-            "day": "a date as 2022-04-08",
-            "text": "a text",
-            "tags": "a text",
-        }.get(self.kind, "a number of 0 or more")
-
-    def repairs(self, column: str) -> list[tuple[str, pl.Expr]]:
-        """(reason, whether a cell is changed) of this column."""
-        raw = pl.col(column).str.strip_chars()
-        found = [
-            (f"{column}: sentinel to unknown", raw.is_in(SENTINELS) & (raw != "")),
-        ]
-        number = _number(_cell(column), self.scale)
-        if self.kind == "play":
-            found.append(
-                (
-                    f"{column}: slightly negative to 0",
-                    (number < 0) & (number >= _SLIGHTLY_NEGATIVE),
-                )
-            )
-        if self.kind == "duration":
-            found.append((f"{column}: 0 to unknown", number == 0))
-        return found
-
-
-SENTINELS = ["-124", "-124.0", "UNKNOWN", "空", "empty", "1970-1-1", "1970-01-01", "nan", "NaN"]
-
-
-def _cell(column: str) -> pl.Expr:
-    """The stripped text; null for empty cells and sentinels."""
-    text = pl.col(column).str.strip_chars()
-    return pl.when((text == "") | text.is_in(SENTINELS)).then(None).otherwise(text)
-
-
-def _number(text: pl.Expr, scale: int) -> pl.Expr:
-    """int64: whole numbers exactly; decimals (``87433.0``, float milliseconds) rounded."""
-    if scale != 1:
-        return (text.cast(pl.Float64, strict=False) * scale).round(0).cast(pl.Int64, strict=False)
-    whole = text.cast(pl.Int64, strict=False)
-    decimal = text.cast(pl.Float64, strict=False).round(0).cast(pl.Int64, strict=False)
-    return pl.coalesce(whole, decimal)
+__all__ = ["SENTINELS", "Field"]
 
 
 def _identifier(target: str, *sources: str) -> Field:
@@ -152,7 +40,7 @@ IMPRESSIONS = (
     Field("comment_stay_time", ("comment_stay_time",), "number", pl.Int64()),
     Field("tab", ("tab",), "number", pl.Int16()),
     Field("date", ("date",), "number", pl.Int32()),
-    Field("hourmin", ("hourmin", "p_hourmin"), "number", pl.Int16()),
+    Field("hourmin", ("hourmin", "p_hourmin"), "number", pl.Int16(), maximum=2359),
 )  # fmt: skip
 
 COMMENT_EVENTS = (

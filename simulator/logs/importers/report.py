@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from simulator.tables import Tally
+
 
 @dataclass
-class TableReport:
-    """Counts of one table.
+class TableReport(Tally):
+    """Counts of one table, beside those of its `Tally`.
 
     Attributes:
         table: Name in the dataset.
-        files: Names of the files it came from.
-        read, kept, rejected: Rows.
-        repaired: Reason to number of values changed, such as "duration 0 to unknown".
+        files: Names of the files it came from, and how they are written.
+        kept: Rows.
+        repeated: Rows that repeat an identifier; they are among the rejected.
         unused: Columns of the files that the dataset has no place for.
-        rejections: The first few reasons, with file and line.
+        placeholders: Columns whose values stand for "unknown".
+        remarks: Sentences about the table.
     """
 
-    table: str
+    table: str = ""
     files: list[str] = field(default_factory=list)
-    read: int = 0
     kept: int = 0
-    rejected: int = 0
-    repaired: dict[str, int] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
-    rejections: list[str] = field(default_factory=list)
-
-    def repair(self, reason: str, count: int) -> None:
-        """Count values that were changed."""
-        if count:
-            self.repaired[reason] = self.repaired.get(reason, 0) + count
+    repeated: int = 0
+    placeholders: dict[str, object] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -38,7 +35,7 @@ class ImportReport:
     """Everything an import did.
 
     Attributes:
-        format: "kuairand" or "kuaicomt".
+        format: "kuairand", "map", ...
         tables: In the order of the dataset.
         ignored: Files that were found but not used, with the reason.
     """
@@ -56,7 +53,12 @@ class ImportReport:
             counts = f"  read {t.read:,}, kept {t.kept:,}, rejected {t.rejected:,}"
             lines.append(counts)
             lines += [f"  repaired: {reason}: {n:,}" for reason, n in t.repaired.items()]
-            lines += [f"  rejected: {reason}" for reason in t.rejections]
+            lines += [f"  rejected: {reason}" for reason in t.examples]
+            lines += [
+                f"  unknown: the source has no {name}; {value} stands in every row"
+                for name, value in t.placeholders.items()
+            ]
+            lines += [f"  {remark}" for remark in t.remarks]
             if t.unused:
                 lines.append(f"  columns not used: {', '.join(t.unused)}")
         lines += [f"not used: {name}" for name in self.ignored]

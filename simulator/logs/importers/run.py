@@ -1,282 +1,229 @@
-"""From Kuaishou-format files to a dataset directory."""
+"""Import files of a known format, or with a map, as a dataset directory."""
 
 from __future__ import annotations
 
-import re
-import tempfile
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
 from simulator.errors import DataError
 from simulator.logs.dataset import DatasetWriter
-from simulator.logs.importers import columns
-from simulator.logs.importers.columns import Field
-from simulator.logs.importers.reading import BadRows, header_of, nearby, read_typed
+from simulator.logs.importers.assemble import NAMES, Seen, write_events, write_keyed
+from simulator.logs.importers.formats import Format, Role
+from simulator.logs.importers.kuaishou import KUAICOMT, KUAIRAND
 from simulator.logs.importers.report import ImportReport, TableReport
+from simulator.logs.importers.staging import Staged, stage
 from simulator.logs.schema import TABLES
+from simulator.tables import BadRows, Table, is_table_name, nearby, open_table
 
-Format = Literal["auto", "kuairand", "kuaicomt"]
-SESSION_GAP_MS = 30 * 60_000
-_ROWS_AT_ONCE = 4_000_000
+FORMATS: dict[str, Format] = {f.name: f for f in (KUAIRAND, KUAICOMT)}
+_KEYS = {"impressions": "user_id", "comment_events": "user_id", "users": "user_id",
+         "videos": "video_id", "captions": "video_id", "categories": "video_id",
+         "comments": "comment_id"}  # fmt: skip
+_EXTRAS = {"captions": "caption", "categories": "category"}
 
-_ROLES: dict[str, tuple[tuple[str, str], ...]] = {
-    "kuairand": (
-        ("impressions", r"log_(standard|random)_.*\.csv"),
-        ("users", r"user_features.*\.csv"),
-        ("videos", r"video_features_basic.*\.csv"),
-        ("captions", r".*video_captions\.csv"),
-        ("categories", r".*video_categories\.csv"),
-    ),
-    "kuaicomt": (
-        ("impressions", r"user_(video_inter|photo_final_filtered_table)\.(csv|tsv)"),
-        ("comment_events", r"user_comment_inter\.(csv|tsv)"),
-        ("users", r"user_(features|table_final)\.(csv|tsv)"),
-        ("videos", r"(video_features|photo_table_final)\.(csv|tsv)"),
-        ("comments", r"comment_features\.(csv|tsv)"),
-    ),
-}
-_FIELDS: dict[str, tuple[Field, ...]] = {
-    "impressions": columns.IMPRESSIONS,
-    "comment_events": columns.COMMENT_EVENTS,
-    "users": columns.USERS,
-    "videos": columns.VIDEOS,
-    "comments": columns.COMMENTS,
-    "captions": columns.CAPTIONS,
-    "categories": columns.CATEGORIES,
-}
-_LICENCES = {
-    "kuairand": "CC BY-SA 4.0 (KuaiRand; Gao et al., CIKM 2022)",
-    "kuaicomt": "CC BY-NC-SA 4.0 and a confidentiality agreement (KuaiComt)",
-}
+
+@dataclass(frozen=True)
+class Work:
+    """What an import reads.
+
+    Attributes:
+        format: Its name and licence.
+        files: Role to the tables that play it.
+        ignored: Names of files that play none.
+    """
+
+    format: Format
+    files: dict[Role, list[Table]]
+    ignored: list[str]
 
 
 def import_logs(
-    source: Path,
+    source: Path | Sequence[Path],
     target: Path,
     *,
-    format: Format = "auto",
+    format: str = "auto",
     bad_rows: BadRows = "fail",
+    encoding: str | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Import a log file, or a directory of them with features of users, videos and comments.
 
-    Files stream through temporary Parquet, people in blocks: memory does not grow with the log.
+    Files stream through typed chunks beside the target, people and identifiers in blocks. Memory
+    grows with the numbers of people and of videos (16 bytes each), not with the log.
 
     Args:
-        source: File or directory.
+        source: A file or a directory, or several.
         target: Dataset directory to create.
-        format: Naming scheme; "auto" recognises it by file names and columns.
-        bad_rows: "fail" on the first row that cannot be read, or "skip" and count them.
+        format: A name of `FORMATS`; "auto" recognises it by file names and columns.
+        bad_rows: "fail" on files with rows that cannot be read, or "skip" and count them.
+        encoding: Of text files that are neither UTF-8 nor UTF-16.
         overwrite: Replace an existing dataset.
 
     Raises:
         DataError: nothing to import, or bad input; nothing is written then.
     """
-    plan = _plan(Path(source), format)
-    reports = {name: TableReport(name) for name in TABLES}
+    sources = [Path(source)] if isinstance(source, str | Path) else [Path(s) for s in source]
+    work = plan(sources, format, encoding)
+    return run(work, target, name=sources[0].name, bad_rows=bad_rows, overwrite=overwrite)
+
+
+def run(
+    work: Work, target: Path, *, name: str, bad_rows: BadRows = "fail", overwrite: bool = False
+) -> ImportReport:
+    """Import what is planned.
+
+    Raises:
+        DataError: bad input; nothing is written then.
+    """
+    reports = {table: TableReport(bad_rows, table=table) for table in TABLES}
     writer = DatasetWriter(
         target,
-        name=Path(source).name,
-        source=f"{plan.format} files from {Path(source).name}",
-        licence=_LICENCES[plan.format],
-        language="zh",
+        name=name,
+        source=f"{work.format.title} files from {name}",
+        licence=work.format.licence,
+        language=work.format.language,
         overwrite=overwrite,
     )
-    with tempfile.TemporaryDirectory(prefix="abtest-import-") as scratch, writer:
+    with writer, _scratch(Path(target)) as scratch:
         staged = {
-            role: _stage(Path(scratch), role, paths, reports, bad_rows)
-            for role, paths in plan.files.items()
+            role: _stage(work, role, scratch, reports)
+            for role in dict.fromkeys(r.name for r in work.files)
         }
-        log = pl.scan_parquet(staged["impressions"])
-        for block in _people(log):
-            reports["impressions"].kept += block.height
-            writer.append("impressions", block)
+        _assemble(writer, staged, reports)
         if reports["impressions"].kept == 0:
-            raise DataError(f"{source} holds no impressions: every row was rejected or none given.")
-        if "comment_events" in staged:
-            events = pl.scan_parquet(staged["comment_events"])
-            _append(writer, reports, "comment_events", events.sort("user_id", "time_ms").collect())
-        _append(writer, reports, "users", _users(log, staged, reports["users"]))
-        videos = _videos(log, staged, reports["videos"])
-        _append(writer, reports, "videos", videos)
-        if "comments" in staged:
-            frame = pl.scan_parquet(staged["comments"]).collect()
-            _append(writer, reports, "comments", _unique(frame, "comment_id", reports["comments"]))
+            examples = reports["impressions"].examples
+            first = f" First: {examples[0]}." if examples else ""
+            raise DataError(
+                f"{name} holds no impressions: every row was rejected or none given.{first}"
+            )
         used = [r for r in reports.values() if r.kept or r.files]
-        report = ImportReport(plan.format, used, plan.ignored)
+        report = ImportReport(work.format.name, used, work.ignored)
         writer.notes.extend(report.render().splitlines())
     return report
 
 
-@dataclass(frozen=True)
-class _Plan:
-    format: str
-    files: dict[str, list[Path]]
-    ignored: list[str]
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A directory on the target's disk, gone at the end; the writer clears what a kill leaves."""
+    folder = target.with_name(f".{target.name}.chunks.{os.getpid()}.tmp")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _plan(source: Path, format: str) -> _Plan:
-    if source.is_file():
-        header, _ = header_of(source)
-        guessed = "kuaicomt" if "p_hourmin" in header or "photo_id" in header else "kuairand"
-        chosen = guessed if format == "auto" else format
-        return _Plan(chosen, {"impressions": [source]}, [])
-    if not source.is_dir():
-        raise DataError(f"no file at {source}.{nearby(source)}", "Without data: abtest demo")
-    present = sorted(p for p in source.rglob("*") if p.suffix in (".csv", ".tsv"))
-    formats = list(_ROLES) if format == "auto" else [format]
-    plans = [_assign(name, present, source) for name in formats]
-    best = max(plans, key=lambda p: (bool(p.files.get("impressions")), len(p.files)))
-    if not best.files.get("impressions"):
-        names = ", ".join(p.name for p in present[:5]) or "no .csv files"
-        raise DataError(
-            f"{source} holds no log: found {names}.",
-            "A log is named log_standard_*.csv, log_random_*.csv or user_video_inter.csv; "
-            "or give the file itself",
-        )
-    return best
+def _stage(work: Work, name: str, scratch: Path, reports: dict[str, TableReport]) -> Staged:
+    """All files of the roles of that name, as one."""
+    whole: Staged | None = None
+    for number, (role, tables) in enumerate(work.files.items()):
+        if role.name != name:
+            continue
+        folder = scratch / f"{name}-{number}"
+        folder.mkdir()
+        report = reports[role.table]
+        part = stage(tables, role.columns, _KEYS[name], folder, report, role.adjust)
+        whole = part if whole is None else whole.joined(part)
+    assert whole is not None
+    return whole
 
 
-def _assign(name: str, present: list[Path], root: Path) -> _Plan:
-    files: dict[str, list[Path]] = {}
-    ignored = []
-    for path in present:
-        role = next((r for r, p in _ROLES[name] if re.fullmatch(p, path.name)), None)
-        if role is None:
-            ignored.append(str(path.relative_to(root)))
-        else:
-            files.setdefault(role, []).append(path)
-    return _Plan(name, files, ignored)
-
-
-def _stage(
-    scratch: Path,
-    role: str,
-    paths: list[Path],
-    reports: dict[str, TableReport],
-    bad_rows: BadRows,
-) -> list[Path]:
-    """Typed Parquet files, one per source file, all with the same columns."""
-    table = role if role in TABLES else "videos"
-    staged = []
-    for number, path in enumerate(paths):
-        frame = read_typed(path, _FIELDS[role], reports[table], bad_rows)
-        if role == "impressions":
-            frame = _with_exposure(frame, path)
-        missing = [
-            pl.lit(None, f.dtype).alias(f.target)
-            for f in _FIELDS[role]
-            if f.target not in frame.collect_schema()
-        ]
-        columns_in_order = [f.target for f in _FIELDS[role]]
-        staged.append(scratch / f"{role}-{number:03d}.parquet")
-        frame.with_columns(missing).select(columns_in_order).sink_parquet(staged[-1])
-    return staged
-
-
-def _with_exposure(frame: pl.LazyFrame, path: Path) -> pl.LazyFrame:
-    """Where a log does not say, KuaiRand's file name does."""
-    if "is_rand" in frame.collect_schema():
-        return frame
-    match = re.match(r"log_(standard|random)_", path.name)
-    known = None if match is None else int(match.group(1) == "random")
-    return frame.with_columns(pl.lit(known, pl.Int8).alias("is_rand"))
-
-
-def _people(log: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """Impressions in blocks of whole people, sorted by person and time, file order kept."""
-    counts = log.group_by("user_id").agg(pl.len()).sort("user_id").collect(engine="streaming")
-    if counts.height == 0:
-        return
-    block = (counts["len"].cum_sum() - 1) // _ROWS_AT_ONCE
-    edges = counts.with_columns(block.alias("block")).group_by("block", maintain_order=True)
-    absent = None
-    for low, high in (
-        edges.agg(pl.col("user_id").min().alias("low"), pl.col("user_id").max().alias("high"))
-        .select("low", "high")
-        .iter_rows()
-    ):
-        rows = log.filter(pl.col("user_id").is_between(low, high)).collect(engine="streaming")
-        if absent is None:
-            empty = log.select(pl.all().null_count() == pl.len()).collect(engine="streaming")
-            absent = [name for name, gone in empty.row(0, named=True).items() if gone]
-        yield _derived(rows.drop(absent))
-
-
-def _derived(rows: pl.DataFrame) -> pl.DataFrame:
-    """Slot on the page, page and session: what row order and times imply."""
-    rows = rows.sort("user_id", "time_ms", maintain_order=True)
-    changed = pl.col("time_ms") != pl.col("time_ms").shift(1).over("user_id")
-    gap = pl.col("time_ms") - pl.col("time_ms").shift(1).over("user_id")
-    return rows.with_columns(
-        changed.fill_null(True).cum_sum().over("user_id").cast(pl.Int64).alias("request_id"),
-        (gap > SESSION_GAP_MS)
-        .fill_null(False)
-        .cum_sum()
-        .over("user_id")
-        .cast(pl.Int64)
-        .alias("session_id"),
-        pl.int_range(pl.len())
-        .over("user_id", "time_ms")
-        .clip(0, 32_767)
-        .cast(pl.Int16)
-        .alias("position"),
-    )
-
-
-def _users(log: pl.LazyFrame, staged: dict[str, list[Path]], report: TableReport) -> pl.DataFrame:
-    seen = log.select("user_id").unique().collect(engine="streaming")
-    if "users" not in staged:
-        return seen.sort("user_id")
-    features = _unique(pl.scan_parquet(staged["users"]).collect(), "user_id", report)
-    unknown = seen.join(features, on="user_id", how="anti")
-    report.repair("people of the log without features: added", unknown.height)
-    return pl.concat([features, unknown], how="diagonal").sort("user_id")
-
-
-def _videos(log: pl.LazyFrame, staged: dict[str, list[Path]], report: TableReport) -> pl.DataFrame:
-    """Features where given; videos of the log without any are added with their duration."""
-    seen = (
-        log.group_by("video_id")
-        .agg(pl.col("duration_ms").max())
-        .sort("video_id")
-        .collect(engine="streaming")
-    )
-    videos = seen
-    if "videos" in staged:
-        features = _unique(pl.scan_parquet(staged["videos"]).collect(), "video_id", report)
-        unknown = seen.join(features, on="video_id", how="anti")
-        report.repair("videos of the log without features: added", unknown.height)
-        videos = pl.concat([features, unknown], how="diagonal").sort("video_id")
-        videos = videos.with_columns(pl.col("tags").list.first().alias("category"))
-    for role in ("captions", "categories"):
-        if role in staged:
-            extra = _unique(pl.scan_parquet(staged[role]).collect(), "video_id", report)
-            name = "caption" if role == "captions" else "category"
-            if name in videos.columns:
-                videos = videos.drop(name)
-            videos = videos.join(extra, on="video_id", how="left")
-    return videos.drop([c for c in videos.columns if videos[c].null_count() == videos.height])
-
-
-def _unique(frame: pl.DataFrame, key: str, report: TableReport) -> pl.DataFrame:
-    """One row per identifier; repeats are rejected and counted, the first row stays."""
-    kept = frame.unique(key, keep="first", maintain_order=True)
-    repeated = frame.height - kept.height
-    if repeated:
-        report.rejected += repeated
-        report.rejections.append(f"{repeated:,} rows repeat a {key}; the first one is kept")
-    return kept
-
-
-def _append(
-    writer: DatasetWriter, reports: dict[str, TableReport], table: str, frame: pl.DataFrame
+def _assemble(
+    writer: DatasetWriter, staged: dict[str, Staged], reports: dict[str, TableReport]
 ) -> None:
-    reports[table].kept = frame.height
-    gone = [c for c in frame.columns if frame.height and frame[c].null_count() == frame.height]
-    required = {c.name for c in TABLES[table].columns if c.required}
-    writer.append(table, frame.drop([c for c in gone if c not in required]))
+    users = Seen("user_id", {NAMES["user_id"]: pl.String()})
+    videos = Seen("video_id", {"duration_ms": pl.Int64(), NAMES["video_id"]: pl.String()})
+    comments = Seen("comment_id", {"video_id": pl.Int64(), NAMES["comment_id"]: pl.String()})
+    for table in ("impressions", "comment_events"):
+        if table in staged:
+            mentions = [users, videos, *([comments] if table == "comment_events" else [])]
+            write_events(writer, table, staged[table], reports[table], mentions)
+    if "comments" in staged or "comment_events" in staged:
+        features = staged.get("comments")
+        write_keyed(writer, "comments", _named(comments), features, {}, reports["comments"])
+        if features is not None and "video_id" in features.columns:
+            for block in features.blocks(features.edges()):
+                videos.add(block.select("video_id"))
+    write_keyed(writer, "users", _named(users), staged.get("users"), {}, reports["users"])
+    extras = {column: staged[role] for role, column in _EXTRAS.items() if role in staged}
+    write_keyed(writer, "videos", _named(videos), staged.get("videos"), extras, reports["videos"])
+
+
+def _named(seen: Seen) -> pl.DataFrame:
+    """The names that identifiers were made of are kept as ``source_id``."""
+    return seen.frame().rename({NAMES[seen.key]: "source_id"}, strict=False)
+
+
+def plan(sources: list[Path], format: str, encoding: str | None = None) -> Work:
+    """Which files play which role.
+
+    Raises:
+        DataError: no such file or format, or no log among them.
+    """
+    if format != "auto" and format not in FORMATS:
+        raise DataError(f"no format '{format}'.", f"Known: auto, {', '.join(FORMATS)}")
+    for source in sources:
+        if not source.exists():
+            raise DataError(f"no file at {source}.{nearby(source)}", "Without data: abtest demo")
+    if len(sources) == 1 and sources[0].is_file():
+        return _one_file(sources[0], format, encoding)
+    present = [p for s in sources for p in _files(s)]
+    formats = list(FORMATS.values()) if format == "auto" else [FORMATS[format]]
+    found = [(f, *f.assign(present)) for f in formats]
+    best, assigned, left = max(
+        found,
+        key=lambda p: (any(r.name == "impressions" for r in p[1]), sum(map(len, p[1].values()))),
+    )
+    if not any(role.name == "impressions" for role in assigned):
+        names = ", ".join(p.name for p in present[:5]) or "no tables"
+        raise DataError(
+            f"{', '.join(map(str, sources))} holds no log of a known format: found {names}.",
+            "Formats: docs/log-format.md. Any other table: abtest data map FILE",
+        )
+    files = {role: [_open(role, p, encoding) for p in paths] for role, paths in assigned.items()}
+    # A README beside the tables is no table that was forgotten.
+    ignored = [_short(p, sources) for p in left if p.suffix != ".txt"]
+    return Work(best, files, ignored)
+
+
+def _short(path: Path, sources: list[Path]) -> str:
+    root = next((s for s in sources if path.is_relative_to(s) and path != s), None)
+    return str(path if root is None else path.relative_to(root))
+
+
+def _files(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source]
+    return sorted(p for p in source.rglob("*") if p.is_file() and is_table_name(p.name))
+
+
+def _one_file(source: Path, format: str, encoding: str | None) -> Work:
+    """A log file alone: by its name, or by its columns."""
+    formats = list(FORMATS.values()) if format == "auto" else [FORMATS[format]]
+    for one in formats:
+        role = next((r for r in one.roles if r.matches(source.name)), None)
+        if role is not None and role.name == "impressions":
+            table = _open(role, source, encoding)
+            if format != "auto" or set(one.recognise) <= set(table.columns):
+                return Work(one, {role: [table]}, [])
+    header = set(open_table(source, encoding=encoding).columns)
+    by_columns = [f for f in formats if set(f.recognise) <= header]
+    # The one that asks for more columns knows the file better.
+    chosen = max(by_columns, key=lambda f: len(f.recognise), default=formats[0])
+    role = next(r for r in chosen.roles if r.name == "impressions")
+    return Work(chosen, {role: [_open(role, source, encoding)]}, [])
+
+
+def _open(role: Role, path: Path, encoding: str | None) -> Table:
+    return open_table(
+        path,
+        encoding=encoding or role.encoding,
+        delimiter=role.delimiter,
+        names=role.names,
+    )

@@ -10,7 +10,14 @@ import pytest
 
 from simulator.logs.dataset import Dataset, DatasetWriter
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "kuairand"
+
+def _beside(part: str) -> Path:
+    """A folder of inputs beside the project, wherever a checkout of it is."""
+    around = (parent / "shared" / "data" / part for parent in Path(__file__).parents)
+    return next((path for path in around if path.is_dir()), Path("absent"))
+
+
+REAL, FIELD = _beside("kuairand"), _beside("field")
 
 
 @pytest.fixture
@@ -18,6 +25,13 @@ def real_files() -> Path:
     if not REAL.is_dir():
         pytest.skip("no real KuaiRand files beside the project (../shared/data/kuairand)")
     return REAL
+
+
+@pytest.fixture
+def field_files() -> Path:
+    if not FIELD.is_dir():
+        pytest.skip("no field inputs beside the project (../shared/data/field)")
+    return FIELD
 
 
 @pytest.fixture

@@ -197,7 +197,9 @@ def assert_comes_back(dataset: Dataset, folder: Path, format: str) -> Dataset:
         want = expected(dataset.scan(table).collect(), table, format)
         found = back.scan(table).collect()
         if want.height == 0:
-            assert found.height == 0
+            # Comments that only events mention are added.
+            events = back.scan("comment_events").collect()["comment_id"].unique().to_list()
+            assert found.height == (len(events) if table == "comments" else 0)
             continue
         assert_frame_equal(_comparable(found, table, format), want)
     for name in ("date", "hourmin"):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
-from simulator.logs.importers import import_logs
+from simulator.logs.importers import import_logs, staging
 from simulator.logs.schema import TABLES
 from simulator.logs.validate import check
+from simulator.tables import streams
 
 HEADER = (
     "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,"
@@ -84,7 +87,7 @@ def test_bad_cells_name_file_line_and_remedy(tmp_path: Path) -> None:
         (("user_id,video_id,time_ms,play_time_ms",), "no column 'is_click'"),
         (("user_id,user_id,video_id",), "appears twice"),
         ((HEADER,), "no impressions"),
-        ((HEADER, ROW + ",1,2,3"), "cannot be read"),
+        ((HEADER, ROW + ",1,2,3"), "line 2: 22 cells, expected 19"),
     ],
 )
 def test_malformed_files_are_refused(tmp_path: Path, lines: tuple[str, ...], expected: str) -> None:
@@ -239,10 +242,22 @@ cells = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.fixture(params=[1, 3, 1_000_000])
+def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People, videos and rows in blocks of that size: the log is larger than what fits."""
+    monkeypatch.setattr(staging, "ROWS_AT_ONCE", request.param)
+    monkeypatch.setattr(staging, "_CHUNK_ROWS", request.param)
+    monkeypatch.setattr(streams, "BLOCK", 64 * request.param)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(rows=st.lists(cells, min_size=1, max_size=20))
 def test_nothing_is_lost_and_order_within_a_page_is_kept(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, int]]
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, int]], blocks: None
 ) -> None:
     folder = tmp_path_factory.mktemp("import")
     frame = pl.DataFrame(rows)
@@ -253,6 +268,15 @@ def test_nothing_is_lost_and_order_within_a_page_is_kept(
     for name in ("user_id", "video_id", "time_ms", "is_click", "is_like", "play_time_ms",
                  "comment_stay_time"):  # fmt: skip
         assert found[name].to_list() == [row[name] for _, row in expected]
+    videos = Dataset.open(folder / "out").scan("videos").collect()
+    assert videos["video_id"].to_list() == sorted({row["video_id"] for row in rows})
+    for number, (_, row) in enumerate(expected):
+        same = [r for _, r in expected[:number] if r["user_id"] == row["user_id"]]
+        page = [r for r in same if r["time_ms"] == row["time_ms"]]
+        assert found["position"][number] == len(page)
+        assert found["request_id"][number] == 1 + len(
+            {r["time_ms"] for r in same} - {row["time_ms"]}
+        )
     if "duration_ms" in found.columns:
         durations = found["duration_ms"].fill_null(0).to_list()
         assert durations == [row["duration_ms"] for _, row in expected]
@@ -283,3 +307,85 @@ def test_every_real_file_of_a_known_family(real_files: Path, tmp_path: Path) -> 
     assert {t.table for t in report.tables} == {"impressions", "users", "videos"}
     assert any("statistic" in name for name in report.ignored)
     assert set(dataset.info.columns["users"]) <= {c.name for c in TABLES["users"].columns}
+
+
+def edited(name: str, old: str, new: str, tmp_path: Path) -> Path:
+    return write(tmp_path / name, HEADER, ROW, ROW.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("7,3", "1.58E+18,3", "user_id is '1.58E+18' (exponent form: digits may be lost)"),
+        ("7,3", "7.5,3", "user_id is '7.5' (has a fraction)"),
+        (",1,1,0,1", ",0.5,1,0,1", "is_click is '0.5' (has a fraction), expected 0 or 1"),
+        (",27683,0,0,1", ",27683,0,0,70000", "tab is '70000' (larger than 32767)"),
+        (",20220408,0,", ",20220408,99999,", "hourmin is '99999' (larger than 2359)"),
+        ("1649349856990", "1649349856", "in the year 1970; is it in seconds?"),
+        ("1649349856990", "1649349856990123", "is it in microseconds?"),
+        ("43454", "99999999999999999999", "play_time_ms is '99999999999999999999' (too large)"),
+        (",27683,0,0,1", ",276", "16 cells, expected 19"),
+    ],
+)
+def test_what_would_be_rounded_or_lost_is_refused(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    source = edited("log_standard_x.csv", old, new, tmp_path)
+    with pytest.raises(DataError) as error:
+        import_logs(source, tmp_path / "out")
+    assert "log_standard_x.csv line 3: " in str(error.value)
+    assert said in str(error.value)
+    report = import_logs(source, tmp_path / "out", bad_rows="skip")
+    assert "read 2, kept 1, rejected 1" in report.render()
+
+
+def test_identifiers_written_as_floats_keep_every_digit(tmp_path: Path) -> None:
+    rows = [ROW.replace("7,3", f"158221819562593894{i}.0,3", 1) for i in (4, 5, 6)]
+    source = write(tmp_path / "log_standard_x.csv", HEADER, *rows)
+    import_logs(source, tmp_path / "out")
+    assert Dataset.open(tmp_path / "out").scan("users").collect()["user_id"].to_list() == [
+        1_582_218_195_625_938_944, 1_582_218_195_625_938_945, 1_582_218_195_625_938_946,
+    ]  # fmt: skip
+
+
+def test_fractions_of_milliseconds_are_rounded_and_counted(tmp_path: Path) -> None:
+    source = edited("log_standard_x.csv", "43454,14233", "43454.5,14233.25", tmp_path)
+    report = import_logs(source, tmp_path / "out")
+    rows = Dataset.open(tmp_path / "out").scan("impressions").collect()
+    assert rows["play_time_ms"].to_list() == [43_454, 43_455]
+    assert rows["duration_ms"].to_list() == [14_233, 14_233]
+    assert "play_time_ms: fraction rounded: 1" in report.render()
+
+
+@pytest.mark.parametrize("pack", ["", ".gz", ".zst"])
+def test_blanks_tabs_packed_files_and_encodings(tmp_path: Path, pack: str) -> None:
+    content = "\n".join(line.replace(",", " ;\t ") for line in (HEADER, ROW)).replace(";\t", "\t")
+    packed = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[pack]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / f"log_standard_x.csv{pack}").write_bytes(packed(content.encode("utf-16")))
+    import_logs(tmp_path / "data", tmp_path / "out")
+    row = Dataset.open(tmp_path / "out").scan("impressions").collect().row(0, named=True)
+    assert (row["user_id"], row["play_time_ms"], row["is_rand"]) == (7, 43_454, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "people", "kept"),
+    [
+        ("bigfloat", 3, 48),
+        ("spaces", 6, 48),
+        ("seconds", 0, 0),
+        ("overflow", 6, 45),
+        ("cut_row", 6, 47),
+    ],
+)
+def test_field_inputs(field_files: Path, tmp_path: Path, name: str, people: int, kept: int) -> None:
+    source = field_files / f"log_standard_{name}.csv"
+    if kept < 48:
+        with pytest.raises(DataError, match="line "):
+            import_logs(source, tmp_path / "out")
+    if not kept:
+        return
+    report = import_logs(source, tmp_path / "out", bad_rows="skip")
+    dataset = Dataset.open(tmp_path / "out")
+    assert (dataset.info.rows["users"], dataset.info.rows["impressions"]) == (people, kept)
+    assert f"read 48, kept {kept}, rejected {48 - kept}" in report.render()

@@ -1,0 +1,83 @@
+"""Describe a format: which files play which role, and what their columns are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from simulator.logs.importers.fields import Column
+
+Adjust = Callable[[pl.DataFrame, Path], pl.DataFrame]
+PACKED = r"(\.gz|\.zst|\.bz2|\.xz)?"
+
+
+@dataclass(frozen=True, eq=False)
+class Role:
+    """Files that hold the same thing.
+
+    Attributes:
+        name: A table of the dataset, or ``captions`` or ``categories``, which add a column to its
+            videos.
+        pattern: Of whole file names, without ``.gz`` and the like.
+        columns: What their columns become.
+        delimiter: Between cells; None finds out.
+        names: Column names of files without a header.
+        adjust: Changes every batch, knowing its file.
+        encoding: If the format has a usual one that is not UTF-8.
+    """
+
+    name: str
+    pattern: str
+    columns: Sequence[Column]
+    delimiter: str | None = None
+    names: Sequence[str] | None = None
+    adjust: Adjust = lambda frame, _: frame
+    encoding: str | None = None
+
+    def matches(self, name: str) -> bool:
+        """Whether a file of that name plays this role."""
+        return re.fullmatch(self.pattern + PACKED, name) is not None
+
+    @property
+    def table(self) -> str:
+        """The table of the dataset that it adds to."""
+        return "videos" if self.name in ("captions", "categories") else self.name
+
+
+@dataclass(frozen=True)
+class Format:
+    """A published layout.
+
+    Attributes:
+        name: As given to ``--format``.
+        title: For people.
+        licence: Under which terms its publisher gives the data away.
+        roles: First match wins.
+        recognise: Columns of a single log file that tell this format.
+        language: Of its texts.
+        seen: What of it this project has seen as real files.
+    """
+
+    name: str
+    title: str
+    licence: str
+    roles: Sequence[Role]
+    recognise: Sequence[str] = ()
+    language: str | None = None
+    seen: str = ""
+
+    def assign(self, paths: Sequence[Path]) -> tuple[dict[Role, list[Path]], list[Path]]:
+        """Files by role, and those that have none."""
+        assigned: dict[Role, list[Path]] = {}
+        left = []
+        for path in paths:
+            role = next((r for r in self.roles if r.matches(path.name)), None)
+            if role is None:
+                left.append(path)
+            else:
+                assigned.setdefault(role, []).append(path)
+        return assigned, left
