@@ -6,7 +6,7 @@
 
 Every arm and seed starts from the same embedded language model. "none" skips stage 1, "aligned"
 runs it whole, "no-X" without one loss; NAME=VALUE changes a setting of
-`lsvcr.stage1.settings.AlignmentSettings`, of one arm ("aligned:rivals=0") or of all (``--set``).
+`lsvcr.stage1.settings.AlignmentSettings`, of one arm ("aligned:negatives=0") or of all (``--set``).
 Two figures per task, both NDCG@5 of the events held out of training: before stage 2 has made a
 step, and at stage 2's best epoch. Stage 2 trains as it does in the policy. The held-out event is
 ranked among 100 videos, or among the comments of its video. One thread; seconds are CPU time of
@@ -29,14 +29,15 @@ import torch
 from abtest.console import Console
 from abtest.run.datasets import builtin_dataset
 from benchmarks.lib.settings import settings_of
-from lsvcr.examples import Histories, histories
-from lsvcr.inventory import Inventory
+from lsvcr.data.examples import Histories, histories
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import SRModel
 from lsvcr.policy import LSVCR
-from lsvcr.sr_model import SRModel, Task
 from lsvcr.stage1.settings import AlignmentSettings
 from lsvcr.stage1.training import align
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.training import finetune, held_out
+from lsvcr.task import Task
 from lsvcr.text.language_model import LanguageModelSettings, SmallLanguageModel
 from lsvcr.text.llm import CausalLLM, embedded_llm
 from lsvcr.text.prompts import WORDINGS

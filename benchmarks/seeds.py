@@ -2,7 +2,7 @@
 
     python -m benchmarks.seeds --treatment lsvcr --control sasrec --training-seeds 5 --worlds 3
     python -m benchmarks.seeds --world benchmarks/worlds/small-no-comment-taste.toml
-    python -m benchmarks.seeds --set 'lsvcr.comment_rivals="seen"' --training-seeds 5 --worlds 3
+    python -m benchmarks.seeds --set 'lsvcr.comment_negatives="seen"' --training-seeds 5 --worlds 3
 
 Two of these at once need ``--training-threads 1`` each: threads that wait for each other would
 otherwise fight for the cores. Figures depend on the number of threads in their last digits only

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from lsvcr.distributed import rank
 from lsvcr.policy import LSVCR
-from lsvcr.stage1.losses import rank
 from lsvcr.stage1.settings import PRESETS
 from policies.errors import PolicyError
 from simulator.errors import SimulatorError

@@ -1,4 +1,4 @@
-"""LSVCR as a policy: stage 2 on frozen text embeddings, then ranking from tables alone.
+"""Train LSVCR: stage 2 on frozen text embeddings; rank from tables alone.
 
 After training every video and comment of the catalogue is a row of a table: its vector as a
 candidate and its part of a history token. Ranking needs neither the language model nor its text
@@ -7,31 +7,29 @@ embeddings, and this file imports no transformers.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.examples import Histories, histories
-from lsvcr.inventory import Inventory
+from lsvcr.data.examples import Histories, histories
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import SRModel
 from lsvcr.serving.deployed import DeployedTask
-from lsvcr.serving.user_cache import People
-from lsvcr.sr_model import SRModel, Task
-from lsvcr.stage1.settings import PRESETS, AlignmentSettings
-from lsvcr.stage2.settings import FinetuneSettings, Rivals
+from lsvcr.serving.user_cache import UserCache
+from lsvcr.settings import LSVCRSettings
 from lsvcr.stage2.training import finetune
-from lsvcr.starting_point import StartingPoint, log_end_ms, starting_point
+from lsvcr.starting_point import StartingPoint, log_end_ms, without_texts
+from lsvcr.task import Task
+from lsvcr.text.tables import Texts
 from policies.base import Policy, Progress, Scores, share, silent
 from policies.checkpoint import load_arrays, save_arrays
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
-from simulator.requests import CommentRequests, Signal, VideoRequests
+from simulator.requests import CommentRequests, VideoRequests
 
-ALIGNMENTS = ("none", "llm")
-_EPOCHS = {"small": 60, "base": 50, "paper": 50}
 _ALIGNMENT_LOSSES = ("lm", "rec", "align", "behaviour")
 
 
@@ -41,107 +39,19 @@ class LSVCR(Policy):
     Unless told otherwise, the language model of stage 1 (the alignment) is a small one that is
     trained on the log's own texts.
 
-    Args:
-        preset: "small" (default), "base" or "paper": sizes of the embedded language model and
-            length of training.
-        signal: Which events make the video history: "liked" or "clicked".
-        dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
-        text: False leaves all texts out, IDs alone.
-        epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
-            `lsvcr.stage2.settings`; ``epochs`` 0 takes the preset's.
-        alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
-            embeds the texts as it is.
-        llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
-            Face by name or local directory, as it is or aligned.
-        alignment_settings: What differs from the preset, by name; see
-            `lsvcr.stage1.settings.AlignmentSettings`.
-        comment_history: False hides in which comment sections people took part: in training and
-            in ranking everybody's comment history is empty.
-        mixing: False leaves out the cross-attention between the two histories.
-        ids: False leaves out the videos' ID vectors: a video is its text.
-        id_text_weight: Of the ID-text loss.
-        comment_rivals: What a comment taken part in is to beat in training: others of its section
-            ("section", as in the paper), or those that the person saw and passed over ("seen").
+    Settings: see `lsvcr.settings.LSVCRSettings`.
     """
 
-    def __init__(
-        self,
-        preset: str = "small",
-        signal: Signal = "liked",
-        dim: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        feed_forward: int = 256,
-        dropout: float = 0.3,
-        text: bool = True,
-        epochs: int = 0,
-        epoch_steps: int = 100,
-        patience: int = 5,
-        learning_rate: float = 1e-3,
-        batch: int = 64,
-        targets: int = 10,
-        alignment: str = "llm",
-        llm: str = "embedded",
-        alignment_settings: dict[str, Any] | None = None,
-        comment_history: bool = True,
-        mixing: bool = True,
-        ids: bool = True,
-        id_text_weight: float = 0.1,
-        comment_rivals: Rivals = "section",
-    ) -> None:
-        super().__init__()
-        if preset not in PRESETS:
-            raise PolicyError(
-                f"lsvcr has no preset '{preset}'.", f"Known: {', '.join(sorted(PRESETS))}"
-            )
-        if alignment not in ALIGNMENTS:
-            raise PolicyError(
-                f"lsvcr has no alignment '{alignment}'.", f"Known: {', '.join(ALIGNMENTS)}"
-            )
-        if comment_rivals not in get_args(Rivals):
-            raise PolicyError(
-                f"lsvcr has no comment_rivals '{comment_rivals}'.",
-                f"Known: {', '.join(get_args(Rivals))}",
-            )
-        if not (ids or text):
-            raise PolicyError(
-                "lsvcr with neither ids nor text knows nothing of a video.",
-                "Leave one of them true.",
-            )
-        # Wrong ones are refused before anything is trained.
-        AlignmentSettings.of(preset, alignment_settings or {})
-        self._settings: dict[str, Any] = {
-            "preset": preset,
-            "signal": signal,
-            "dim": dim,
-            "layers": layers,
-            "heads": heads,
-            "feed_forward": feed_forward,
-            "dropout": dropout,
-            "text": text,
-            "epochs": epochs or _EPOCHS[preset],
-            "epoch_steps": epoch_steps,
-            "patience": patience,
-            "learning_rate": learning_rate,
-            "batch": batch,
-            "targets": targets,
-            "alignment": alignment,
-            "llm": llm,
-            "alignment_settings": dict(alignment_settings or {}),
-            "comment_history": comment_history,
-            "mixing": mixing,
-            "ids": ids,
-            "id_text_weight": id_text_weight,
-            "comment_rivals": comment_rivals,
-        }
+    name = "lsvcr"
+    settings_class = LSVCRSettings
+    options: LSVCRSettings
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._tasks: dict[Task, DeployedTask] = {}
-        self._people: dict[Task, People] = {}
+        self._users: dict[Task, UserCache] = {}
         self._summary: dict[str, Any] = {}
         self._dataset_hash = ""
-
-    def settings(self) -> dict[str, Any]:
-        """Constructor settings."""
-        return dict(self._settings)
 
     def ablations(self) -> dict[str, dict[str, Any]]:
         """Each contribution, and the settings that remove it; without alignment, what adds it."""
@@ -152,10 +62,10 @@ class LSVCR(Policy):
             "no text": {"text": False},
             "no IDs": {"ids": False},
         }
-        if self._settings["alignment"] == "none":
+        if self.options.alignment == "none":
             return {**parts, "with alignment": {"alignment": "llm"}}
         # Another alignment cannot go on from a checkpoint of this one.
-        own = {**self._settings["alignment_settings"], "checkpoint": ""}
+        own = {**self.options.alignment_settings, "checkpoint": ""}
         parts["no mixing"]["alignment_settings"] = own
         parts["no alignment"] = {"alignment": "none"}
         for loss in _ALIGNMENT_LOSSES:
@@ -168,20 +78,18 @@ class LSVCR(Policy):
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Language model, text embeddings, then one fine-tuned model per task."""
-        s = self._settings
+        s = self.options
         self._dataset_hash = dataset.info.content_hash
         both = self._histories(dataset)
         start = self._start(dataset, both, seed, share(progress, 0.0, 1 / 3))
         tables, aligned = start.tables, start.weights
-        if not (s["ids"] or tables.width):
+        if not (s.ids or tables.width):
             raise PolicyError(
                 f"lsvcr without ids ranks by text, and {dataset.path} has no captions or comments.",
                 "Leave ids = true for this log.",
             )
         catalogue = dataset.catalogue()
         inventory = Inventory(catalogue, tables, log_end_ms(dataset))
-        names = [f.name for f in dataclasses.fields(FinetuneSettings) if f.name in s]
-        settings = FinetuneSettings(**{name: s[name] for name in names})
         tasks: list[Task] = ["video"]
         if tables.has_comments and (both.discussed.comments >= 0).any():
             tasks.append("comment")
@@ -196,7 +104,7 @@ class LSVCR(Policy):
                     model,
                     both,
                     inventory,
-                    settings,
+                    s.stage_2(),
                     seed=seed,
                     progress=share(progress, (1 + 2 * number / len(tasks)) / 3, 2 / 3 / len(tasks)),
                     stage=f"{task} task",
@@ -242,57 +150,53 @@ class LSVCR(Policy):
 
     def reset(self, n_rows: int) -> None:
         """Forget the encodings of the previous group."""
-        s = self._settings
-        self._people = {
-            task: People(deployed, s["signal"], n_rows, comment_history=s["comment_history"])
+        s = self.options
+        self._users = {
+            task: UserCache(deployed, s.signal, n_rows, comment_history=s.comment_history)
             for task, deployed in self._tasks.items()
         }
 
     def score_videos(self, requests: VideoRequests) -> Scores:
         """Cosine of the person and each candidate, over the temperature."""
-        people = self._people["video"].encoded(requests.row, requests.history)
+        people = self._users["video"].encoded(requests.row, requests.history)
         return self._tasks["video"].score(people, requests.candidates)
 
     def score_comments(self, requests: CommentRequests) -> Scores | None:
         """Cosine of the person at this video and each comment; None without comment texts."""
         if "comment" not in self._tasks:
             return None
-        encoded = self._people["comment"].encoded(requests.row, requests.history)
+        encoded = self._users["comment"].encoded(requests.row, requests.history)
         deployed = self._tasks["comment"]
-        count = self._people["comment"].sections_seen(requests.history)
+        count = self._users["comment"].sections_seen(requests.history)
         people = deployed.at_video(encoded, count, requests.video)
         return deployed.score(people, requests.candidates)
 
     def _new_model(self, task: Task, n_videos: int, text_dim: int) -> SRModel:
-        s = self._settings
-        return SRModel(task, n_videos, text_dim, **self._sizes(), use_ids=s["ids"])
+        s = self.options
+        return SRModel(task, n_videos, text_dim, **s.sizes(), use_ids=s.ids)
 
     def _start(
         self, dataset: Dataset, both: Histories, seed: int, progress: Progress
     ) -> StartingPoint:
         """What stage 2 starts from: text embeddings, and what stage 1 has learned."""
-        start = starting_point(
-            dataset,
-            both,
-            self._settings,
-            sizes=self._sizes(),
-            seed=seed,
-            progress=progress,
-        )
+        texts = Texts.of(dataset)
+        self._summary = {}
+        if not self.options.text or not texts.distinct:
+            return without_texts(texts)
+        # Imported here: a policy that only ranks needs no language model.
+        from lsvcr.language import embed_texts
+
+        start = embed_texts(dataset, texts, both, self.options, seed=seed, progress=progress)
         self._summary = dict(start.summary)
         return start
 
-    def _sizes(self) -> dict[str, Any]:
-        names = ("dim", "layers", "heads", "feed_forward", "dropout", "mixing")
-        return {name: self._settings[name] for name in names}
-
     def _histories(self, dataset: Dataset) -> Histories:
-        s = self._settings
-        both = histories(dataset, s["signal"], passed=s["comment_rivals"] == "seen")
-        return both if s["comment_history"] else both.without_comment_history()
+        s = self.options
+        both = histories(dataset, s.signal, skipped=s.comment_negatives == "seen")
+        return both if s.comment_history else both.without_comment_history()
 
     def _about(self) -> dict[str, Any]:
-        return {"policy": "lsvcr", "dataset": self._dataset_hash, "settings": self._settings}
+        return {"policy": "lsvcr", "dataset": self._dataset_hash, "settings": self.settings()}
 
 
 def _forget_unseen(model: SRModel, both: Histories) -> None:

@@ -1,4 +1,4 @@
-"""The policy contract: train on a log, score videos and comments for batches of requests.
+"""Define the policy contract: train on a log, score videos and comments of requests.
 
 A policy never sees the environment. It is given a dataset once (`fit`, or `load` for cached
 weights), then asked to score candidates. The platform sorts, breaks ties, explores and records
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.settings import Settings, make_settings
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, HistoryView, Int32, VideoRequests
 
@@ -46,19 +47,23 @@ class Policy:
         name: The registered name, set by the registry.
         ranks: What it ranks, where that does not follow from the methods it overrides.
         is_oracle: True only for policies that read the world's truth; marked in every output.
+        settings_class: Declares its settings with their defaults and ranges.
+        options: The settings it was made with.
     """
 
     name: str = ""
     ranks: ClassVar[tuple[str, ...]] = ()
     is_oracle: ClassVar[bool] = False
+    settings_class: ClassVar[type[Settings]] = Settings
+    options: Settings = Settings()
 
     def __init__(self, **settings: Any) -> None:
-        if settings:
-            raise TypeError(f"unknown settings: {', '.join(sorted(settings))}")
+        owner = self.name or type(self).__name__
+        self.options = make_settings(self.settings_class, settings, owner)
 
     def settings(self) -> dict[str, Any]:
         """JSON-serialisable settings that, with the data and the seed, determine the weights."""
-        return {}
+        return self.options.to_dict()
 
     def ablations(self) -> dict[str, dict[str, Any]]:
         """Parts that can be switched off: a label to the settings that do it.

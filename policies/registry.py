@@ -1,4 +1,8 @@
-"""Policies by name: built in, from installed packages, or from a file of one's own."""
+"""Find policies by name: built in, from installed packages, or from a file of one's own.
+
+A spec is a name (``sasrec``), a file and a class (``my_policy.py:MyPolicy``), a name with settings
+(``lsvcr:variant=paper,epochs=3``), or two of these joined by a plus (``sasrec+lsvcr``).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,35 +21,11 @@ from typing import Any
 
 from policies.base import Policy
 from policies.errors import PolicyError, UnknownPolicy
-from policies.settings import check_settings
+from policies.mixed import PARTS, Mixed, Part
+from policies.names import BUILT_IN
+from policies.settings import Settings, make_settings
 
 ENTRY_POINTS = "abtest.policies"
-
-PARTS = ("videos", "comments")
-"""What the two policies of a joined name rank, in order."""
-
-# Imported only when asked for, so that listing policies does not load torch.
-BUILT_IN = {
-    "random": "policies.videos.random:RandomPolicy",
-    "popular": "policies.videos.popular:PopularPolicy",
-    "itemknn": "policies.videos.itemknn:ItemKNN",
-    "ease": "policies.videos.ease:EASE",
-    "gru4rec": "policies.videos.gru4rec:GRU4Rec",
-    "sasrec": "policies.videos.sasrec:SASRec",
-    "bert4rec": "policies.videos.bert4rec:BERT4Rec",
-    "fmlprec": "policies.videos.fmlprec:FMLPRec",
-    "hstu": "policies.videos.hstu:HSTU",
-    "unisrec": "policies.videos.unisrec:UniSRec",
-    "two-tower": "policies.videos.two_tower:TwoTower",
-    "likes": "policies.comments.orders:Likes",
-    "newest": "policies.comments.orders:Newest",
-    "comment-sasrec": "policies.comments.sasrec:CommentSASRec",
-    "text-similarity": "policies.comments.text_similarity:TextSimilarity",
-    "lsvcr": "lsvcr.policy:LSVCR",
-    "oracle": "abtest.run.oracle:Oracle",
-    "oracle-video": "abtest.run.oracle:OracleVideo",
-    "oracle-comments": "abtest.run.oracle:OracleComments",
-}
 
 
 @dataclass(frozen=True)
@@ -73,28 +54,48 @@ def create(spec: str, **settings: Any) -> Policy:
     """A new, unfitted policy.
 
     Args:
-        spec: A name, ``path/to/file.py:ClassName``, or two joined by a plus: the videos of the
-            first and the comments of the second.
-        **settings: Passed to its constructor.
+        spec: See the module.
+        **settings: Passed to its constructor; those in the spec come first. Of a joined policy,
+            ``videos`` and ``comments``: the settings of each part.
 
     Raises:
         UnknownPolicy: no such policy, settings it does not know, or values that cannot be.
         PolicyError: its code cannot be imported.
     """
-    kind = policy_class(spec)
     parts = parts_of(spec)
-    if spec in BUILT_IN:
-        check_settings(spec, kind, settings)
-    try:
-        policy = kind(**settings) if parts is None else kind(parts=parts, **settings)
-    except TypeError as error:
-        if not settings:
-            raise PolicyError(f"policy '{spec}' cannot be made: {error}.") from error
-        raise UnknownPolicy(
-            f"policy '{spec}' refuses its settings: {error}.", f"See: abtest policy show {spec}"
-        ) from None
+    if parts is not None:
+        policy: Policy = _joined(spec, parts, settings)
+    else:
+        kind = policy_class(spec)
+        name, own = split_settings(spec)
+        given = {**settings, **own}
+        if kind.settings_class is not Settings:
+            make_settings(kind.settings_class, given, name)
+        try:
+            policy = kind(**given)
+        except TypeError as error:
+            if not given:
+                raise PolicyError(f"policy '{name}' cannot be made: {error}.") from error
+            raise UnknownPolicy(
+                f"policy '{name}' refuses its settings: {error}.",
+                f"See: abtest policy show {name}",
+            ) from None
     policy.name = spec
     return policy
+
+
+def _joined(spec: str, parts: tuple[str, str], settings: Mapping[str, Any]) -> Mixed:
+    made = {}
+    for what, part in zip(PARTS, parts, strict=True):
+        if policy_class(part).is_oracle:
+            raise UnknownPolicy(
+                f"'{spec}': {part} cannot be a part, it already takes what it "
+                "leaves alone from the control.",
+                f"Use it by itself: --treatment {part}",
+            )
+        own = dict(settings.get(what) or {})
+        made[what] = Part(part, own, create(part, **own))
+    return Mixed(made)
 
 
 def parts_of(spec: str) -> tuple[str, str] | None:
@@ -104,22 +105,50 @@ def parts_of(spec: str) -> tuple[str, str] | None:
     return (first, second) if plus and "/" not in spec and not Path(spec).exists() else None
 
 
+def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
+    """The name in ``lsvcr:variant=paper,epochs=3``, and the settings written after it.
+
+    Values are JSON where they can be read as such, texts otherwise.
+    """
+    name, colon, rest = spec.partition(":")
+    if not colon or "=" not in rest or name.endswith(".py"):
+        return spec, {}
+    settings = {}
+    for pair in rest.split(","):
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UnknownPolicy(
+                f"'{spec}': '{pair}' is no setting.", f"Write {name}:NAME=VALUE,NAME=VALUE"
+            )
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return name, settings
+
+
+def is_built_in(spec: str) -> bool:
+    """Whether a policy's code is ours."""
+    return split_settings(spec)[0] in BUILT_IN
+
+
 def settings_of(spec: str, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What ``[policies.NAME]`` says for a policy, or for the parts of a joined one."""
     parts = parts_of(spec)
     if parts is None:
-        return dict(settings.get(spec, {}))
-    return {what: dict(settings.get(part, {})) for what, part in zip(PARTS, parts, strict=True)}
+        return dict(settings.get(split_settings(spec)[0], {}))
+    return {what: settings_of(part, settings) for what, part in zip(PARTS, parts, strict=True)}
 
 
 def policy_class(spec: str) -> type[Policy]:
-    """The class behind a name, a ``file.py:Class`` or two joined names.
+    """The class behind a spec.
 
     Raises:
         UnknownPolicy, PolicyError: as for `create`.
     """
     if parts_of(spec) is not None:
-        return _checked(_load("policies.mixed:Mixed"), spec)
+        return Mixed
+    spec, _ = split_settings(spec)
     if ":" in spec or spec.endswith(".py"):
         return _from_file(spec)
     if spec in BUILT_IN:

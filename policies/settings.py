@@ -1,67 +1,138 @@
-"""Settings of built-in policies that cannot be: refused before anything is trained.
+"""Declare policies' settings as dataclasses whose fields carry their ranges, and check values.
 
-Every policy's constructor says what a setting is; this module says which values it may have, in
-one place for all of them, because the same names mean the same everywhere.
+A policy names its dataclass in `policies.base.Policy.settings_class`. Field, default and range
+stand in one line::
+
+    @dataclass(frozen=True)
+    class MySettings(Settings):
+        neighbours: int = setting(200, at_least=1)
+
+The default itself is always accepted: 0 may stand for "by size", None for "not given".
 """
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
+import difflib
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from policies.base import Policy
 from policies.errors import UnknownPolicy
-from simulator.requests import SIGNALS
 
-_AT_LEAST_ONE = {
-    "batch",
-    "dim",
-    "epoch_steps",
-    "epochs",
-    "experts",
-    "feed_forward",
-    "heads",
-    "layers",
-    "length",
-    "max_videos",
-    "negatives",
-    "neighbours",
-    "patience",
-    "targets",
-    "text_dim",
-    "tokens",
-}
-_ABOVE_ZERO = {"half_life_days", "learning_rate", "masked", "regularisation", "temperature"}
-_AT_LEAST_ZERO = {"id_text_weight", "shrinkage"}
-_BELOW_ONE = {"dropout", "hidden", "last_only", "masked"}
-_SHARES = {"dropout", "hidden", "last_only", "video_share"}
+_RANGE = "range"
 
 
-def check_settings(name: str, kind: type[Policy], given: Mapping[str, Any]) -> None:
-    """Refuse values that a built-in policy cannot work with; names are its constructor's affair.
+@dataclass(frozen=True)
+class Range:
+    """The values that a setting may have; None does not bound it.
+
+    Attributes:
+        at_least, at_most: Bounds that are allowed.
+        above, below: Bounds that are not.
+        one_of: The only values.
+    """
+
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    one_of: tuple[str, ...] = ()
+
+    def wanted(self, value: Any) -> str:
+        """What is expected instead of a value outside of the range; empty for one inside."""
+        if self.one_of:
+            return "" if value in self.one_of else f"one of {', '.join(self.one_of)}"
+        if not isinstance(value, (int, float)):
+            return ""
+        if self.at_least is not None and value < self.at_least:
+            return f"{self.at_least:g} or more"
+        if self.above is not None and value <= self.above:
+            return f"more than {self.above:g}"
+        if self.below is not None and value >= self.below:
+            return f"less than {self.below:g}"
+        if self.at_most is not None and value > self.at_most:
+            return f"at most {self.at_most:g}"
+        return ""
+
+
+def setting(
+    default: Any,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    one_of: Sequence[str] = (),
+    formerly: str = "",
+) -> Any:
+    """A dataclass field with a default and a range; see `Range`.
 
     Args:
-        name: Of the policy, for the message.
-        kind: Its class.
-        given: Settings for its constructor. What the constructor itself would take, its default,
-            is always right: 0 may stand for "by size", None for "not given".
+        default: Always accepted.
+        at_least: Lowest value; see `Range`.
+        at_most: Highest value.
+        above: Every value is above it.
+        below: Every value is below it.
+        one_of: The only values.
+        formerly: An earlier name of the setting; whoever writes it is told the new one.
+    """
+    allowed = Range(at_least, at_most, above, below, tuple(one_of))
+    metadata = {_RANGE: allowed, "formerly": formerly}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of every policy's settings; has none of its own."""
+
+    def disagreement(self) -> tuple[str, str] | None:
+        """The name of a setting that does not go with another one, and what is expected of it."""
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Field to value, for JSON."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def make_settings(
+    kind: type[AnySettings], given: Mapping[str, Any], owner: str, *, part: str = ""
+) -> AnySettings:
+    """Settings with some of their values given.
+
+    Args:
+        kind: The dataclass.
+        given: Field to value.
+        owner: Whose settings they are, for messages: the policy's name.
+        part: For messages, the setting of the policy that holds these settings; "" for its own.
 
     Raises:
-        UnknownPolicy: a value of the wrong type or out of its range.
+        UnknownPolicy: there is no such setting, its value has the wrong type or is out of range, or
+            it does not go with another one.
     """
-    parameters = inspect.signature(kind).parameters
-    values = {key: p.default for key, p in parameters.items()} | dict(given)
-    for key, value in given.items():
-        if key not in parameters or _same(value, parameters[key].default):
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    own = _Owner(owner, part)
+    for name, value in given.items():
+        if name not in fields:
+            raise own.has_no(name, fields)
+        field = fields[name]
+        if field.default is not dataclasses.MISSING and _same(value, field.default):
             continue
-        expected = _type_wanted(parameters[key], value) or _range_wanted(key, value)
+        allowed: Range = field.metadata.get(_RANGE, Range())
+        expected = _type_wanted(str(field.type), value) or allowed.wanted(value)
         if expected:
-            raise _refused(name, key, value, expected)
-    dim, heads = values.get("dim"), values.get("heads")
-    if isinstance(dim, int) and isinstance(heads, int) and dim % heads:
-        raise _refused(name, "heads", heads, f"a divisor of dim, which is {dim}")
+            raise own.refuses(name, value, expected)
+    settings = kind(**given)
+    found = settings.disagreement()
+    if found is not None:
+        raise own.refuses(found[0], getattr(settings, found[0]), found[1])
+    return settings
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -69,16 +140,35 @@ def _same(value: Any, default: Any) -> bool:
     return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
-def _refused(name: str, key: str, value: Any, expected: str) -> UnknownPolicy:
-    return UnknownPolicy(
-        f"{name}: {key} is {value!r}, expected {expected}.",
-        f"See: abtest policy show {name}",
-    )
+@dataclass(frozen=True)
+class _Owner:
+    """Who has the settings, as messages name it."""
+
+    name: str
+    part: str
+
+    def refuses(self, setting: str, value: Any, expected: str) -> UnknownPolicy:
+        prefix = f"{self.part}." if self.part else ""
+        return self._error(f"{self.name}: {prefix}{setting} is {value!r}, expected {expected}.")
+
+    def has_no(self, setting: str, fields: Mapping[str, dataclasses.Field[Any]]) -> UnknownPolicy:
+        """A setting's former name leads to its present one; a misspelt one to the nearest."""
+        guess = ""
+        close = difflib.get_close_matches(setting, list(fields), n=1)
+        if close:
+            guess = f" Did you mean '{close[0]}'?"
+        for name, field in fields.items():
+            if field.metadata.get("formerly") == setting:
+                guess = f" It is called '{name}' now."
+        where = f" in {self.part}" if self.part else ""
+        return self._error(f"{self.name} has no setting '{setting}'{where}.{guess}")
+
+    def _error(self, problem: str) -> UnknownPolicy:
+        return UnknownPolicy(problem, f"See: abtest policy show {self.name}")
 
 
-def _type_wanted(parameter: inspect.Parameter, value: Any) -> str:
-    """What the annotation asks for, if the value is something else."""
-    annotation = str(parameter.annotation)
+def _type_wanted(annotation: str, value: Any) -> str:
+    """What a field's annotation asks for, if the value is something else."""
     if value is None and "None" in annotation:
         return ""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -88,24 +178,8 @@ def _type_wanted(parameter: inspect.Parameter, value: Any) -> str:
         "float": (is_number and math.isfinite(value), "a number"),
         "str": (isinstance(value, str), "a text"),
     }
+    base = "dict" if annotation.startswith(("dict", "Mapping")) else ""
+    if base:
+        return "" if isinstance(value, dict) else "a table"
     good, wanted = kinds.get(annotation.removesuffix(" | None"), (True, ""))
     return "" if good else wanted
-
-
-def _range_wanted(key: str, value: Any) -> str:
-    """The range of a setting, if the value is outside."""
-    if key == "signal":
-        return "" if value in SIGNALS else f"one of {', '.join(SIGNALS)}"
-    if not isinstance(value, (int, float)):
-        return ""
-    if key in _AT_LEAST_ONE and value < 1:
-        return "1 or more"
-    if key in _ABOVE_ZERO and value <= 0:
-        return "more than 0"
-    if key in (_AT_LEAST_ZERO | _SHARES) and value < 0:
-        return "0 or more"
-    if key in _BELOW_ONE and value >= 1:
-        return "less than 1"
-    if key in _SHARES and value > 1:
-        return "at most 1"
-    return ""

@@ -76,6 +76,8 @@ def show(spec: Spec) -> None:
         typer.echo(f"\noracle: {ORACLE_NOTE}")
     typer.echo(f"\ncode: {inspect.getsourcefile(kind)}")
     settings = policy.settings()
+    if kind.settings_class.__doc__ and settings:
+        typer.echo(f"\n{kind.settings_class.__name__}: {inspect.getdoc(kind.settings_class)}")
     if settings:
         typer.echo("\nsettings (abtest.toml, [policies.NAME]):")
         for key, value in settings.items():

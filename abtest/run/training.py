@@ -18,7 +18,7 @@ from abtest.paths import cache_directory, write_text
 from policies.base import Policy, Progress
 from policies.errors import CheckpointError, PolicyContractError, PolicyError
 from policies.mixed import Mixed
-from policies.registry import BUILT_IN, create
+from policies.registry import create, is_built_in
 from policies.sequence.resume import kept_in
 from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset
@@ -139,7 +139,7 @@ def _fit(policy: Policy, spec: str, dataset: Dataset, seed: int, progress: Progr
     except (PolicyError, SimulatorError, OSError, MemoryError):
         raise
     except Exception as error:
-        if spec in BUILT_IN:
+        if is_built_in(spec):
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise PolicyContractError(

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 
-from lsvcr.inventory import Inventory
-from lsvcr.layers import HistoryEncoder
-from lsvcr.sr_model import MAX_LENGTH, TEMPERATURE, SRModel
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.layers import HistoryEncoder
+from lsvcr.model.sr_model import TEMPERATURE, SRModel
+from lsvcr.task import MAX_LENGTH
 from policies.sequence.lengths import length_blocks
 from simulator.requests import Int32, Int64
 

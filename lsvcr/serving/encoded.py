@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lsvcr.layers import HistoryEncoder
+from lsvcr.model.layers import HistoryEncoder
 from lsvcr.serving.deployed import Float32
-from lsvcr.sr_model import MAX_LENGTH
+from lsvcr.task import MAX_LENGTH
 from policies.sequence.cache import RowCache
 from policies.sequence.lengths import length_blocks
 from simulator.requests import Int32, Int64

@@ -10,7 +10,7 @@ from policies.sequence.cache import RowCache
 from simulator.requests import HistoryView, Int32, Int64, Signal
 
 
-class People:
+class UserCache:
     """Encodings of the rows of a group for one task.
 
     Each history is encoded when it has changed, both are mixed when either has.

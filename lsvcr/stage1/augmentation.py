@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lsvcr.inventory import Inventory
-from lsvcr.sr_model import MAX_LENGTH
+from lsvcr.data.inventory import Inventory
+from lsvcr.task import MAX_LENGTH
 from simulator.randomness import purpose_key, uniform
 from simulator.requests import COMMENTS_PER_EVENT
 
@@ -67,7 +67,7 @@ def two_views(
         inventory: Whose comments are popular, and who else commented.
         videos: int64[B, L], -1 padded.
         sections: int64[B, M], videos of the comment history, -1 padded.
-        comments: int64[B, M, 3], comments taken part in, -1 padded.
+        comments: int64[B, M, 3], comments engaged, -1 padded.
         address: int64[B], a number of each example that no other has.
         seed: Of the training.
         settings: How often.

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lsvcr.examples import Histories
-from lsvcr.inventory import Inventory
-from lsvcr.negatives import SECTION_SIZE, without
-from lsvcr.sr_model import Task
+from lsvcr.data.examples import Histories
+from lsvcr.data.inventory import Inventory
+from lsvcr.data.negatives import SECTION_SIZE, without
 from lsvcr.stage1.augmentation import Augmentation, View, positions, two_views
 from lsvcr.stage1.examples import Examples, Past, past_of
+from lsvcr.task import Task
 from lsvcr.text.llm import CausalLLM, Ids
 from lsvcr.text.prompts import LikedVideo, Piece, Section, prompt
 from simulator.randomness import purpose_key, uniform
@@ -33,7 +33,7 @@ class AlignmentBatch:
         section_titles: int64[B, M].
         section_comments: int64[B, M, 3].
         current: int64[B], title of the video being watched.
-        rivals: int64[B, K], other comments of that video.
+        negatives: int64[B, K], other comments of that video.
         video_count, section_count: int64[B], events in each history.
         video_places: int64[B, L], positions given to the events.
         section_places: int64[B, M].
@@ -48,7 +48,7 @@ class AlignmentBatch:
     section_titles: Int64
     section_comments: Int64
     current: Int64
-    rivals: Int64
+    negatives: Int64
     video_count: Int64
     section_count: Int64
     video_places: Int64
@@ -139,7 +139,7 @@ class BatchMaker:
         history: Most events of either history.
         augmentation: How the two models' views differ.
         seed: Of the training.
-        rivals: Most other comments of the video being watched.
+        negatives: Most other comments of the video being watched.
     """
 
     both: Histories
@@ -148,7 +148,7 @@ class BatchMaker:
     history: int
     augmentation: Augmentation
     seed: int
-    rivals: int = 0
+    negatives: int = 0
 
     def make(self, chosen: Examples) -> AlignmentBatch:
         """One batch."""
@@ -183,7 +183,7 @@ class BatchMaker:
             section_titles=self._titles(past.sections),
             section_comments=self.inventory.rows_of_comments(view.comments).numpy(),
             current=self._titles(past.current),
-            rivals=self._rivals(chosen, past.current),
+            negatives=self._negatives(chosen, past.current),
             video_count=count[0],
             section_count=count[1],
             video_places=places[0],
@@ -194,15 +194,15 @@ class BatchMaker:
         titles = self.inventory.title.numpy()
         return np.where(videos >= 0, titles[np.maximum(videos, 0)], -1)
 
-    def _rivals(self, chosen: Examples, current: Int64) -> Int64:
+    def _negatives(self, chosen: Examples, current: Int64) -> Int64:
         """Texts of other comments under the current video that the person left alone."""
-        if self.rivals == 0:
+        if self.negatives == 0:
             return np.full((len(chosen), 0), -1, dtype=np.int64)
         discussed = self.both.discussed
-        own = np.full((len(chosen), discussed.taken.shape[1]), -1, dtype=np.int64)
+        own = np.full((len(chosen), discussed.engaged.shape[1]), -1, dtype=np.int64)
         now = np.zeros(len(chosen), dtype=np.int64)
         task = chosen.comment_task
-        own[task] = discussed.taken[chosen.event[task]]
+        own[task] = discussed.engaged[chosen.event[task]]
         now[task] = discussed.time_ms[chosen.event[task]]
         others = self.inventory.section(np.maximum(current, 0), now, SECTION_SIZE)
         others = np.where(task[:, None], without(others, own), -1)
@@ -211,7 +211,7 @@ class BatchMaker:
         key = purpose_key(self.seed, "lsvcr.rivals")
         draws = uniform(key, chosen.address[:, None], np.arange(rows.shape[1]))
         order = np.argsort(np.where(rows >= 0, draws, 2.0), axis=1, kind="stable")
-        return np.take_along_axis(rows, order[:, : self.rivals], axis=1)
+        return np.take_along_axis(rows, order[:, : self.negatives], axis=1)
 
     def _prompts(self, chosen: Examples, rows: AlignmentBatch) -> list[Ids]:
         first = uniform(purpose_key(self.seed, "lsvcr.order"), chosen.address) < 0.5

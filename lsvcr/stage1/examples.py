@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lsvcr.examples import Histories, History
-from lsvcr.inventory import Inventory
-from lsvcr.sr_model import Task
+from lsvcr.data.examples import Histories, History
+from lsvcr.data.inventory import Inventory
+from lsvcr.task import Task
 from simulator.randomness import purpose_key, uniform
 from simulator.requests import COMMENTS_PER_EVENT
 

@@ -1,4 +1,4 @@
-"""The four losses of stage 1, and negatives from all devices.
+"""Compute the four losses of stage 1, with negatives from all devices.
 
 Zheng et al. (arXiv 2403.13574): next-token cross-entropy of the answer, InfoNCE of a person against
 the targets of a batch (van den Oord et al., arXiv 1807.03748), the same both ways between the two
@@ -8,16 +8,14 @@ models' views of a person, and a two-way choice between a person's two histories
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from lsvcr.sr_model import TEMPERATURE
-
-IGNORED = -100
+from lsvcr.distributed import gather, part_of_mean, rank
+from lsvcr.model.sr_model import TEMPERATURE
+from lsvcr.text import IGNORED
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
     total = F.cross_entropy(
         logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
     )
-    return total * _share((labels != IGNORED).sum())
+    return total * part_of_mean((labels != IGNORED).sum())
 
 
 def info_nce(
@@ -49,7 +47,7 @@ def info_nce(
     *,
     same: Tensor | None = None,
     group: Tensor | None = None,
-    rivals: Tensor | None = None,
+    negatives: Tensor | None = None,
     known: Tensor | None = None,
     temperature: float = TEMPERATURE,
 ) -> Tensor:
@@ -61,7 +59,7 @@ def info_nce(
         same: int64[B], what each target is. Rows with an anchor's own target are no negatives of
             it: under a popular target no anchor could satisfy the loss. None: all differ.
         group: int64[B]; only rows of an anchor's own group are negatives of it. None: one group.
-        rivals: float[B, K, dim], negatives that an anchor has to itself; None for none.
+        negatives: float[B, K, dim], negatives that an anchor has to itself; None for none.
         known: bool[B, K], which of them exist.
         temperature: Divides the cosines.
     """
@@ -75,8 +73,8 @@ def info_nce(
         left_out |= group[:, None] != gather(group)[None, :]
     left_out.scatter_(1, label[:, None], False)
     logits = logits.masked_fill(left_out, float("-inf"))
-    if rivals is not None and known is not None:
-        cosines = F.cosine_similarity(anchors[:, None], rivals, dim=-1)
+    if negatives is not None and known is not None:
+        cosines = F.cosine_similarity(anchors[:, None], negatives, dim=-1)
         own = (cosines / temperature).masked_fill(~known, float("-inf"))
         logits = torch.cat([logits, own], dim=1)
     return F.cross_entropy(logits, label)
@@ -111,88 +109,4 @@ def behaviour_loss(
     cosines = torch.stack([F.cosine_similarity(language, side, dim=-1) for side in (own, other)], 1)
     label = torch.where(known, 0, IGNORED)
     total = F.cross_entropy(cosines / temperature, label, ignore_index=IGNORED, reduction="sum")
-    return total * _share(known.sum())
-
-
-def rank() -> int:
-    """This process's number; 0 without a process group."""
-    return dist.get_rank() if _grouped() else 0
-
-
-def world_size() -> int:
-    """How many processes train together; 1 without a process group."""
-    return dist.get_world_size() if _grouped() else 1
-
-
-def gather(values: Tensor) -> Tensor:
-    """Rows of all processes in the order of their ranks, differentiable; alone: the rows.
-
-    Every process must hold equally many rows.
-    """
-    if world_size() == 1:
-        return values
-    if not values.requires_grad:
-        return _gathered(values)
-    rows: Tensor = _Gather.apply(values)  # type: ignore[no-untyped-call]
-    return rows
-
-
-def summed(values: Tensor) -> Tensor:
-    """Sum over all processes, without gradients; alone: the values."""
-    if world_size() == 1:
-        return values
-    everywhere = values.clone()
-    dist.all_reduce(everywhere)
-    return everywhere
-
-
-def start_alike(parameters: list[torch.nn.Parameter]) -> None:
-    """Give all processes the first one's values; alone: nothing to do."""
-    if world_size() > 1:
-        for parameter in parameters:
-            dist.broadcast(parameter.data, src=0)
-
-
-def mean_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """Replace gradients by their mean over all processes; alone: nothing to do."""
-    if world_size() == 1:
-        return
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        dist.all_reduce(parameter.grad)
-        parameter.grad /= world_size()
-
-
-def _share(count: Tensor) -> Tensor:
-    """What makes of a process's sum its part of a mean over all of them; 0 for no members.
-
-    Gradients are averaged over processes, so each part counts ``world_size`` times.
-    """
-    everywhere = summed(count)
-    return torch.where(everywhere > 0, world_size() / everywhere.clamp(min=1), 0.0)
-
-
-class _Gather(torch.autograd.Function):
-    """What one process does with another's rows counts for that other process."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.rows = len(values)
-        return _gathered(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total[rank() * ctx.rows : (rank() + 1) * ctx.rows]
-
-
-def _gathered(values: Tensor) -> Tensor:
-    parts = [torch.empty_like(values) for _ in range(world_size())]
-    dist.all_gather(parts, values.contiguous())
-    return torch.cat(parts)
-
-
-def _grouped() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return total * part_of_mean(known.sum())

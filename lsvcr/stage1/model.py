@@ -4,7 +4,7 @@ Zheng et al. (arXiv 2403.13574), section 4.3. Texts pass through the language mo
 step: targets with gradients, the histories' texts without. Alignment uses no IDs.
 
 Difference from the paper: each task has a sequential model of its own already in this stage, as
-the two start differently (`lsvcr.warm_start`).
+the two start differently (`lsvcr.model.warm_start`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lsvcr.layers import Mixing
-from lsvcr.sr_model import SRModel, Task
+from lsvcr.model.layers import Mixing
+from lsvcr.model.sr_model import SRModel
 from lsvcr.stage1.batch import AlignmentBatch
 from lsvcr.stage1.losses import (
     LossWeights,
@@ -27,6 +27,7 @@ from lsvcr.stage1.losses import (
     info_nce,
     language_model_loss,
 )
+from lsvcr.task import Task
 from lsvcr.text.llm import CausalLLM, Ids
 
 _OF_STAGE_2 = ("ids.", "gate")
@@ -113,15 +114,15 @@ class AlignmentModel(nn.Module):
         """
         nothing = torch.zeros((), device=self.llm.device)
         lm = rec = align = behaviour = nothing
-        own, other, rivals = self._people(batch, texts)
+        own, other, negatives = self._people(batch, texts)
         if weights.rec:
             rec = info_nce(
                 own,
                 self._targets(batch, texts),
                 same=self._tensor(batch.target),
                 group=self._tensor(batch.comment_task.astype(np.int64)),
-                rivals=rivals,
-                known=self._tensor(batch.rivals >= 0),
+                negatives=negatives,
+                known=self._tensor(batch.negatives >= 0),
             )
         if weights.lm or weights.align or weights.behaviour:
             state, logits, labels = self.llm.answer(
@@ -148,7 +149,7 @@ class AlignmentModel(nn.Module):
             batch.section_titles,
             batch.section_comments,
             batch.current,
-            batch.rivals,
+            batch.negatives,
         )
         numbers = np.concatenate([r.ravel() for r in rows])
         known = np.unique(numbers[numbers >= 0])
@@ -161,8 +162,8 @@ class AlignmentModel(nn.Module):
                 parts.append(self._people_of(task, batch.rows(rows_of_task), known, embedded))
                 order.append(rows_of_task)
         back = self._tensor(np.argsort(np.concatenate(order)))
-        own, other, rivals = (torch.cat(side)[back] for side in zip(*parts, strict=True))
-        return own, other, rivals
+        own, other, negatives = (torch.cat(side)[back] for side in zip(*parts, strict=True))
+        return own, other, negatives
 
     def _people_of(
         self, task: Task, batch: AlignmentBatch, known: NDArray[np.int64], embedded: Tensor
@@ -206,7 +207,7 @@ class AlignmentModel(nn.Module):
         return (
             model.person(*own, current)[:, 0],
             model.person(states, visible, current)[:, 0],
-            text(batch.rivals),
+            text(batch.negatives),
         )
 
     def _targets(self, batch: AlignmentBatch, texts: list[Ids]) -> Tensor:

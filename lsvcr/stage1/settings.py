@@ -1,21 +1,18 @@
-"""How stage 1 trains; needs no language model, so that a policy can check it when it is made."""
+"""Declare how stage 1 trains; a policy checks it when it is made, without a language model."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lsvcr.stage1.losses import LossWeights
-from policies.errors import PolicyError
-
-# In place of a Hugging Face model's name: the small one, trained on the log's own texts.
-EMBEDDED = "embedded"
+from lsvcr.task import MAX_LENGTH
+from policies.settings import Settings, make_settings, setting
 
 
 @dataclass(frozen=True)
-class AlignmentSettings:
+class AlignmentSettings(Settings):
     """How stage 1 trains; the paper's values, but for what `PRESETS` makes smaller.
 
     Attributes:
@@ -31,35 +28,35 @@ class AlignmentSettings:
         dropout: Of the sequential models in this stage; -1 for the policy's.
         gradient_checkpointing: Less memory for more time.
         lm, rec, align, behaviour: Weights of the four losses; 0 leaves one out.
-        rivals: Other comments of the same video as negatives of each comment in L_rec, drawn from
-            its most liked; the paper has none (see docs/lsvcr.md).
+        negatives: Other comments of the same video as negatives of each comment in L_rec, drawn
+            from its most liked; the paper has none (see docs/lsvcr.md).
         augment: Whether the two models' views differ.
         checkpoint: Directory to resume from and to write to; "" for none.
         checkpoint_steps: Steps between two checkpoints.
     """
 
-    videos: int = 300_000
-    comments: int = 128_000
-    history: int = 20
-    text_tokens: int = 48
-    prompt_tokens: int = 4_096
-    batch: int = 2
-    accumulation: int = 8
-    learning_rate: float = 3e-4
-    warmup: float = 0.03
-    lora_rank: int = 8
-    lora_alpha: float = 32.0
-    lora_dropout: float = 0.1
-    dropout: float = -1.0
-    gradient_checkpointing: bool = True
-    lm: float = 1.0
-    rec: float = 1.0
-    align: float = 0.5
-    behaviour: float = 0.5
-    rivals: int = 0
-    augment: bool = True
-    checkpoint: str = ""
-    checkpoint_steps: int = 200
+    videos: int = setting(300_000, at_least=0)
+    comments: int = setting(128_000, at_least=0)
+    history: int = setting(20, at_least=1, at_most=MAX_LENGTH)
+    text_tokens: int = setting(48, at_least=1)
+    prompt_tokens: int = setting(4_096, at_least=1)
+    batch: int = setting(2, at_least=1)
+    accumulation: int = setting(8, at_least=1)
+    learning_rate: float = setting(3e-4, above=0)
+    warmup: float = setting(0.03, at_least=0, at_most=1)
+    lora_rank: int = setting(8, at_least=0)
+    lora_alpha: float = setting(32.0, above=0)
+    lora_dropout: float = setting(0.1, at_least=0, below=1)
+    dropout: float = setting(-1.0, at_least=-1, below=1)
+    gradient_checkpointing: bool = setting(True)
+    lm: float = setting(1.0, at_least=0)
+    rec: float = setting(1.0, at_least=0)
+    align: float = setting(0.5, at_least=0)
+    behaviour: float = setting(0.5, at_least=0)
+    negatives: int = setting(0, at_least=0, formerly="rivals")
+    augment: bool = setting(True)
+    checkpoint: str = setting("")
+    checkpoint_steps: int = setting(200, at_least=1)
 
     @classmethod
     def of(cls, preset: str, changes: Mapping[str, Any]) -> AlignmentSettings:
@@ -68,27 +65,9 @@ class AlignmentSettings:
         Raises:
             PolicyError: there is no such setting, or a value cannot be.
         """
-        known = {field.name: type(field.default) for field in dataclasses.fields(cls)}
-        for name, value in changes.items():
-            if name not in known:
-                raise PolicyError(
-                    f"lsvcr has no alignment setting '{name}'.", f"Known: {', '.join(known)}"
-                )
-            kind = known[name]
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)) and not (
-                kind is float and number
-            ):
-                raise PolicyError(
-                    f"alignment setting {name} = {value!r} should be of type {kind.__name__}."
-                )
-        settings = cls(**{**PRESETS[preset], **changes})
-        for name in ("history", "text_tokens", "prompt_tokens", "batch", "accumulation"):
-            if getattr(settings, name) < 1:
-                raise PolicyError(f"alignment setting {name} must be at least 1.")
-        if settings.history > 50:
-            raise PolicyError("alignment setting history must be at most 50.")
-        return settings
+        return make_settings(
+            cls, {**PRESETS[preset], **changes}, "lsvcr", part="alignment_settings"
+        )
 
     @property
     def weights(self) -> LossWeights:
@@ -103,7 +82,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "history": 4,
         "text_tokens": 32,
         "prompt_tokens": 192,
-        "rivals": 9,
+        "negatives": 9,
         "batch": 16,
         "accumulation": 1,
         "gradient_checkpointing": False,

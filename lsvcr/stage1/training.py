@@ -23,19 +23,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lsvcr.examples import Histories
-from lsvcr.inventory import Inventory
-from lsvcr.sr_model import Task
+from lsvcr.data.examples import Histories
+from lsvcr.data.inventory import Inventory
+from lsvcr.distributed import mean_gradients, rank, start_alike, summed, world_size
+from lsvcr.model.warm_start import start_from_agreement
 from lsvcr.stage1.augmentation import Augmentation
 from lsvcr.stage1.batch import BatchMaker, PromptWriter
 from lsvcr.stage1.examples import Examples, make_examples
-from lsvcr.stage1.losses import mean_gradients, rank, start_alike, summed, world_size
 from lsvcr.stage1.model import AlignmentModel, Losses
 from lsvcr.stage1.settings import AlignmentSettings
+from lsvcr.task import Task
 from lsvcr.text.llm import CausalLLM
 from lsvcr.text.prompts import language_of
 from lsvcr.text.store import TextStore
-from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress, share
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
 from policies.errors import CheckpointError, PolicyError
@@ -124,7 +124,7 @@ def align(
         settings.history,
         Augmentation() if settings.augment else Augmentation(history=0.0),
         seed,
-        settings.rivals,
+        settings.negatives,
     )
     before = TextStore(store, llm).embed(writer.texts, share(progress, 0.0, _EMBEDDING))
     mean, spread = before.vectors.mean(0), before.vectors.std(0, unbiased=False) + 1e-6

@@ -1,7 +1,7 @@
 """From a batch's histories to vectors of its people.
 
 Each distinct text that a batch needs is adapted once, whoever needs it
-(`lsvcr.inventory.TextVectors`).
+(`lsvcr.data.inventory.TextVectors`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lsvcr.examples import Batch
-from lsvcr.inventory import Inventory, TextVectors
-from lsvcr.sr_model import SRModel
+from lsvcr.data.examples import Batch
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import SRModel
+from lsvcr.model.text_vectors import TextVectors
 
 
 class BatchTexts(NamedTuple):
@@ -24,7 +25,7 @@ class BatchTexts(NamedTuple):
         titles: int64[B, L], of the video history.
         popular: int64[B, L, 1], one popular comment per video.
         section_titles: int64[B, M], of the comment history.
-        comments: int64[B, M, 3], taken part in.
+        comments: int64[B, M, 3], engaged.
         watched: int64[B, T], titles of the videos at each moment.
     """
 

@@ -1,11 +1,11 @@
-"""How stage 2 trains."""
+"""Declare how stage 2 trains."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-Rivals = Literal["section", "seen"]
+CommentNegatives = Literal["section", "seen"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class FinetuneSettings:
         epochs, epoch_steps, patience, learning_rate, average: See `TrainerSettings`.
         batch: Windows per batch.
         targets: Most targets per window.
-        comment_negatives: Other comments of the same video per positive one.
-        comment_rivals: Which ones: any of its most liked 64 that were written by then, as in the
-            paper ("section"), or those that the person saw and passed over ("seen").
+        negatives_per_comment: Other comments of the same video per positive one.
+        comment_negatives: Which ones: any of its most liked 64 that were written by then, as in the
+            paper ("section"), or those that the person saw and skipped ("seen").
         video_negatives: Negatives drawn per batch where the catalogue is above 20,000 videos.
         id_text_weight: Of the ID-text loss.
         id_text_negatives: Per anchor.
@@ -35,8 +35,8 @@ class FinetuneSettings:
     average: float = 0.995
     batch: int = 64
     targets: int = 10
-    comment_negatives: int = 19
-    comment_rivals: Rivals = "section"
+    negatives_per_comment: int = 19
+    comment_negatives: CommentNegatives = "section"
     video_negatives: int = 4_096
     id_text_weight: float = 0.1
     id_text_negatives: int = 99

@@ -17,10 +17,11 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.examples import Batch, Histories, History, Windows
-from lsvcr.inventory import Inventory, TextVectors
-from lsvcr.negatives import rivals
-from lsvcr.sr_model import TEMPERATURE, SRModel, cosine_factors
+from lsvcr.data.examples import Batch, Histories, History, Windows
+from lsvcr.data.inventory import Inventory
+from lsvcr.data.negatives import section_negatives
+from lsvcr.model.sr_model import TEMPERATURE, SRModel, cosine_factors
+from lsvcr.model.text_vectors import TextVectors
 from lsvcr.stage2.representation import BatchTexts, people_by_ids, people_with_texts
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.validation import CommentValidation, Validation, VideoValidation
@@ -35,7 +36,7 @@ class Choices(NamedTuple):
 
     Attributes:
         candidates: Videos int64[C] of all targets together, or embedding rows int64[n, 20] of
-            each moment's comments, the one taken part in first.
+            each moment's comments, the one engaged first.
         texts: Embedding rows that the candidates need.
         label: int64[n], place of each target among the candidates.
         correction: float32[C], taken off the logits of others; None for nothing.
@@ -193,32 +194,32 @@ class CommentTask(FinetuneTask):
 
     @property
     def _seen(self) -> bool:
-        """Whether the others are those that the person saw and passed over."""
-        return self.settings.comment_rivals == "seen"
+        """Whether the others are those that the person saw and skipped."""
+        return self.settings.comment_negatives == "seen"
 
     def choices(self, batch: Batch) -> Choices:
-        """One of the comments taken part in at each moment, and up to 19 others."""
-        others = rivals(self.inventory, batch, seen=self._seen)
+        """One of the engaged comments at each moment, and up to 19 others."""
+        others = section_negatives(self.inventory, batch, seen=self._seen)
         drawn = self.drawn(batch.target_comments[batch.real], others)
         rows = self.inventory.rows_of_comments(drawn)
         return Choices(rows, rows, torch.zeros(len(rows), dtype=torch.long))
 
-    def drawn(self, taken: Int64, others: Int64) -> Int64:
-        """Comments int64[n, 20], -1 padded: one taken part in, then others that were not.
+    def drawn(self, engaged: Int64, others: Int64) -> Int64:
+        """Comments int64[n, 20], -1 padded: one engaged, then others that were not.
 
         Args:
-            taken: int64[n, 3], of which one is drawn.
+            engaged: int64[n, 3], of which one is drawn.
             others: int64[n, m], of which up to 19 are drawn.
         """
-        count = (taken >= 0).sum(axis=1)
-        pick = (self.random.random(len(taken)) * count).astype(np.int64)
-        positive = np.where(count > 0, taken[np.arange(len(taken)), pick], -1)
+        count = (engaged >= 0).sum(axis=1)
+        pick = (self.random.random(len(engaged)) * count).astype(np.int64)
+        positive = np.where(count > 0, engaged[np.arange(len(engaged)), pick], -1)
         key = np.where(others >= 0, self.random.random(others.shape), 2.0)
-        order = np.argsort(key, axis=1, kind="stable")[:, : self.settings.comment_negatives]
+        order = np.argsort(key, axis=1, kind="stable")[:, : self.settings.negatives_per_comment]
         return np.concatenate([positive[:, None], np.take_along_axis(others, order, axis=1)], 1)
 
     def task_loss(self, choices: Choices, people: Tensor, texts: TextVectors | None) -> Tensor:
-        """Cross-entropy of the comment taken part in; moments without a choice say nothing."""
+        """Cross-entropy of the engaged comment; moments without a choice say nothing."""
         rows = choices.candidates
         known = (rows[:, 0] >= 0) & (rows[:, 1:] >= 0).any(dim=1)
         if texts is None or not known.any():

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lsvcr.examples import Batch, Histories, History, batches, last_events
-from lsvcr.inventory import Inventory
-from lsvcr.sr_model import SRModel
+from lsvcr.data.examples import Batch, Histories, History, batches, last_events
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import SRModel
+from lsvcr.model.warm_start import start_from_agreement
 from lsvcr.stage2.representation import people
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.tasks import CommentTask, FinetuneTask, VideoTask
-from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress
 from policies.sequence.trainer import TrainerSettings, TrainingSummary, train
 

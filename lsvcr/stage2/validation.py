@@ -15,13 +15,15 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.examples import Batch, Histories, Windows, make_batch
-from lsvcr.inventory import Inventory, TextVectors
-from lsvcr.lengths import by_lengths
-from lsvcr.negatives import rivals, without
-from lsvcr.sr_model import SRModel, Task
+from lsvcr.data.examples import Batch, Histories, Windows, make_batch
+from lsvcr.data.inventory import Inventory
+from lsvcr.data.lengths import by_lengths
+from lsvcr.data.negatives import section_negatives, without
+from lsvcr.model.sr_model import SRModel
+from lsvcr.model.text_vectors import TextVectors
+from lsvcr.task import Task
 
-VIDEO_RIVALS = 99
+VIDEO_NEGATIVES = 99
 _ROWS = 128
 
 Int64 = NDArray[np.int64]
@@ -72,21 +74,21 @@ class VideoValidation(Validation):
     ) -> None:
         super().__init__("video", both, held)
         available = inventory.available.numpy()
-        shape = (len(held), VIDEO_RIVALS)
+        shape = (len(held), VIDEO_NEGATIVES)
         drawn = np.full(shape, -1, dtype=np.int64)
         if len(available):
             drawn = available[np.random.default_rng(seed).integers(0, len(available), shape)]
         self._inventory = inventory
-        self.rivals = [
+        self.negatives = [
             _unknown(drawn[part], batch)
             for part, batch in zip(self.parts, self.batches, strict=True)
         ]
 
     def ranks(self, model: SRModel, number: int, person: Tensor) -> tuple[Tensor, Tensor]:
         """Among random videos that existed and are not in the person's history."""
-        rivals = self.rivals[number]
+        negatives = self.negatives[number]
         target = self.batches[number].target[:, :1]
-        shown = torch.from_numpy(np.concatenate([target, np.maximum(rivals, 0)], axis=1))
+        shown = torch.from_numpy(np.concatenate([target, np.maximum(negatives, 0)], axis=1))
         distinct, place = torch.unique(shown, return_inverse=True)
         titles = None
         if self._inventory.has_text:
@@ -94,12 +96,12 @@ class VideoValidation(Validation):
             titles = TextVectors(model, self._inventory, rows).of(rows)
         vectors = F.normalize(model.videos(distinct, titles), dim=-1)
         scores = (person @ vectors.T).gather(1, place)
-        better = (scores[:, 1:] >= scores[:, :1]) & torch.from_numpy(rivals >= 0)
+        better = (scores[:, 1:] >= scores[:, :1]) & torch.from_numpy(negatives >= 0)
         return better.sum(dim=1), torch.ones(len(person), dtype=torch.bool)
 
 
 class CommentValidation(Validation):
-    """A comment taken part in, among the video's most liked 64 or those that were passed over.
+    """A engaged comment, among the video's most liked 64 or those that were skipped.
 
     Of the most liked, those that were written by then.
     """
@@ -128,7 +130,7 @@ def _unknown(drawn: Int64, batch: Batch) -> Int64:
 
 
 def _section(inventory: Inventory, batch: Batch, *, seen: bool) -> Tensor:
-    """Embedding rows int64[n, m]: the comment taken part in, then its rivals, -1 padded."""
+    """Embedding rows int64[n, m]: the engaged comment, then its negatives, -1 padded."""
     own = batch.target_comments[batch.real][:, :1]
-    others = rivals(inventory, batch, seen=seen)
+    others = section_negatives(inventory, batch, seen=seen)
     return inventory.rows_of_comments(np.concatenate([own, others], axis=1))

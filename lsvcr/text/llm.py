@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
 
-from lsvcr.stage1.losses import IGNORED
-from lsvcr.stage1.settings import EMBEDDED
+from lsvcr.text import EMBEDDED, IGNORED
 from lsvcr.text.language_model import SmallLanguageModel, length_batches
 from lsvcr.text.prompts import one_line
 from policies.base import Progress

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lsvcr.sr_model import Task
+from lsvcr.task import Task
 
 # A piece of wording, or the number of a text of the log.
 Piece = str | int

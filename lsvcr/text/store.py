@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from lsvcr.stage1.losses import rank, summed, world_size
+from lsvcr.distributed import rank, summed, world_size
 from lsvcr.text.llm import CausalLLM, Ids
 from policies.base import Progress
 from policies.errors import CheckpointError

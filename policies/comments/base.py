@@ -1,10 +1,11 @@
-"""What policies that rank comments only have in common: somebody else ranks the videos.
+"""Rank comments only, and leave the videos to another policy: the shared part.
 
 An experiment on comments alone joins two names: ``sasrec+text-similarity`` against ``sasrec``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from policies import registry
 from policies.base import Policy, Progress, Scores, silent
 from policies.errors import UnknownPolicy
+from policies.settings import Settings, setting
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.requests import VideoRequests
@@ -24,21 +26,27 @@ TIE_BREAK = 1e-4
 _FOLDER = "videos"
 
 
+@dataclass(frozen=True)
+class CommentPolicySettings(Settings):
+    """The built-in or installed policy that ranks the videos."""
+
+    videos: str = setting("popular")
+
+
 class CommentPolicy(Policy):
     """Base of the comment rankers; a subclass overrides the methods named ``*_comments``.
-
-    Args:
-        videos: The built-in or installed policy that ranks the videos.
-        **settings: The subclass's own.
 
     Raises:
         UnknownPolicy: ``videos`` names none, or one that ranks no videos of its own.
     """
 
     ranks: ClassVar[tuple[str, ...]] = ("comments",)
+    settings_class: ClassVar[type[Settings]] = CommentPolicySettings
+    options: CommentPolicySettings
 
-    def __init__(self, videos: str, **settings: Any) -> None:
-        super().__init__()
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        videos = self.options.videos
         # A file's code is not part of the name under which weights are kept, see `settings`.
         kind = registry.policy_class(videos) if ":" not in videos else None
         if kind is None or kind.is_oracle or issubclass(kind, CommentPolicy):
@@ -46,7 +54,6 @@ class CommentPolicy(Policy):
                 f"videos is '{videos}', expected a policy by name that ranks videos.",
                 "See: abtest policy list",
             )
-        self._settings: dict[str, Any] = {"videos": videos, **settings}
         self._videos = registry.create(videos)
         self._summary: dict[str, Any] = {}
 
@@ -63,10 +70,6 @@ class CommentPolicy(Policy):
 
     def reset_comments(self, n_rows: int) -> None:
         """Forget what is cached per row."""
-
-    def settings(self) -> dict[str, Any]:
-        """Constructor settings."""
-        return dict(self._settings)
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Train the ranker of comments and that of videos."""

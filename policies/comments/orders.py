@@ -1,4 +1,4 @@
-"""Comments in an order that is the same for everybody: most liked first, or newest first.
+"""Order comments the same way for everybody: most liked first, or newest first.
 
 No paper: these are the two orders that every platform offers. Every comment ranker is held to
 `likes`, the order that the platform falls back on.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,10 @@ Int64 = NDArray[np.int64]
 
 
 class FixedOrder(CommentPolicy):
-    """Base of `likes` and `newest`: one number per comment, read from the dataset.
+    """Base of `likes` and `newest`: one number per comment, read from the dataset."""
 
-    Args:
-        videos: The policy that ranks the videos.
-    """
-
-    def __init__(self, videos: str = "popular") -> None:
-        super().__init__(videos)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._scores: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
     @abstractmethod
@@ -47,11 +44,7 @@ class FixedOrder(CommentPolicy):
 
 
 class Likes(FixedOrder):
-    """Comments by their likes, most first; videos as another policy ranks them.
-
-    Args:
-        videos: The policy that ranks the videos.
-    """
+    """Comments by their likes, most first; videos as another policy ranks them."""
 
     def value(self, catalogue: Catalogue) -> Int64:
         """Likes that the platform displays."""
@@ -59,11 +52,7 @@ class Likes(FixedOrder):
 
 
 class Newest(FixedOrder):
-    """Comments by their time, latest first; videos as another policy ranks them.
-
-    Args:
-        videos: The policy that ranks the videos.
-    """
+    """Comments by their time, latest first; videos as another policy ranks them."""
 
     def value(self, catalogue: Catalogue) -> Int64:
         """Unix milliseconds; comments without a time come last."""

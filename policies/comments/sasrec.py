@@ -11,6 +11,7 @@ Held to `likes` and `text-similarity`: no published figure for comment sections 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,57 +20,39 @@ from numpy.typing import NDArray
 
 from policies.base import Progress, Scores
 from policies.checkpoint import load_arrays, save_arrays
-from policies.comments.base import TIE_BREAK, CommentPolicy, likes_prior
+from policies.comments.base import TIE_BREAK, CommentPolicy, CommentPolicySettings, likes_prior
 from policies.sequence.cache import RowCache
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.next_item import NextItemModel
 from policies.sequence.sequences import Sequences
+from policies.sequence.settings import AttentionSettings, TrainedSettings
+from policies.settings import setting
 from policies.videos.sasrec import SASRecModel
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
-from simulator.requests import HISTORY_LENGTH, CommentRequests, HistoryView
+from simulator.requests import CommentRequests, HistoryView
+
+
+@dataclass(frozen=True)
+class CommentSASRecSettings(CommentPolicySettings, AttentionSettings, TrainedSettings):
+    """A transformer over comments, and the policy that ranks the videos."""
+
+    dropout: float = setting(0.2, at_least=0, below=1)
 
 
 class CommentSASRec(CommentPolicy):
     """Self-attention over the comments a user liked; videos as another policy ranks them.
 
-    Args:
-        videos: The policy that ranks the videos.
-        dim, layers, heads, dropout, length, negatives, epochs, epoch_steps, patience,
-            learning_rate, tokens: As in `policies.videos.sasrec.SASRec`; an event is a comment.
+    Settings: see `CommentSASRecSettings`.
     """
 
-    def __init__(
-        self,
-        videos: str = "popular",
-        dim: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        dropout: float = 0.2,
-        length: int = HISTORY_LENGTH,
-        negatives: int = 1024,
-        epochs: int = 60,
-        epoch_steps: int = 100,
-        patience: int = 4,
-        learning_rate: float = 1e-3,
-        tokens: int = 2048,
-    ) -> None:
-        super().__init__(
-            videos,
-            dim=dim,
-            layers=layers,
-            heads=heads,
-            dropout=dropout,
-            length=min(length, HISTORY_LENGTH),
-            negatives=negatives,
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            patience=patience,
-            learning_rate=learning_rate,
-            tokens=tokens,
-        )
-        self._model = NextItemModel(self._new_encoder, self._settings, dim)
-        self._cache = RowCache(dim)
+    settings_class = CommentSASRecSettings
+    options: CommentSASRecSettings
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._model = NextItemModel(self._new_encoder, self.options)
+        self._cache = RowCache(self.options.dim)
         self._likes: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self._dataset_hash = ""
 
@@ -124,11 +107,11 @@ class CommentSASRec(CommentPolicy):
         self._model.restore(arrays)
 
     def _new_encoder(self, n_items: int) -> SequenceEncoder:
-        s = self._settings
-        return SASRecModel(n_items, s["length"], s["dim"], s["layers"], s["heads"], s["dropout"])
+        s = self.options
+        return SASRecModel(n_items, s.length, s.dim, s.layers, s.heads, s.dropout)
 
     def _about(self) -> dict[str, Any]:
-        return {**self._settings, "dataset": self._dataset_hash}
+        return {**self.settings(), "dataset": self._dataset_hash}
 
 
 def past_comments(history: HistoryView) -> NDArray[np.int64]:

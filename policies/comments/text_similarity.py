@@ -1,4 +1,4 @@
-"""Content-based comment ranking: texts like the video's and like what the user liked before.
+"""Rank comments by the similarity of their texts to the video and to what the user liked.
 
 After the content-based filtering of Pazzani & Billsus (2007): a profile is the mean vector of a
 user's past comments, a score is a cosine. Differences: vectors are TF-IDF of hashed character
@@ -10,6 +10,7 @@ Held to `likes`: no published figure for comment sections is comparable.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from policies.base import Progress, Scores
 from policies.checkpoint import load_arrays, save_arrays
-from policies.comments.base import TIE_BREAK, CommentPolicy, likes_prior
+from policies.comments.base import TIE_BREAK, CommentPolicy, CommentPolicySettings, likes_prior
+from policies.settings import setting
 from policies.text.char_ngrams import BUCKETS, pair_products, tfidf, unit_rows
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, HistoryView, Int32
@@ -31,17 +33,28 @@ _PAIRS = 100_000
 """Comments compared with their videos at once."""
 
 
+@dataclass(frozen=True)
+class TextSimilaritySettings(CommentPolicySettings):
+    """How the two similarities are weighted.
+
+    Attributes:
+        video_share: Weight of the similarity to the video; the rest is for the past comments.
+    """
+
+    video_share: float = setting(0.3, at_least=0, at_most=1)
+
+
 class TextSimilarity(CommentPolicy):
     """Comments whose text resembles the video's and the user's past comments.
 
-    Args:
-        videos: The policy that ranks the videos.
-        video_share: Weight of the similarity to the video, 0 to 1; the rest is for the past
-            comments.
+    Settings: see `TextSimilaritySettings`.
     """
 
-    def __init__(self, videos: str = "popular", video_share: float = 0.3) -> None:
-        super().__init__(videos, video_share=video_share)
+    settings_class = TextSimilaritySettings
+    options: TextSimilaritySettings
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._dataset_hash = ""
         self._texts: Any = sp.csr_matrix((0, BUCKETS), dtype=np.float32)
         self._row: Int32 = np.zeros(0, dtype=np.int32)
@@ -64,7 +77,7 @@ class TextSimilarity(CommentPolicy):
             video = captions[catalogue.comment_video[pairs]]
             own[pairs] = video.multiply(self._texts[comment[pairs]]).sum(axis=1).ravel()
         self._same_for_all = (
-            self._settings["video_share"] * own + TIE_BREAK * likes_prior(catalogue)
+            self.options.video_share * own + TIE_BREAK * likes_prior(catalogue)
         ).astype(np.float32)
         return {"distinct texts": len(distinct)}
 
@@ -73,7 +86,7 @@ class TextSimilarity(CommentPolicy):
         if self._texts.nnz == 0:
             return None
         scores = self._same_for_all[requests.candidates]
-        share = np.float32(1.0 - self._settings["video_share"])
+        share = np.float32(1.0 - self.options.video_share)
         for at in range(0, len(scores), _PEOPLE):
             rows = np.arange(at, min(at + _PEOPLE, len(scores)))
             profiles = self._profiles(requests.history.select(rows))
@@ -118,7 +131,7 @@ class TextSimilarity(CommentPolicy):
         return np.where(comments >= 0, self._row[comments], np.int32(-1))
 
     def _about(self) -> dict[str, Any]:
-        return {**self._settings, "dataset": self._dataset_hash}
+        return {**self.settings(), "dataset": self._dataset_hash}
 
 
 def _numbered(texts: list[str]) -> tuple[Int32, list[str]]:

@@ -1,4 +1,4 @@
-"""Training and serving of a next-item model, the same for every encoder and kind of item."""
+"""Train and serve a next-item model, the same way for every encoder and kind of item."""
 
 from __future__ import annotations
 
@@ -11,29 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from policies.base import Progress
-from policies.sequence import softmax
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.lengths import length_blocks
 from policies.sequence.sequences import Sequences, window_batches
+from policies.sequence.settings import NextItemSettings
 from policies.sequence.softmax import NegativeSampler, next_item_loss
-from policies.sequence.trainer import TrainerSettings, TrainingSummary, train
+from policies.sequence.trainer import TrainingSummary, train
 
 Loss = Callable[[SequenceEncoder, Tensor, NegativeSampler, int], Tensor]
 
 _TABLE = "serving.table"
-_SMALL = {"dropout": 0.2, "learning_rate": 1e-3, "decay": False, "epochs": 60}
-# Most videos have few events: stronger regularisation, fewer and longer steps.
-_LARGE = {"dropout": 0.4, "learning_rate": 3e-3, "decay": True, "epochs": 24}
-
-
-def by_size(settings: Mapping[str, Any], n_items: int) -> dict[str, Any]:
-    """The settings, with those that are None chosen by the size of the catalogue.
-
-    A catalogue is large where the loss is sampled: above
-    `policies.sequence.softmax.FULL_SOFTMAX_UP_TO`.
-    """
-    chosen = _LARGE if n_items > softmax.FULL_SOFTMAX_UP_TO else _SMALL
-    return {key: chosen[key] if value is None else value for key, value in settings.items()}
 
 
 class NextItemModel:
@@ -41,25 +28,21 @@ class NextItemModel:
 
     Args:
         new_encoder: Makes an untrained encoder for so many items.
-        settings: ``length``, ``negatives`` (if the loss draws any), ``epochs``, ``epoch_steps``,
-            ``patience``, ``learning_rate``, ``tokens``, and perhaps ``decay``: as in
-            `policies.videos.sasrec.SASRec`.
-        dim: Width of its states.
+        settings: Sizes and training.
         loss: Of a batch of windows; see `policies.sequence.softmax`.
     """
 
     def __init__(
         self,
         new_encoder: Callable[[int], SequenceEncoder],
-        settings: Mapping[str, Any],
-        dim: int,
+        settings: NextItemSettings,
         loss: Loss = next_item_loss,
     ) -> None:
         self._new_encoder = new_encoder
         self._settings = settings
         self._loss = loss
         self._encoder: SequenceEncoder | None = None
-        self.table: NDArray[np.float32] = np.zeros((0, dim), dtype=np.float32)
+        self.table: NDArray[np.float32] = np.zeros((0, settings.dim), dtype=np.float32)
         self.summary: TrainingSummary | None = None
 
     def fit(
@@ -67,7 +50,7 @@ class NextItemModel:
     ) -> None:
         """Train on every position; stop when held-out users stop improving."""
         torch.manual_seed(seed)
-        s = by_size(self._settings, n_items)
+        s = self._settings
         model = self._new_encoder(n_items)
         random = np.random.default_rng([seed, 1])
         # The last event of some users is for validation; they are trained on without it.
@@ -77,29 +60,23 @@ class NextItemModel:
         held_mask[held] = 1
         training = sequences.without_last(held_mask)
         targets = sequences.items[sequences.starts[1:][held] - 1]
-        contexts = training.last(s["length"])[held]
+        contexts = training.last(s.length)[held]
         counts = np.bincount(training.items, minlength=n_items).astype(np.float64)
 
-        sampler = NegativeSampler(counts, s.get("negatives", 1), seed)
+        sampler = NegativeSampler(counts, s.sampled, seed)
 
         def batches(number: int) -> Iterator[NDArray[np.int64]]:
             sampler.start(number)
             order = np.random.default_rng([seed, 2, number])
-            return window_batches(training, s["length"], s["tokens"], order)
+            return window_batches(training, s.length, s.tokens, order)
 
         if len(training.items):
             self.summary = train(
                 model,
                 batches,
                 lambda window: self._loss(model, torch.from_numpy(window), sampler, n_items),
-                lambda: _ndcg(model, contexts, targets),
-                TrainerSettings(
-                    epochs=s["epochs"],
-                    epoch_steps=s["epoch_steps"],
-                    patience=s["patience"],
-                    learning_rate=s["learning_rate"],
-                    decay=s.get("decay", False),
-                ),
+                lambda: validation_ndcg(model, contexts, targets),
+                s.trainer(n_items),
                 progress=progress,
                 stage=stage,
             )
@@ -112,7 +89,7 @@ class NextItemModel:
     def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
         """float32[B, dim]: the state after each history int[B, n], left-aligned, -1 padded."""
         assert self._encoder is not None, "fit or load first"
-        return encode_last(self._encoder, latest(histories, self._settings["length"]))
+        return encode_last(self._encoder, latest(histories, self._settings.length))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Weights and the serving table, for the disk."""
@@ -153,7 +130,9 @@ def encode_last(model: SequenceEncoder, sequences: NDArray[np.int64]) -> NDArray
     return result
 
 
-def _ndcg(model: SequenceEncoder, contexts: NDArray[np.int64], targets: NDArray[np.int64]) -> float:
+def validation_ndcg(
+    model: SequenceEncoder, contexts: NDArray[np.int64], targets: NDArray[np.int64]
+) -> float:
     """NDCG@10 of held-out events, full ranking, seen videos removed, ties against the model."""
     if len(targets) == 0:
         return 0.0

@@ -1,79 +1,65 @@
-"""What video policies over sequences share: training, the serving cache, the disk."""
+"""Train, cache and store the video policies that rank by a sequence model."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.checkpoint import load_arrays, save_arrays
 from policies.sequence.cache import RowCache
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.full_ranking import FullRanking
-from policies.sequence.next_item import Loss, NextItemModel
+from policies.sequence.next_item import NextItemModel
 from policies.sequence.sequences import Sequences
-from policies.sequence.softmax import next_item_loss
+from policies.sequence.settings import VideoHistorySettings
+from policies.sequence.softmax import NegativeSampler, next_item_loss
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
-from simulator.requests import HISTORY_LENGTH, HistoryView, Int32, Signal, VideoRequests
+from simulator.requests import HistoryView, Int32, VideoRequests
 
 
 class SequentialPolicy(Policy):
     """Base of the sequence models over videos; a subclass makes the encoder.
 
-    Args:
+    Attributes:
         stage: Name for progress.
-        signal: Which events make the history: "liked" or "clicked".
-        dim: Width of the item vectors.
-        length: Longest history.
-        loss: What training minimises; see `policies.sequence.softmax`.
-        **settings: Those of `policies.sequence.next_item.NextItemModel`, and the encoder's own.
     """
 
-    def __init__(
-        self,
-        stage: str,
-        *,
-        signal: Signal,
-        dim: int,
-        length: int,
-        loss: Loss = next_item_loss,
-        **settings: Any,
-    ) -> None:
-        super().__init__()
-        self._stage = stage
-        self._settings: dict[str, Any] = {
-            "signal": signal,
-            "dim": dim,
-            "length": min(length, HISTORY_LENGTH),
-            **settings,
-        }
-        self._model = NextItemModel(self.new_encoder, self._settings, dim, loss)
-        self._cache = RowCache(dim)
+    stage: ClassVar[str] = ""
+    options: VideoHistorySettings
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._model = NextItemModel(self.new_encoder, self.options, self.loss)
+        self._cache = RowCache(self.options.dim)
         self._dataset_hash = ""
+
+    def loss(
+        self, encoder: SequenceEncoder, windows: Tensor, sampler: NegativeSampler, n_items: int
+    ) -> Tensor:
+        """What training minimises, of a batch of windows; see `policies.sequence.softmax`."""
+        return next_item_loss(encoder, windows, sampler, n_items)
 
     @abstractmethod
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """An untrained encoder; draws its weights from torch's generator."""
 
-    def settings(self) -> dict[str, Any]:
-        """Constructor settings."""
-        return dict(self._settings)
-
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Train on every liked (clicked) video; stop when held-out users stop improving."""
         self._dataset_hash = dataset.info.content_hash
-        events = interactions(dataset, self._settings["signal"])
+        events = interactions(dataset, self.options.signal)
         self._model.fit(
             Sequences.of(events.user, events.video),
             dataset.catalogue().n_videos,
             seed=seed,
             progress=progress,
-            stage=self._stage,
+            stage=self.stage,
         )
         self._cache.reset(0)
 
@@ -83,7 +69,7 @@ class SequentialPolicy(Policy):
 
     def score_videos(self, requests: VideoRequests) -> Scores:
         """Inner product of the user's last state with each candidate's vector."""
-        signal = self._settings["signal"]
+        signal = self.options.signal
         versions = requests.history.version(signal)
         stale = self._cache.stale(requests.row, versions)
         if len(stale):
@@ -95,7 +81,7 @@ class SequentialPolicy(Policy):
 
     def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
         """The largest inner products with each history's state, by exact search."""
-        users = self._model.encode(history.videos(self._settings["signal"]))
+        users = self._model.encode(history.videos(self.options.signal))
         best: Int32 = among[FullRanking(self._model.table[among]).best(users, size)]
         return best
 
@@ -125,4 +111,4 @@ class SequentialPolicy(Policy):
         self._model.restore(load_arrays(directory, self._about()))
 
     def _about(self) -> dict[str, Any]:
-        return {**self._settings, "dataset": self._dataset_hash}
+        return {**self.settings(), "dataset": self._dataset_hash}

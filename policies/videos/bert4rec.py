@@ -15,14 +15,17 @@ events, so that it needs several times the epochs of the causal models.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from policies.sequence.dropout import Dropout
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.sequential import SequentialPolicy
+from policies.sequence.settings import AttentionSettings, TrainedSettings, VideoHistorySettings
+from policies.settings import setting
 from policies.videos.sasrec import Block
-from simulator.requests import HISTORY_LENGTH, Signal
 
 
 class BERT4RecModel(SequenceEncoder):
@@ -108,65 +111,36 @@ class BERT4RecModel(SequenceEncoder):
         return x
 
 
+@dataclass(frozen=True)
+class BERT4RecSettings(VideoHistorySettings, AttentionSettings, TrainedSettings):
+    """A bidirectional transformer that learns by filling in what is hidden.
+
+    Attributes:
+        masked: Share of the items hidden in training.
+        last_only: Share of the training sequences in which only the last item is hidden.
+    """
+
+    dropout: float = setting(0.2, at_least=0, below=1)
+    masked: float = setting(0.2, above=0, below=1)
+    last_only: float = setting(0.1, at_least=0, below=1)
+    epochs: int = setting(200, at_least=1)
+    patience: int = setting(15, at_least=1)
+    learning_rate: float = setting(2e-3, above=0)
+
+
 class BERT4Rec(SequentialPolicy):
     """Bidirectional attention over the videos a user liked; comments in the platform's order.
 
-    Args:
-        signal: Which events make the history: "liked" or "clicked".
-        dim, layers, heads, dropout: Size of the model.
-        masked: Share of the items hidden in training.
-        last_only: Share of the training sequences in which only the last item is hidden.
-        length: Longest history.
-        negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, epoch_steps, patience, learning_rate: Training; see `policies.sequence.trainer`.
-        tokens: The batch size in events.
+    Settings: see `BERT4RecSettings`.
     """
 
-    def __init__(
-        self,
-        signal: Signal = "liked",
-        dim: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        dropout: float = 0.2,
-        masked: float = 0.2,
-        last_only: float = 0.1,
-        length: int = HISTORY_LENGTH,
-        negatives: int = 1024,
-        epochs: int = 200,
-        epoch_steps: int = 100,
-        patience: int = 15,
-        learning_rate: float = 2e-3,
-        tokens: int = 2048,
-    ) -> None:
-        super().__init__(
-            "bert4rec",
-            signal=signal,
-            dim=dim,
-            layers=layers,
-            heads=heads,
-            dropout=dropout,
-            masked=masked,
-            last_only=last_only,
-            length=length,
-            negatives=negatives,
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            patience=patience,
-            learning_rate=learning_rate,
-            tokens=tokens,
-        )
+    stage = "bert4rec"
+    settings_class = BERT4RecSettings
+    options: BERT4RecSettings
 
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """Bidirectional transformer of the size in the settings."""
-        s = self._settings
+        s = self.options
         return BERT4RecModel(
-            n_items,
-            s["length"],
-            s["dim"],
-            s["layers"],
-            s["heads"],
-            s["dropout"],
-            s["masked"],
-            s["last_only"],
+            n_items, s.length, s.dim, s.layers, s.heads, s.dropout, s.masked, s.last_only
         )

@@ -13,6 +13,7 @@ HR@10 .143, NDCG@10 .071 on ml-100k.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,24 +22,33 @@ from numpy.typing import NDArray
 
 from policies.base import Progress
 from policies.errors import PolicyError
-from policies.videos.item_to_item import ItemToItem
-from simulator.requests import Int32, Signal
+from policies.settings import setting
+from policies.videos.item_to_item import ItemToItem, ItemToItemSettings
+from simulator.requests import Int32
 
 
-class EASE(ItemToItem):
-    """Least-squares weights between videos, in closed form (linear autoencoder).
+@dataclass(frozen=True)
+class EASESettings(ItemToItemSettings):
+    """Which events count, and the least-squares problem.
 
-    Args:
-        signal: Which events count: "liked" or "clicked".
+    Attributes:
         regularisation: Lambda, the penalty on squared weights; in users.
         max_videos: Refuse more videos with events than this: memory grows with the square of
             their number, time with its cube.
     """
 
-    def __init__(
-        self, signal: Signal = "liked", regularisation: float = 100.0, max_videos: int = 10_000
-    ) -> None:
-        super().__init__(signal, regularisation=regularisation, max_videos=max_videos)
+    regularisation: float = setting(100.0, above=0)
+    max_videos: int = setting(10_000, at_least=1)
+
+
+class EASE(ItemToItem):
+    """Least-squares weights between videos, in closed form (linear autoencoder).
+
+    Settings: see `EASESettings`.
+    """
+
+    settings_class = EASESettings
+    options: EASESettings
 
     def learn(self, matrix: Any, progress: Progress) -> dict[str, NDArray[Any]]:
         """``weights`` float32[m + 1, m + 1] and ``place`` int32[V] of each video in it.
@@ -49,7 +59,7 @@ class EASE(ItemToItem):
             PolicyError: too many videos for the inverse of a dense matrix.
         """
         met = np.flatnonzero(matrix.getnnz(axis=0))
-        n, limit = len(met), self._settings["max_videos"]
+        n, limit = len(met), self.options.max_videos
         if n > limit:
             raise PolicyError(
                 f"ease inverts a dense matrix: {n:,} videos with events need "
@@ -62,7 +72,7 @@ class EASE(ItemToItem):
         weights = np.zeros((n + 1, n + 1), dtype=np.float32)
         if n:
             progress("ease", 0.0, f"inverting {n:,} x {n:,}")
-            weights[:n, :n] = _weights(matrix[:, met], self._settings["regularisation"])
+            weights[:n, :n] = _weights(matrix[:, met], self.options.regularisation)
         progress("ease", 1.0, f"{n:,} videos")
         return {"weights": weights, "place": place}
 

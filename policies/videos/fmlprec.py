@@ -17,12 +17,15 @@ one video among 99 sampled ones and do not carry over to full ranking.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from policies.sequence.encoder import CausalStack, SequenceEncoder
 from policies.sequence.sequential import SequentialPolicy
-from simulator.requests import HISTORY_LENGTH, Signal
+from policies.sequence.settings import LayeredSettings, TrainedSettings, VideoHistorySettings
+from policies.settings import setting
 
 
 class FilterBlock(nn.Module):
@@ -59,51 +62,27 @@ class FMLPRecModel(CausalStack):
         )
 
 
+@dataclass(frozen=True)
+class FMLPRecSettings(VideoHistorySettings, LayeredSettings, TrainedSettings):
+    """Filter layers with dropout."""
+
+    dropout: float = setting(0.3, at_least=0, below=1)
+
+
 class FMLPRec(SequentialPolicy):
     """Learned filters over the videos a user liked; comments in the platform's order.
 
-    Args:
-        signal: Which events make the history: "liked" or "clicked".
-        dim, layers, dropout: Size of the model.
-        length: Longest history.
-        negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, epoch_steps, patience, learning_rate: Training; see `policies.sequence.trainer`.
-        tokens: The batch size in events.
+    Settings: see `FMLPRecSettings`.
     """
 
-    def __init__(
-        self,
-        signal: Signal = "liked",
-        dim: int = 64,
-        layers: int = 2,
-        dropout: float = 0.3,
-        length: int = HISTORY_LENGTH,
-        negatives: int = 1024,
-        epochs: int = 60,
-        epoch_steps: int = 100,
-        patience: int = 4,
-        learning_rate: float = 1e-3,
-        tokens: int = 2048,
-    ) -> None:
-        super().__init__(
-            "fmlprec",
-            signal=signal,
-            dim=dim,
-            layers=layers,
-            dropout=dropout,
-            length=length,
-            negatives=negatives,
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            patience=patience,
-            learning_rate=learning_rate,
-            tokens=tokens,
-        )
+    stage = "fmlprec"
+    settings_class = FMLPRecSettings
+    options: FMLPRecSettings
 
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """Filter model of the size in the settings."""
-        s = self._settings
-        return FMLPRecModel(n_items, s["length"], s["dim"], s["layers"], s["dropout"])
+        s = self.options
+        return FMLPRecModel(n_items, s.length, s.dim, s.layers, s.dropout)
 
 
 def causal_convolution(x: Tensor, kernel: Tensor) -> Tensor:

@@ -12,12 +12,15 @@ reimplementations against the official one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.sequential import SequentialPolicy
-from simulator.requests import HISTORY_LENGTH, Signal
+from policies.sequence.settings import LayeredSettings, TrainedSettings, VideoHistorySettings
+from policies.settings import setting
 
 
 class GRU4RecModel(SequenceEncoder):
@@ -44,48 +47,26 @@ class GRU4RecModel(SequenceEncoder):
         return found
 
 
+@dataclass(frozen=True)
+class GRU4RecSettings(VideoHistorySettings, LayeredSettings, TrainedSettings):
+    """Recurrent layers with dropout between them."""
+
+    layers: int = setting(1, at_least=1)
+    dropout: float = setting(0.2, at_least=0, below=1)
+    learning_rate: float = setting(2e-3, above=0)
+
+
 class GRU4Rec(SequentialPolicy):
     """A recurrent network over the videos a user liked; comments in the platform's order.
 
-    Args:
-        signal: Which events make the history: "liked" or "clicked".
-        dim, layers, dropout: Size of the model.
-        length: Longest history.
-        negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, epoch_steps, patience, learning_rate: Training; see `policies.sequence.trainer`.
-        tokens: The batch size in events.
+    Settings: see `GRU4RecSettings`.
     """
 
-    def __init__(
-        self,
-        signal: Signal = "liked",
-        dim: int = 64,
-        layers: int = 1,
-        dropout: float = 0.2,
-        length: int = HISTORY_LENGTH,
-        negatives: int = 1024,
-        epochs: int = 60,
-        epoch_steps: int = 100,
-        patience: int = 4,
-        learning_rate: float = 2e-3,
-        tokens: int = 2048,
-    ) -> None:
-        super().__init__(
-            "gru4rec",
-            signal=signal,
-            dim=dim,
-            layers=layers,
-            dropout=dropout,
-            length=length,
-            negatives=negatives,
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            patience=patience,
-            learning_rate=learning_rate,
-            tokens=tokens,
-        )
+    stage = "gru4rec"
+    settings_class = GRU4RecSettings
+    options: GRU4RecSettings
 
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """Recurrent network of the size in the settings."""
-        s = self._settings
-        return GRU4RecModel(n_items, s["dim"], s["layers"], s["dropout"])
+        s = self.options
+        return GRU4RecModel(n_items, s.dim, s.layers, s.dropout)

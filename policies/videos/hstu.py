@@ -16,13 +16,16 @@ default here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from policies.sequence.encoder import CausalStack, SequenceEncoder
 from policies.sequence.sequential import SequentialPolicy
-from simulator.requests import HISTORY_LENGTH, Signal
+from policies.sequence.settings import AttentionSettings, TrainedSettings, VideoHistorySettings
+from policies.settings import setting
 
 
 class HSTULayer(nn.Module):
@@ -68,50 +71,24 @@ class HSTUModel(CausalStack):
         )
 
 
+@dataclass(frozen=True)
+class HSTUSettings(VideoHistorySettings, AttentionSettings, TrainedSettings):
+    """Layers of gated attention with dropout."""
+
+    dropout: float = setting(0.2, at_least=0, below=1)
+
+
 class HSTU(SequentialPolicy):
     """Gated attention without softmax over the videos a user liked; comments as by the platform.
 
-    Args:
-        signal: Which events make the history: "liked" or "clicked".
-        dim, layers, heads, dropout: Size of the model.
-        length: Longest history.
-        negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, epoch_steps, patience, learning_rate: Training; see `policies.sequence.trainer`.
-        tokens: The batch size in events.
+    Settings: see `HSTUSettings`.
     """
 
-    def __init__(
-        self,
-        signal: Signal = "liked",
-        dim: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        dropout: float = 0.2,
-        length: int = HISTORY_LENGTH,
-        negatives: int = 1024,
-        epochs: int = 60,
-        epoch_steps: int = 100,
-        patience: int = 4,
-        learning_rate: float = 1e-3,
-        tokens: int = 2048,
-    ) -> None:
-        super().__init__(
-            "hstu",
-            signal=signal,
-            dim=dim,
-            layers=layers,
-            heads=heads,
-            dropout=dropout,
-            length=length,
-            negatives=negatives,
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            patience=patience,
-            learning_rate=learning_rate,
-            tokens=tokens,
-        )
+    stage = "hstu"
+    settings_class = HSTUSettings
+    options: HSTUSettings
 
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """HSTU of the size in the settings."""
-        s = self._settings
-        return HSTUModel(n_items, s["length"], s["dim"], s["layers"], s["heads"], s["dropout"])
+        s = self.options
+        return HSTUModel(n_items, s.length, s.dim, s.layers, s.heads, s.dropout)

@@ -1,4 +1,4 @@
-"""What item-to-item policies share: who met what, sums over histories, ties, the disk.
+"""Rank videos by weights between them and the videos of a history: the shared part.
 
 Such a policy is one matrix W of weights between videos: a candidate's score is the sum of its
 weights over the videos in the user's history. Nothing is learned about users, so new ones are
@@ -8,6 +8,7 @@ ranked as soon as they have one event.
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.checkpoint import load_arrays, save_arrays
+from policies.settings import Settings, setting
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
-from simulator.requests import Int32, Signal, VideoRequests
+from simulator.requests import SIGNALS, Int32, Signal, VideoRequests
 
 TIE_BREAK = 1e-4
 """Weight of popularity, far below any weight that matters: it orders what is tied at zero."""
@@ -28,17 +30,20 @@ _CELLS = 4_000_000
 """Scores computed at once, at most."""
 
 
+@dataclass(frozen=True)
+class ItemToItemSettings(Settings):
+    """Which events make the history: "liked" or "clicked"."""
+
+    signal: Signal = setting("liked", one_of=SIGNALS)  # noqa: RUF009
+
+
 class ItemToItem(Policy):
-    """Base of `itemknn` and `ease`; a subclass makes the matrix of weights and sums over it.
+    """Base of `itemknn` and `ease`; a subclass makes the matrix of weights and sums over it."""
 
-    Args:
-        signal: Which events make the history: "liked" or "clicked".
-        **settings: The subclass's own.
-    """
+    options: ItemToItemSettings
 
-    def __init__(self, signal: Signal, **settings: Any) -> None:
-        super().__init__()
-        self._settings: dict[str, Any] = {"signal": signal, **settings}
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._weights: dict[str, NDArray[Any]] = {}
         self._prior: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self._dataset_hash = ""
@@ -67,14 +72,10 @@ class ItemToItem(Policy):
             float32[B, C].
         """
 
-    def settings(self) -> dict[str, Any]:
-        """Constructor settings."""
-        return dict(self._settings)
-
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Make the weights; nothing here is random."""
         self._dataset_hash = dataset.info.content_hash
-        matrix = user_video_matrix(dataset, self._settings["signal"])
+        matrix = user_video_matrix(dataset, self.options.signal)
         self._weights = self.learn(matrix, progress)
         self._prior = popularity_prior(matrix.getnnz(axis=0))
 
@@ -87,7 +88,7 @@ class ItemToItem(Policy):
         block = max(1, _CELLS // width)
         for at in range(0, len(scores), block):
             rows = np.arange(at, min(at + block, len(scores)))
-            history = requests.history.select(rows).videos(self._settings["signal"])
+            history = requests.history.select(rows).videos(self.options.signal)
             scores[rows] += self.add(self._weights, distinct(history), candidates[rows])
         return scores
 
@@ -95,12 +96,12 @@ class ItemToItem(Policy):
         """The weights and the popularity."""
         assert self._weights, "fit first"
         arrays = {**self._weights, "prior": self._prior}
-        save_arrays(directory, arrays, {**self._settings, "dataset": self._dataset_hash})
+        save_arrays(directory, arrays, {**self.settings(), "dataset": self._dataset_hash})
 
     def load(self, directory: Path, dataset: Dataset) -> None:
         """Restore what `save` wrote, for the same dataset."""
         self._dataset_hash = dataset.info.content_hash
-        arrays = load_arrays(directory, {**self._settings, "dataset": self._dataset_hash})
+        arrays = load_arrays(directory, {**self.settings(), "dataset": self._dataset_hash})
         self._prior = arrays.pop("prior")
         self._weights = arrays
 

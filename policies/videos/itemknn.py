@@ -16,6 +16,7 @@ HR@10 .119, NDCG@10 .063 on ml-100k; .080, .042 on Amazon Video (K 200, shrinkag
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,32 +24,39 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from policies.base import Progress
-from policies.videos.item_to_item import ItemToItem
-from simulator.requests import Int32, Signal
+from policies.settings import setting
+from policies.videos.item_to_item import ItemToItem, ItemToItemSettings
+from simulator.requests import Int32
 
 _PAIRS = 4_000_000
 """Counted pairs of one block, at most (unless one video alone has more)."""
 
 
-class ItemKNN(ItemToItem):
-    """Videos met by the same people as those in the history (nearest neighbours).
+@dataclass(frozen=True)
+class ItemKNNSettings(ItemToItemSettings):
+    """Which events count, and how similarities are kept.
 
-    Args:
-        signal: Which events count: "liked" or "clicked".
+    Attributes:
         neighbours: How many similar videos each video keeps.
         shrinkage: Pulls similarities with little evidence towards zero; in users.
     """
 
-    def __init__(
-        self, signal: Signal = "liked", neighbours: int = 200, shrinkage: float = 50.0
-    ) -> None:
-        super().__init__(signal, neighbours=neighbours, shrinkage=shrinkage)
+    neighbours: int = setting(200, at_least=1)
+    shrinkage: float = setting(50.0, at_least=0)
+
+
+class ItemKNN(ItemToItem):
+    """Videos met by the same people as those in the history (nearest neighbours).
+
+    Settings: see `ItemKNNSettings`.
+    """
+
+    settings_class = ItemKNNSettings
+    options: ItemKNNSettings
 
     def learn(self, matrix: Any, progress: Progress) -> dict[str, NDArray[Any]]:
         """The neighbours of every video, as a CSR matrix."""
-        weights = similarities(
-            matrix, self._settings["neighbours"], self._settings["shrinkage"], progress
-        )
+        weights = similarities(matrix, self.options.neighbours, self.options.shrinkage, progress)
         return {"values": weights.data, "columns": weights.indices, "starts": weights.indptr}
 
     def add(

@@ -10,6 +10,7 @@ videos removed: HR@10 .086, NDCG@10 .044 on ml-100k; .019, .010 on Amazon Video.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +19,40 @@ from numpy.typing import NDArray
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.checkpoint import load_arrays, save_arrays
+from policies.settings import Settings, setting
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
-from simulator.requests import Signal, VideoRequests
+from simulator.requests import SIGNALS, Signal, VideoRequests
 
 DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class PopularSettings(Settings):
+    """Which events count, and for how long.
+
+    Attributes:
+        signal: "liked" or "clicked".
+        half_life_days: Decay of an event's weight with age.
+    """
+
+    signal: Signal = setting("clicked", one_of=SIGNALS)  # noqa: RUF009
+    half_life_days: float = setting(7.0, above=0)
 
 
 class PopularPolicy(Policy):
     """Most liked (or clicked) lately; a click counts half as much every `half_life_days`.
 
-    Args:
-        signal: Which events count: "liked" or "clicked".
-        half_life_days: Decay of an event's weight with age.
+    Settings: see `PopularSettings`.
     """
 
-    def __init__(self, signal: Signal = "clicked", half_life_days: float = 7.0) -> None:
-        super().__init__()
-        self._settings: dict[str, Any] = {"signal": signal, "half_life_days": half_life_days}
+    settings_class = PopularSettings
+    options: PopularSettings
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._scores: NDArray[np.float32] | None = None
         self._dataset_hash = ""
-
-    def settings(self) -> dict[str, Any]:
-        """Constructor settings."""
-        return dict(self._settings)
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Count decayed events per video.
@@ -50,14 +61,14 @@ class PopularPolicy(Policy):
         shows. One that was shown and left alone scores 0.
         """
         self._dataset_hash = dataset.info.content_hash
-        events = interactions(dataset, self._settings["signal"])
+        events = interactions(dataset, self.options.signal)
         known = events.video >= 0
         catalogue = dataset.catalogue()
         n = catalogue.n_videos
         counts: NDArray[np.float64] = np.zeros(n)
         if known.any():
             age = (events.time_ms.max() - events.time_ms[known]) / DAY_MS
-            weights = 0.5 ** (age / self._settings["half_life_days"])
+            weights = 0.5 ** (age / self.options.half_life_days)
             np.add.at(counts, events.video[known], weights)
         scores = np.log1p(counts)
         ids = dataset.scan("impressions").select("video_id").unique().collect()
@@ -84,4 +95,4 @@ class PopularPolicy(Policy):
         self._scores = load_arrays(directory, self._about())["scores"]
 
     def _about(self) -> dict[str, Any]:
-        return {**self._settings, "dataset": self._dataset_hash}
+        return {**self.settings(), "dataset": self._dataset_hash}

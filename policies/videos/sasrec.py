@@ -6,21 +6,25 @@ positive; pre-layer normalisation; every position of every window is a target; a
 stands for the empty history, so that new users get a ranking too.
 
 What depends on the size of the catalogue and is left at None follows
-`policies.sequence.next_item.by_size`. Held to the public implementations on ml-100k and Amazon
+`SASRecSettings.by_size`. Held to the public implementations on ml-100k and Amazon
 Video: ``python -m benchmarks.policies``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from policies.sequence import softmax
 from policies.sequence.dropout import Dropout
 from policies.sequence.encoder import CausalStack, SequenceEncoder
-from policies.sequence.next_item import by_size
 from policies.sequence.sequential import SequentialPolicy
-from simulator.requests import HISTORY_LENGTH, Signal
+from policies.sequence.settings import AttentionSettings, VideoHistorySettings
+from policies.sequence.trainer import TrainerSettings
+from policies.settings import setting
 
 
 class Block(nn.Module):
@@ -99,55 +103,61 @@ class SASRecModel(CausalStack):
         return state
 
 
+# Most videos of a large catalogue have few events: stronger regularisation, fewer, longer steps.
+_SMALL = {"dropout": 0.2, "learning_rate": 1e-3, "decay": False, "epochs": 60}
+_LARGE = {"dropout": 0.4, "learning_rate": 3e-3, "decay": True, "epochs": 24}
+
+
+@dataclass(frozen=True)
+class SASRecSettings(VideoHistorySettings, AttentionSettings):
+    """A transformer; what is None follows the size of the catalogue.
+
+    Attributes:
+        dropout: .2, or .4 where the catalogue is large.
+        epochs: At most 60, or 24 where the catalogue is large.
+        learning_rate, decay: 1e-3, or 3e-3 that falls to zero where the catalogue is large.
+    """
+
+    dropout: float | None = setting(None, at_least=0, below=1)
+    epochs: int | None = setting(None, at_least=1)
+    learning_rate: float | None = setting(None, above=0)
+    decay: bool | None = setting(None)
+
+    def by_size(self, n_items: int) -> SASRecSettings:
+        """The settings, with those that are None chosen by the size of the catalogue.
+
+        A catalogue is large where the loss is sampled: above
+        `policies.sequence.softmax.FULL_SOFTMAX_UP_TO`.
+        """
+        chosen = _LARGE if n_items > softmax.FULL_SOFTMAX_UP_TO else _SMALL
+        missing = {name: value for name, value in chosen.items() if getattr(self, name) is None}
+        return SASRecSettings(**{**self.to_dict(), **missing})
+
+    def trainer(self, n_items: int) -> TrainerSettings:
+        """As the settings say, or the size of the catalogue."""
+        s = self.by_size(n_items)
+        assert s.epochs is not None and s.learning_rate is not None and s.decay is not None
+        return TrainerSettings(
+            epochs=s.epochs,
+            epoch_steps=s.epoch_steps,
+            patience=s.patience,
+            learning_rate=s.learning_rate,
+            decay=s.decay,
+        )
+
+
 class SASRec(SequentialPolicy):
     """Self-attention over the videos a user liked; comments in the platform's order.
 
-    Args:
-        signal: Which events make the history: "liked" or "clicked".
-        dim, layers, heads: Size of the model.
-        dropout: .2, or .4 where the catalogue is large.
-        length: Longest history.
-        negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs: At most 60, or 24 where the catalogue is large.
-        epoch_steps, patience: See `policies.sequence.trainer`.
-        learning_rate, decay: 1e-3, or 3e-3 that falls to zero where the catalogue is large.
-        tokens: The batch size in events.
+    Settings: see `SASRecSettings`.
     """
 
-    def __init__(
-        self,
-        signal: Signal = "liked",
-        dim: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        dropout: float | None = None,
-        length: int = HISTORY_LENGTH,
-        negatives: int = 1024,
-        epochs: int | None = None,
-        epoch_steps: int = 100,
-        patience: int = 4,
-        learning_rate: float | None = None,
-        decay: bool | None = None,
-        tokens: int = 2048,
-    ) -> None:
-        super().__init__(
-            "sasrec",
-            signal=signal,
-            dim=dim,
-            layers=layers,
-            heads=heads,
-            dropout=dropout,
-            length=length,
-            negatives=negatives,
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            patience=patience,
-            learning_rate=learning_rate,
-            decay=decay,
-            tokens=tokens,
-        )
+    stage = "sasrec"
+    settings_class = SASRecSettings
+    options: SASRecSettings
 
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """Causal transformer of the size in the settings."""
-        s = by_size(self._settings, n_items)
-        return SASRecModel(n_items, s["length"], s["dim"], s["layers"], s["heads"], s["dropout"])
+        s = self.options.by_size(n_items)
+        assert s.dropout is not None
+        return SASRecModel(n_items, s.length, s.dim, s.layers, s.heads, s.dropout)

@@ -21,6 +21,7 @@ are on YouTube's own data.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,12 @@ from torch import Tensor, nn
 from policies.base import Progress, silent
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.sequential import SequentialPolicy
-from policies.sequence.softmax import in_batch_loss
+from policies.sequence.settings import TrainedSettings, VideoHistorySettings
+from policies.sequence.softmax import NegativeSampler, in_batch_loss
+from policies.settings import setting
 from policies.text.vectors import text_vectors
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
-from simulator.requests import HISTORY_LENGTH, Signal
 
 AUTHORS, CATEGORIES = 4096, 256
 """Rows of the tables of authors and categories; more share rows. Row 0 is for unknown."""
@@ -165,56 +167,43 @@ class TwoTowerModel(SequenceEncoder):
         return result
 
 
-class TwoTower(SequentialPolicy):
-    """Cosine of a person's and a video's vector; serves as ranker or as candidate stage.
+@dataclass(frozen=True)
+class TwoTowerSettings(VideoHistorySettings, TrainedSettings):
+    """Two towers over identifiers and features.
 
-    Args:
-        signal: Which events make the history: "liked" or "clicked".
-        dim, dropout: Size of the model.
+    Attributes:
         text_dim: Width of the fixed caption vectors.
         temperature: What cosines are divided by.
         hidden: Share of the identifiers hidden in training, for videos without events.
-        length: Longest history.
-        epochs, epoch_steps, patience, learning_rate: Training; see `policies.sequence.trainer`.
-        tokens: The batch size in events.
     """
 
-    def __init__(
-        self,
-        signal: Signal = "liked",
-        dim: int = 64,
-        dropout: float = 0.2,
-        text_dim: int = 64,
-        temperature: float = 0.07,
-        hidden: float = 0.1,
-        length: int = HISTORY_LENGTH,
-        epochs: int = 60,
-        epoch_steps: int = 100,
-        patience: int = 12,
-        learning_rate: float = 1e-3,
-        tokens: int = 2048,
-    ) -> None:
-        super().__init__(
-            "two-tower",
-            loss=in_batch_loss,
-            signal=signal,
-            dim=dim,
-            dropout=dropout,
-            text_dim=text_dim,
-            temperature=temperature,
-            hidden=hidden,
-            length=length,
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            patience=patience,
-            learning_rate=learning_rate,
-            tokens=tokens,
-        )
-        self._features: Features | None = None
+    dropout: float = setting(0.2, at_least=0, below=1)
+    text_dim: int = setting(64, at_least=1)
+    temperature: float = setting(0.07, above=0)
+    hidden: float = setting(0.1, at_least=0, below=1)
+    patience: int = setting(12, at_least=1)
+
+
+class TwoTower(SequentialPolicy):
+    """Cosine of a person's and a video's vector; serves as ranker or as candidate stage.
+
+    Settings: see `TwoTowerSettings`.
+    """
+
+    stage = "two-tower"
+    settings_class = TwoTowerSettings
+    options: TwoTowerSettings
+    _features: Features | None = None
+
+    def loss(
+        self, encoder: SequenceEncoder, windows: Tensor, sampler: NegativeSampler, n_items: int
+    ) -> Tensor:
+        """The batch's own targets are its negatives."""
+        return in_batch_loss(encoder, windows, sampler, n_items)
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Collect the features, then train as every sequence model does."""
-        self._features = Features.of(dataset, self._settings["text_dim"])
+        self._features = Features.of(dataset, self.options.text_dim)
         super().fit(dataset, seed=seed, progress=progress)
 
     def load(self, directory: Path, dataset: Dataset) -> None:
@@ -224,9 +213,9 @@ class TwoTower(SequentialPolicy):
 
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """Towers of the size in the settings; without features where weights follow."""
-        s = self._settings
-        features = self._features or Features.blank(n_items, s["text_dim"])
-        return TwoTowerModel(features, s["dim"], s["dropout"], s["temperature"], s["hidden"])
+        s = self.options
+        features = self._features or Features.blank(n_items, s.text_dim)
+        return TwoTowerModel(features, s.dim, s.dropout, s.temperature, s.hidden)
 
 
 def _rows(values: NDArray[np.integer], size: int) -> Tensor:

@@ -17,6 +17,7 @@ apart. The paper's figures rest on language models and on other data.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,11 @@ from policies.base import Progress, silent
 from policies.errors import PolicyError
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.sequential import SequentialPolicy
+from policies.sequence.settings import AttentionSettings, TrainedSettings, VideoHistorySettings
+from policies.settings import setting
 from policies.text.vectors import text_vectors
 from policies.videos.sasrec import Block
 from simulator.logs.dataset import Dataset
-from simulator.requests import HISTORY_LENGTH, Signal
 
 
 class Adaptor(nn.Module):
@@ -128,57 +130,33 @@ class UniSRecModel(SequenceEncoder):
         return self.vectors()
 
 
+@dataclass(frozen=True)
+class UniSRecSettings(VideoHistorySettings, AttentionSettings, TrainedSettings):
+    """A transformer over texts adapted by experts.
+
+    Attributes:
+        experts: Of the adaptor.
+        text_dim: Width of the fixed text vectors.
+        temperature: What cosines are divided by.
+    """
+
+    experts: int = setting(8, at_least=1)
+    dropout: float = setting(0.2, at_least=0, below=1)
+    text_dim: int = setting(128, at_least=1)
+    temperature: float = setting(0.07, above=0)
+    learning_rate: float = setting(3e-3, above=0)
+
+
 class UniSRec(SequentialPolicy):
     """Self-attention over the captions of videos a user liked; no identifiers, so fresh ones rank.
 
-    Args:
-        signal: Which events make the history: "liked" or "clicked".
-        dim, layers, heads, experts, dropout: Size of the model.
-        text_dim: Width of the fixed text vectors.
-        temperature: What cosines are divided by.
-        length: Longest history.
-        negatives: Shared sampled negatives per batch where the catalogue is large.
-        epochs, epoch_steps, patience, learning_rate: Training; see `policies.sequence.trainer`.
-        tokens: The batch size in events.
+    Settings: see `UniSRecSettings`.
     """
 
-    def __init__(
-        self,
-        signal: Signal = "liked",
-        dim: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        experts: int = 8,
-        dropout: float = 0.2,
-        text_dim: int = 128,
-        temperature: float = 0.07,
-        length: int = HISTORY_LENGTH,
-        negatives: int = 1024,
-        epochs: int = 60,
-        epoch_steps: int = 100,
-        patience: int = 4,
-        learning_rate: float = 3e-3,
-        tokens: int = 2048,
-    ) -> None:
-        super().__init__(
-            "unisrec",
-            signal=signal,
-            dim=dim,
-            layers=layers,
-            heads=heads,
-            experts=experts,
-            dropout=dropout,
-            text_dim=text_dim,
-            temperature=temperature,
-            length=length,
-            negatives=negatives,
-            epochs=epochs,
-            epoch_steps=epoch_steps,
-            patience=patience,
-            learning_rate=learning_rate,
-            tokens=tokens,
-        )
-        self._texts: NDArray[np.float32] | None = None
+    stage = "unisrec"
+    settings_class = UniSRecSettings
+    options: UniSRecSettings
+    _texts: NDArray[np.float32] | None = None
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Make the text vectors, then train as every sequence model does.
@@ -193,7 +171,7 @@ class UniSRec(SequentialPolicy):
                 "Use a policy that needs none: abtest policy list",
             )
         progress("unisrec", 0.0, f"vectors of {len(captions):,} captions")
-        self._texts = text_vectors(captions, self._settings["text_dim"])
+        self._texts = text_vectors(captions, self.options.text_dim)
         super().fit(dataset, seed=seed, progress=progress)
 
     def load(self, directory: Path, dataset: Dataset) -> None:
@@ -203,15 +181,15 @@ class UniSRec(SequentialPolicy):
 
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """Text model of the size in the settings; without text vectors where weights follow."""
-        s = self._settings
-        blank = np.zeros((n_items, s["text_dim"]), dtype=np.float32)
+        s = self.options
+        blank = np.zeros((n_items, s.text_dim), dtype=np.float32)
         return UniSRecModel(
             blank if self._texts is None else self._texts,
-            s["length"],
-            s["dim"],
-            s["layers"],
-            s["heads"],
-            s["experts"],
-            s["dropout"],
-            s["temperature"],
+            s.length,
+            s.dim,
+            s.layers,
+            s.heads,
+            s.experts,
+            s.dropout,
+            s.temperature,
         )

@@ -14,14 +14,15 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from lsvcr.examples import histories, last_events, make_batch
-from lsvcr.inventory import Inventory
+from lsvcr.data.examples import histories, last_events, make_batch
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import TEMPERATURE, SRModel
 from lsvcr.policy import LSVCR
 from lsvcr.serving.deployed import DeployedTask
-from lsvcr.serving.user_cache import People
-from lsvcr.sr_model import TEMPERATURE, SRModel, Task
+from lsvcr.serving.user_cache import UserCache
 from lsvcr.stage2 import training
 from lsvcr.stage2.representation import people
+from lsvcr.task import Task
 from lsvcr.text.tables import Texts, TextTables
 from policies.base import Scores
 from policies.errors import CheckpointError, PolicyError
@@ -263,7 +264,7 @@ def test_serving_computes_what_training_computed(planted: Any, task: Task) -> No
         own = both.of(task)[0]
         time = _last_time(dataset, signal, user)
         view = initial_history(dataset, np.array([user], dtype=np.int32), time).view(np.arange(1))
-        encoded = People(deployed, "liked", 1).encoded(np.zeros(1, dtype=np.int32), view)
+        encoded = UserCache(deployed, "liked", 1).encoded(np.zeros(1, dtype=np.int32), view)
         if task == "comment":
             video = own.video[[own.starts[user + 1] - 1]].astype(np.int32)
             encoded = deployed.at_video(encoded, view.lengths("discussed"), video)
@@ -451,7 +452,7 @@ def test_without_the_id_text_loss_it_is_not_computed(
 
 
 def test_ids_or_text_must_be_left(write_log: Any, tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="neither ids nor text"):
+    with pytest.raises(PolicyError, match="ids is False, expected true where text is false"):
         LSVCR(ids=False, text=False)
     log = write_log(tmp_path / "log", users=8, text=False, comment_events=False)
     with pytest.raises(PolicyError, match="no captions or comments"):
@@ -546,6 +547,7 @@ def test_deployment_needs_no_transformers(
         import json
         from pathlib import Path
         import numpy as np
+        import abtest
         from policies.registry import create
         from simulator.logs.dataset import Dataset
         from simulator.logs.interactions import initial_history
@@ -597,7 +599,7 @@ def test_settings_are_complete_and_wrong_ones_are_refused() -> None:
     again = LSVCR(**policy.settings())
     assert again.settings() == policy.settings()
     json.dumps(policy.settings())
-    with pytest.raises(PolicyError, match="no preset 'huge'"):
+    with pytest.raises(PolicyError, match="preset is 'huge', expected one of base, paper, small"):
         LSVCR(preset="huge")
 
 

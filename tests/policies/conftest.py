@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import abtest  # noqa: F401  (registers lsvcr and the oracles)
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.interactions import initial_history
 from simulator.randomness import mix, purpose_key

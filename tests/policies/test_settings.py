@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from policies.errors import UnknownPolicy
-from policies.registry import BUILT_IN, create
+from policies.names import BUILT_IN
+from policies.registry import create
 
 
 @pytest.mark.parametrize(

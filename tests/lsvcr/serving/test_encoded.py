@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsvcr.layers import HistoryEncoder
+from lsvcr.model.layers import HistoryEncoder
 from lsvcr.serving.encoded import EncodedHistories
-from lsvcr.sr_model import MAX_LENGTH
+from lsvcr.task import MAX_LENGTH
 
 DIM, ROWS, EVENTS = 8, 5, 70
 TOKENS = np.random.default_rng(3).normal(size=(ROWS, EVENTS, DIM)).astype(np.float32)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from lsvcr.examples import Histories, histories, make_batch, windows
-from lsvcr.inventory import Inventory
+from lsvcr.data.examples import Histories, histories, make_batch, windows
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import SRModel
+from lsvcr.model.warm_start import start_from_agreement
 from lsvcr.policy import LSVCR
-from lsvcr.sr_model import SRModel, Task
 from lsvcr.stage1.augmentation import Augmentation
 from lsvcr.stage1.batch import BatchMaker, PromptWriter
 from lsvcr.stage1.examples import Examples, make_examples, past_of
@@ -25,10 +26,10 @@ from lsvcr.stage1.settings import AlignmentSettings
 from lsvcr.stage1.training import STAGE, Aligned, align
 from lsvcr.stage2.representation import people
 from lsvcr.stage2.training import held_out
+from lsvcr.task import Task
 from lsvcr.text.language_model import LanguageModelSettings, SmallLanguageModel
 from lsvcr.text.llm import CausalLLM, embedded_llm
 from lsvcr.text.tables import Texts, TextTables
-from lsvcr.warm_start import start_from_agreement
 from policies.base import Progress, silent
 from policies.errors import CheckpointError, PolicyError
 from policies.sequence.trainer import TrainingSummary
@@ -237,17 +238,17 @@ def test_each_loss_can_be_left_out(log: Log, left_out: str) -> None:
         assert (float(getattr(told, name).detach()) == 0.0) == (name == left_out)
 
 
-def test_rivals_are_other_comments_of_the_same_video(log: Log) -> None:
+def test_negatives_are_other_comments_of_the_same_video(log: Log) -> None:
     llm = log.llm()
     writer = PromptWriter(llm, log.texts, "zh", text_tokens=12, prompt_tokens=2_000)
     examples = log.examples().rows(slice(0, 60))
 
-    make = BatchMaker(log.both, log.inventory, writer, 4, Augmentation(), 1, rivals=9)
+    make = BatchMaker(log.both, log.inventory, writer, 4, Augmentation(), 1, negatives=9)
     batch = make.make(examples)
-    assert batch.rivals.shape == (60, 9)
+    assert batch.negatives.shape == (60, 9)
     owner = log.inventory.catalogue.comment_offsets
     for row in range(60):
-        told = batch.rivals[row][batch.rivals[row] >= 0]
+        told = batch.negatives[row][batch.negatives[row] >= 0]
         if not examples.comment_task[row]:
             assert len(told) == 0
             continue
@@ -261,11 +262,11 @@ def test_rivals_are_other_comments_of_the_same_video(log: Log) -> None:
     future = copy.copy(log.inventory)
     written = np.full(future.catalogue.n_comments, log.both.discussed.time_ms.max() + 1)
     future.catalogue = replace(future.catalogue, comment_time_ms=written)
-    later = BatchMaker(log.both, future, writer, 4, Augmentation(), 1, rivals=9)
-    assert (later.make(examples).rivals == -1).all()
+    later = BatchMaker(log.both, future, writer, 4, Augmentation(), 1, negatives=9)
+    assert (later.make(examples).negatives == -1).all()
     # The loss rises by what there is to beat.
     model = AlignmentModel(llm, torch.zeros(32), torch.ones(32), SIZES).eval()
-    alone = replace(batch, rivals=np.full((60, 0), -1, dtype=np.int64))
+    alone = replace(batch, negatives=np.full((60, 0), -1, dtype=np.int64))
     rec = LossWeights(lm=0.0, align=0.0, behaviour=0.0)
     with torch.no_grad():
         losses = [model.losses(one, writer.texts, rec).rec for one in (alone, batch)]
@@ -378,7 +379,7 @@ def test_stage_2_starts_where_stage_1_ended(log: Log, monkeypatch: pytest.Monkey
         return left[0]
 
     monkeypatch.setattr("lsvcr.policy.finetune", watch)
-    monkeypatch.setattr("lsvcr.stage1.training.align", keep)
+    monkeypatch.setattr("lsvcr.language.align", keep)
     LSVCR(**QUICK).fit(log.dataset, seed=1)
     for task in TASKS:
         kept = left[0].weights[task]
@@ -447,12 +448,13 @@ def test_settings_are_checked() -> None:
     assert paper.weights == LossWeights(1.0, 1.0, 0.5, 0.5)
     assert AlignmentSettings.of("small", {"align": 0}).align == 0
     for changes, problem in (
-        ({"videoz": 3}, "no alignment setting 'videoz'"),
-        ({"batch": "8"}, "batch = '8'"),
-        ({"augment": 1}, "augment = 1"),
-        ({"videos": True}, "videos = True"),
+        ({"videoz": 3}, "no setting 'videoz' in alignment_settings. Did you mean 'videos'"),
+        ({"rivals": 3}, "It is called 'negatives' now"),
+        ({"batch": "8"}, "alignment_settings.batch is '8', expected a whole number"),
+        ({"augment": 1}, "augment is 1, expected true or false"),
+        ({"videos": True}, "videos is True, expected a whole number"),
         ({"history": 51}, "at most 50"),
-        ({"batch": 0}, "at least 1"),
+        ({"batch": 0}, "expected 1 or more"),
     ):
         with pytest.raises(PolicyError, match=problem):
             AlignmentSettings.of("small", changes)
@@ -532,9 +534,9 @@ def test_prompts_speak_the_datasets_language(
     monkeypatch.setattr("lsvcr.stage1.training.PromptWriter", writer)
     monkeypatch.setattr(planted.dataset, "info", replace(planted.dataset.info, language=declared))
     policy = LSVCR(**QUICK)
-    monkeypatch.setattr("lsvcr.starting_point._language_model", lambda *_: (None, {}))
+    monkeypatch.setattr("lsvcr.language._language_model", lambda *_: (None, {}))
     monkeypatch.setattr(
-        "lsvcr.text.llm.embedded_llm", lambda _: SimpleNamespace(adapt=lambda **_: None)
+        "lsvcr.language.embedded_llm", lambda _: SimpleNamespace(adapt=lambda **_: None)
     )
     with pytest.raises(Stop):
         policy.fit(planted.dataset, seed=1)
@@ -554,7 +556,7 @@ def test_logs_that_lack_something(
 
 
 def test_wrong_choices_are_refused_before_anything_is_trained() -> None:
-    with pytest.raises(PolicyError, match="no alignment 'deep'"):
+    with pytest.raises(PolicyError, match="alignment is 'deep', expected one of none, llm"):
         LSVCR(alignment="deep")
-    with pytest.raises(PolicyError, match="no alignment setting 'videoz'"):
+    with pytest.raises(PolicyError, match="no setting 'videoz'"):
         LSVCR(alignment="llm", alignment_settings={"videoz": 1})

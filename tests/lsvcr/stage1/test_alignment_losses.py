@@ -57,10 +57,12 @@ def test_info_nce_is_what_loops_compute(same: list[int] | None) -> None:
     assert float(found) == pytest.approx(brute_info_nce(a.numpy(), b.numpy(), same))
 
 
-def test_groups_and_rivals_are_what_loops_compute() -> None:
+def test_groups_and_negatives_are_what_loops_compute() -> None:
     a, b = two(6)
     group, same = [0, 1, 0, 0, 1, 1], [4, 1, 4, 0, 2, 1]
-    rivals = torch.randn(6, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    negatives = torch.randn(
+        6, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3)
+    )
     known = torch.tensor([[True, False, True]] * 3 + [[False] * 3] * 3)
     total = 0.0
     for i in range(6):
@@ -71,13 +73,13 @@ def test_groups_and_rivals_are_what_loops_compute() -> None:
             if group[i] == group[j] and same[i] != same[j]
         ]
         others += [
-            math.exp(cosine(a[i].numpy(), rivals[i, k].numpy()) / TAU)
+            math.exp(cosine(a[i].numpy(), negatives[i, k].numpy()) / TAU)
             for k in range(3)
             if known[i, k]
         ]
         total -= math.log(own / (own + sum(others)))
     found = info_nce(
-        a, b, same=torch.tensor(same), group=torch.tensor(group), rivals=rivals, known=known
+        a, b, same=torch.tensor(same), group=torch.tensor(group), negatives=negatives, known=known
     )
     assert float(found) == pytest.approx(total / 6)
 
@@ -151,7 +153,8 @@ def test_two_processes_learn_what_one_would(tmp_path: Path) -> None:
         """
         import sys
         import torch, torch.distributed as dist
-        from lsvcr.stage1.losses import alignment_loss, info_nce, mean_gradients
+        from lsvcr.distributed import mean_gradients
+        from lsvcr.stage1.losses import alignment_loss, info_nce
         number, store = int(sys.argv[1]), sys.argv[2]
         dist.init_process_group("gloo", f"file://{store}/group", rank=number, world_size=2)
         given = torch.load(f"{store}/given.pt", weights_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsvcr.inventory import Inventory
+from lsvcr.data.inventory import Inventory
 from lsvcr.stage1.augmentation import Augmentation, positions, two_views
 from lsvcr.text.tables import TextTables
 from simulator.logs.catalogue import Catalogue

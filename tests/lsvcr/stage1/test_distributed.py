@@ -29,7 +29,7 @@ SETTINGS = {
     "prompt_tokens": 110,
     "lora_dropout": 0,
     "dropout": 0,
-    "rivals": 3,
+    "negatives": 3,
 }
 
 
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_said_in_a_line(
     log: Dataset, llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(log, llm, tmp_path, videoz=1)) == 1
-    assert "no alignment setting 'videoz'" in capsys.readouterr().err
+    assert "no setting 'videoz'" in capsys.readouterr().err
     assert main(["--data", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
     assert "no dataset at" in capsys.readouterr().err
     assert main([*command(log, llm, tmp_path), "batch"]) == 1

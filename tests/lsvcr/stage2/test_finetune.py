@@ -9,15 +9,17 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from lsvcr.examples import Histories, histories, last_events, make_batch
-from lsvcr.inventory import Inventory, TextVectors
-from lsvcr.negatives import without
-from lsvcr.sr_model import TEMPERATURE, SRModel, Task
+from lsvcr.data.examples import Histories, histories, last_events, make_batch
+from lsvcr.data.inventory import Inventory
+from lsvcr.data.negatives import without
+from lsvcr.model.sr_model import TEMPERATURE, SRModel
+from lsvcr.model.text_vectors import TextVectors
 from lsvcr.stage2.representation import people
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.tasks import Choices, CommentTask, FinetuneTask, VideoTask
 from lsvcr.stage2.training import finetune
-from lsvcr.stage2.validation import VideoValidation
+from lsvcr.stage2.validation import CommentValidation, Validation, VideoValidation
+from lsvcr.task import Task
 from lsvcr.text.tables import Texts, TextTables
 from simulator.logs.catalogue import UNKNOWN_TIME, Catalogue
 
@@ -121,7 +123,7 @@ def contrast(
 
 
 def _history_of(videos: list[int]) -> Any:
-    from lsvcr.examples import Batch
+    from lsvcr.data.examples import Batch
 
     empty = np.full((1, 1), -1)
     return Batch(
@@ -135,7 +137,7 @@ def _history_of(videos: list[int]) -> Any:
         target=empty,
         target_ms=empty,
         target_comments=empty[..., None],
-        target_taken=empty[..., None],
+        target_engaged=empty[..., None],
     )
 
 
@@ -335,9 +337,9 @@ def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task:
             seen = set(batch.videos[user, : batch.video_count[user, 0]]) - {target}
             assert isinstance(validation, VideoValidation)
             line = int(np.flatnonzero(validation.parts[0] == user)[0])
-            rivals = validation.rivals[0][line]
-            others = [v for v in rivals if v >= 0]
-            assert len(rivals) == 99 and not seen & set(others) and target not in others
+            negatives = validation.negatives[0][line]
+            others = [v for v in negatives if v >= 0]
+            assert len(negatives) == 99 and not seen & set(others) and target not in others
             assert len(set(others)) > 30
             table = videos
         else:
@@ -354,6 +356,24 @@ def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task:
         gains.append(1 / np.log2(rank + 2) if rank < 5 else 0.0)
     assert found == pytest.approx(np.mean(gains), abs=1e-6)
     assert 0.0 < found < 1.0
+
+
+@pytest.mark.parametrize("task", ["video", "comment"])
+def test_validation_gives_a_model_that_scores_all_alike_nothing(planted: Any, task: Task) -> None:
+    both, inventory, model = _set_up(planted, task)
+    with torch.no_grad():
+        model.ids.weight.fill_(0.0)
+        model.text_layers()[1].weight.fill_(0.0)
+        model.text_layers()[1].bias.fill_(1.0)
+    validation: Validation = VideoValidation(
+        both, inventory, last_events(both.liked, np.arange(25)), [1]
+    )
+    if task == "comment":
+        validation = CommentValidation(both, inventory, last_events(both.discussed, np.arange(25)))
+        sections = torch.cat([(rows >= 0).sum(dim=1) for rows in validation._sections])
+        assert (sections > 5).all()  # More others than NDCG@5 has places.
+    with torch.no_grad():
+        assert validation(model, lambda b: people(model, inventory, b, None)) == 0.0
 
 
 def test_large_catalogues_are_sampled_and_always_hold_the_targets(

@@ -9,7 +9,6 @@ import torch.nn.functional as F  # noqa: N812
 
 from policies.registry import create
 from policies.sequence.dropout import Dropout
-from policies.sequence.next_item import by_size
 from policies.sequence.softmax import FULL_SOFTMAX_UP_TO, NegativeSampler, next_item_loss
 from policies.sequence.trainer import TrainerSettings, train
 from policies.videos.sasrec import SASRec, SASRecModel
@@ -67,12 +66,12 @@ def test_dropout_keeps_the_mean_and_drops_its_share() -> None:
 
 
 def test_settings_left_open_follow_the_size_of_the_catalogue() -> None:
-    small = by_size(SASRec().settings(), FULL_SOFTMAX_UP_TO)
-    large = by_size(SASRec().settings(), FULL_SOFTMAX_UP_TO + 1)
-    assert (small["dropout"], small["learning_rate"], small["decay"]) == (0.2, 1e-3, False)
-    assert (large["dropout"], large["learning_rate"], large["decay"]) == (0.4, 3e-3, True)
-    given = by_size(SASRec(dropout=0.0, decay=False, epochs=3).settings(), FULL_SOFTMAX_UP_TO + 1)
-    assert (given["dropout"], given["decay"], given["epochs"]) == (0.0, False, 3)
+    small = SASRec().options.by_size(FULL_SOFTMAX_UP_TO)
+    large = SASRec().options.by_size(FULL_SOFTMAX_UP_TO + 1)
+    assert (small.dropout, small.learning_rate, small.decay) == (0.2, 1e-3, False)
+    assert (large.dropout, large.learning_rate, large.decay) == (0.4, 3e-3, True)
+    given = SASRec(dropout=0.0, decay=False, epochs=3).options.by_size(FULL_SOFTMAX_UP_TO + 1)
+    assert (given.dropout, given.decay, given.epochs) == (0.0, False, 3)
 
 
 def test_a_large_catalogue_is_learnt_the_same_twice(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from policies.base import silent
+from policies.sequence.next_item import validation_ndcg
 from policies.sequence.resume import kept_in
 from policies.sequence.trainer import TrainerSettings, train
+from policies.videos.sasrec import SASRecModel
 
 
 class Line(nn.Module):
@@ -131,3 +134,16 @@ def test_a_broken_off_run_goes_on_with_its_average(tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
         run(tmp_path / "broken", 4)
     assert run(tmp_path / "broken", 0) == whole
+
+
+def test_validation_gives_an_encoder_that_scores_all_alike_nothing() -> None:
+    model = SASRecModel(20, 5, 8, 1, 1, 0.0)
+    with torch.no_grad():
+        model.items.weight.fill_(0.5)
+    contexts = np.array([[0, 1, -1], [3, -1, -1]])
+    assert validation_ndcg(model.eval(), contexts, np.array([7, 2])) == 0.0
+    with torch.no_grad():
+        # The target of the first alone points the way of both states: it is first, not tied.
+        state = model.last(torch.tensor([[0, 1]]), torch.tensor([2]))[0]
+        model.items.weight[7] = 100.0 * state
+        assert validation_ndcg(model, contexts[:1], np.array([7])) == 1.0

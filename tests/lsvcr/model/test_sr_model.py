@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lsvcr.sr_model import TEMPERATURE, SRModel, Task, cosine_factors
+from lsvcr.model.sr_model import TEMPERATURE, SRModel, cosine_factors
+from lsvcr.task import Task
 from policies.sequence.dropout import Dropout
 
 DIM, HEADS, VIDEOS, TEXT = 8, 2, 7, 12

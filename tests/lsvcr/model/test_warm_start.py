@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from lsvcr.examples import Histories, History
-from lsvcr.inventory import Inventory
-from lsvcr.sr_model import SRModel
+from lsvcr.data.examples import Histories, History
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import SRModel
+from lsvcr.model.warm_start import start_from_agreement
 from lsvcr.text.tables import TextTables
-from lsvcr.warm_start import start_from_agreement
 from simulator.logs.catalogue import Catalogue
 
 PEOPLE, EVENTS, SHOWN, WIDTH = 200, 6, 10, 32

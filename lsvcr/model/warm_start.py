@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lsvcr.examples import History
-from lsvcr.inventory import Inventory
-from lsvcr.sr_model import SRModel
+from lsvcr.data.examples import History
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import SRModel
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lsvcr.lengths import by_lengths
+from lsvcr.data.lengths import by_lengths
 
 PAIRS = st.lists(st.tuples(st.integers(0, 51), st.integers(0, 50)), max_size=60)
 

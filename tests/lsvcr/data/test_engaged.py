@@ -1,4 +1,4 @@
-"""What was taken part in, and what was seen and passed over, as negatives of it."""
+"""What was engaged, and what was seen and skipped, as negatives of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lsvcr.engaged import MOST, passed_over, taken_part
-from lsvcr.examples import histories, last_events, make_batch
-from lsvcr.inventory import Inventory
+from lsvcr.data.engaged import MOST, engaged_comments, skipped_comments
+from lsvcr.data.examples import histories, last_events, make_batch
+from lsvcr.data.inventory import Inventory
+from lsvcr.model.sr_model import SRModel
 from lsvcr.policy import LSVCR
-from lsvcr.sr_model import SRModel
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.tasks import CommentTask
 from lsvcr.stage2.validation import CommentValidation
@@ -84,7 +84,7 @@ def test_seen_and_left_alone(make: Make, seen: int, shown_column: bool) -> None:
     log = make(seen=seen, shown_column=shown_column)
     events = log.scan("comment_events").collect().to_dicts()
     user, video = np.divmod(np.arange(USERS * VIDEOS), VIDEOS)
-    found = passed_over(log, user, video)
+    found = skipped_comments(log, user, video)
     for u, v, told in zip(user, video, found, strict=True):
         expected = [
             row["comment_id"]
@@ -107,16 +107,16 @@ def test_negatives_and_validation_are_what_was_seen(make: Make) -> None:
     )
     inventory = Inventory(log.catalogue(), table, 2**62)
     model = SRModel("comment", VIDEOS, 8, dim=8, feed_forward=16).eval()
-    both = histories(log, "liked", passed=True)
+    both = histories(log, "liked", skipped=True)
     own = both.discussed
     batch = make_batch(both, "comment", last_events(own, np.arange(USERS)))
-    task = CommentTask(model, inventory, FinetuneSettings(comment_rivals="seen"), [1, 2])
+    task = CommentTask(model, inventory, FinetuneSettings(comment_negatives="seen"), [1, 2])
     rows = task.choices(batch).candidates
-    assert batch.target_passed is not None
+    assert batch.target_skipped is not None
     moments = zip(
         rows.numpy(),
         batch.target_comments[batch.real],
-        batch.target_passed[batch.real],
+        batch.target_skipped[batch.real],
         strict=True,
     )
     for line, taken, passed in moments:
@@ -126,13 +126,13 @@ def test_negatives_and_validation_are_what_was_seen(make: Make) -> None:
     validation = task.validation(both, last_events(own, np.arange(USERS)))
     assert isinstance(validation, CommentValidation)
     (section,) = validation._sections
-    assert ((section >= 0).sum(dim=1) == 9).all()  # one taken part in, eight passed over
+    assert ((section >= 0).sum(dim=1) == 9).all()  # one engaged, eight skipped
 
 
 def test_a_policy_learns_from_what_was_seen(make: Make, tmp_path: Path) -> None:
     log = make()
     policy = LSVCR(
-        comment_rivals="seen",
+        comment_negatives="seen",
         alignment="none",
         epochs=1,
         epoch_steps=1,
@@ -140,14 +140,14 @@ def test_a_policy_learns_from_what_was_seen(make: Make, tmp_path: Path) -> None:
         feed_forward=32,
     )
     policy.fit(log, seed=1)
-    assert policy.settings()["comment_rivals"] == "seen"
+    assert policy.settings()["comment_negatives"] == "seen"
     assert "comment" in policy.training_summary()
 
 
 def test_a_log_that_names_only_what_was_taken_up(planted: Any) -> None:
     with pytest.raises(PolicyError, match="does not say which comments were seen") as error:
-        LSVCR(comment_rivals="seen").fit(planted.dataset, seed=1)
-    assert 'comment_rivals = "section"' in str(error.value)
+        LSVCR(comment_negatives="seen").fit(planted.dataset, seed=1)
+    assert 'comment_negatives = "section"' in str(error.value)
     assert (
         planted.dataset.scan("comment_events").filter(pl.col("is_like") != 1).collect().is_empty()
     )
@@ -199,11 +199,13 @@ def stamped(path: Path) -> Dataset:
 
 def test_whatever_somebody_takes_part_in_is_no_negative(tmp_path: Path) -> None:
     log = stamped(tmp_path / "log")
-    both = histories(log, "liked", passed=False)
+    both = histories(log, "liked", skipped=False)
     assert both.discussed.comments[0].tolist() == [0, 1, 2]
-    assert taken_part(log, np.zeros(1, int), np.zeros(1, int)).tolist() == [[0, 1, 2, 3, 4, 7]]
+    assert engaged_comments(log, np.zeros(1, int), np.zeros(1, int)).tolist() == [
+        [0, 1, 2, 3, 4, 7]
+    ]
     with pytest.raises(PolicyError, match="does not say which comments were seen"):
-        passed_over(log, np.zeros(1, int), np.zeros(1, int))
+        skipped_comments(log, np.zeros(1, int), np.zeros(1, int))
     texts = Texts.of(log)
     table = np.random.default_rng(0).normal(size=(len(texts.distinct), 8)).astype(np.float16)
     inventory = Inventory(log.catalogue(), TextTables(table, texts.title, texts.comment), 2**62)
@@ -230,5 +232,7 @@ def test_the_like_of_the_video_is_unknown_when_its_comments_are_ranked(tmp_path:
 
 
 def test_an_unknown_choice_is_refused() -> None:
-    with pytest.raises(PolicyError, match=r"no comment_rivals 'all'.*section, seen"):
-        LSVCR(comment_rivals="all")  # type: ignore[arg-type]
+    with pytest.raises(
+        PolicyError, match=r"comment_negatives is 'all', expected one of section, seen"
+    ):
+        LSVCR(comment_negatives="all")  # type: ignore[arg-type]

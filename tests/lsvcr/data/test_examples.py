@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lsvcr import examples
-from lsvcr.examples import Batch, Histories, batches, histories, last_events, make_batch
-from lsvcr.sr_model import MAX_LENGTH, Task
+from lsvcr.data import examples
+from lsvcr.data.examples import Batch, Histories, batches, histories, last_events, make_batch
+from lsvcr.task import MAX_LENGTH, Task
 from simulator.logs.interactions import Interactions
 
 # (user, time, video): one event. Videos are numbered by order, so that an event is recognised.

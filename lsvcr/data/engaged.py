@@ -1,4 +1,4 @@
-"""What a comment section was to somebody: what they took part in, what they passed over."""
+"""Find what each person engaged with in a comment section, and what they saw and skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ MOST = 32
 Int64 = NDArray[np.int64]
 
 
-def taken_part(dataset: Dataset, user: NDArray[np.integer], video: NDArray[np.integer]) -> Int64:
+def engaged_comments(
+    dataset: Dataset, user: NDArray[np.integer], video: NDArray[np.integer]
+) -> Int64:
     """Comments that are no negatives of a visit: the person likes them, on this visit or another.
 
     Args:
@@ -31,10 +33,12 @@ def taken_part(dataset: Dataset, user: NDArray[np.integer], video: NDArray[np.in
     return found[:, : int((found >= 0).sum(axis=1).max(initial=0))]
 
 
-def passed_over(dataset: Dataset, user: NDArray[np.integer], video: NDArray[np.integer]) -> Int64:
+def skipped_comments(
+    dataset: Dataset, user: NDArray[np.integer], video: NDArray[np.integer]
+) -> Int64:
     """What each visit of a comment section left alone.
 
-    A comment that nobody saw says nothing about a taste; one that was seen and passed over does
+    A comment that nobody saw says nothing about a taste; one that was seen and skipped does
     (negatives among impressions: Covington, Adams & Sargin, RecSys 2016, section 4.1).
 
     Args:
@@ -59,8 +63,8 @@ def passed_over(dataset: Dataset, user: NDArray[np.integer], video: NDArray[np.i
     found = _comments(dataset, user, video, seen.join(_own(dataset), on=key, how="anti"))
     if (found < 0).all():
         raise PolicyError(
-            f"{dataset.path} does not say which comments were seen and passed over.",
-            'Take other comments of the section: comment_rivals = "section".',
+            f"{dataset.path} does not say which comments were seen and skipped.",
+            'Take other comments of the section: comment_negatives = "section".',
         )
     return found
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lsvcr.engaged import passed_over, taken_part
-from lsvcr.lengths import by_lengths
-from lsvcr.sr_model import MAX_LENGTH, Task
+from lsvcr.data.engaged import engaged_comments, skipped_comments
+from lsvcr.data.lengths import by_lengths
+from lsvcr.task import MAX_LENGTH, Task
 from policies.evaluation.comment_visits import shown_ms
 from policies.evaluation.holdout import known_videos
 from simulator.logs.dataset import Dataset
@@ -34,8 +34,8 @@ class History:
         earlier: int64[n], how many events of this kind the person had strictly before this one.
         other: int64[n], the same of the other kind.
         time_ms: int64[n], when the video of the event was shown.
-        taken: int64[n, k], all comments that the person took part in under this video.
-        passed: int64[n, m], comments seen there and passed over, -1 padded; None where unknown.
+        engaged: int64[n, k], all comments that the person liked or replied to under this video.
+        skipped: int64[n, m], comments seen there and skipped, -1 padded; None where unknown.
     """
 
     starts: Int64
@@ -44,8 +44,8 @@ class History:
     earlier: Int64
     other: Int64
     time_ms: Int64
-    taken: Int64
-    passed: Int64 | None = None
+    engaged: Int64
+    skipped: Int64 | None = None
 
     @property
     def lengths(self) -> Int64:
@@ -64,14 +64,14 @@ class History:
             self.earlier[kept],
             self.other[kept],
             self.time_ms[kept],
-            self.taken[kept],
-            None if self.passed is None else self.passed[kept],
+            self.engaged[kept],
+            None if self.skipped is None else self.skipped[kept],
         )
 
 
 @dataclass(frozen=True)
 class Histories:
-    """The liked videos and the comment sections taken part in."""
+    """The liked videos and the comment sections with engaged comments."""
 
     liked: History
     discussed: History
@@ -89,13 +89,13 @@ class Histories:
         return pair if task == "video" else (pair[1], pair[0])
 
 
-def histories(dataset: Dataset, signal: Signal, *, passed: bool = False) -> Histories:
+def histories(dataset: Dataset, signal: Signal, *, skipped: bool = False) -> Histories:
     """Both histories of everybody in a log; ``signal`` makes the video history.
 
     Args:
         dataset: The log.
         signal: Of the video history.
-        passed: Whether the comment history knows what was passed over.
+        skipped: Whether the comment history knows what was skipped.
 
     Raises:
         PolicyError: it is to know, and the log does not.
@@ -119,12 +119,12 @@ def histories(dataset: Dataset, signal: Signal, *, passed: bool = False) -> Hist
         comments = np.full((len(event.user), COMMENTS_PER_EVENT), -1, dtype=np.int64)
         if event.comments is not None:
             comments = event.comments.astype(np.int64)
-        taken, left = comments, None
+        engaged, left = comments, None
         if number == 1 and dataset.has("comment_events"):
-            taken = taken_part(dataset, event.user, event.video)
-            left = passed_over(dataset, event.user, event.video) if passed else None
+            engaged = engaged_comments(dataset, event.user, event.video)
+            left = skipped_comments(dataset, event.user, event.video) if skipped else None
         video = event.video.astype(np.int64)
-        built.append(History(starts, video, comments, earlier, before, now, taken, left))
+        built.append(History(starts, video, comments, earlier, before, now, engaged, left))
     return Histories(built[0], built[1])
 
 
@@ -149,8 +149,8 @@ class Batch:
         target: int64[P, K], the video that is liked (or under which is commented) next.
         target_ms: int64[P, K], when that is.
         target_comments: int64[P, K, 3], comments interacted with (comment task), -1 padded.
-        target_taken: int64[P, K, k], all of them, at whichever visit.
-        target_passed: int64[P, K, m], comments passed over there, where the history knows them.
+        target_engaged: int64[P, K, k], all of them, at whichever visit.
+        target_skipped: int64[P, K, m], comments skipped there, where the history knows them.
     """
 
     videos: Int64
@@ -163,8 +163,8 @@ class Batch:
     target: Int64
     target_ms: Int64
     target_comments: Int64
-    target_taken: Int64
-    target_passed: Int64 | None = None
+    target_engaged: Int64
+    target_skipped: Int64 | None = None
 
 
 @dataclass(frozen=True)
@@ -266,8 +266,8 @@ def make_batch(both: Histories, task: Task, chosen: Windows) -> Batch:
         target=by_view(own.video[event], 0),
         target_ms=by_view(own.time_ms[event], 0),
         target_comments=by_view(own.comments[event], -1),
-        target_taken=by_view(own.taken[event], -1),
-        target_passed=None if own.passed is None else by_view(own.passed[event], -1),
+        target_engaged=by_view(own.engaged[event], -1),
+        target_skipped=None if own.skipped is None else by_view(own.skipped[event], -1),
     )
 
 

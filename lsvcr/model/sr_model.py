@@ -14,17 +14,15 @@ et al., Fixup, ICLR 2019): the comment task starts from the video being watched 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lsvcr.layers import POSITIONS, AttentivePooling, HistoryEncoder, Mixing, VideoQuery
+from lsvcr.model.layers import AttentivePooling, HistoryEncoder, Mixing, VideoQuery
+from lsvcr.task import Task
 
-Task = Literal["video", "comment"]
 TEMPERATURE = 0.07
-MAX_LENGTH = POSITIONS
 
 
 class SRModel(nn.Module):

@@ -1,6 +1,6 @@
 """The layers of LSVCR's sequential recommender: encoders, mixing and the two heads.
 
-Residual branches start at zero (Zhang et al., Fixup, ICLR 2019): see `lsvcr.sr_model`.
+Residual branches start at zero (Zhang et al., Fixup, ICLR 2019): see `lsvcr.model.sr_model`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from lsvcr.task import MAX_LENGTH
 from policies.sequence.dropout import Dropout
-
-POSITIONS = 50
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, drop: Dropout) -> Tensor:
@@ -139,7 +138,7 @@ class HistoryEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.start = nn.Parameter(torch.zeros(dim))
-        self.positions = nn.Parameter(torch.zeros(POSITIONS + 1, dim))
+        self.positions = nn.Parameter(torch.zeros(MAX_LENGTH + 1, dim))
         self.norm = nn.LayerNorm(dim)
         self.drop = Dropout(dropout)
         self.layers = nn.ModuleList(

@@ -1,14 +1,12 @@
-"""The inventory as fine-tuning sees it: text embeddings by video and comment, as tensors."""
+"""Look up text embeddings by video and comment, as tensors."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lsvcr.sr_model import SRModel
 from lsvcr.text.tables import POPULAR_COMMENTS, TextTables
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.interactions import rank_in_run
@@ -80,36 +78,3 @@ def _most_liked(catalogue: Catalogue, written: NDArray[np.bool_]) -> Int64:
     popular = np.full((catalogue.n_videos, POPULAR_COMMENTS), -1, dtype=np.int64)
     popular[video[kept], place[kept]] = comment[kept]
     return popular
-
-
-class TextVectors:
-    """Adapted texts of everything that a step needs, each distinct one computed once.
-
-    Args:
-        model: Adapts.
-        inventory: Text embeddings.
-        rows: int64[...], embedding rows that may be asked for; -1 is no text.
-    """
-
-    def __init__(self, model: SRModel, inventory: Inventory, *rows: Tensor) -> None:
-        n = len(inventory.embeddings)
-        # Row -1 is the last one of this mask, and no embedding.
-        needed = torch.zeros(n + 1, dtype=torch.bool)
-        for some in rows:
-            needed[some.ravel()] = True
-        distinct = torch.nonzero(needed[:n])[:, 0]
-        self._place = torch.full((n + 1,), len(distinct))
-        self._place[distinct] = torch.arange(len(distinct))
-        adapted = model.text(inventory.embeddings[distinct])
-        self._vectors = torch.cat([adapted, torch.zeros(1, model.dim)])
-
-    def of(self, rows: Tensor) -> Tensor:
-        """float[..., dim]: adapted texts of embedding rows; 0 for -1."""
-        # A gather whose backward pass is deterministic.
-        gathered: Tensor = F.embedding(self._place[rows], self._vectors)
-        return gathered
-
-    def mean(self, rows: Tensor) -> Tensor:
-        """float[..., dim]: mean text of rows int64[..., n]; 0 where all are -1."""
-        total = self.of(rows).sum(dim=-2)
-        return total / (rows >= 0).sum(dim=-1, keepdim=True).clamp(min=1)

@@ -1,0 +1,1 @@
+"""Represent people, videos and comments as vectors: LSVCR's sequential model."""

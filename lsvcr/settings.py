@@ -1,0 +1,106 @@
+"""Declare LSVCR's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from lsvcr.stage1.settings import PRESETS, AlignmentSettings
+from lsvcr.stage2.settings import CommentNegatives, FinetuneSettings
+from lsvcr.text import EMBEDDED
+from policies.settings import Settings, setting
+from simulator.requests import SIGNALS, Signal
+
+Alignment = Literal["none", "llm"]
+
+_EPOCHS = {"small": 60, "base": 50, "paper": 50}
+
+
+@dataclass(frozen=True)
+class LSVCRSettings(Settings):
+    """What LSVCR is made of, and how it trains.
+
+    Attributes:
+        preset: "small", "base" or "paper": sizes of the embedded language model and length of
+            training.
+        signal: Which events make the video history: "liked" or "clicked".
+        dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
+        text: False leaves all texts out, IDs alone.
+        epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
+            `lsvcr.stage2.settings`; ``epochs`` 0 takes the preset's.
+        alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
+            embeds the texts as it is.
+        llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
+            Face by name or local directory, as it is or aligned.
+        alignment_settings: What differs from the preset, by name; see
+            `lsvcr.stage1.settings.AlignmentSettings`.
+        comment_history: False hides in which comment sections people engaged: in training and
+            in ranking everybody's comment history is empty.
+        mixing: False leaves out the cross-attention between the two histories.
+        ids: False leaves out the videos' ID vectors: a video is its text.
+        id_text_weight: Of the ID-text loss.
+        comment_negatives: What an engaged comment is compared with in training: others of its
+            section ("section", as in the paper), or those that the person saw and skipped
+            ("seen").
+    """
+
+    preset: str = setting("small", one_of=sorted(PRESETS))
+    signal: Signal = setting("liked", one_of=SIGNALS)  # noqa: RUF009
+    dim: int = setting(64, at_least=1)
+    layers: int = setting(2, at_least=1)
+    heads: int = setting(2, at_least=1)
+    feed_forward: int = setting(256, at_least=1)
+    dropout: float = setting(0.3, at_least=0, below=1)
+    text: bool = setting(True)
+    epochs: int = setting(0, at_least=1)
+    epoch_steps: int = setting(100, at_least=1)
+    patience: int = setting(5, at_least=1)
+    learning_rate: float = setting(1e-3, above=0)
+    batch: int = setting(64, at_least=1)
+    targets: int = setting(10, at_least=1)
+    alignment: Alignment = setting("llm", one_of=get_args(Alignment))  # noqa: RUF009
+    llm: str = setting(EMBEDDED)
+    alignment_settings: dict[str, Any] = setting({})  # noqa: RUF009
+    comment_history: bool = setting(True)
+    mixing: bool = setting(True)
+    ids: bool = setting(True)
+    id_text_weight: float = setting(0.1, at_least=0)
+    comment_negatives: CommentNegatives = setting(  # noqa: RUF009
+        "section", one_of=get_args(CommentNegatives), formerly="comment_rivals"
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epochs", self.epochs or _EPOCHS.get(self.preset, 0))
+        object.__setattr__(self, "alignment_settings", dict(self.alignment_settings))
+
+    def disagreement(self) -> tuple[str, str] | None:
+        """Heads divide the width; a video has a text or an ID; stage 1 knows its settings."""
+        if self.dim % self.heads:
+            return "heads", f"a divisor of dim, which is {self.dim}"
+        if not (self.ids or self.text):
+            return "ids", "true where text is false: nothing else tells one video from another"
+        # Wrong ones are refused before anything is trained.
+        self.stage_1()
+        return None
+
+    def stage_1(self) -> AlignmentSettings:
+        """How stage 1 trains: the preset's settings with the changes."""
+        return AlignmentSettings.of(self.preset, self.alignment_settings)
+
+    def stage_2(self) -> FinetuneSettings:
+        """How stage 2 trains."""
+        return FinetuneSettings(
+            epochs=self.epochs,
+            epoch_steps=self.epoch_steps,
+            patience=self.patience,
+            learning_rate=self.learning_rate,
+            batch=self.batch,
+            targets=self.targets,
+            comment_negatives=self.comment_negatives,
+            id_text_weight=self.id_text_weight,
+        )
+
+    def sizes(self) -> dict[str, Any]:
+        """Of the sequential model."""
+        names = ("dim", "layers", "heads", "feed_forward", "dropout", "mixing")
+        return {name: getattr(self, name) for name in names}
