@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from reports.analysis.rates import Rates
 from reports.plan import AnalysisPlan, Metric
 from reports.statistics.adjustment import adjusted_estimates, select_covariates
 from reports.statistics.checks.tails import (
@@ -22,10 +23,10 @@ from reports.statistics.checks.tails import (
 from reports.statistics.distributions.capping import Cap, cap_pooled, estimates_at_cap
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate, estimate_arms
-from reports.statistics.lift import Comparison, Interval, compare
+from reports.statistics.lift import Comparison, compare
 from reports.statistics.margins import HarmTest, Scale, harm_test
 from reports.statistics.moments import Float, Moments
-from reports.statistics.rates import Rate, compare_rates, rate_harm
+from reports.statistics.rates import Rate
 from reports.users.metric_columns import (
     Group,
     Look,
@@ -37,57 +38,9 @@ from reports.users.metric_columns import (
 from reports.users.reductions import merged
 from reports.users.table import Users, UserTable, matrix
 
-FEW_EVENTS = 30
-"""Users with (or without) the event in an arm below which the score method compares 0/1 metrics."""
-
 Design = Literal["online", "twin", "observed"]
 Pair = tuple[Float, Float]
 Cells = dict[Hashable, Moments]
-
-
-@dataclass(frozen=True)
-class Rates:
-    """A metric that is 0 or ``unit`` per user, for the score method.
-
-    Attributes:
-        control, treatment: Users, and how many have the event.
-        unit: The metric's value of a user with the event.
-        small_sample: Miettinen and Nurminen's factor.
-    """
-
-    control: Rate
-    treatment: Rate
-    unit: float
-    small_sample: bool
-
-    @property
-    def rare(self) -> bool:
-        """Whether an arm has few users with the event, or few without."""
-        arms = (self.control, self.treatment)
-        return min(min(arm.events, arm.users - arm.events) for arm in arms) < FEW_EVENTS
-
-    def compare(self, confidence: float) -> Comparison:
-        """Score intervals, in the metric's unit."""
-        found = compare_rates(
-            self.control, self.treatment, confidence=confidence, small_sample=self.small_sample
-        )
-        bounds = (None if bound is None else self.unit * bound for bound in found.absolute)
-        value, low, high = bounds
-        assert value is not None
-        error = self.unit * found.standard_error
-        return found._replace(absolute=Interval(value, low, high), standard_error=error)
-
-    def harm(self, margin: float, direction: Literal["up", "down"], scale: Scale) -> HarmTest:
-        """Score tests of a margin."""
-        limit = margin / self.unit if scale == "absolute" else margin
-        return rate_harm(
-            self.control,
-            self.treatment,
-            margin=limit,
-            direction=direction,
-            scale=scale,
-            small_sample=self.small_sample,
-        )
 
 
 @dataclass(frozen=True)
@@ -271,10 +224,9 @@ class _Study:
         cells, binary = self._cells([group for group in self.sizes if group not in found], caps)
         for group, arms in cells.items():
             try:
-                found[group] = self._estimate(group, arms, caps.get(group))
+                estimated = self._estimate(group, arms, caps.get(group))
                 rates = self._rates(arms) if group in binary else None
-                if rates is not None:
-                    found[group] = self._of_rates(found[group], rates)
+                found[group] = estimated if rates is None else _of_rates(estimated, rates)
             except StatisticsError as error:
                 found[group] = error
         return {group: found[group] for group in self.sizes}
@@ -340,25 +292,26 @@ class _Study:
             functools.partial(self._read, group, picked, cap),
         )
 
-    def _of_rates(self, found: Estimated, rates: Rates) -> Estimated:
-        """Without covariates and strata, which the score method does not take."""
-        moments = [own.select([0, 1]) for own in found.moments]
-        control, treatment = estimate_arms(moments)
-        return dataclasses.replace(
-            found,
-            arms=(control, treatment),
-            covariance=0.0,
-            moments=(moments[0], moments[1]),
-            read=lambda: ((a[:, :2], b[:, :2]) for a, b in found.read()),
-            rates=rates,
-        )
-
     def _read(self, group: Group, picked: list[int], cap: Cap | None) -> Iterator[Pair]:
         for part in self.users.parts():
             everyone = self.columns.of(part)
             ((_, rows),) = group_rows(part, self.pair, self.segment, [group])
             control, treatment = (_capped(everyone[own], cap)[:, picked] for own in rows)
             yield control, treatment
+
+
+def _of_rates(found: Estimated, rates: Rates) -> Estimated:
+    """Without covariates and strata, which the score method does not take."""
+    moments = [own.select([0, 1]) for own in found.moments]
+    control, treatment = estimate_arms(moments)
+    return dataclasses.replace(
+        found,
+        arms=(control, treatment),
+        covariance=0.0,
+        moments=(moments[0], moments[1]),
+        read=lambda: ((a[:, :2], b[:, :2]) for a, b in found.read()),
+        rates=rates,
+    )
 
 
 def _is_binary(values: Float, unit: float) -> bool:

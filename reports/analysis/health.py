@@ -193,7 +193,7 @@ def _outliers(table: Users, plan: AnalysisPlan) -> HealthCheck:
     def beyond(part: UserTable) -> Float:
         own = values(part)
         above = [own[own > limit] for limit in least]
-        return np.array([[float(len(own)), float(own.sum())] for own in above])
+        return np.array([[float(len(held)), float(held.sum())] for held in above])
 
     shares = [
         float((held + (top - count) * limit) / whole)
