@@ -205,11 +205,12 @@ class Verdict:
         decision: What to do (`reports.verdict.rule`); None in results of versions without it.
         finding: Why the state.
         cause: Why the decision.
-        min_effect: Smallest relative effect worth shipping; None if not known.
+        min_effect: Smallest effect worth shipping; None if not known.
         checks: Names of the checks that failed, or, where none did, that warned.
         broken: Names of the guardrail metrics that are worse than their margins.
         unsettled: Names of the guardrail metrics neither broken nor within their margins.
         written: The sentences, in results of schema version 1.
+        min_effect_scale: Whether ``min_effect`` is a share of the control or in the metric's unit.
     """
 
     state: VerdictState
@@ -221,6 +222,7 @@ class Verdict:
     broken: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
     written: WrittenVerdict | None = None
+    min_effect_scale: Scale = "relative"
 
 
 @dataclass(frozen=True)

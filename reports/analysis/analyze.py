@@ -128,6 +128,7 @@ def _compare_arms(
             min_effect=plan.min_effect,
             rule=plan.rule,
             same_policy=same_policy,
+            min_effect_scale="absolute" if plan.min_effect_in_units else "relative",
         ),
         metrics=tuple(metrics),
         daily=daily_lifts(table, plan, pair, design),

@@ -171,6 +171,8 @@ def _constrained_control(control: Rate, treatment: Rate, difference: float) -> f
 
     Smaller root of the cubic, by its trigonometric form (Farrington & Manning 1990, appendix).
     """
+    if difference == 0.0:
+        return (control.events + treatment.events) / (control.users + treatment.users)
     lowest, highest = max(0.0, -difference), min(1.0, 1.0 - difference)
     theta = control.users / treatment.users
     p1, p2, d = treatment.value, control.value, difference
