@@ -8,50 +8,20 @@ import importlib.metadata
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import abtest
 from abtest.console import Console
-from abtest.errors import UsageError
-from abtest.metrics import PLATFORM_METRICS
+from abtest.observed import ObservedOptions, check_split, columns_of, parse_split, plan_of
 from abtest.paths import write_text
 from abtest.run.run_directory import RUNS, check_free
 from reports.analysis.analyze import analyze
-from reports.analysis.metric_files import (
-    Declared,
-    build_observed_plan,
-    parse_metric,
-    read_metrics,
-)
 from reports.plan import AnalysisPlan
 from reports.render.html import write_html
 from reports.results import ExperimentResult
-from reports.users.files import Columns, Observed, UserFile
-
-
-@dataclass(frozen=True)
-class ObservedOptions:
-    """What `abtest analyze` was asked; see its help."""
-
-    table: Path
-    user: str
-    arm: str
-    metrics: tuple[str, ...] = ()
-    metrics_file: Path | None = None
-    control: str | None = None
-    covariates: tuple[str, ...] = ()
-    strata: tuple[str, ...] = ()
-    segments: tuple[str, ...] = ()
-    day: str | None = None
-    start: str | None = None
-    split: str | None = None
-    primary: str | None = None
-    guardrails: tuple[str, ...] = ()
-    min_effect: float = 0.0
-    slopes: str = "common"
+from reports.users.files import Observed, UserFile
 
 
 def analyze_observed(
@@ -66,23 +36,20 @@ def analyze_observed(
     if out is not None:
         check_free(out)
     file = UserFile(options.table)
-    plan = _plan(options, file)
-    chosen = plan.metrics.values()
-    columns = Columns(
-        user=options.user,
-        arm=options.arm,
-        outcomes=tuple(dict.fromkeys(c for m in chosen for c in (*m.numerator, *m.denominator))),
-        covariates=options.covariates,
-        segments=tuple(dict.fromkeys([*options.strata, *options.segments])),
-        day=options.day,
-    )
+    plan = plan_of(options, file)
+    split = parse_split(options.split)
     with console.stage("read", f"reading {options.table}"):
-        observed = file.read(columns, control=options.control, start=options.start)
+        observed = file.read(
+            columns_of(options, plan, file.columns),
+            control=options.control,
+            start=options.start,
+            planned=tuple(split or ()),
+        )
     for note in observed.notes:
         console.note(note)
     plan = dataclasses.replace(plan, covariates=observed.covariates)
     control, *treatments = observed.table.arms
-    split = _split(options.split, observed.table.arms)
+    check_split(split, observed.table.arms)
     with console.stage("analyse", "analysing"):
         result = analyze(
             observed.table,
@@ -95,51 +62,6 @@ def analyze_observed(
             context=_context(options, plan, observed, command),
         )
     return result, _write(result, out or _default_path(result), options)
-
-
-def _plan(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
-    per = "user" if options.day is None else "user-day"
-    declared: list[Declared] = []
-    if options.metrics_file is not None:
-        declared += read_metrics(options.metrics_file, per=per)
-    declared += [
-        Declared(parse_metric(text, file.columns, per=per, built_in=PLATFORM_METRICS))
-        for text in options.metrics
-    ]
-    if not declared:
-        keys = {options.user, options.arm, options.day}
-        numbers = [n for n, t in file.schema.items() if t.is_numeric() and n not in keys]
-        names = numbers or [n for n in file.columns if n not in keys]
-        raise UsageError(
-            "no metric to analyse.", f"Add: --metric {names[0] if names else 'COLUMN'}"
-        )
-    plan = build_observed_plan(
-        declared,
-        primary=options.primary,
-        guardrails=options.guardrails,
-        min_effect=options.min_effect,
-        strata=options.strata,
-    )
-    return dataclasses.replace(plan, slopes="by arm" if options.slopes == "by-arm" else "common")
-
-
-def _split(text: str | None, arms: Sequence[str]) -> dict[str, float] | None:
-    """Planned shares from ``control=90,treatment=10``."""
-    if text is None:
-        return None
-    shares: dict[str, float] = {}
-    for part in text.split(","):
-        arm, _, share = part.rpartition("=")
-        try:
-            shares[arm.strip()] = float(share.strip().rstrip("%"))
-        except ValueError:
-            shares[arm.strip()] = 0.0
-    if set(shares) != set(arms) or not all(0.0 < s < float("inf") for s in shares.values()):
-        example = ",".join(f"{arm}={100 / len(arms):.3g}" for arm in arms)
-        raise UsageError(
-            f"--split '{text}' does not give every arm a share.", f"Example: --split {example}"
-        )
-    return shares
 
 
 def _context(

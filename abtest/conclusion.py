@@ -12,7 +12,7 @@ def conclude(result: ExperimentResult, fail_on: tuple[str, ...]) -> ExitCode:
     states = {c.verdict.state for c in result.comparisons}
     failed = {check.name for check in result.health if check.status == "fail"}
     holds = {
-        "srm": "srm" in failed,
+        "srm": any(name.startswith("srm") for name in failed),
         "guardrail": any(m.outcome == "margin broken" for m in metrics),
         "worse": "worse" in states,
         "not-clear": "not clear" in states,
@@ -20,4 +20,5 @@ def conclude(result: ExperimentResult, fail_on: tuple[str, ...]) -> ExitCode:
     }
     if any(holds[condition] for condition in fail_on):
         return ExitCode.FAIL_ON
-    return ExitCode.UNTRUSTWORTHY if failed else ExitCode.COMPLETE
+    silent = any(c.verdict.finding == "no data" for c in result.comparisons)
+    return ExitCode.UNTRUSTWORTHY if failed or silent else ExitCode.COMPLETE

@@ -261,8 +261,9 @@ def ours_bootstrap(path: Path) -> Run:
 
 def ours_analyze(path: Path) -> Run:
     """`abtest analyze` of three metrics, one of them capped, with everything it reports."""
-    from abtest.analyze import ObservedOptions, analyze_observed
+    from abtest.analyze import analyze_observed
     from abtest.console import Console
+    from abtest.observed import ObservedOptions
 
     metrics = path.with_suffix(".toml")
     metrics.write_text(ANALYZED, encoding="utf-8")

@@ -156,6 +156,35 @@ def shown_interval(metric: MetricComparison) -> str:
     return absolute_interval(metric.absolute, metric.unit) if relative == MISSING else relative
 
 
+def shown_effect(metric: MetricComparison) -> str:
+    """The relative lift; the difference where effects are absolute."""
+    if metric.scale == "absolute":
+        return difference(metric.absolute, metric.unit)
+    return lift(metric.relative)
+
+
+def amount(value: float, unit: str) -> str:
+    """A size that somebody chose, in a metric's unit: "0.5 s", "2 points"."""
+    return trimmed(value) + _difference_suffix(unit)
+
+
+def margin(metric: MetricComparison) -> str:
+    """A guardrail's margin: a share of the control, or a size in the metric's unit."""
+    if metric.margin is None:
+        return MISSING
+    if metric.margin_scale == "absolute":
+        return amount(metric.margin, metric.unit)
+    return share(metric.margin)
+
+
+def detectable_size(metric: MetricComparison) -> str:
+    """What the test could detect, without sign; `MISSING` where it is not known."""
+    if metric.scale == "absolute" and metric.detectable_difference is not None:
+        text = number(metric.detectable_difference)
+        return text if text == MISSING else text + _difference_suffix(metric.unit)
+    return percent(metric.detectable_effect, signed=False)
+
+
 def confidence(level: float) -> str:
     """A confidence level, exact to a twentieth of what is missing to 100 %: "99.4 %"."""
     shown = 100.0 * level

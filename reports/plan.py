@@ -11,6 +11,8 @@ from typing import Literal
 
 from reports.verdict.rule import DecisionRule
 
+RateMethod = Literal["auto", "score", "pooled", "welch"]
+
 
 class PlanError(Exception):
     """The plan names something that does not exist, or cannot be read."""
@@ -30,6 +32,8 @@ class Metric:
         direction: Whether more is better.
         percent: Whether a value is shown as a percentage.
         cap: Quantile of all users at which their values are capped, or None; means only.
+        lift: Whether effects are relative to the control, or absolute because the control may be
+            zero or negative. A control that is not clear of zero has no relative lift in any case.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Metric:
     direction: Literal["up", "down"] = "up"
     percent: bool = False
     cap: float | None = None
+    lift: Literal["relative", "absolute"] = "relative"
 
     @property
     def kind(self) -> str:
@@ -105,6 +110,16 @@ class AnalysisPlan:
         slopes: Of the covariates: common to both arms or one for each.
         strata: Segments (without ``segment_``) whose shares are held equal in all arms.
         steps: The primary metric as a product of factors; empty if it is not taken apart.
+        rates: How metrics of 0 and 1 per user are compared: by the score method, as a pooled z test
+            (the score method without a small-sample factor), by Welch's test, or "auto": by the
+            score method where an arm has few users with the event or few without.
+        in_units: Guardrails whose margin is in the metric's unit; of others it is a share of the
+            control.
+        min_effect_in_units: Whether ``min_effect`` is in the primary metric's unit.
+        correct: Over what p values and intervals are corrected: treatments (the primary metric's
+            and each secondary metric's), secondary metrics, both, or nothing.
+        correction: Holm's, against any false alarm, or Benjamini and Hochberg's, for the share of
+            false ones among the alarms.
     """
 
     primary: str = "comment_watch_time"
@@ -119,6 +134,11 @@ class AnalysisPlan:
     slopes: Literal["common", "by arm"] = "common"
     strata: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    rates: RateMethod = "auto"
+    in_units: frozenset[str] = frozenset()
+    min_effect_in_units: bool = False
+    correct: Literal["both", "treatments", "metrics", "none"] = "both"
+    correction: Literal["holm", "bh"] = "holm"
 
     def metric(self, name: str) -> Metric:
         """The definition of a metric.

@@ -22,6 +22,7 @@ class ResultFormatError(Exception):
 SCHEMA_VERSION = 2
 """Version 1 had the verdict's sentences in place of its codes; it is still read."""
 
+Scale = Literal["relative", "absolute"]
 Role = Literal["primary", "secondary", "guardrail"]
 VerdictState = Literal[
     "better", "worse", "not clear", "suspicious", "no verdict", "as expected", "false alarm"
@@ -120,7 +121,7 @@ class MetricComparison:
         role: primary, secondary or guardrail.
         direction: "up" if more is better, "down" if less is better.
         absolute, relative: treatment - control, and that over control (0.032 = +3.2 %).
-        relative_method: "delta-log", "fieller" or "none" (control too noisy).
+        relative_method: "fieller", "score" (rates with few events) or "none" (no relative lift).
         p_value: two-sided, of the test the interval inverts.
         p_adjusted: after correction inside ``family`` (equal to p_value where none applies).
         family: name of the correction family ("primary", "secondary (Holm)", ...).
@@ -130,6 +131,12 @@ class MetricComparison:
         margin: non-inferiority margin as a relative change (guardrails), else None.
         outcome: "better", "worse", "not clear", "within margin", "margin broken", "no data".
         warnings: sentences for the reader.
+        scale: "absolute" if there is no relative lift to judge by: the metric is declared so, or
+            the control is not clear of zero from above.
+        margin_scale: what ``margin`` is: "relative" to the control, or "absolute", in ``unit``.
+        margin_p: one-sided p value of harm of the margin or more (guardrails).
+        detectable_difference: like ``detectable_effect``, in ``unit``.
+        method: "welch", "paired" or "score" (rates with few events).
     """
 
     metric: str
@@ -152,6 +159,11 @@ class MetricComparison:
     margin: float | None
     outcome: str
     warnings: tuple[str, ...] = ()
+    scale: Scale = "relative"
+    margin_scale: Scale = "relative"
+    margin_p: float | None = None
+    detectable_difference: float | None = None
+    method: str = "welch"
 
 
 @dataclass(frozen=True)
@@ -193,11 +205,12 @@ class Verdict:
         decision: What to do (`reports.verdict.rule`); None in results of versions without it.
         finding: Why the state.
         cause: Why the decision.
-        min_effect: Smallest relative effect worth shipping; None if not known.
+        min_effect: Smallest effect worth shipping; None if not known.
         checks: Names of the checks that failed, or, where none did, that warned.
         broken: Names of the guardrail metrics that are worse than their margins.
         unsettled: Names of the guardrail metrics neither broken nor within their margins.
         written: The sentences, in results of schema version 1.
+        min_effect_scale: Whether ``min_effect`` is a share of the control or in the metric's unit.
     """
 
     state: VerdictState
@@ -209,6 +222,7 @@ class Verdict:
     broken: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
     written: WrittenVerdict | None = None
+    min_effect_scale: Scale = "relative"
 
 
 @dataclass(frozen=True)

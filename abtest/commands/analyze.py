@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from abtest.commands import options
-from abtest.config import parse_percent
 from abtest.console import Console
-from abtest.errors import ExitCode, UsageError
+from abtest.errors import ExitCode
 
-SLOPES = ("common", "by-arm")
+if TYPE_CHECKING:
+    from abtest.observed import ObservedOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +39,11 @@ def analyze(
     ] = None,
     covariate: Annotated[
         list[str] | None,
-        typer.Option("--covariate", help="A column from before the experiment. Repeatable."),
+        typer.Option(
+            "--covariate",
+            help="A column from before the experiment; COLUMN:mean (first, last, sum, min, max) "
+            "if users have several values. Repeatable.",
+        ),
     ] = None,
     strata: Annotated[
         list[str] | None,
@@ -62,11 +67,39 @@ def analyze(
         list[str] | None,
         typer.Option("--guardrail", help="METRIC=-1%; METRIC=+1% if less is better. Repeatable."),
     ] = None,
+    absolute: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--absolute", help="Effects of this metric are differences, not lifts. Repeatable."
+        ),
+    ] = None,
     min_effect: Annotated[
-        str, typer.Option("--min-effect", help="Smallest effect worth shipping, as 0.5%.")
+        str,
+        typer.Option(
+            "--min-effect", help="Smallest effect worth shipping: 0.5%, or 2 in an absolute unit."
+        ),
     ] = "0%",
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="What shipping takes, as effect=interval. Repeatable."),
+    ] = None,
+    confidence: Annotated[
+        str, typer.Option("--confidence", help="Of intervals before correction.")
+    ] = "95%",
+    rates: Annotated[
+        str,
+        typer.Option(
+            "--rates", help="0/1 metrics: auto (score test for rare events), score, pooled, welch."
+        ),
+    ] = "auto",
+    correct: Annotated[
+        str, typer.Option("--correct", help="Over treatments, metrics, both or none.")
+    ] = "both",
+    correction: Annotated[
+        str, typer.Option("--correction", help="holm, or bh (false discovery rate).")
+    ] = "holm",
     slopes: Annotated[
-        str, typer.Option("--slopes", help=f"Of the covariates: {' or '.join(SLOPES)}.")
+        str, typer.Option("--slopes", help="Of the covariates: common or by-arm.")
     ] = "common",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory to create.")] = None,
     json: options.Json = False,
@@ -86,12 +119,11 @@ def analyze(
       abtest analyze days.parquet --day date --start 2026-11-02 --metric minutes
     """
     # Imported here so that `abtest --help` stays quick.
-    from abtest.analyze import ObservedOptions, analyze_observed
+    from abtest.analyze import analyze_observed
     from abtest.conclusion import conclude
+    from abtest.observed import ObservedOptions
     from reports.render.terminal import render
 
-    if slopes not in SLOPES:
-        raise UsageError(f"--slopes is '{slopes}'.", f"Known: {', '.join(SLOPES)}")
     asked = ObservedOptions(
         table=table,
         user=user,
@@ -107,11 +139,17 @@ def analyze(
         split=split,
         primary=primary,
         guardrails=tuple(guardrail or ()),
-        min_effect=0.0 if min_effect.strip() in ("0", "0%") else parse_percent(min_effect),
+        absolute=tuple(absolute or ()),
+        min_effect=min_effect,
+        rule=tuple(rule or ()),
+        confidence=confidence,
+        rates=rates,
+        correct=correct,
+        correction=correction,
         slopes=slopes,
     )
     result, directory = analyze_observed(
-        asked, out=out, command=_command(asked, min_effect), console=Console(quiet=quiet)
+        asked, out=out, command=_command(asked), console=Console(quiet=quiet)
     )
     if json:
         typer.echo(result.to_json(), nl=False)
@@ -124,17 +162,16 @@ def analyze(
         raise typer.Exit(int(code))
 
 
-def _command(asked: object, min_effect: str) -> str:
+def _command(asked: ObservedOptions) -> str:
     """The command that does the same again."""
     names = {"metrics": "metric", "metrics_file": "metrics", "covariates": "covariate"}
     names |= {"segments": "segment", "guardrails": "guardrail"}
-    values = {**vars(asked), "min_effect": min_effect}
-    words = ["abtest", "analyze", str(values.pop("table"))]
-    defaults = {"min_effect": "0%", "slopes": "common"}
-    for field, value in values.items():
-        if value is None or value == () or defaults.get(field) == value:
+    words = ["abtest", "analyze", str(asked.table)]
+    for field in dataclasses.fields(asked)[1:]:
+        value = getattr(asked, field.name)
+        if value == field.default and field.name not in ("user", "arm"):
             continue
-        flag = f"--{names.get(field, field).replace('_', '-')}"
+        flag = f"--{names.get(field.name, field.name).replace('_', '-')}"
         for one in value if isinstance(value, tuple) else (value,):
             words += [flag, str(one)]
     return shlex.join(words)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports.analysis.estimation import Design, Estimated, estimate, estimate_levels
+from reports.analysis.split_checks import level_sizes
 from reports.plan import AnalysisPlan, Metric
 from reports.results import (
     ArmDistribution,
@@ -152,7 +153,7 @@ def segment_lifts(
     within_segments = dataclasses.replace(plan, strata=())
     found: list[tuple[str, str, int, Estimated, Comparison]] = []
     for name in table.segment_names:
-        sizes = _level_sizes(table, name, pair)
+        sizes = level_sizes(table, name, pair)
         levels: dict[Group, int] = {
             level: sum(arms) for level, arms in sizes.items() if min(arms) >= SMALLEST_SEGMENT
         }
@@ -176,18 +177,6 @@ def segment_lifts(
     for name, _, _, estimated, _ in found:
         groups.setdefault(name, []).append(estimated)
     return tuple(lifts), _interactions(groups)
-
-
-def _level_sizes(table: Users, segment: str, pair: tuple[str, str]) -> dict[str, list[int]]:
-    """Users of each arm in every level, in the order of their names."""
-    found: dict[str, list[int]] = {}
-    for part in table.parts():
-        labels = part.levels(segment)
-        for g, arm in enumerate(pair):
-            counts = labels.gather(part.rows(arm)).value_counts(name="users")
-            for level, users in counts.iter_rows():
-                found.setdefault(level, [0] * len(pair))[g] += users
-    return dict(sorted(found.items()))
 
 
 def _interactions(groups: dict[str, list[Estimated]]) -> tuple[SegmentInteraction, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from reports.analysis.rates import Rates
 from reports.plan import AnalysisPlan, Metric
 from reports.statistics.adjustment import adjusted_estimates, select_covariates
 from reports.statistics.checks.tails import (
@@ -22,7 +24,9 @@ from reports.statistics.distributions.capping import Cap, cap_pooled, estimates_
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate, estimate_arms
 from reports.statistics.lift import Comparison, compare
+from reports.statistics.margins import HarmTest, Scale, harm_test
 from reports.statistics.moments import Float, Moments
+from reports.statistics.rates import Rate
 from reports.users.metric_columns import (
     Group,
     Look,
@@ -48,6 +52,8 @@ class Estimated:
         covariance: Between the two.
         paired: Whether they are the same people.
         moments: Of ``read``'s columns, per arm.
+        rates: Events and users per arm, and the factor from a rate to the metric, where the score
+            method is used.
         read: Starts reading the users anew: float64[users, 2 + k] per part and arm, numerator and
             denominator after capping, and the covariates that were adjusted for.
     """
@@ -57,9 +63,12 @@ class Estimated:
     paired: bool
     moments: tuple[Moments, Moments]
     read: Callable[[], Iterator[Pair]]
+    rates: Rates | None = None
 
-    def tail_risk(self, confidence: float) -> TailRisk:
-        """Whether the tails are too heavy for the number of users."""
+    def tail_risk(self, confidence: float) -> TailRisk | None:
+        """Whether the tails are too heavy for the number of users; None for the score method."""
+        if self.rates is not None:
+            return None
         if self.paired:
             return tail_risk_of_pairs(self._spreads[0], confidence=confidence)
         value = self.arms[0].adjusted
@@ -80,8 +89,26 @@ class Estimated:
 
     def compare(self, confidence: float) -> Comparison:
         """Treatment against control."""
+        if self.rates is not None:
+            return self.rates.compare(confidence)
         return compare(
             *self.arms, confidence=confidence, covariance=self.covariance, paired=self.paired
+        )
+
+    def harm(
+        self, margin: float, direction: Literal["up", "down"], scale: Scale, confidence: float
+    ) -> HarmTest:
+        """Whether the treatment is worse by less, or by more, than a margin."""
+        if self.rates is not None:
+            return self.rates.harm(margin, direction, scale)
+        return harm_test(
+            *self.arms,
+            margin=margin,
+            direction=direction,
+            scale=scale,
+            confidence=confidence,
+            covariance=self.covariance,
+            paired=self.paired,
         )
 
 
@@ -194,30 +221,54 @@ class _Study:
             tried = group_caps(self.users, self.columns, self.pair, self.segment, self.sizes)
             caps = {group: cap for group, cap in tried.items() if isinstance(cap, Cap)}
             found |= {g: cap for g, cap in tried.items() if isinstance(cap, StatisticsError)}
-        cells = self._cells([group for group in self.sizes if group not in found], caps)
+        cells, binary = self._cells([group for group in self.sizes if group not in found], caps)
         for group, arms in cells.items():
             try:
-                found[group] = self._estimate(group, arms, caps.get(group))
+                estimated = self._estimate(group, arms, caps.get(group))
+                rates = self._rates(arms) if group in binary else None
+                found[group] = estimated if rates is None else _of_rates(estimated, rates)
             except StatisticsError as error:
                 found[group] = error
         return {group: found[group] for group in self.sizes}
 
-    def _cells(self, groups: Sequence[Group], caps: dict[Group, Cap]) -> dict[Group, list[Cells]]:
-        """Moments of (numerator, denominator, covariates, beyond the cap) per arm and stratum."""
+    def _cells(
+        self, groups: Sequence[Group], caps: dict[Group, Cap]
+    ) -> tuple[dict[Group, list[Cells]], set[Group]]:
+        """Moments of (numerator, denominator, covariates, beyond the cap) per arm and stratum.
+
+        Also the groups in which every user's value is 0 or that of one event.
+        """
         found: dict[Group, list[Cells]] = {group: [{}, {}] for group in groups}
+        chosen = self.columns.chosen
+        may_be = chosen.kind == "mean" and self.columns.days == 1 and chosen.cap is None
+        binary = set(groups) if may_be else set()
         for part in self.users.parts():
             everyone = self.columns.of(part)
             strata = part.strata(self.plan.strata) if self.plan.strata else None
             for group, rows in group_rows(part, self.pair, self.segment, groups):
                 for cells, own in zip(found[group], rows, strict=True):
                     values = _capped(everyone[own], caps.get(group))
+                    if group in binary and not _is_binary(values[:, 0], chosen.scale):
+                        binary.discard(group)
                     if strata is None:
                         _add(cells, None, values)
                         continue
                     numbers, names = strata
                     for number in np.unique(numbers[own]).tolist():
                         _add(cells, names[number], values[numbers[own] == number])
-        return found
+        return found, binary
+
+    def _rates(self, arms: Sequence[Cells]) -> Rates | None:
+        """The arms as rates, if they are to be compared by the score method."""
+        unit, method = self.columns.chosen.scale, self.plan.rates
+        if method == "welch":
+            return None
+        whole = [merged(list(cells.values())) for cells in arms]
+        control, treatment = (
+            Rate(round(float(m.mean[0]) * m.users / unit), m.users) for m in whole
+        )
+        found = Rates(control, treatment, unit, small_sample=method != "pooled")
+        return found if method != "auto" or found.rare else None
 
     def _estimate(self, group: Group, arms: Sequence[Cells], cap: Cap | None) -> Estimated:
         whole = [merged(list(cells.values())) for cells in arms]
@@ -247,6 +298,24 @@ class _Study:
             ((_, rows),) = group_rows(part, self.pair, self.segment, [group])
             control, treatment = (_capped(everyone[own], cap)[:, picked] for own in rows)
             yield control, treatment
+
+
+def _of_rates(found: Estimated, rates: Rates) -> Estimated:
+    """Without covariates and strata, which the score method does not take."""
+    moments = [own.select([0, 1]) for own in found.moments]
+    control, treatment = estimate_arms(moments)
+    return dataclasses.replace(
+        found,
+        arms=(control, treatment),
+        covariance=0.0,
+        moments=(moments[0], moments[1]),
+        read=lambda: ((a[:, :2], b[:, :2]) for a, b in found.read()),
+        rates=rates,
+    )
+
+
+def _is_binary(values: Float, unit: float) -> bool:
+    return bool(((values == 0.0) | (values == unit)).all())
 
 
 def _capped(columns: Float, cap: Cap | None) -> Float:

@@ -6,26 +6,22 @@ Every check is a code and its numbers; `reports.verdict.words.checks` has the se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
 
 import numpy as np
 
+from reports.analysis.split_checks import Status, coded, split_checks
 from reports.plan import AnalysisPlan
 from reports.results import HealthCheck
 from reports.statistics.checks.balance import carry_over, covariate_balance
-from reports.statistics.checks.srm import sample_ratio_p_value
 from reports.statistics.errors import StatisticsError
 from reports.statistics.moments import Float
 from reports.users.metric_columns import MetricColumns, during
 from reports.users.reductions import arm_moments, total, values_at
 from reports.users.table import Users, UserTable
 
-SRM_ALPHA = 0.0005
 BALANCE_ALPHA = 0.001
 MOST_HELD = 0.3
 """Share of the primary metric that the top 1 % of users may hold without a warning."""
-
-Status = Literal["pass", "warn", "fail", "not run"]
 
 
 def health_checks(
@@ -35,29 +31,11 @@ def health_checks(
     planned_split: Mapping[str, float] | None,
 ) -> list[HealthCheck]:
     """Traffic split, duplicate users, balance and carry-over, silent metrics, outliers."""
-    checks = [_split(table, design, planned_split), _duplicates(table, design)]
+    checks = [*split_checks(table, design, planned_split), _duplicates(table, design)]
     checks += [_balance(table, design), _carry_over(table, plan, design)]
     checks += _silent(table, plan)
     checks.append(_outliers(table, plan))
     return checks
-
-
-def _check(name: str, status: Status, code: str, **facts: Any) -> HealthCheck:
-    """A check as a code of `reports.verdict.words.checks` and its facts."""
-    return HealthCheck(name, "", status, code=code, facts=facts)
-
-
-def _split(table: Users, design: str, planned: Mapping[str, float] | None) -> HealthCheck:
-    counts = [table.size(arm) for arm in table.arms]
-    if design == "twin":
-        if len(set(counts)) == 1:
-            return _check("srm", "pass", "everyone in every arm")
-        return _check("srm", "fail", "twins missing", users=counts)
-    shares = [planned[arm] if planned else 1.0 for arm in table.arms]
-    p = sample_ratio_p_value(counts, shares)
-    if p < SRM_ALPHA:
-        return _check("srm", "fail", "split broken", users=counts, planned=shares, p=p)
-    return _check("srm", "pass", "split as planned", users=counts, planned=shares, p=p)
 
 
 def _duplicates(table: Users, design: str) -> HealthCheck:
@@ -67,12 +45,12 @@ def _duplicates(table: Users, design: str) -> HealthCheck:
 
     doubled, crossing = (int(count) for count in total(table, counts))
     if doubled:
-        return _check("users", "fail", "user-days repeated", rows=doubled)
+        return coded("users", "fail", "user-days repeated", rows=doubled)
     if crossing:
-        return _check("users", "fail", "users in two arms", users=crossing)
+        return coded("users", "fail", "users in two arms", users=crossing)
     if design == "twin":
-        return _check("users", "pass", "user-days of pairs unique")
-    return _check("users", "pass", "user-days unique" if table.has_days else "users unique")
+        return coded("users", "pass", "user-days of pairs unique")
+    return coded("users", "pass", "user-days unique" if table.has_days else "users unique")
 
 
 def _balance(table: Users, design: str) -> HealthCheck:
@@ -88,13 +66,13 @@ def _balance(table: Users, design: str) -> HealthCheck:
     try:
         result = covariate_balance(arm_moments(table, known, table.arms))
     except StatisticsError as error:
-        return _check("balance", "not run", "cannot be computed", problem=_said(error))
+        return coded("balance", "not run", "cannot be computed", problem=_said(error))
     found = zip(names, result.covariates, strict=True)
     single = {name: one for name, one in found if one is not None}
     if result.p_value < BALANCE_ALPHA:
         worst = min(single, key=lambda name: (single[name].p_value, name))
         one = single[worst]
-        return _check(
+        return coded(
             "balance",
             "warn",
             "covariates differ",
@@ -103,7 +81,7 @@ def _balance(table: Users, design: str) -> HealthCheck:
             distance=one.largest_difference,
             worst_p=one.p_adjusted,
         )
-    return _check("balance", "pass", "covariates alike", covariates=len(single), p=result.p_value)
+    return coded("balance", "pass", "covariates alike", covariates=len(single), p=result.p_value)
 
 
 def _carry_over(table: Users, plan: AnalysisPlan, design: str) -> HealthCheck:
@@ -112,20 +90,20 @@ def _carry_over(table: Users, plan: AnalysisPlan, design: str) -> HealthCheck:
     if design == "twin" or not table.has_pre:
         return _no_past("carry_over", design)
     if not {*chosen.numerator, *chosen.denominator} <= set(table.known):
-        return _check("carry_over", "not run", "metric not known before", metric=chosen.name)
+        return coded("carry_over", "not run", "metric not known before", metric=chosen.name)
     columns = MetricColumns(during, table.days, chosen, ())
     before = (2, 3 if chosen.denominator else None)
     try:
         control, *others = arm_moments(table, columns.of, table.arms)
         found = [carry_over(control, other, before=before) for other in others]
     except StatisticsError as error:
-        return _check("carry_over", "not run", "cannot be computed", problem=_said(error))
+        return coded("carry_over", "not run", "cannot be computed", problem=_said(error))
     worst = min(found, key=lambda one: one.before.p_value)
     p = min(1.0, worst.before.p_value * len(found))
     if p >= BALANCE_ALPHA:
-        return _check("carry_over", "pass", "metric alike", metric=chosen.label, p=p)
+        return coded("carry_over", "pass", "metric alike", metric=chosen.label, p=p)
     lift = worst.before.relative
-    return _check(
+    return coded(
         "carry_over",
         "warn",
         "metric differed",
@@ -137,7 +115,7 @@ def _carry_over(table: Users, plan: AnalysisPlan, design: str) -> HealthCheck:
 
 
 def _no_past(name: str, design: str) -> HealthCheck:
-    return _check(name, "not run", "same people" if design == "twin" else "no past")
+    return coded(name, "not run", "same people" if design == "twin" else "no past")
 
 
 def _said(error: StatisticsError) -> str:
@@ -155,9 +133,9 @@ def _silent(table: Users, plan: AnalysisPlan) -> list[HealthCheck]:
 
     silent = [name for name, size in zip(names, total(table, sizes), strict=True) if size == 0.0]
     if not silent:
-        return [_check("silent", "pass", "every metric occurs")]
+        return [coded("silent", "pass", "every metric occurs")]
     users = int(total(table, _people))
-    return [_check("silent", "warn", "metric silent", metric=name, users=users) for name in silent]
+    return [coded("silent", "warn", "metric silent", metric=name, users=users) for name in silent]
 
 
 def _people(part: UserTable) -> int:
@@ -184,20 +162,20 @@ def _outliers(table: Users, plan: AnalysisPlan) -> HealthCheck:
 
     users, with_value, neither, whole = total(table, sizes)
     if whole <= 0 or users < 100:
-        return _check("outliers", "not run", "too few users")
+        return coded("outliers", "not run", "too few users")
     if neither == 0 and not chosen.denominator:
-        return _check("outliers", "pass", "zero or one", metric=chosen.label)
+        return coded("outliers", "pass", "zero or one", metric=chosen.label)
     tops = [max(1, int(n) // 100) for n in (users, with_value)]
     (least,) = values_at(table, [values], [[int(users) - top + 1 for top in tops]])
 
     def beyond(part: UserTable) -> Float:
         own = values(part)
         above = [own[own > limit] for limit in least]
-        return np.array([[float(len(own)), float(own.sum())] for own in above])
+        return np.array([[float(len(held)), float(held.sum())] for held in above])
 
     shares = [
         float((held + (top - count) * limit) / whole)
         for (count, held), top, limit in zip(total(table, beyond), tops, least, strict=True)
     ]
     status: Status = "warn" if min(shares) > MOST_HELD else "pass"
-    return _check("outliers", status, "top share", share=shares[0], metric=chosen.label)
+    return coded("outliers", status, "top share", share=shares[0], metric=chosen.label)

@@ -18,6 +18,13 @@ A file has a table per metric::
     role = "guardrail"
     margin = "2%"                   # may not get worse by more
 
+    [metrics.profit]
+    numerator = "profit"
+    scale = "absolute"              # effects are differences: the control may be zero or negative
+    factor = 0.01                   # multiplies the numerator, where scale is not a number
+    role = "guardrail"
+    margin = 0.5                    # in the metric's unit
+
 On the command line ``revenue`` is the mean of a column and ``ctr=clicks/impressions`` a ratio of
 sums; ``likes+replies`` adds columns up.
 """
@@ -30,22 +37,38 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from reports.plan import AnalysisPlan, Metric, PlanError, metric, parse_guardrail
 from reports.results import Role
 
 ROLES = ("primary", "secondary", "guardrail")
 DIRECTIONS = ("up", "down")
+SCALES = ("relative", "absolute")
 
 
 @dataclasses.dataclass(frozen=True)
 class Declared:
-    """A metric and what it is for; ``margin`` is a guardrail's, as a fraction above zero."""
+    """A metric and what it is for.
+
+    Attributes:
+        metric: Its definition.
+        role: What it is for.
+        margin: A guardrail's, above zero: a share of the control, or a size.
+        in_units: Whether the margin is a size in the metric's unit.
+    """
 
     metric: Metric
     role: Role = "secondary"
     margin: float | None = None
+    in_units: bool = False
+
+
+class _Margin(NamedTuple):
+    """As it was written."""
+
+    size: float
+    percent: bool
 
 
 def read_metrics(path: Path, *, per: str = "user") -> list[Declared]:
@@ -125,8 +148,9 @@ def build_observed_plan(
     primary: str | None = None,
     guardrails: Iterable[str] = (),
     min_effect: float = 0.0,
-    covariates: Iterable[str] = (),
-    strata: Iterable[str] = (),
+    min_effect_is_share: bool = True,
+    absolute: Iterable[str] = (),
+    **settings: Any,
 ) -> AnalysisPlan:
     """The plan of a real experiment.
 
@@ -134,10 +158,12 @@ def build_observed_plan(
         declared: Its metrics.
         primary: The metric that decides; default: the declared one, else the first that is no
             guardrail.
-        guardrails: ``METRIC=-1%``; with a plus sign, ``METRIC=+1%``, less is better.
-        min_effect: As a fraction.
-        covariates: Columns from before the experiment.
-        strata: Segments.
+        guardrails: ``METRIC=-1%``; with a plus sign, ``METRIC=+1%``, less is better. Without
+            ``%`` it is a fraction, or, of a metric on the absolute scale, in the metric's unit.
+        min_effect: As a fraction, or in the unit of a primary metric on the absolute scale.
+        min_effect_is_share: Whether it was given as a share of the control (with ``%``).
+        absolute: Metrics on the absolute scale, beside those declared so.
+        settings: Further fields of `AnalysisPlan`.
 
     Raises:
         PlanError: no metrics, a name twice, or an unknown one.
@@ -148,13 +174,18 @@ def build_observed_plan(
         if one.metric.name in metrics:
             raise PlanError(f"metric '{one.metric.name}' is declared twice. Rename one of them")
         metrics[one.metric.name] = one.metric
+    for name in absolute:
+        metrics[name] = dataclasses.replace(metric(name, metrics), lift="absolute")
     margins = {d.metric.name: d.margin for d in found if d.role == "guardrail"}
+    in_units = {d.metric.name for d in found if d.in_units}
     for text in guardrails:
         name, margin = parse_guardrail(text)
         chosen = metric(name, metrics)
         if "=+" in text.replace(" ", ""):
             metrics[name] = dataclasses.replace(chosen, direction="down")
         margins[name] = abs(margin)
+        as_size = chosen.lift == "absolute" and "%" not in text
+        in_units = in_units | {name} if as_size else in_units - {name}
     if primary is None:
         ordered = sorted(found, key=lambda d: d.role != "primary")
         names = [d.metric.name for d in ordered if d.metric.name not in margins]
@@ -169,9 +200,10 @@ def build_observed_plan(
         guardrails={name: margin for name, margin in margins.items() if margin is not None},
         min_effect=min_effect,
         metrics=metrics,
-        covariates=tuple(covariates),
         select=True,
-        strata=tuple(strata),
+        in_units=frozenset(in_units - {primary}),
+        min_effect_in_units=metrics[primary].lift == "absolute" and not min_effect_is_share,
+        **settings,
     )
 
 
@@ -226,7 +258,17 @@ def _declared(source: _Source, name: str, table: Any, per: str) -> Declared:
     if denominator and "cap" in values:
         fail("cap", "only means can be capped, and this is a ratio.")
     usual = "%" if values.get("percent") else _unit(denominator, per)
-    return Declared(Metric(name, **{"label": _label(name), "unit": usual, **values}), role, margin)
+    if isinstance(values.get("scale"), str):
+        values["lift"] = values.pop("scale")
+    if "factor" in values:
+        if "scale" in values:
+            fail("factor", "scale and factor both multiply the numerator; give one.")
+        values["scale"] = values.pop("factor")
+    chosen = Metric(name, **{"label": _label(name), "unit": usual, **values})
+    if margin is None:
+        return Declared(chosen, role)
+    in_units = chosen.lift == "absolute" and not margin.percent
+    return Declared(chosen, role, margin.size, in_units)
 
 
 def _columns(value: Any) -> tuple[str, ...]:
@@ -236,13 +278,17 @@ def _columns(value: Any) -> tuple[str, ...]:
     return columns
 
 
-def _margin(value: Any) -> float:
+def _margin(value: Any) -> _Margin:
     if isinstance(value, bool):
         raise ValueError
     try:
-        return abs(parse_guardrail(f"margin={value}")[1])
+        return _Margin(abs(parse_guardrail(f"margin={value}")[1]), "%" in str(value))
     except PlanError:
         raise ValueError from None
+
+
+def _scale(value: Any) -> float | str:
+    return value if value in SCALES else _positive(value)
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
@@ -283,12 +329,13 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "unit": ("a text", _text),
     "numerator": ("a column or a list of columns", _columns),
     "denominator": ("a column or a list of columns", _columns),
-    "scale": ("a number above 0", _positive),
+    "scale": ("'absolute', 'relative' or a number above 0", _scale),
+    "factor": ("a number above 0", _positive),
     "direction": ("'up' or 'down'", _one_of(DIRECTIONS)),
     "percent": ("true or false", _flag),
     "cap": ("a quantile from 0.5 to below 1, as 0.99", _quantile),
     "role": ("'primary', 'secondary' or 'guardrail'", _one_of(ROLES)),
-    "margin": ("a percentage, as '1%'", _margin),
+    "margin": ("a percentage, as '1%', or a size in the unit of an absolute metric", _margin),
 }
 
 

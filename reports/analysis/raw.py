@@ -5,6 +5,7 @@ They belong to an arm alone, so the control has the same value beside every trea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,8 +24,8 @@ class RawValue:
 
     Attributes:
         users: In the arm.
-        value: Total over base; 0 without a base.
-        standard_error: Of ``value``; 0 where it cannot be computed.
+        value: Total over base; NaN without a base.
+        standard_error: Of ``value``; NaN where it cannot be computed.
         total: Sum of the numerator over users and days, scaled.
         base: What it is divided by: user-days, or the sum of the denominator.
     """
@@ -74,10 +75,10 @@ def _value(chosen: Metric, moments: Moments, sums: Float, days: int) -> RawValue
     # A mean's columns are per day: its total is over days, its base is user-days.
     per = 1 if chosen.denominator else days
     total, base = float(sums[0]) * per, float(sums[1]) * per
-    value = float(sums[0] / sums[1]) if sums[1] else 0.0
+    value = float(sums[0] / sums[1]) if sums[1] else math.nan
     try:
         (found,) = estimate_arms([moments])
         error = float(np.sqrt(found.raw_variance))
     except StatisticsError:
-        error = 0.0
+        error = math.nan
     return RawValue(moments.users, value, error, total, base)

@@ -53,7 +53,10 @@ def lift_chart(metric: MetricComparison, identity: str) -> Markup:
     width, height, middle = 720, 104, 48.0
     margin = None
     if metric.margin is not None:
-        margin = -metric.margin if metric.direction == "up" else metric.margin
+        size = metric.margin
+        if metric.margin_scale == "absolute":
+            size /= abs(metric.control.compared[0])
+        margin = -size if metric.direction == "up" else size
     domain = svg.lift_domain([drawn], [] if margin is None else [margin])
     scale = svg.Scale(*domain, 16.0, width - 16.0)
     body = []

@@ -39,6 +39,11 @@ COLUMNS = (
     "variance_reduction",
     "margin",
     "outcome",
+    "scale",
+    "margin_scale",
+    "margin_p",
+    "detectable_difference",
+    "method",
 )
 
 
@@ -83,6 +88,11 @@ def _row(metric: MetricComparison, simulated: bool) -> list[str]:
         _number(metric.variance_reduction),
         _number(metric.margin),
         metric.outcome,
+        metric.scale,
+        metric.margin_scale,
+        _number(metric.margin_p),
+        _number(metric.detectable_difference),
+        metric.method,
     ]
 
 

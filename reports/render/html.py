@@ -89,6 +89,7 @@ def _environment() -> jinja2.Environment:
     written = (
         formats.absolute_interval,
         formats.confidence,
+        formats.detectable_size,
         formats.difference,
         formats.interval,
         formats.lift,

@@ -138,10 +138,12 @@ class _Page:
             for arm, text in zip(arms, formats.arm_values(arms, metric.unit), strict=True)
         ]
         self._lines += table([], rows, self._width) or [" ".join(row) for row in rows]
+        difference = formats.difference(metric.absolute, metric.unit)
+        lead = f"lift {formats.lift(metric.relative)} ({self._ci(metric)}; {difference})"
+        if metric.scale == "absolute":
+            lead = f"difference {difference} ({self._ci(metric)})"
         self._say(
-            f"lift {formats.lift(metric.relative)} ({self._ci(metric)}; "
-            f"{formats.difference(metric.absolute, metric.unit)}), "
-            f"{formats.p_equals(metric.p_adjusted)}: {metric.outcome}",
+            f"{lead}, {formats.p_equals(metric.p_adjusted)}: {metric.outcome}",
             "  ",
         )
         self._say(self._clean(words.detectable(metric)), "  ")
@@ -159,8 +161,9 @@ class _Page:
         if metric.absolute is None:
             return
         control, treatment = formats.arm_values((metric.control, metric.treatment), metric.unit)
+        noun = "difference" if metric.scale == "absolute" else "lift"
         self._say(
-            f"{control} -> {treatment}, lift {formats.lift(metric.relative)} "
+            f"{control} -> {treatment}, {noun} {formats.shown_effect(metric)} "
             f"({self._ci(metric)}), {formats.p_equals(metric.p_adjusted)} for no change",
             "    ",
         )
@@ -178,7 +181,7 @@ class _Page:
                 [
                     f"{_MARKS.get(metric.outcome, '?')} {metric.label}",
                     *values,
-                    formats.lift(metric.relative),
+                    formats.shown_effect(metric),
                     formats.shown_interval(metric),
                     formats.p_value(metric.p_adjusted),
                 ]

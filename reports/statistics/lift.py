@@ -184,6 +184,14 @@ def _fieller(
     return Interval(value, *bounds), False
 
 
+def detectable_difference(
+    standard_error: float, *, power: float = 0.8, alpha: float = 0.05
+) -> float:
+    """Smallest difference found with this power (two-sided), in the metric's unit."""
+    reach = stats.norm.isf(alpha / 2.0) + stats.norm.isf(1.0 - power)
+    return float(reach * standard_error)
+
+
 def detectable_effect(
     control: ArmEstimate, standard_error: float, *, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
@@ -193,5 +201,4 @@ def detectable_effect(
     """
     if control.adjusted == 0.0:
         return None
-    reach = stats.norm.isf(alpha / 2.0) + stats.norm.isf(1.0 - power)
-    return float(reach * standard_error / abs(control.adjusted))
+    return detectable_difference(standard_error, power=power, alpha=alpha) / abs(control.adjusted)

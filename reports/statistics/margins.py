@@ -221,6 +221,85 @@ def superiority(
     )
 
 
+class HarmTest(NamedTuple):
+    """Two one-sided tests of a guardrail's margin.
+
+    Attributes:
+        within: P value of harm of the margin or more; small: the margin holds.
+        broken: P value of harm of the margin or less; small: the margin is broken.
+        settled: Whether the margin is a number; False for a share of a control near zero.
+    """
+
+    within: float
+    broken: float
+    settled: bool = True
+
+
+def harm_test(
+    control: ArmEstimate,
+    treatment: ArmEstimate,
+    *,
+    margin: float,
+    direction: Literal["up", "down"] = "up",
+    scale: Scale = "relative",
+    confidence: float = 0.95,
+    covariance: float = 0.0,
+    paired: bool = False,
+) -> HarmTest:
+    """Is the treatment worse by less, or by more, than a margin?
+
+    A relative margin is a share of the control without its sign: with s = 1 if more is better and
+    -1 otherwise, harm of the margin is ``b - a = -s m |a|``, the same as ``b - f a = 0`` for
+    ``f = 1 - s m sign(a)``. The sign is known where the control is clear of zero at the given
+    confidence. Elsewhere the margin itself is not: then it lies between none and a share of the
+    far end of the control's interval, and both tests take the end that is against them.
+
+    Args:
+        control: Of the control arm.
+        treatment: Of the treatment arm.
+        margin: Largest acceptable harm, positive; a share of the control, or in the metric's unit.
+        direction: "up" if more of the metric is better.
+        scale: Of the margin.
+        confidence: At which the control is clear of zero or not.
+        covariance: Between the two adjusted estimates.
+        paired: Whether the same users are in both arms.
+
+    Raises:
+        StatisticsError: no variance, or a margin that is not positive.
+    """
+    if not 0.0 < margin < np.inf:
+        raise StatisticsError(
+            "there is no margin to stay within.",
+            f"It is {margin:g}.",
+            "Give the largest acceptable harm as a positive number.",
+        )
+    check_confidence(confidence)
+    error = difference_error(control, treatment, covariance)
+    freedom = difference_freedom(control, treatment, paired)
+    side = 1.0 if direction == "up" else -1.0
+    a, gain = control.adjusted, side * (treatment.adjusted - control.adjusted)
+
+    def tail(statistic: float) -> float:
+        return float(stats.t.sf(statistic, freedom))
+
+    if scale == "absolute":
+        return HarmTest(tail((gain + margin) / error), tail(-(gain + margin) / error))
+    reach = float(stats.t.isf((1.0 - confidence) / 2.0, freedom) * np.sqrt(control.variance))
+    if abs(a) > reach:
+        factor = 1.0 - side * margin * float(np.sign(a))
+        variance = treatment.variance + factor**2 * control.variance - 2.0 * factor * covariance
+        if not variance > 0.0:
+            raise StatisticsError(
+                "the margin cannot be tested.",
+                f"Treatment less {factor:g} times control is the same for every user.",
+                "Give the margin in the metric's unit.",
+            )
+        statistic = side * (treatment.adjusted - factor * a) / float(np.sqrt(variance))
+        return HarmTest(tail(statistic), tail(-statistic))
+    farthest = margin * (abs(a) + reach)
+    return HarmTest(tail(gain / error), tail(-(gain + farthest) / error), settled=False)
+
+
 def _relative(
     control: ArmEstimate, treatment: ArmEstimate, covariance: float, critical: float, side: float
 ) -> tuple[float, float]:

@@ -10,13 +10,14 @@ a larger one ``UserParts``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from reports.users.arms import ordered_arms
 from reports.users.before import PRE, KnownBefore
 from reports.users.days import Days
 from reports.users.errors import Problems, TableError
@@ -88,13 +89,21 @@ class UserFile:
         """Names of all columns."""
         return list(self.schema)
 
-    def read(self, wanted: Columns, *, control: str | None, start: str | None = None) -> Observed:
+    def read(
+        self,
+        wanted: Columns,
+        *,
+        control: str | None,
+        start: str | None = None,
+        planned: Sequence[str] = (),
+    ) -> Observed:
         """Read, check and add up.
 
         Args:
             wanted: The columns.
             control: Name of the control arm; None if it can be told from the names.
             start: First day of the experiment; earlier days are the time before.
+            planned: Arms that somebody planned; empty if nobody said.
 
         Raises:
             TableError: naming column and row of the first thing wrong.
@@ -109,7 +118,7 @@ class UserFile:
         days = None if wanted.day is None else Days(self._problems, start)
         reader = RowReader(wanted, covariates, self._problems, days)
         partition = self._partition(reader, list(dict.fromkeys(needed)), wanted)
-        arms = self._arms(reader.arms, control)
+        arms = ordered_arms(reader.arms, control, planned, self.path)
         frames = (UserFrames.of_rows(reader.finish(r), wanted) for r in partition.parts())
         checked = self._one_arm_each(frames, wanted)
         table: Users
@@ -177,27 +186,6 @@ class UserFile:
             f"An experiment has at most {MOST_ARMS} arms.",
             "Name the column of the arms: --arm COLUMN",
         )
-
-    def _arms(self, names: Iterable[str], control: str | None) -> list[str]:
-        """Arm names, control first."""
-        arms = sorted(names)
-        if len(arms) == 1:
-            raise TableError(
-                f"{self.path} has one arm only ('{arms[0]}').", "A comparison needs two."
-            )
-        if control is None:
-            usual = [arm for arm in arms if arm.lower() in ("control", "baseline")]
-            if len(usual) != 1:
-                shown = ", ".join(arms)
-                raise TableError(
-                    "which arm is the control?", f"Arms: {shown}.", f"Add: --control {arms[0]}"
-                )
-            control = usual[0]
-        if control not in arms:
-            close = difflib.get_close_matches(control, arms, n=1)
-            guess = f"Did you mean '{close[0]}'?" if close else f"Arms: {', '.join(arms)}"
-            raise TableError(f"{self.path} has no arm '{control}'.", guess)
-        return [control, *[arm for arm in arms if arm != control]]
 
     def _one_arm_each(self, parts: Iterable[UserFrames], wanted: Columns) -> Iterator[UserFrames]:
         """The same parts.

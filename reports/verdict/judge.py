@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from reports.results import (
@@ -10,6 +11,7 @@ from reports.results import (
     Finding,
     HealthCheck,
     MetricComparison,
+    Scale,
     Verdict,
     VerdictState,
 )
@@ -24,6 +26,7 @@ def judge(
     min_effect: float,
     rule: DecisionRule,
     same_policy: bool = False,
+    min_effect_scale: Scale = "relative",
 ) -> Verdict:
     """Judge one treatment against the control.
 
@@ -32,7 +35,7 @@ def judge(
     1. a failed check: no verdict;
     2. a primary metric without data: no verdict;
     3. the same policy in both arms: as expected, or a false alarm if the primary is significant;
-    4. a control of zero, so that there is no relative lift: no verdict;
+    4. a minimum effect that is a share of a control near zero: no verdict;
     5. a lift beyond 50 %: suspicious, no verdict;
     6. fewer than 100 users in an arm, or a test that could detect no less than 25 % and the
        minimum effect: not clear, keep running.
@@ -48,20 +51,22 @@ def judge(
         primary: The metric that decides.
         guardrails: Metrics that must not get worse than their margins.
         health: The checks.
-        min_effect: Smallest relative effect worth shipping, 0 or more.
+        min_effect: Smallest effect worth shipping, 0 or more.
         rule: What else shipping takes.
         same_policy: Whether both arms ran the same policy (an A/A test).
+        min_effect_scale: Whether ``min_effect`` is a share of the control or in the metric's unit.
     """
     failed = tuple(check.name for check in health if check.status == "fail")
     warned = tuple(dict.fromkeys(check.name for check in health if check.status == "warn"))
     broken = [g for g in guardrails if g.outcome == "margin broken"]
     unsettled = [g for g in guardrails if g.outcome not in ("margin broken", "within margin")]
-    alone = _alone(primary, failed, same_policy, min_effect)
+    wanted = _on_scale(primary, min_effect, min_effect_scale)
+    alone = _alone(primary, failed, same_policy, wanted)
     if alone is not None:
         state, finding, decision, cause = alone
     else:
-        state, finding = _state(primary, bool(broken), min_effect)
-        decision, cause = _decision(primary, bool(broken), bool(unsettled), min_effect, rule)
+        state, finding = _state(primary, bool(broken), wanted)
+        decision, cause = _decision(primary, bool(broken), bool(unsettled), wanted, rule)
     return Verdict(
         state,
         decision,
@@ -71,6 +76,7 @@ def judge(
         failed or warned,
         tuple(g.metric for g in broken),
         tuple(g.metric for g in unsettled),
+        min_effect_scale=min_effect_scale,
     )
 
 
@@ -89,7 +95,8 @@ def _alone(
         if primary.outcome in ("better", "worse"):
             return "false alarm", "false alarm", "nothing to decide", "same policy"
         return "as expected", "same policy", "nothing to decide", "same policy"
-    if primary.relative is None and primary.outcome != "not clear":
+    without_lift = primary.relative is None and primary.scale == "relative"
+    if (without_lift or not math.isfinite(min_effect)) and primary.outcome != "not clear":
         return "no verdict", "no control", "no verdict", "no control"
     if abs(primary.relative.value if primary.relative else 0.0) > ABSURD_LIFT:
         return "suspicious", "absurd lift", "no verdict", "absurd lift"
@@ -145,11 +152,26 @@ def _decision(
 
 
 def _benefit(primary: MetricComparison) -> tuple[float, float | None, float | None]:
-    """Relative lift and its bounds, turned so that more is better; 0 where unknown."""
-    relative = primary.relative
-    if relative is None:
+    """The effect and its bounds on its scale, turned so that more is better; 0 where unknown."""
+    effect = primary.absolute if primary.scale == "absolute" else primary.relative
+    if effect is None:
         return 0.0, None, None
     if primary.direction == "up":
-        return relative.value, relative.low, relative.high
-    low, high = relative.low, relative.high
-    return -relative.value, None if high is None else -high, None if low is None else -low
+        return effect.value, effect.low, effect.high
+    low, high = effect.low, effect.high
+    return -effect.value, None if high is None else -high, None if low is None else -low
+
+
+def _on_scale(primary: MetricComparison, min_effect: float, scale: Scale) -> float:
+    """The minimum effect on the scale of the primary metric's effect.
+
+    Infinite where it is a share of a control near zero (within two standard errors), or in the unit
+    of a control of zero.
+    """
+    if primary.scale == scale or min_effect == 0.0:
+        return min_effect
+    value, error = primary.control.compared
+    size = abs(value)
+    if scale == "relative":
+        return min_effect * size if size > 2.0 * error else math.inf
+    return min_effect / size if size else math.inf

@@ -162,7 +162,12 @@ def changed(table: pl.DataFrame, name: str, row: int, value: object) -> pl.DataF
         (None, ("-m", "revenue", "--primary", "revenu"), 2, "Did you mean 'revenue'?"),
         (None, ("-m", "revenue", "--control", "contrl"), 3, "Did you mean 'control'?"),
         (None, ("-m", "revenue", "--covariate", "revenue"), 3, "cannot be a covariate"),
-        (None, ("-m", "revenue", "--split", "control=1"), 2, "every arm a share"),
+        (
+            None,
+            ("-m", "revenue", "--split", "control=1"),
+            2,
+            "--split plans 'control', the table has",
+        ),
         (
             ("revenue", 1202, "abc"),
             ("-m", "revenue"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reports import formats
-from reports.results import ExperimentResult, HealthCheck
+from reports.results import ExperimentResult, HealthCheck, MetricComparison
 from reports.verdict.words.metrics import of_role
 
 Status = Literal["pass", "warn", "fail", "not run", "note"]
@@ -17,6 +17,7 @@ LABELS = {
     "srm": "Traffic split",
     "users": "Users",
     "balance": "Balance before",
+    "srm_segments": "Split by segment",
     "carry_over": "Carry-over",
     "silent": "Metrics",
     "outliers": "Outliers",
@@ -51,6 +52,17 @@ def _split(facts: Mapping[str, Any]) -> str:
     return f"{' vs '.join(formats.count(n) for n in counts)}, planned {planned}"
 
 
+def _absent(facts: Mapping[str, Any]) -> str:
+    """Planned arms without users and arms that nobody planned."""
+    said = [f"arm '{arm}' has no users" for arm in facts.get("silent", ())]
+    said += [f"nobody planned arm '{arm}'" for arm in facts.get("unplanned", ())]
+    return f"; {'; '.join(said)}" if said else ""
+
+
+def _all(count: int, noun: str) -> str:
+    return f"the only {noun}" if count == 1 else f"all {_noun(count, noun)}"
+
+
 def _shares(shares: list[float]) -> str:
     whole = sum(shares)
     return "/".join(f"{100.0 * share / whole:.4g}" for share in shares)
@@ -72,7 +84,17 @@ def _differed(facts: Mapping[str, Any]) -> str:
 
 _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "split as planned": lambda f: f"{_split(f)} ({formats.p_equals(f['p'])})",
-    "split broken": lambda f: f"traffic split is broken: {_split(f)} ({formats.p_exact(f['p'])})",
+    "split broken": lambda f: (
+        f"traffic split is broken: {_split(f)} ({formats.p_exact(f['p'])}){_absent(f)}"
+    ),
+    "split as planned in segments": lambda f: (
+        f"as planned in {_all(f['levels'], 'level')} of the segments (smallest "
+        f"{formats.p_equals(f['p'])}, corrected)"
+    ),
+    "split broken in a segment": lambda f: (
+        f"traffic split is broken where '{f['segment']}' is '{f['level']}': {_split(f)} "
+        f"({formats.p_exact(f['p'])}, corrected); in {f['broken']} of {_noun(f['levels'], 'level')}"
+    ),
     "everyone in every arm": lambda f: "every user is in every arm",
     "twins missing": lambda f: (
         f"arms differ in users: {' vs '.join(formats.count(n) for n in f['users'])}"
@@ -141,18 +163,20 @@ def oracles(result: ExperimentResult) -> list[str]:
 
 
 def _power(result: ExperimentResult) -> list[Chip]:
+    """What the test of the weakest treatment could detect."""
     primaries = [m for c in result.comparisons for m in of_role(c, "primary")]
-    effects = [e for m in primaries if (e := m.detectable_effect) is not None and formats.known(e)]
-    if not effects:
+    known = [m for m in primaries if formats.detectable_size(m) != formats.MISSING]
+    if not known:
         return []
-    metric = primaries[0].label.lower()
-    return [
-        Chip(
-            "Power",
-            "note",
-            f"detects ±{formats.percent(max(effects), signed=False)} in {metric} (80 % power)",
-        )
-    ]
+    weakest = max(known, key=lambda m: (m.scale == "absolute", _detected(m)))
+    name = weakest.label.lower()
+    detail = f"detects ±{formats.detectable_size(weakest)} in {name} (80 % power)"
+    return [Chip("Power", "note", detail)]
+
+
+def _detected(metric: MetricComparison) -> float:
+    size = metric.detectable_difference if metric.scale == "absolute" else metric.detectable_effect
+    return size or 0.0
 
 
 def _environment(result: ExperimentResult) -> Chip:

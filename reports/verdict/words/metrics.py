@@ -48,14 +48,14 @@ def margin(metric: MetricComparison) -> str:
     if metric.margin is None:
         return "no margin"
     verb = "fall" if metric.direction == "up" else "rise"
-    return f"must not {verb} by more than {formats.share(metric.margin)}"
+    return f"must not {verb} by more than {formats.margin(metric)}"
 
 
 def guardrail(metric: MetricComparison) -> str:
     """What the interval says about the margin; goes after the outcome and a colon."""
     if metric.margin is None or metric.outcome == "no data":
         return "nothing can be said about this guardrail."
-    beyond = f"{harm(metric)} beyond {formats.share(metric.margin)}"
+    beyond = f"{harm(metric)} beyond {formats.margin(metric)}"
     if metric.outcome == "within margin":
         return f"the interval rules out {beyond}."
     if metric.outcome == "margin broken":
@@ -75,9 +75,9 @@ def segment_outcome(segment: SegmentLift, metric: MetricComparison) -> str:
 
 def detectable(metric: MetricComparison) -> str:
     """The power of the test in words."""
-    if not formats.known(metric.detectable_effect):
+    size = formats.detectable_size(metric)
+    if size == formats.MISSING:
         return f"What this test could detect in {metric.label.lower()} is not known."
-    size = formats.percent(metric.detectable_effect, signed=False)
     return (
         f"With this data's variance, the test detects a change of ±{size} in "
         f"{metric.label.lower()} (80 % power)."

@@ -69,7 +69,7 @@ def _cause(result: ExperimentResult, comparison: ArmComparison) -> str:
     if primary is None:
         return "there is no primary metric"
     label = f"'{primary.label}'"
-    wanted = formats.share(verdict.min_effect or 0.0)
+    wanted = _wanted(verdict, primary)
     # One entry per code; `test_every_code_has_words` compares with the codes of the records.
     sentences = {
         "no data": f"the primary metric {label} has no data",
@@ -89,7 +89,8 @@ def _cause(result: ExperimentResult, comparison: ArmComparison) -> str:
         "interval reaches below minimum": f"the interval of {label} reaches below the minimum "
         f"effect of {wanted}",
         "guardrail not settled": f"{_guardrails(comparison, verdict.unsettled)} not settled",
-        "better": f"{label} is better{_by_at_least(verdict)}{_guarded(result, comparison)}",
+        "better": f"{label} is better{_by_at_least(verdict, primary)}"
+        f"{_guarded(result, comparison)}",
     }
     return sentences[verdict.cause]
 
@@ -104,9 +105,10 @@ def why(result: ExperimentResult, comparison: ArmComparison) -> str:
     primary = next(iter(of_role(comparison, "primary")), None)
     if primary is None:
         return ""
-    wanted = formats.share(verdict.min_effect or 0.0)
+    wanted = _wanted(verdict, primary)
     alpha = formats.share(1.0 - primary.confidence)
     beyond = f" and at least {wanted}" if verdict.min_effect else ""
+    noun = "difference" if primary.scale == "absolute" else "lift"
     unsure = ""
     if verdict.unsettled and verdict.cause != "guardrail not settled":
         unsure = f"; {_guardrails(comparison, verdict.unsettled)} not settled"
@@ -118,11 +120,11 @@ def why(result: ExperimentResult, comparison: ArmComparison) -> str:
         "too few users": "so few users say little about the others",
         "weak test": "what so weak a test finds significant is mostly exaggerated",
         "no change": "the interval includes no change",
-        "below minimum": "the lift is significant, but smaller than the minimum effect of "
+        "below minimum": f"the {noun} is significant, but smaller than the minimum effect of "
         f"{wanted}",
         "guardrail broken": _broken(comparison),
-        "improved": f"the lift is significant{beyond}{unsure}",
-        "harmed": f"the lift is significant{beyond}{unsure}",
+        "improved": f"the {noun} is significant{beyond}{unsure}",
+        "harmed": f"the {noun} is significant{beyond}{unsure}",
     }
     reason = reasons.get(verdict.finding, "")
     if verdict.finding == verdict.cause == "below minimum" or (
@@ -158,7 +160,9 @@ def _effect(primary: MetricComparison) -> str:
     shown = f"{absolute} per {per}" if per else absolute
     relative = primary.relative
     if relative is None or relative.low is None or relative.high is None:
-        return shown
+        level = formats.confidence(primary.confidence)
+        bounds = formats.absolute_interval(primary.absolute, primary.unit)
+        return shown if bounds == formats.MISSING else f"{shown} ({level} CI {bounds})"
     return (
         f"{formats.lift(relative)} ({formats.confidence(primary.confidence)} CI "
         f"{formats.interval(relative)}; {shown})"
@@ -171,7 +175,7 @@ def _harm(comparison: ArmComparison, primary: MetricComparison) -> str:
     harmed = [g for g in of_role(comparison, "guardrail") if g.metric in verdict.broken]
     if not harmed or verdict.finding in _SETTLED:
         return ""
-    names = ", ".join(f"'{g.label}' ({formats.lift(g.relative)})" for g in harmed)
+    names = ", ".join(f"'{g.label}' ({formats.shown_effect(g)})" for g in harmed)
     noun, verb = ("guardrail", "is") if len(harmed) == 1 else ("guardrails", "are")
     joint = "but" if primary.outcome == "better" else "and"
     return f", {joint} {noun} {names} {verb} broken"
@@ -180,7 +184,7 @@ def _harm(comparison: ArmComparison, primary: MetricComparison) -> str:
 def _broken(comparison: ArmComparison) -> str:
     verdict = comparison.verdict
     parts = [
-        f"'{g.label}' is worse than its margin of {formats.share(g.margin or 0.0)}"
+        f"'{g.label}' is worse than its margin of {formats.margin(g)}"
         for g in of_role(comparison, "guardrail")
         if g.metric in verdict.broken
     ]
@@ -193,8 +197,16 @@ def _guardrails(comparison: ArmComparison, names: Sequence[str]) -> str:
     return f"guardrail {shown} is" if len(names) == 1 else f"guardrails {shown} are"
 
 
-def _by_at_least(verdict: Verdict) -> str:
-    return f" by at least {formats.share(verdict.min_effect)}" if verdict.min_effect else ""
+def _by_at_least(verdict: Verdict, primary: MetricComparison) -> str:
+    return f" by at least {_wanted(verdict, primary)}" if verdict.min_effect else ""
+
+
+def _wanted(verdict: Verdict, primary: MetricComparison) -> str:
+    """The minimum effect: a share of the control, or a size in the metric's unit."""
+    size = verdict.min_effect or 0.0
+    if verdict.min_effect_scale == "absolute":
+        return formats.amount(size, primary.unit)
+    return formats.share(size)
 
 
 def _guarded(result: ExperimentResult, comparison: ArmComparison) -> str:
@@ -217,10 +229,10 @@ def _smallest(primary: MetricComparison) -> str:
 
 
 def _detectable(primary: MetricComparison) -> str:
-    return f"±{formats.percent(primary.detectable_effect, signed=False)}"
+    return f"±{formats.detectable_size(primary)}"
 
 
 def _reach(primary: MetricComparison) -> str:
-    if not formats.known(primary.detectable_effect):
+    if formats.detectable_size(primary) == formats.MISSING:
         return ""
     return f"; it can detect {_detectable(primary)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -12,7 +14,14 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate, estimate_arms
 from reports.statistics.lift import compare
-from reports.statistics.margins import Scale, Side, margin_test, non_inferiority, superiority
+from reports.statistics.margins import (
+    Scale,
+    Side,
+    harm_test,
+    margin_test,
+    non_inferiority,
+    superiority,
+)
 from reports.statistics.moments import Moments
 
 
@@ -162,3 +171,52 @@ def test_what_cannot_be_tested_is_an_error_with_a_hint() -> None:
         assert caught.value.problem
         assert caught.value.detail
         assert caught.value.hint
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_harm_is_a_share_of_the_control_without_its_sign(direction: str, sign: float) -> None:
+    """A profit of -10 that becomes -10.4 fell by 4 %; of one that less is better it improved."""
+    a, b = arm(sign * 10.0, 0.0001), arm(sign * 10.0 - 0.4, 0.0001)
+    tight = harm_test(a, b, margin=0.03, direction=direction)  # type: ignore[arg-type]
+    wide = harm_test(a, b, margin=0.05, direction=direction)  # type: ignore[arg-type]
+    if direction == "down":
+        assert max(tight.within, wide.within) < 1e-6
+        return
+    assert tight.broken < 1e-6 < tight.within
+    assert wide.within < 1e-6 < wide.broken
+
+
+def test_harm_of_a_positive_control_is_the_non_inferiority_test() -> None:
+    a, b = arm(10.0, 0.01), arm(9.9, 0.02)
+    for direction in ("up", "down"):
+        for scale, margin in (("relative", 0.02), ("absolute", 0.3)):
+            named: Any = {"margin": margin, "direction": direction, "scale": scale}
+            found = harm_test(a, b, **named)
+            assert found.within == pytest.approx(non_inferiority(a, b, **named).p_value)
+            assert found.broken == pytest.approx(1.0 - found.within)
+
+
+@given(
+    a=st.floats(-5.0, 5.0),
+    gain=st.floats(0.0, 5.0),
+    va=variances,
+    vb=variances,
+    margin=st.floats(0.001, 2.0),
+    scale=st.sampled_from(["relative", "absolute"]),
+)
+def test_what_improved_is_never_broken(
+    a: float, gain: float, va: float, vb: float, margin: float, scale: Scale
+) -> None:
+    found = harm_test(arm(a, va), arm(a + gain, vb), margin=margin, scale=scale)
+    assert found.broken >= 0.5
+
+
+def test_a_share_of_a_control_near_zero_is_no_margin() -> None:
+    """Within needs no harm at all, broken more harm than the control may allow for."""
+    a, better, worse = arm(0.05, 0.01), arm(1.0, 0.01), arm(-1.0, 0.01)
+    assert not harm_test(a, better, margin=0.1).settled
+    assert harm_test(a, better, margin=0.1).within < 1e-6
+    assert harm_test(a, worse, margin=0.1).broken < 1e-6
+    assert harm_test(a, arm(0.049, 0.01), margin=0.5).within > 0.025
+    assert harm_test(a, a, margin=0.5, scale="absolute").within < 1e-3

@@ -378,7 +378,7 @@ def test_results_hold_codes_and_no_sentences() -> None:
     assert ExperimentResult.from_json(result.to_json()) == result
     verdict = document["comparisons"][0]["verdict"]
     assert set(verdict) == {"state", "decision", "finding", "cause", "min_effect", "checks",
-                            "broken", "unsettled", "written"}  # fmt: skip
+                            "broken", "unsettled", "written", "min_effect_scale"}  # fmt: skip
     assert verdict["written"] is None
     coded = [check for check in document["health"] if check["name"] != "aa"]
     assert all(check["code"] and not check["detail"] for check in coded)

@@ -1,0 +1,205 @@
+"""Parse what `abtest analyze` was asked: options, plan, columns and planned split."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from abtest.config import parse_percent, suggest
+from abtest.errors import UsageError
+from abtest.metrics import PLATFORM_METRICS
+from reports.analysis.metric_files import (
+    Declared,
+    build_observed_plan,
+    parse_metric,
+    read_metrics,
+)
+from reports.plan import AnalysisPlan
+from reports.users.files import Columns, UserFile
+from reports.users.rows import Aggregation
+from reports.verdict.rule import parse_rule
+
+SLOPES = ("common", "by-arm")
+RATES = ("auto", "score", "pooled", "welch")
+CORRECT = ("both", "treatments", "metrics", "none")
+CORRECTIONS = ("holm", "bh")
+
+
+@dataclass(frozen=True)
+class ObservedOptions:
+    """What `abtest analyze` was asked; see its help."""
+
+    table: Path
+    user: str = "user_id"
+    arm: str = "arm"
+    metrics: tuple[str, ...] = ()
+    metrics_file: Path | None = None
+    control: str | None = None
+    covariates: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    day: str | None = None
+    start: str | None = None
+    split: str | None = None
+    primary: str | None = None
+    guardrails: tuple[str, ...] = ()
+    absolute: tuple[str, ...] = ()
+    min_effect: str = "0%"
+    rule: tuple[str, ...] = ()
+    confidence: str = "95%"
+    rates: str = "auto"
+    correct: str = "both"
+    correction: str = "holm"
+    slopes: str = "common"
+
+
+def plan_of(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
+    """The plan of an observed experiment.
+
+    Raises:
+        UsageError, PlanError: naming the option that makes no sense.
+    """
+    per = "user" if options.day is None else "user-day"
+    declared: list[Declared] = []
+    if options.metrics_file is not None:
+        declared += read_metrics(options.metrics_file, per=per)
+    for text in [*options.metrics, *_undeclared_guardrails(options, declared, file)]:
+        chosen = parse_metric(text, file.columns, per=per, built_in=PLATFORM_METRICS)
+        declared.append(Declared(chosen))
+    if not declared:
+        keys = {options.user, options.arm, options.day}
+        numbers = [n for n, t in file.schema.items() if t.is_numeric() and n not in keys]
+        names = numbers or [n for n in file.columns if n not in keys]
+        raise UsageError(
+            "no metric to analyse.", f"Add: --metric {names[0] if names else 'COLUMN'}"
+        )
+    return build_observed_plan(
+        declared,
+        primary=options.primary,
+        guardrails=options.guardrails,
+        min_effect=_min_effect(options.min_effect),
+        min_effect_is_share="%" in options.min_effect,
+        absolute=options.absolute,
+        strata=options.strata,
+        slopes=_chosen("--slopes", options.slopes, SLOPES).replace("-", " "),
+        rule=parse_rule(options.rule),
+        confidence=_confidence(options.confidence),
+        rates=_chosen("--rates", options.rates, RATES),
+        correct=_chosen("--correct", options.correct, CORRECT),
+        correction=_chosen("--correction", options.correction, CORRECTIONS),
+    )
+
+
+def columns_of(options: ObservedOptions, plan: AnalysisPlan, columns: Sequence[str]) -> Columns:
+    """The columns to read.
+
+    Raises:
+        UsageError: a covariate with an unknown aggregation.
+    """
+    covariates = dict(_covariate(text, columns) for text in options.covariates)
+    outcomes = [c for m in plan.metrics.values() for c in (*m.numerator, *m.denominator)]
+    return Columns(
+        user=options.user,
+        arm=options.arm,
+        outcomes=tuple(dict.fromkeys(outcomes)),
+        covariates=tuple(covariates),
+        segments=tuple(dict.fromkeys([*options.strata, *options.segments])),
+        day=options.day,
+        aggregations={name: how for name, how in covariates.items() if how is not None},
+    )
+
+
+def parse_split(text: str | None) -> dict[str, float] | None:
+    """Planned shares from ``control=90,treatment=10``.
+
+    Raises:
+        UsageError: unreadable, or a share that is none.
+    """
+    if text is None:
+        return None
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        arm, _, share = part.rpartition("=")
+        try:
+            value = float(share.strip().rstrip("%"))
+        except ValueError:
+            value = 0.0
+        if not arm.strip() or not 0.0 < value < float("inf") or arm.strip() in shares:
+            raise UsageError(
+                f"--split '{text}' does not give every arm a share.",
+                "Example: --split control=90,treatment=10",
+            )
+        shares[arm.strip()] = value
+    return shares
+
+
+def check_split(planned: Mapping[str, float] | None, arms: Sequence[str]) -> None:
+    """Refuse a plan that is not about these arms.
+
+    A planned arm without users and an arm that nobody planned are no mistakes of the command: they
+    are evidence against the split, and the check of the split says so.
+
+    Raises:
+        UsageError: the control has no planned share, or no other arm of the table has one.
+    """
+    if planned is None or (arms[0] in planned and len(set(arms) & set(planned)) > 1):
+        return
+    missing = next(arm for arm in arms if arm not in planned)
+    close = difflib.get_close_matches(missing, planned, n=1)
+    guess = f" Did you mean '{missing}' by '{close[0]}'?" if close else ""
+    raise UsageError(
+        f"--split plans {', '.join(map(repr, planned))}, the table has "
+        f"{', '.join(map(repr, arms))}.{guess}",
+        f"Example: --split {','.join(f'{arm}={100 / len(arms):.3g}' for arm in arms)}",
+    )
+
+
+def _undeclared_guardrails(
+    options: ObservedOptions, declared: Sequence[Declared], file: UserFile
+) -> list[str]:
+    """Guardrails that name a column and no metric: the mean of the column."""
+    names = {d.metric.name for d in declared}
+    names |= {text.partition("=")[0].strip() for text in options.metrics}
+    asked = dict.fromkeys(text.partition("=")[0].strip() for text in options.guardrails)
+    return [name for name in asked if name in file.columns and name not in names]
+
+
+def _chosen(flag: str, value: str, choices: Sequence[str]) -> str:
+    if value not in choices:
+        raise UsageError(f"{flag} is '{value}'.{suggest(value, choices)}", _known(choices))
+    return value
+
+
+def _known(choices: Sequence[str]) -> str:
+    return f"Known: {', '.join(choices)}"
+
+
+def _min_effect(text: str) -> float:
+    value = parse_percent(text)
+    if not 0.0 <= value < float("inf"):
+        raise UsageError(f"--min-effect is {text}, expected 0 or more.", "Example: 0.5%")
+    return value
+
+
+def _confidence(text: str) -> float:
+    value = parse_percent(text)
+    if not 0.5 <= value < 1.0:
+        raise UsageError(f"--confidence is {text}, expected 50 % to below 100 %.", "Example: 95%")
+    return value
+
+
+def _covariate(text: str, columns: Sequence[str]) -> tuple[str, Aggregation | None]:
+    """``COLUMN`` or ``COLUMN:mean``: how several rows of a user become one number."""
+    name, colon, how = text.rpartition(":")
+    if text in columns or not colon:
+        return text, None
+    for known in get_args(Aggregation):
+        if how == known:
+            return name, known
+    raise UsageError(
+        f"--covariate {text}: a user's rows are not made one number by '{how}'.",
+        _known(get_args(Aggregation)),
+    )
