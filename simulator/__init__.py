@@ -1,1 +1,1 @@
-"""The platform: its logs, its people and videos, and the feed that joins them."""
+"""Simulate the platform: its logs, its people and videos, and the feed that joins them."""

@@ -1,4 +1,4 @@
-"""Look-ups and sums for arrays [B, S] of many people and few slots, in the feed's hot path.
+"""Look up and sum arrays [B, S] of many people and few slots, in the feed's hot path.
 
 numpy works along the axis that is contiguous in memory, and its cost per stretch is that of ten
 numbers or so. Therefore such arrays lie slot by slot in memory (Fortran order), where a trait of

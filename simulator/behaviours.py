@@ -1,4 +1,4 @@
-"""List what people can do with a video, and where each deed is logged, counted and measured.
+"""List what people can do with a video: where each behaviour is logged, counted and measured.
 
 The one table of behaviours. The log format, the feed's turn, the recorder, the outcome table, the
 gym's rewards, the importers, replay's metrics and the application's metrics are read from it. A

@@ -1,4 +1,4 @@
-"""What stands in comment sections at a moment: the preview under a video, the list of comments."""
+"""Select what comment sections show at a moment: a preview and the list of comments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of the simulator room. The application maps them to exit codes."""
+"""Define the simulator's errors, which the application maps to exit codes."""
 
 from __future__ import annotations
 

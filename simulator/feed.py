@@ -19,7 +19,7 @@ from simulator.comment_sections import CommentSections
 from simulator.logs.catalogue import Catalogue
 from simulator.outcomes import UserDayOutcomes
 from simulator.randomness import mix, purpose_key
-from simulator.recorder import Page, Recorder, Sections
+from simulator.recorder import Recorder
 from simulator.requests import (
     CommentOrders,
     CommentRequests,
@@ -32,7 +32,7 @@ from simulator.requests import (
 )
 from simulator.response.base import Population
 from simulator.retrieval import Retrieval, SeenVideos, Sources
-from simulator.turn import PlayedPages, ReadSections, ShownPages, Turn
+from simulator.turn import PlayedPages, ReadSections, ShownPages, Turn, record
 
 Bool = NDArray[np.bool_]
 
@@ -337,7 +337,11 @@ class Feed:
         self.outcomes.assign(rows, day, "active", np.ones(len(rows)))
         self._remember(rows, pages)
         if self.recorder is not None:
-            self._record(self.recorder, turn, pages)
+            record(
+                self.recorder, turn, pages, user=self.users[rows], session=self._session[rows],
+                step=self._step[rows], policy=self._policy_label,
+                comments=self.catalogue.n_comments > 0,
+            )  # fmt: skip
         self._advance(turn, finished.elapsed_ms, finished.left, day)
         self._turn = None
 
@@ -375,43 +379,3 @@ class Feed:
         days_on = china_day(after) - day
         later = days_on > 0
         self.outcomes.assign(rows[later], day[later], "returned", days_on[later] == 1)
-
-    def _record(self, recorder: Recorder, turn: Turn, pages: PlayedPages) -> None:
-        shown = pages.shown
-        recorder.add_page(
-            Page(
-                user=self.users[turn.rows],
-                session=self._session[turn.rows],
-                step=self._step[turn.rows],
-                time_ms=turn.time_ms,
-                slates_videos=shown.slates.videos,
-                propensity=shown.slates.propensity,
-                is_rand=shown.slates.is_rand,
-                watched=shown.watched,
-                reached=pages.reached,
-                play_ms=pages.play_ms,
-                stay_ms=pages.stay_ms,
-                policy=self._policy_label,
-                candidates=turn.candidates,
-                probabilities=shown.slates.probabilities,
-            )
-        )
-        if pages.sections is None or self.catalogue.n_comments == 0:
-            return
-        assert turn.requests is not None
-        at = shown.section_at
-        recorder.add_sections(
-            Sections(
-                user=self.users[turn.rows[at]],
-                session=self._session[turn.rows[at]],
-                step=self._step[turn.rows[at]],
-                time_ms=turn.time_ms[at],
-                video=shown.slates.videos[at, shown.section_slot],
-                order=pages.sections.order,
-                read=pages.sections.read,
-                live=pages.live_sections(),
-                propensity=pages.sections.propensity,
-                candidates=turn.requests.candidates,
-                probabilities=pages.sections.probabilities,
-            )
-        )

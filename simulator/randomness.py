@@ -1,4 +1,4 @@
-"""Counter-based randomness: every draw is a pure function of what it is for.
+"""Draw random numbers by counter: every draw is a pure function of what it is for.
 
 A draw is addressed by a seed, a purpose and any number of counters (user, session, step, slot).
 No generator state exists, so the result does not depend on batch composition, worker count or

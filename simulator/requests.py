@@ -1,4 +1,4 @@
-"""What the feed asks of a ranker, what a ranker may know when it answers, and the answer.
+"""Define what the feed asks of a ranker, what a ranker may know, and what it answers.
 
 All indices are dense: ``user`` indexes the population, ``video`` and ``comment`` index the
 catalogue (see `simulator.logs.catalogue.Catalogue`). ``-1`` is padding everywhere.

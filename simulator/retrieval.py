@@ -1,4 +1,4 @@
-"""The platform's candidate stage: from the whole inventory to a few dozen videos per request.
+"""Retrieve candidates: from the whole inventory to a few dozen videos per request.
 
 It knows only what a platform observes: what each person clicked and liked, how popular videos
 are, and when they were uploaded. Sources, per request of 40: the categories of recently clicked

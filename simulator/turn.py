@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from simulator.arrays import row_sums
 from simulator.behaviours import COUNTED_FLAGS
 from simulator.logs.interactions import rank_in_run
+from simulator.recorder import Page, Recorder, Sections
 from simulator.requests import COMMENTS_PER_EVENT, CommentRequests, Int32, Int64, Slates
 from simulator.response.base import Read, Watched
 
@@ -122,7 +123,7 @@ class PlayedPages:
         return sums
 
     def discussed(self) -> tuple[Int64, Int32]:
-        """The sections that someone took part in, and up to three of their comments each.
+        """The sections that someone engaged in, and up to three of their comments each.
 
         Returns:
             int64[D], ascending places in ``section_at``; int32[D, 3], the first comments of each
@@ -150,3 +151,66 @@ def _first_touched(section: Int64, comment: Int32) -> tuple[Int64, Int32]:
     chosen = np.full((len(first), COMMENTS_PER_EVENT), -1, dtype=np.int32)
     chosen[row[kept], number[kept]] = comment[kept]
     return section[first], chosen
+
+
+def record(
+    recorder: Recorder,
+    turn: Turn,
+    pages: PlayedPages,
+    *,
+    user: Int32,
+    session: Int64,
+    step: Int64,
+    policy: str,
+    comments: bool,
+) -> None:
+    """Write down a finished turn of B people.
+
+    Args:
+        recorder: Where to.
+        turn: The turn.
+        pages: What happened in it.
+        user: int32[B], dense user indices.
+        session: int64[B], number of the person's session.
+        step: int64[B], number of the page within the session.
+        policy: What the log's ``policy`` column says.
+        comments: Whether the inventory has comments; without any, sections are not recorded.
+    """
+    shown, read = pages.shown, pages.sections
+    recorder.add_page(
+        Page(
+            user=user,
+            session=session,
+            step=step,
+            time_ms=turn.time_ms,
+            slates_videos=shown.slates.videos,
+            propensity=shown.slates.propensity,
+            is_rand=shown.slates.is_rand,
+            watched=shown.watched,
+            reached=pages.reached,
+            play_ms=pages.play_ms,
+            stay_ms=pages.stay_ms,
+            policy=policy,
+            candidates=turn.candidates,
+            probabilities=shown.slates.probabilities,
+        )
+    )
+    if read is None or not comments:
+        return
+    assert turn.requests is not None
+    at = shown.section_at
+    recorder.add_sections(
+        Sections(
+            user=user[at],
+            session=session[at],
+            step=step[at],
+            time_ms=turn.time_ms[at],
+            video=shown.slates.videos[at, shown.section_slot],
+            order=read.order,
+            read=read.read,
+            live=pages.live_sections(),
+            propensity=read.propensity,
+            candidates=turn.requests.candidates,
+            probabilities=read.probabilities,
+        )
+    )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import TAKEN_PART, rank_in_run
+from simulator.logs.interactions import ENGAGED, rank_in_run
 
 MOST = 32
 
@@ -58,7 +58,7 @@ def skipped_comments(
     events = dataset.scan("comment_events").with_row_index("_row")
     if dataset.has_column("comment_events", "is_shown"):
         events = events.filter(pl.col("is_shown") == 1)
-    seen = events.filter(~TAKEN_PART.fill_null(False))
+    seen = events.filter(~ENGAGED.fill_null(False))
     key = ["user_id", "video_id", "comment_id"]
     found = _comments(dataset, user, video, seen.join(_own(dataset), on=key, how="anti"))
     if (found < 0).all():
@@ -70,7 +70,7 @@ def skipped_comments(
 
 
 def _own(dataset: Dataset) -> pl.LazyFrame:
-    return dataset.scan("comment_events").with_row_index("_row").filter(TAKEN_PART)
+    return dataset.scan("comment_events").with_row_index("_row").filter(ENGAGED)
 
 
 def _comments(

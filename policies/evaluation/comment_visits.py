@@ -12,7 +12,7 @@ from policies.errors import PolicyError
 from policies.evaluation.holdout import CASES_PER_PERSON, HeldOut, choose
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import NEW_VISIT, TAKEN_PART, Interactions, rank_in_run
+from simulator.logs.interactions import ENGAGED, NEW_VISIT, Interactions, rank_in_run
 from simulator.requests import COMMENTS_PER_EVENT, Int32, Int64
 
 WATCHING_MS = 30 * 60_000
@@ -141,7 +141,7 @@ def _interactions(dataset: Dataset) -> pl.DataFrame:
     frame = (
         dataset.scan("comment_events")
         .with_row_index("_row")
-        .filter(TAKEN_PART)
+        .filter(ENGAGED)
         .select("_row", "user_id", "video_id", "comment_id", "time_ms")
         .collect()
         .sort("user_id", "time_ms", "_row")

@@ -1,4 +1,4 @@
-"""The feed as a Gymnasium environment, for people who train agents; needs the extra ``gym``.
+"""Offer the feed as a Gymnasium environment for training agents; needs the extra ``gym``.
 
 Importing this module registers ``abtest/KuaishouFeed-v0``. See docs/environment.md.
 """

@@ -1,4 +1,4 @@
-"""The single and the vector environment; `FeedEnv` is the vector of one person.
+"""Define the single and the vector environment; `FeedEnv` is the vector of one person.
 
 One step is one page. The action picks a slate out of the candidates and, if asked for, scores the
 comments under each slot's video beforehand, for the case that the section is opened.

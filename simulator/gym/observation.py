@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from simulator.arrays import row_counts
-from simulator.calendar import DAY_MS, china_ms
+from simulator.calendar import DAY_MS, HOUR_MS, china_ms
 from simulator.comment_sections import CommentSections
 from simulator.gym.episodes import Episodes, Scene
 from simulator.logs.catalogue import UNKNOWN_TIME, Catalogue
@@ -109,7 +109,7 @@ class Observer:
         known = np.maximum(candidates, 0)
         features = self._fixed.take(known, axis=0)
         upload = c.upload_ms.take(known)
-        hours = np.maximum(time_ms[:, None] - upload, 0) / 3_600_000.0
+        hours = np.maximum(time_ms[:, None] - upload, 0) / HOUR_MS
         features[..., 1] = np.where(upload == UNKNOWN_TIME, 0.0, np.log1p(hours))
         features *= real[..., None]
         everyone = np.arange(episodes.people, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""From an action to a page: picks become distinct videos, scores an order of comments."""
+"""Turn an action into a page: picks become distinct videos, scores an order of comments."""
 
 from __future__ import annotations
 

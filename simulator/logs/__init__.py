@@ -1,1 +1,1 @@
-"""The log format, datasets on disk, importers, validation and description."""
+"""Read, write, check and describe logs."""

@@ -1,4 +1,4 @@
-"""Videos and comments as arrays in dense index order: what a ranker may know of the inventory."""
+"""Hold videos and comments as arrays: what a ranker may know of the inventory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dataset on disk: Parquet tables and ``dataset.json``, read lazily, written atomically.
+"""Read and write a dataset on disk: Parquet tables and ``dataset.json``.
 
 Layout::
 

@@ -1,4 +1,4 @@
-"""Statistics of a log, alone or beside what is published about Kuaishou's."""
+"""Describe a log by statistics, alone or beside what is published about Kuaishou's."""
 
 from __future__ import annotations
 

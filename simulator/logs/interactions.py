@@ -1,4 +1,4 @@
-"""Sequences of positive events out of a log, and the histories they leave behind."""
+"""Read sequences of positive events from a log, and the histories they leave behind."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from simulator.requests import (
     Signal,
 )
 
-TAKEN_PART = (pl.col("is_like") == 1) | (pl.col("is_reply") == 1)
-"""Comment events in which somebody took part in a section, not only saw a comment of it."""
+ENGAGED = (pl.col("is_like") == 1) | (pl.col("is_reply") == 1)
+"""Comment events in which somebody engaged with a section, not only saw a comment of it."""
 NEW_VISIT = (
     (pl.col("user_id") != pl.col("user_id").shift(1))
     | (pl.col("video_id") != pl.col("video_id").shift(1))
@@ -103,7 +103,7 @@ def _user_index(dataset: Dataset, table: str, user_id: Int64) -> Int32:
 
 
 def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
-    rows = dataset.scan("comment_events").with_row_index("_row").filter(TAKEN_PART)
+    rows = dataset.scan("comment_events").with_row_index("_row").filter(ENGAGED)
     if before_ms is not None:
         rows = rows.filter(pl.col("time_ms") < before_ms)
     frame = (

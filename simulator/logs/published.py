@@ -1,4 +1,4 @@
-"""What is published about Kuaishou's logs: the figures of `published.toml`, as typed records."""
+"""Load what is published about Kuaishou's logs: the figures of `published.toml`."""
 
 from __future__ import annotations
 

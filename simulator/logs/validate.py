@@ -1,4 +1,4 @@
-"""Checks of a dataset: values, labels, duplicates, dangling references; lazily, table by table."""
+"""Check a dataset, table by table: values, labels, duplicates, dangling references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exporters: a dataset directory into Kuaishou-format files."""
+"""Export a dataset directory as files in the formats of Kuaishou's published logs."""
 
 from simulator.logs.exporters.report import ExportReport
 from simulator.logs.exporters.run import export_logs

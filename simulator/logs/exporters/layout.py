@@ -1,4 +1,4 @@
-"""The files of each format: names, columns and their order, sentinels.
+"""Lay out the files of each format: names, columns and their order, sentinels.
 
 What a column means is not written here but in the importers' tables
 (`simulator.logs.importers.columns`): a file column is the dataset column that the importer makes

@@ -1,4 +1,4 @@
-"""What an export did: files and rows, and what the format has no place for."""
+"""Report what an export did: files and rows, and what the format has no place for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a dataset directory to Kuaishou-format files."""
+"""Write a dataset directory as Kuaishou-format files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulator.logs.exporters import layout
 from simulator.logs.exporters.cells import file_columns
 from simulator.logs.exporters.layout import FileLayout
 from simulator.logs.exporters.report import ExportReport
-from simulator.logs.interactions import TAKEN_PART
+from simulator.logs.interactions import ENGAGED
 
 ExportFormat = Literal["kuairand", "kuaicomt"]
 SOURCE_FILE = "SOURCE.txt"
@@ -103,7 +103,7 @@ def _own_categories(dataset: Dataset) -> bool:
 def _kuaicomt(dataset: Dataset, report: ExportReport) -> Iterator[_File]:
     yield layout.KUAICOMT_LOG, dataset.scan("impressions")
     if dataset.has("comment_events"):
-        positive = TAKEN_PART
+        positive = ENGAGED
         events = dataset.scan("comment_events")
         yield layout.KUAICOMT_COMMENT_EVENTS, events.filter(positive)
         silent = events.select((~positive).sum()).collect(engine="streaming").item()

@@ -1,4 +1,4 @@
-"""Statistics of a log that have a published counterpart, by the names of `published.toml`."""
+"""Measure the statistics of a log that have a published counterpart in `published.toml`."""
 
 from __future__ import annotations
 

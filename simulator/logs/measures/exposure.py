@@ -1,4 +1,4 @@
-"""How unevenly videos are shown and clicked, and how long they are."""
+"""Measure how unevenly videos are shown and clicked, and how long they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people differ: rates and volumes per user, and the features of the users table."""
+"""Measure how people differ: rates and volumes per user, and features of the users table."""
 
 from __future__ import annotations
 

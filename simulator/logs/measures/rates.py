@@ -1,9 +1,10 @@
-"""Shares of impressions: clicks, feedback, opened comment sections; by exposure and by tab."""
+"""Measure shares of impressions: clicks, feedback, opened sections; by exposure and by tab."""
 
 from __future__ import annotations
 
 import polars as pl
 
+from simulator.calendar import china_day
 from simulator.logs.measures.tables import LogTables, Measures, row, share
 
 _LABELS = {
@@ -30,7 +31,7 @@ _PAIRED = {
 def feedback(log: LogTables) -> Measures:
     """Rates over standard and random rows, and of one label given another."""
     standard, random = ~pl.col("random"), pl.col("random")
-    day = pl.col("time_ms") // 86_400_000
+    day = china_day(pl.col("time_ms"))
     wanted = {
         "random_share": pl.when(random.any()).then(random.mean()),
         "click_rate.standard": share(pl.col("is_click"), standard),

@@ -1,4 +1,4 @@
-"""How long: stays in the comment section and play times, above all of liked videos."""
+"""Measure stays in the comment section and play times, above all of liked videos."""
 
 from __future__ import annotations
 

@@ -89,6 +89,24 @@ def test_weekdays_are_of_whole_weeks_in_china(make_dataset: Make) -> None:
     assert found["weekday.Sun"] == pytest.approx(1 / 5)
 
 
+def test_the_days_of_random_exposure_are_days_in_china(make_dataset: Make) -> None:
+    # Exposure at random on 2 October 2023 in China, half of it before midnight UTC.
+    midnight = 1_696_176_000_000
+    hours = {"before": -1, "early": 1, "late": 9, "random": 2, "random, later": 20, "after": 24}
+    clicks = {"before": 0, "early": 1, "late": 0, "random": 1, "random, later": 1, "after": 0}
+    found = measured(
+        make_dataset(
+            impressions(
+                time_ms=[midnight + h * 3_600_000 for h in hours.values()],
+                is_click=list(clicks.values()),
+                is_rand=[int(name.startswith("random")) for name in hours],
+            )
+        )
+    )
+    assert found["click_rate.standard"] == pytest.approx(1 / 4)
+    assert found["click_rate.standard_same_days"] == pytest.approx(1 / 2)
+
+
 def test_comment_touches_per_open(make_dataset: Make) -> None:
     events = pl.DataFrame(
         {

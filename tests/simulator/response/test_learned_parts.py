@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import expon, kstest
 
+from simulator.calendar import HOUR_MS
 from simulator.response.learned import metrics
 from simulator.response.learned.carried import KEPT, CarriedState, replay_states
 from simulator.response.learned.chain import NEVER, Calibration, Chain, chain_mask
-from simulator.response.learned.features import CONTEXT_FEATURES
+from simulator.response.learned.features import CONTEXT_FEATURES, context_features
 from simulator.response.learned.heads import (
     HATE,
     LIKE,
@@ -22,7 +26,6 @@ from simulator.response.learned.network import SIZE, Predictor, ResponseNet, Siz
 from simulator.response.learned.playtime import PlayTime, thresholds
 from simulator.response.learned.quantiles import QuantileTable
 from simulator.response.learned.sessions import (
-    HOUR_MS,
     ReturnModel,
     _product_limit_quantiles,
     _profile_hours,
@@ -30,6 +33,8 @@ from simulator.response.learned.sessions import (
     hour_of_day,
 )
 from simulator.response.learned.training import split_by_time
+
+CHINA = ZoneInfo("Asia/Shanghai")
 
 
 def test_states_before_each_page_match_a_plain_loop() -> None:
@@ -102,6 +107,18 @@ def test_profile_time_inverts(time_ms: int, seed: int) -> None:
     profile /= profile.mean()
     hours = _profile_hours(np.array([time_ms]), profile)
     assert abs(int(_profile_inverse(hours, profile)[0]) - time_ms) <= 2
+
+
+@given(st.datetimes(datetime(2015, 1, 1), datetime(2030, 1, 1), timezones=st.just(CHINA)))
+@example(datetime(2022, 4, 16, 1, tzinfo=CHINA))  # Saturday in China, still Friday in UTC.
+@example(datetime(2022, 4, 18, 1, tzinfo=CHINA))  # Monday in China, still Sunday in UTC.
+def test_hour_and_weekend_of_the_context_are_those_in_china(moment: datetime) -> None:
+    found = context_features(np.array([int(moment.timestamp() * 1000)]))[0]
+    hour = moment.hour + moment.minute / 60 + moment.second / 3600 + moment.microsecond / 3.6e9
+    angle = 2 * np.pi * hour / 24
+    waves = [np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)]
+    np.testing.assert_allclose(found[:4], waves, atol=1e-5)
+    assert found[4] == (moment.weekday() >= 5)
 
 
 def test_product_limit_without_censoring_is_the_empirical_distribution() -> None:
