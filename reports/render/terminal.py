@@ -104,7 +104,7 @@ class _Page:
             rows.append(
                 [
                     "  " + shorten(comparison.treatment, _NAME_CELLS),
-                    formats.lift(metric.relative) if metric else formats.MISSING,
+                    formats.shown_effect(metric) if metric else formats.MISSING,
                     formats.shown_interval(metric) if metric else formats.MISSING,
                     formats.p_value(metric.p_adjusted if metric else None),
                     words.overview(comparison),
