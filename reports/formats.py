@@ -75,6 +75,11 @@ def number(value: float | None, *, signed: bool = False, decimals: int | None = 
     return text.replace("-", "") if _is_zero(text) and not signed else text
 
 
+def whole(value: float) -> str:
+    """A sum: whole where it is large, else with four digits."""
+    return number(value, decimals=0 if abs(value) >= 1000.0 or value == int(value) else None)
+
+
 def trimmed(value: float) -> str:
     """A value without zeros at its end: 0.0001 rather than 0.0001000."""
     text = number(value)
@@ -116,9 +121,25 @@ def percent(value: float | None, *, signed: bool = True) -> str:
     return f"{_percent_digits(value, _percent_decimals([value]), signed)} %"
 
 
+def percents(values: Sequence[float]) -> list[str]:
+    """Fractions that belong together as signed percentages, with the same number of decimals."""
+    places = _percent_decimals([v for v in values if math.isfinite(v)])
+    return [
+        f"{_percent_digits(v, places, True)} %" if math.isfinite(v) else MISSING for v in values
+    ]
+
+
 def share(value: float) -> str:
     """A fraction somebody chose, as briefly as they would say it: "10 %", "0.5 %"."""
     return f"{100.0 * value:.4g} %"
+
+
+def shortened(name: str, width: int = 48) -> str:
+    """A name of at most this many characters: its beginning, dots and its end."""
+    if len(name) <= width:
+        return name
+    tail = (width - 1) // 3
+    return f"{name[: width - 1 - tail]}…{name[-tail:]}"
 
 
 def lift(estimate: Estimate | None) -> str:

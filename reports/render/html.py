@@ -19,8 +19,11 @@ from reports.results import (
     ArmComparison,
     ArmDistribution,
     ExperimentResult,
+    Factor,
     FactorLift,
+    FactorSplit,
     MetricComparison,
+    Role,
 )
 from reports.verdict import words
 
@@ -87,7 +90,15 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     written = (
+        words.adjusted,
+        words.adjustment_note,
+        words.checks_line,
+        words.people,
+        words.totals,
+        words.trade_offs,
+        words.two_part,
         formats.absolute_interval,
+        formats.amount,
         formats.confidence,
         formats.detectable_size,
         formats.difference,
@@ -96,12 +107,13 @@ def _environment() -> jinja2.Environment:
         formats.number,
         formats.p_equals,
         formats.percent,
+        formats.share,
+        formats.shown_effect,
         formats.shown_interval,
         words.decision,
         words.detectable,
         words.guardrail,
         words.margin,
-        words.factors,
         words.novelty,
         words.sentence,
         words.true_effect,
@@ -112,19 +124,32 @@ def _environment() -> jinja2.Environment:
         "arm_values": _arm_values,
         "charts": charts,
         "count": formats.count,
+        "drawn_minimum": _drawn_minimum,
+        "factor_outcome": words.factor_outcome,
+        "factor_parts": _factor_parts,
         "factor_values": _factor_values,
         "family": words.family,
         "levels": _levels,
         "lift_domain": _lift_domain,
+        "overview_domain": _overview_domain,
+        "overview_metrics": _overview_metrics,
         "of_role": words.of_role,
         "p_value": formats.p_value,
+        "part_values": _part_values,
         "preference": words.preference,
+        "segment_level": words.segment_level,
+        "segment_order": words.segment_order,
         "segment_outcome": words.segment_outcome,
+        "segment_variable": words.segment_variable,
         "symbols": SYMBOLS,
+        "uncorrected_treatments": _uncorrected_treatments,
         "warnings": words.warnings,
     }
     environment.filters["typographic"] = formats.typographic
     environment.filters["plain"] = formats.plain
+    environment.filters["short"] = formats.shortened
+    environment.filters["primary_of"] = _primary_of
+    environment.filters["metric_of"] = _metric_of
     return environment
 
 
@@ -144,9 +169,52 @@ def _arm_values(metric: MetricComparison) -> list[str]:
     return [formats.typographic(value) for value in values]
 
 
-def _factor_values(factor: FactorLift, unit: str) -> list[str]:
-    values = formats.arm_values((factor.control, factor.treatment), unit)
+def _factor_values(factor: Factor) -> list[str]:
+    return [formats.typographic(value) for value in words.factor_values(factor)]
+
+
+def _factor_parts(split: FactorSplit) -> list[str]:
+    return [formats.typographic(part) for part in words.factor_parts(split)]
+
+
+def _part_values(part: FactorLift, unit: str) -> list[str]:
+    values = formats.arm_values((part.control, part.treatment), unit)
     return [formats.typographic(value) for value in values]
+
+
+def _primary_of(comparison: ArmComparison) -> MetricComparison | None:
+    return next(iter(words.of_role(comparison, "primary")), None)
+
+
+def _metric_of(comparison: ArmComparison, name: str) -> MetricComparison | None:
+    return next((m for m in comparison.metrics if m.metric == name), None)
+
+
+def _drawn_minimum(comparison: ArmComparison) -> float | None:
+    """The minimum effect, where it is on the scale of the primary metric's effect."""
+    primary, verdict = _primary_of(comparison), comparison.verdict
+    if primary is None or primary.scale != verdict.min_effect_scale:
+        return None
+    return verdict.min_effect
+
+
+def _overview_domain(result: ExperimentResult) -> svg.Domain:
+    """The axis that the primary metrics of all treatments share."""
+    primaries = [_primary_of(comparison) for comparison in result.comparisons]
+    effects = [_drawn_minimum(c) or 0.0 for c in result.comparisons]
+    include = [*effects, *(-effect for effect in effects)]
+    return svg.lift_domain([m.relative for m in primaries if m is not None], include)
+
+
+def _overview_metrics(result: ExperimentResult) -> list[tuple[str, str]]:
+    """Name and label of all metrics but the primary; guardrails last."""
+    first = result.comparisons[0]
+    roles: tuple[Role, ...] = ("secondary", "guardrail")
+    return [(m.metric, m.label) for role in roles for m in words.of_role(first, role)]
+
+
+def _uncorrected_treatments(result: ExperimentResult) -> bool:
+    return all(m.family in ("", "primary") for m in map(_primary_of, result.comparisons) if m)
 
 
 def _levels(arm: ArmDistribution) -> list[str]:

@@ -1,9 +1,9 @@
-"""Building blocks for inline SVG: axes, markers, frames. Colours come from the style sheet."""
+"""Build inline SVG: axes, markers, frames. Colours come from the style sheet."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -29,7 +29,14 @@ class Scale(NamedTuple):
 
 
 def frame(
-    body: Iterable[str], *, width: int, height: int, identity: str, title: str, desc: str = ""
+    body: Iterable[str],
+    *,
+    width: int,
+    height: int,
+    identity: str,
+    title: str,
+    desc: str = "",
+    stretch: bool = False,
 ) -> Markup:
     """An SVG image with a name and a description for screen readers.
 
@@ -40,12 +47,16 @@ def frame(
         identity: Unique in the document.
         title: Its name; escaped here.
         desc: What it shows, in words; escaped here.
+        stretch: Whether its width follows the page, without keeping proportions.
     """
     names = f"{identity}-t {identity}-d" if desc else f"{identity}-t"
     described = f'<desc id="{identity}-d">{escape(desc)}</desc>' if desc else ""
+    across = "100%" if stretch else str(width)
+    loose = ' preserveAspectRatio="none"' if stretch else ""
     return Markup(
         f'<svg role="img" aria-labelledby="{names}" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}"><title id="{identity}-t">{escape(title)}</title>'
+        f'width="{across}" height="{height}"{loose}>'
+        f'<title id="{identity}-t">{escape(title)}</title>'
         f"{described}{''.join(body)}</svg>"
     )
 
@@ -70,6 +81,41 @@ def text(x: float, y: float, content: str, *, anchor: str = "middle", style: str
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{shown}</text>'
 
 
+def tick_labels(
+    ticks: Sequence[float],
+    scale: Scale,
+    y: float,
+    width: float,
+    *,
+    room: float,
+    label: Callable[[float], str] | None = None,
+) -> list[str]:
+    """Labels of an axis: zero and both ends first, others where they have ``room`` pixels.
+
+    Args:
+        ticks: Values, ascending.
+        scale: Of the axis.
+        y: Of the text.
+        width: Of the image.
+        room: Smallest distance of two labels.
+        label: How a value is written; as a lift if None.
+    """
+    write = label or tick_percent
+    ends = {ticks[0], ticks[-1]} if ticks else set()
+    order = sorted(ticks, key=lambda t: (abs(t) > 1e-12, t not in ends, abs(t)))
+    placed: list[float] = []
+    body = []
+    for tick in order:
+        x = scale.at(tick)
+        if any(abs(x - other) < room for other in placed):
+            continue
+        placed.append(x)
+        anchor = "start" if x < room / 2 else "end" if x > width - room / 2 else "middle"
+        x = 0.0 if anchor == "start" else width if anchor == "end" else x
+        body.append(text(x, y, write(tick), anchor=anchor))
+    return body
+
+
 def path(points: Sequence[tuple[float, float]], style: str, *, closed: bool = False) -> str:
     """A line through points, or the area inside them."""
     steps = " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(points))
@@ -91,19 +137,23 @@ def marker(x: float, y: float, outcome: str, size: float = 6.0) -> str:
 
 
 def error_bar(scale: Scale, y: float, estimate: Estimate, outcome: str, size: float) -> list[str]:
-    """A horizontal interval with its marker; an arrow head where it leaves the axis."""
+    """A horizontal interval with its marker; an arrow head where it leaves the axis.
+
+    The marker lies beneath and is lower than the ends of the interval, which stay visible even
+    where the interval is narrower than the marker.
+    """
     style = f"ci {outcome.replace(' ', '-')}"
-    parts: list[str] = []
+    parts: list[str] = [marker(scale.at(estimate.value), y, outcome, size)]
     if estimate.low is not None and estimate.high is not None:
         left, right = scale.at(estimate.low), scale.at(estimate.high)
         parts.append(line(left, y, right, y, style))
+        cap = size + 4.0
         for value, x, turn in ((estimate.low, left, 1.0), (estimate.high, right, -1.0)):
             if scale.low <= value <= scale.high:
-                parts.append(line(x, y - size, x, y + size, style))
+                parts.append(line(x, y - cap, x, y + cap, style))
             else:
                 tip = [(x + turn * size, y - size), (x, y), (x + turn * size, y + size)]
                 parts.append(path(tip, style))
-    parts.append(marker(scale.at(estimate.value), y, outcome, size))
     return parts
 
 
@@ -122,8 +172,10 @@ def lift_domain(estimates: Iterable[Estimate | None], include: Iterable[float] =
     values = [v for group in ends for v in group] + list(include)
     low = max(min([0.0, *values]), -limit)
     high = min(max([0.0, *values]), limit)
-    pad = max(0.06 * (high - low), _MIN_SPAN)
-    return Domain(low - pad, high + pad)
+    pad = 0.03 * (high - low) or _MIN_SPAN
+    low = low - pad if low < 0.0 or high <= 0.0 else low
+    high = high + pad if high > 0.0 or low >= 0.0 else high
+    return Domain(low, high).rounded()
 
 
 class Domain(NamedTuple):
@@ -132,13 +184,34 @@ class Domain(NamedTuple):
     low: float
     high: float
 
-    def ticks(self, wanted: int = 5) -> list[float]:
-        """Round values inside the range, at a step of 1, 2, 2.5 or 5 times a power of ten."""
+    def step(self, wanted: int) -> float:
+        """A round distance of ticks: 1, 2, 2.5 or 5 times a power of ten."""
         raw = (self.high - self.low) / max(wanted, 1)
         power = 10.0 ** math.floor(math.log10(raw))
-        step = next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= raw * (1 - 1e-9))
-        first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [k * step for k in range(first, last + 1)]
+        return next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= raw * (1 - 1e-9))
+
+    def rounded(self, wanted: int = 6) -> Domain:
+        """The smallest range around this one that starts and ends at ticks."""
+        found = self
+        while True:
+            step = found.step(wanted)
+            low, high = math.floor(self.low / step + 1e-9), math.ceil(self.high / step - 1e-9)
+            found = Domain(step * low, step * high)
+            # A wider range may have a wider step; it ends, as each step holds the range before.
+            if found.step(wanted) == step:
+                return found
+
+    def ticks(self, wanted: int = 6) -> list[float]:
+        """Round values inside the range, its ends included if they are round."""
+        step = self.step(wanted)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [min(max(k * step, self.low), self.high) for k in range(first, last + 1)]
+
+
+def tick_amount(value: float) -> str:
+    """A tick of an axis of differences: "+5", "0", "-2.5"."""
+    return "0" if abs(value) < 1e-12 else f"{value:+,.4g}"
 
 
 def tick_percent(value: float) -> str:

@@ -76,21 +76,54 @@ class _Page:
 
     def text(self) -> str:
         """The whole report."""
-        for number, comparison in enumerate(self._result.comparisons):
-            if number:
+        comparisons = self._result.comparisons
+        if len(comparisons) > 1:
+            self._overview()
+            self._trust()
+        for comparison in comparisons:
+            if len(comparisons) > 1:
                 self._lines += ["", "=" * self._width, ""]
-            self._comparison(comparison, first=number == 0)
-        if not self._result.comparisons:
+            self._comparison(comparison, trust=len(comparisons) == 1)
+        if not comparisons:
             self._say(f"{self._result.title}: nothing was compared.")
             self._trust()
         return "\n".join(self._lines)
 
-    def _comparison(self, comparison: ArmComparison, *, first: bool) -> None:
+    def _overview(self) -> None:
+        """One row per treatment, before any of them in detail."""
+        result = self._result
+        primary = next(iter(words.of_role(result.comparisons[0], "primary")), None)
+        name = primary.label if primary else "Primary metric"
+        control = shorten(result.comparisons[0].control, _NAME_CELLS)
+        self._say(f"{name} of {len(result.comparisons)} treatments against {control}",
+                  paint="heading")  # fmt: skip
+        head = ["  Treatment", "lift", "interval", "p adj.", "verdict"]
+        rows = []
+        for comparison in result.comparisons:
+            metric = next(iter(words.of_role(comparison, "primary")), None)
+            rows.append(
+                [
+                    "  " + shorten(comparison.treatment, _NAME_CELLS),
+                    formats.shown_effect(metric) if metric else formats.MISSING,
+                    formats.shown_interval(metric) if metric else formats.MISSING,
+                    formats.p_value(metric.p_adjusted if metric else None),
+                    words.overview(comparison),
+                ]
+            )
+        lines = table(head, rows, self._width, frozenset({4}))
+        if lines is None:
+            for label, lift, bounds, p, state in rows:
+                self._say(f"{label.strip()}: {state}, {lift} ({bounds}), p {p}", "  ", "    ")
+        else:
+            self._lines += lines
+
+    def _comparison(self, comparison: ArmComparison, *, trust: bool) -> None:
         verdict = comparison.verdict
         self._say(words.sentence(self._result, comparison), paint=verdict.state)
         for text in (
             words.decision(self._result, comparison),
             words.why(self._result, comparison),
+            words.trade_offs(comparison) if verdict.finding != "check failed" else "",
         ):
             if text:
                 self._say(text, "  ")
@@ -103,7 +136,9 @@ class _Page:
             f"Control: {shorten(control, _NAME_CELLS)}.",
             "  ",
         )
-        if first:
+        if verdict.finding != "check failed":
+            self._factors(comparison)
+        if trust:
             self._trust()
         for metric in words.of_role(comparison, "primary"):
             self._primary(metric)
@@ -115,9 +150,26 @@ class _Page:
         self._secondary(words.of_role(comparison, "secondary"))
         self._notes(comparison)
 
+    def _factors(self, comparison: ArmComparison) -> None:
+        split = comparison.factors
+        if split is None:
+            return
+        self._heading("The lift, factor by factor")
+        rows = [
+            [f"  {factor.label}", *words.factor_values(factor), formats.lift(factor.relative), part]
+            for factor, part in zip(split.factors, words.factor_parts(split), strict=False)
+        ]
+        rows.append(["  Together", "", "", "", words.factor_parts(split)[-1]])
+        head = ["  Factor", "control", "treatment", "lift", "part"]
+        lines = table(head, rows, self._width)
+        if lines is None:
+            self._say(words.factor_line(split), "  ")
+        else:
+            self._lines += lines
+
     def _trust(self) -> None:
-        self._heading("Trust")
         chips = words.chips(self._result)
+        self._heading(f"Checks: {words.checks_line(chips)}")
         label_width = max(len(chip.label) for chip in chips)
         for chip in chips:
             status = self._painted(f"{_STATUS[chip.status]:<8}", chip.status)
@@ -134,7 +186,7 @@ class _Page:
             return
         arms = (metric.control, metric.treatment)
         rows = [
-            ["  " + shorten(arm.arm, _NAME_CELLS), text, f"{formats.count(arm.users)} users"]
+            ["  " + shorten(arm.arm, _NAME_CELLS), text, words.people(self._result, arm.users)]
             for arm, text in zip(arms, formats.arm_values(arms, metric.unit), strict=True)
         ]
         self._lines += table([], rows, self._width) or [" ".join(row) for row in rows]
@@ -146,7 +198,8 @@ class _Page:
             f"{lead}, {formats.p_equals(metric.p_adjusted)}: {metric.outcome}",
             "  ",
         )
-        self._say(self._clean(words.detectable(metric)), "  ")
+        note = words.adjustment_note(self._result, metric)
+        self._say(f"{words.detectable(metric)} {note}".strip(), "  ")
 
     def _ci(self, metric: MetricComparison) -> str:
         return f"{formats.confidence(metric.confidence)} CI {formats.shown_interval(metric)}"

@@ -10,7 +10,6 @@ from reports.results import (
     ExperimentResult,
     MetricComparison,
     Role,
-    SegmentLift,
 )
 
 
@@ -63,16 +62,6 @@ def guardrail(metric: MetricComparison) -> str:
     return f"the interval does not rule out {beyond}."
 
 
-def segment_outcome(segment: SegmentLift, metric: MetricComparison) -> str:
-    """Whether the corrected interval of a segment excludes no change, and on which side."""
-    lift = segment.relative
-    if lift is None or lift.low is None or lift.high is None:
-        return "no data"
-    if lift.low <= 0.0 <= lift.high:
-        return "not clear"
-    return "better" if (lift.low > 0.0) == (metric.direction == "up") else "worse"
-
-
 def detectable(metric: MetricComparison) -> str:
     """The power of the test in words."""
     size = formats.detectable_size(metric)
@@ -85,13 +74,12 @@ def detectable(metric: MetricComparison) -> str:
 
 
 def true_effect(comparison: ArmComparison) -> str | None:
-    """The twin design's result, where there is one."""
-    effect = comparison.true_effect
-    if effect is None:
+    """What a twin design's lift is; None for other designs."""
+    if comparison.true_effect is None:
         return None
     return (
-        "Twin design: the same people lived through both arms; paired effect "
-        f"{formats.lift(effect)} (interval {formats.interval(effect)})."
+        "Twin design: the same people lived through both arms, so this is the effect on them and "
+        "not an estimate for others like them."
     )
 
 
@@ -111,20 +99,8 @@ def novelty(comparison: ArmComparison) -> str | None:
     )
 
 
-def interactions(comparison: ArmComparison) -> list[str]:
-    """A sentence per segment variable between whose levels the lift differs."""
-    primary = next(iter(of_role(comparison, "primary")), None)
-    alpha = 0.05 if primary is None else 1.0 - primary.confidence
-    return [
-        f"The lift differs between the levels of '{test.segment}' "
-        f"({formats.p_equals(test.p_adjusted)}; {test.family})."
-        for test in comparison.interactions
-        if test.p_adjusted < alpha
-    ]
-
-
-def factors(comparison: ArmComparison) -> str | None:
-    """Which of its two factors a lift comes from, where it was taken apart."""
+def two_part(comparison: ArmComparison) -> str | None:
+    """How much of a lift comes from more or fewer people, where it was taken apart."""
     found = comparison.two_part
     if found is None:
         return None

@@ -107,11 +107,7 @@ def why(result: ExperimentResult, comparison: ArmComparison) -> str:
         return ""
     wanted = _wanted(verdict, primary)
     alpha = formats.share(1.0 - primary.confidence)
-    beyond = f" and at least {wanted}" if verdict.min_effect else ""
     noun = "difference" if primary.scale == "absolute" else "lift"
-    unsure = ""
-    if verdict.unsettled and verdict.cause != "guardrail not settled":
-        unsure = f"; {_guardrails(comparison, verdict.unsettled)} not settled"
     reasons: dict[str, str] = {
         "absurd lift": f"a lift of {formats.lift(primary.relative)} is more likely a mistake than "
         "a success",
@@ -119,19 +115,35 @@ def why(result: ExperimentResult, comparison: ArmComparison) -> str:
         "by chance",
         "too few users": "so few users say little about the others",
         "weak test": "what so weak a test finds significant is mostly exaggerated",
-        "no change": "the interval includes no change",
         "below minimum": f"the {noun} is significant, but smaller than the minimum effect of "
         f"{wanted}",
-        "guardrail broken": _broken(comparison),
-        "improved": f"the {noun} is significant{beyond}{unsure}",
-        "harmed": f"the {noun} is significant{beyond}{unsure}",
+        "guardrail broken": _source(comparison),
+        "improved": _source(comparison),
+        "harmed": _source(comparison),
     }
     reason = reasons.get(verdict.finding, "")
-    if verdict.finding == verdict.cause == "below minimum" or (
-        verdict.finding == verdict.cause == "guardrail broken"
-    ):
-        return ""
+    if verdict.finding == verdict.cause == "below minimum":
+        reason = _source(comparison)
+    if verdict.unsettled and verdict.finding in ("improved", "harmed", "below minimum"):
+        unsure = f"{_guardrails(comparison, verdict.unsettled)} not settled"
+        if unsure not in _cause(result, comparison):
+            reason = f"{reason}; {unsure}" if reason else unsure
     return f"Why: {reason}." if reason else ""
+
+
+def _source(comparison: ArmComparison) -> str:
+    """The factors that make up most of the lift, largest first; empty if not known."""
+    split = comparison.factors
+    if split is None or not split.lift:
+        return ""
+    ranked = sorted(split.factors, key=lambda f: -abs(f.contribution.value))
+    named = ranked[:1] if abs(ranked[0].contribution.value) >= 0.7 * abs(split.lift) else ranked[:2]
+    shown = formats.percents([split.lift, *(f.contribution.value for f in named)])
+    parts = [
+        f"{_lower(f.label)} ({part} of {shown[0]})"
+        for f, part in zip(named, shown[1:], strict=True)
+    ]
+    return f"mostly {' and '.join(parts)}"
 
 
 def _failed(result: ExperimentResult, verdict: Verdict) -> str:
