@@ -11,6 +11,7 @@ import typer
 from abtest.commands import options
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
+from simulator.tables import BadRows
 
 app = typer.Typer(no_args_is_help=True, help="Import, export, check, describe and make datasets.")
 
@@ -32,6 +33,14 @@ def import_command(
     log_format: Annotated[
         str, typer.Option("--format", help="auto, or a format: see docs/log-format.md.")
     ] = "auto",
+    map_file: Annotated[
+        Path | None,
+        typer.Option("--map", help="TOML file that maps columns of any table; see data map."),
+    ] = None,
+    sql: Annotated[
+        str | None,
+        typer.Option("--sql", help="With --map: a query for DuckDB, one more table to read."),
+    ] = None,
     encoding: Annotated[
         str | None, typer.Option("--encoding", help="Of files that are not UTF-8: gbk, latin-1.")
     ] = None,
@@ -47,10 +56,16 @@ def import_command(
       abtest data import KuaiRand-Pure/data logs/kuairand
 
       abtest data import log_standard_4_08_to_4_21_1k.csv logs/one-file --bad-rows skip
-    """
-    from simulator.logs.importers import import_logs
 
-    if len(sources) < 2:
+      abtest data import events.parquet logs/mine --map map.toml
+    """
+    from simulator.logs.importers import import_logs, import_mapped
+
+    if sql is not None and map_file is None:
+        raise UsageError("--sql needs a map of the result's columns.", "Add: --map MAP.toml")
+    if map_file is not None and log_format != "auto":
+        raise UsageError("--map and --format exclude each other.")
+    if len(sources) < (1 if sql is not None else 2):
         raise UsageError(
             "files and a directory to write are needed.", f"abtest data import {sources[0]} DATASET"
         )
@@ -58,17 +73,55 @@ def import_command(
     if bad_rows not in {"fail", "skip"}:
         raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
     console = Console()
-    with console.stage("import", f"importing {', '.join(map(str, files))}"):
-        report = import_logs(
-            files,
-            target,
-            format=log_format,
-            bad_rows=bad_rows,  # type: ignore[arg-type]
-            encoding=encoding,
-            overwrite=force,
-        )
+    bad: BadRows = "skip" if bad_rows == "skip" else "fail"
+    with console.stage("import", f"importing {', '.join(map(str, files)) or 'the query'}"):
+        if map_file is not None:
+            report = import_mapped(
+                files,
+                target,
+                map_file,
+                sql=sql,
+                bad_rows=bad,
+                encoding=encoding,
+                overwrite=force,
+            )
+        else:
+            report = import_logs(
+                files, target, format=log_format, bad_rows=bad, encoding=encoding, overwrite=force
+            )
     typer.echo(report.render())
     typer.echo(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
+
+
+@app.command("map")
+def map_command(
+    files: Annotated[list[Path], typer.Argument(help="Files of any table.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write it here instead of printing it.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", help="Of files that are not UTF-8: gbk, latin-1.")
+    ] = None,
+) -> None:
+    """Propose a map for data import, from names and values of columns.
+
+    [bold]Examples[/bold]
+
+      abtest data map events.parquet
+
+      abtest data map ratings.csv films.csv --out map.toml
+    """
+    from simulator.logs.importers.guess import propose
+
+    text = propose(files, encoding=encoding)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    if out.exists():
+        raise UsageError(f"{out} exists and is left untouched.", "Choose another name")
+    out.write_text(text, encoding="utf-8")
+    listed = " ".join(map(str, files))
+    typer.echo(f"Map:  {out}\nNext: abtest data import {listed} DATASET --map {out}")
 
 
 @app.command()

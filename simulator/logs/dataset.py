@@ -336,10 +336,10 @@ class DatasetWriter:
         self._hashes.setdefault(table, [0])[0] += int(total)
 
     def _remove_leftovers(self) -> None:
-        """What processes that are no more have left unfinished, and this one."""
+        """What processes that are no more have left unfinished, and an attempt of this one."""
         for left in self._path.parent.glob(f".{glob.escape(self._path.name)}.*.tmp"):
             process = left.name.split(".")[-2]
-            if process.isdigit() and (int(process) == os.getpid() or not _runs(int(process))):
+            if process.isdigit() and (left == self._temporary or not _runs(int(process))):
                 shutil.rmtree(left, ignore_errors=True)
 
     def _finish(self) -> None:

@@ -275,7 +275,12 @@ def label(*, required: bool = False, unknown: tuple[str, ...] = ()) -> Whole:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite float64; NaN is null, True and False are 1 and 0."""
+    """A finite number; NaN is null, True and False are 1 and 0.
+
+    Attributes:
+        minimum, maximum: Smallest and largest good value.
+        dtype: float64, or float32.
+    """
 
     required: bool = False
     minimum: float = -math.inf
@@ -310,8 +315,8 @@ class Number:
         if self.required:
             bad |= number.is_null()
         if not bad.any():
-            return Read(number)
-        return Read(number.zip_with(~bad, null), bad)
+            return Read(number.cast(self.dtype))
+        return Read(number.zip_with(~bad, null).cast(self.dtype), bad)
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""

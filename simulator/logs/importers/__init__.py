@@ -1,6 +1,6 @@
 """Importers: Kuaishou-format files into a dataset directory."""
 
 from simulator.logs.importers.report import ImportReport
-from simulator.logs.importers.run import import_logs
+from simulator.logs.importers.run import FORMATS, import_logs, import_mapped
 
-__all__ = ["ImportReport", "import_logs"]
+__all__ = ["FORMATS", "ImportReport", "import_logs", "import_mapped"]

@@ -161,6 +161,9 @@ def _block(
     block = mentioned
     if rows is not None:
         features = _unique(rows, key, report)
+        more_of_log = [n for n in mentioned.columns if n not in features.columns]
+        if more_of_log:
+            features = features.join(mentioned.select(key, *more_of_log), on=key, how="left")
         unknown = mentioned.join(features, on=key, how="anti")
         what = {"user_id": "people", "video_id": "videos", "comment_id": "comments"}[key]
         report.repair(f"{what} of the log without features: added", unknown.height)

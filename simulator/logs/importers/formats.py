@@ -56,7 +56,7 @@ class Format:
         name: As given to ``--format``.
         title: For people.
         licence: Under which terms its publisher gives the data away.
-        roles: First match wins.
+        roles: A file may play several, as where an interaction is a comment.
         recognise: Columns of a single log file that tell this format.
         language: Of its texts.
         seen: What of it this project has seen as real files.
@@ -75,9 +75,9 @@ class Format:
         assigned: dict[Role, list[Path]] = {}
         left = []
         for path in paths:
-            role = next((r for r in self.roles if r.matches(path.name)), None)
-            if role is None:
-                left.append(path)
-            else:
+            roles = [r for r in self.roles if r.matches(path.name)]
+            for role in roles:
                 assigned.setdefault(role, []).append(path)
+            if not roles:
+                left.append(path)
         return assigned, left

@@ -16,6 +16,8 @@ from simulator.logs.dataset import DatasetWriter
 from simulator.logs.importers.assemble import NAMES, Seen, write_events, write_keyed
 from simulator.logs.importers.formats import Format, Role
 from simulator.logs.importers.kuaishou import KUAICOMT, KUAIRAND
+from simulator.logs.importers.mapping import read_map, work_of
+from simulator.logs.importers.query import query_result
 from simulator.logs.importers.report import ImportReport, TableReport
 from simulator.logs.importers.staging import Staged, stage
 from simulator.logs.schema import TABLES
@@ -71,6 +73,43 @@ def import_logs(
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(s) for s in source]
     work = plan(sources, format, encoding)
     return run(work, target, name=sources[0].name, bad_rows=bad_rows, overwrite=overwrite)
+
+
+def import_mapped(
+    sources: Sequence[Path],
+    target: Path,
+    map_file: Path,
+    *,
+    sql: str | None = None,
+    bad_rows: BadRows = "fail",
+    encoding: str | None = None,
+    overwrite: bool = False,
+) -> ImportReport:
+    """Import any tables with a map of their columns, see `simulator.logs.importers.mapping`.
+
+    Args:
+        sources: Files and directories; each is one table.
+        target: Dataset directory to create.
+        map_file: The map.
+        sql: A query whose result is one more table; its file name is ``query.parquet``.
+        bad_rows: As of `import_logs`.
+        encoding: As of `import_logs`.
+        overwrite: As of `import_logs`.
+
+    Raises:
+        DataError: a fault of the map (file, line, entry) or of a file (file, line, column).
+        MissingPackage: ``sql`` without duckdb.
+    """
+    found = read_map(Path(map_file))
+    with query_result(sql, Path(target)) as queried:
+        tables = [open_table(s, encoding=encoding) for s in [*sources, *queried]]
+        if not tables:
+            raise DataError("no file is named.", "Name files, or a query: --sql")
+        layout, files = work_of(found, tables)
+        first = tables[0].files[0].name if not sources else Path(sources[0]).name
+        name = str(found.settings.get("name", first))
+        work = Work(layout, files, [])
+        return run(work, target, name=name, bad_rows=bad_rows, overwrite=overwrite)
 
 
 def run(

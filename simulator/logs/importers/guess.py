@@ -1,0 +1,248 @@
+"""Propose an import map for a file, from names and values; say what was guessed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from simulator.errors import DataError
+from simulator.logs.importers.mapping import MADE
+from simulator.logs.schema import TABLES, Column
+from simulator.tables import Table, Tally, Time, Whole, open_table
+from simulator.tables.times import EARLIEST_MS, LATEST_MS, Unit
+
+_ROWS = 20_000
+_NAMES: dict[str, tuple[str, ...]] = {
+    "user_id": ("uid", "user", "userid", "member", "viewer", "reviewer", "reviewerid", "person"),
+    "video_id": ("item", "itemid", "video", "vid", "photo", "movie", "asin", "article", "iid"),
+    "comment_id": ("comment", "commentid", "cid", "reply"),
+    "author_id": ("author", "creator", "creatorid", "uploader"),
+    "time_ms": ("time", "timestamp", "ts", "datetime", "date", "unixreviewtime", "eventtime"),
+    "is_click": ("click", "clicked", "isclicked", "valid_play", "watched"),
+    "is_like": ("like", "liked", "islike", "thumbsup"),
+    "is_follow": ("follow", "followed"),
+    "is_comment": ("commented",),
+    "is_forward": ("forward", "share", "shared"),
+    "is_collect": ("collect", "favorite", "favourite", "bookmark", "saved"),
+    "is_hate": ("dislike", "hate", "disliked"),
+    "long_view": ("longview", "finish", "finished", "completed"),
+    "play_time_ms": (
+        "playtime", "playduration", "playingtime", "watchtime", "watchms", "timespent", "dwell",
+        "viewtime", "playtimes", "watch", "watched", "play", "timespentms",
+    ),
+    "duration_ms": ("duration", "videoduration", "length", "durationms", "videolength"),
+    "comment_stay_time": ("commentstay", "commentduration", "commenttime"),
+    "is_rand": ("random", "israndom", "rand"),
+    "tab": ("scene", "scenario", "tabid", "channel"),
+    "text": ("comment", "content", "commentcontent", "body", "message"),
+    "caption": ("title", "caption", "name", "description"),
+    "category": ("category", "genre", "tag", "topic"),
+    "tags": ("tags", "genres", "categories"),
+    "upload_time_ms": ("uploadtime", "uploaddt", "published", "publishtime"),
+    "like_count": ("likes", "likecount", "commentlikecnt"),
+    "comment_count": ("comments", "commentcount"),
+}  # fmt: skip
+_PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The first rows of a file."""
+
+    table: Table
+    rows: pl.DataFrame
+
+    def texts(self, name: str) -> pl.Series:
+        return self.rows[name].cast(pl.String).drop_nulls()
+
+    def whole(self, name: str) -> pl.Series | None:
+        """Its values, if all are whole numbers."""
+        read = Whole(unknown=("nan", "NaN")).read(self.rows[name])
+        return None if read.bad is not None and read.bad.any() else read.values.drop_nulls()
+
+    def number(self, name: str) -> pl.Series | None:
+        """Its values, if all are numbers."""
+        values = self.texts(name).cast(pl.Float64, strict=False)
+        return None if values.null_count() or values.is_empty() else values
+
+
+def propose(paths: Sequence[Path], *, encoding: str | None = None) -> str:
+    """The text of a map for files; what is uncertain is said in comments.
+
+    Raises:
+        DataError: a file cannot be read, or has no rows.
+    """
+    lines = [
+        "# Proposed by: abtest data map. Check every line marked 'guessed' before you import:",
+        f"#   abtest data import {' '.join(map(str, paths))} DATASET --map THIS_FILE",
+        "",
+        'zone = "UTC"  # of times that name none: as Asia/Shanghai',
+        'licence = "not stated"',
+    ]
+    for path in paths:
+        table = open_table(path, encoding=encoding)
+        sample = _sample(table)
+        lines += ["", *_section(sample, len(paths) > 1)]
+    return "\n".join(lines) + "\n"
+
+
+def _sample(table: Table) -> _Sample:
+    tally = Tally("skip")
+    frames, rows = [], 0
+    for batch in itertools.islice(table.batches(tally=tally), 8):
+        frames.append(batch.frame)
+        rows += batch.frame.height
+        if rows >= _ROWS:
+            break
+    if not rows:
+        raise DataError(f"{table.files[0]} has no rows that can be read.", *tally.examples[:1])
+    return _Sample(table, pl.concat(frames).head(_ROWS))
+
+
+def _section(sample: _Sample, several: bool) -> list[str]:
+    name, why = _kind_of_table(sample)
+    lines = [f"# {sample.table.files[0]} ({sample.table.dialect}): {why}", f"[{name}]"]
+    if several:
+        lines.append(f"files = [{json.dumps(sample.table.files[0].name)}]")
+    free = list(sample.table.columns)
+    for column in TABLES[name].columns:
+        if column.name in MADE.get(name, ()) or isinstance(column.dtype, pl.List):
+            continue
+        entries = ((found, _entry(column, found, sample)) for found in _named_like(column, free))
+        found, line = next(((f, e) for f, e in entries if e is not None), (None, None))
+        if line is not None and found is not None:
+            free.remove(found)
+            lines.append(line)
+        elif column.required:
+            lines.append(_missing(column, sample))
+    if free:
+        lines.append(f"# not used: {', '.join(free)}")
+    return lines
+
+
+def _kind_of_table(sample: _Sample) -> tuple[str, str]:
+    columns = sample.table.columns
+
+    def has(name: str) -> bool:
+        column = TABLES["impressions"].column(name) or TABLES["comments"].column(name)
+        return column is not None and bool(_named_like(column, columns))
+
+    user, video, comment = has("user_id"), has("video_id"), has("comment_id")
+    if user and video and comment:
+        return "comment_events", "guessed: it names people, videos and comments"
+    if user and video:
+        return "impressions", "guessed: it names people and videos"
+    if comment:
+        return "comments", "guessed: it names comments and nobody who reads them"
+    if user:
+        return "users", "guessed: it names people only"
+    if video:
+        return "videos", "guessed: it names videos only"
+    return "impressions", "no column looks like people or videos"
+
+
+def _plain(name: str) -> str:
+    """A name without case, marks, RecBole's types, and ``is_``."""
+    return re.sub(r"[^a-z0-9]", "", name.split(":")[0].lower())
+
+
+def _named_like(column: Column, columns: Sequence[str]) -> list[str]:
+    """Columns of the file that are named like one of ours, likeliest first."""
+    wanted = [_plain(column.name), *map(_plain, _NAMES.get(column.name, ()))]
+    wanted += [w.removesuffix("ms") for w in wanted[:1] if w.endswith("ms")]
+    wanted += [w.removeprefix("is") for w in wanted[:1] if w.startswith("is")]
+    plain = {_plain(c): c for c in reversed(columns)}
+    label = column.unit == "0/1"
+    forms = ("{}", "is{}") if label else ("{}", "{}id") if column.name.endswith("_id") else (
+        "{}", "{}ms", "{}s"
+    )  # fmt: skip
+    found = (plain.get(form.format(name)) for name in wanted for form in forms)
+    return list(dict.fromkeys(f for f in found if f is not None))
+
+
+def _entry(column: Column, name: str, sample: _Sample) -> str | None:
+    """A line that maps a column of the file to ours; None if its values cannot be that."""
+    key, quoted = column.name, json.dumps(name, ensure_ascii=False)
+    by_name = "" if _plain(name) == _plain(key) else "  # guessed from the name"
+    if key in ("time_ms", "upload_time_ms"):
+        return _time(key, name, quoted, sample)
+    if key.endswith("_id"):
+        if sample.whole(name) is None:
+            return f"{key} = {{ column = {quoted}, names = true }}  # texts, numbered by a hash"
+        return f"{key} = {quoted}{by_name}"
+    if column.unit == "0/1":
+        values = set(sample.texts(name).str.to_lowercase().unique())
+        return (
+            f"{key} = {quoted}{by_name}"
+            if values <= {"0", "1", "0.0", "1.0", "true", "false"}
+            else None
+        )
+    if column.unit == "ms":
+        return _span(key, name, quoted, sample)
+    if column.dtype == pl.String:
+        return f"{key} = {quoted}{by_name}"
+    return f"{key} = {quoted}{by_name}" if sample.number(name) is not None else None
+
+
+def _time(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
+    if sample.rows[name].dtype.is_temporal():
+        return f"{key} = {quoted}  # times; those without a zone are in the zone above"
+    values = sample.number(name)
+    if values is None:
+        read = Time(unit="text").read(sample.rows[name])
+        if read.bad is not None and read.bad.any():
+            return None
+        return (
+            f'{key} = {{ column = {quoted}, unit = "text" }}  # in the zone above, if none is named'
+        )
+    middle = values.median()
+    assert isinstance(middle, float)
+    units: list[Unit] = ["s", "ms", "us", "ns"]
+    fit = [u for u in units if EARLIEST_MS <= middle / _PER_MS[u] <= LATEST_MS]
+    if not fit:
+        return None
+    if fit[0] == "ms":
+        return f"{key} = {quoted}"
+    return f'{key} = {{ column = {quoted}, unit = "{fit[0]}" }}  # guessed from the values'
+
+
+def _span(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
+    values = sample.number(name)
+    if values is None:
+        return None
+    middle = values.filter(values > 0).median()
+    plain = _plain(name)
+    if plain.endswith(("ms", "millis")):
+        return f"{key} = {quoted}"
+    if not isinstance(middle, float):
+        return f"{key} = {quoted}  # guessed: milliseconds"
+    if middle >= 1_000:
+        return f"{key} = {quoted}  # guessed: milliseconds (half of them above {middle:,.0f})"
+    return (
+        f'{key} = {{ column = {quoted}, unit = "s" }}'
+        f"  # guessed: seconds (half of them below {middle:,.0f})"
+    )
+
+
+def _missing(column: Column, sample: _Sample) -> str:
+    """A line for a required column that the file does not seem to have."""
+    names = sample.table.columns
+    play = _named_like(TABLES["impressions"].column("play_time_ms") or column, names)
+    length = _named_like(TABLES["impressions"].column("duration_ms") or column, names)
+    if column.name == "is_click" and play and length:
+        both = (play[0], length[0])
+        used = " / ".join(n if n.isidentifier() else f"col({n!r})" for n in both)
+        return f'is_click = "{used} > .8"  # guessed: no column of clicks; your own rule goes here'
+    if column.name in ("play_time_ms", "is_click", "is_like", "is_reply"):
+        value = 1 if column.name == "is_click" else 0
+        return (
+            f"{column.name} = {{ placeholder = {value} }}  # no such column; commands that need it "
+            "will refuse"
+        )
+    return f'# {column.name} = "COLUMN"  # required: {column.doc}; no column looks like it'

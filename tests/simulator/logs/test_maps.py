@@ -1,0 +1,248 @@
+"""A map brings any table in; expressions are translated, never evaluated."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from simulator.errors import DataError
+from simulator.logs.dataset import Dataset
+from simulator.logs.importers import import_mapped
+from simulator.logs.importers.expressions import parse
+from simulator.logs.importers.fields import hashed
+from simulator.logs.importers.guess import propose
+from simulator.logs.validate import check
+
+TABLE = """uid;item;when;watched;length;liked;kind
+ann;v1;2022-04-08 12:00:00;10.5;12;True;feed
+ann;v2;2022-04-08 12:00:30;1;12;False;feed
+bob;v1;2022-04-08 13:00:30;9;10;True;search
+"""
+MAP = """name = "mine"
+zone = "Asia/Shanghai"
+
+[impressions]
+user_id = { column = "uid", names = true }
+video_id = { column = "item", names = true }
+time_ms = { column = "when", unit = "text" }
+play_time_ms = { column = "watched", unit = "s" }
+duration_ms = { column = "length", unit = "s" }
+is_click = "watched / length > .8"
+is_like = "liked"
+is_rand = 0
+tab = "3 if kind == 'feed' else 4"
+"""
+
+
+def made(tmp_path: Path, table: str = TABLE, text: str = MAP, **options: Any) -> Dataset:
+    (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "map.toml").write_text(text, encoding="utf-8")
+    out = tmp_path / "out"
+    import_mapped([tmp_path / "t.csv"], out, tmp_path / "map.toml", overwrite=True, **options)
+    return Dataset.open(out)
+
+
+def test_columns_units_zones_names_expressions_and_constants(tmp_path: Path) -> None:
+    dataset = made(tmp_path)
+    rows = dataset.scan("impressions").collect().sort("time_ms")
+    assert rows["time_ms"].to_list() == [1_649_390_400_000, 1_649_390_430_000, 1_649_394_030_000]
+    assert rows["user_id"].to_list() == [hashed("ann"), hashed("ann"), hashed("bob")]
+    assert rows["play_time_ms"].to_list() == [10_500, 1_000, 9_000]
+    assert rows["duration_ms"].to_list() == [12_000, 12_000, 10_000]
+    assert rows["is_click"].to_list() == [1, 0, 1]
+    assert rows["is_like"].to_list() == [1, 0, 1]
+    assert rows["tab"].to_list() == [3, 3, 4]
+    users = dataset.scan("users").collect().sort("source_id")
+    assert users.rows() == [(hashed("ann"), "ann"), (hashed("bob"), "bob")]
+    assert dict(dataset.scan("videos").select("source_id", "duration_ms").collect().rows()) == {
+        "v1": 12_000,
+        "v2": 12_000,
+    }
+    assert dataset.info.name == "mine"
+    assert [f for f in check(dataset) if f.severity == "error"] == []
+
+
+def test_parquet_and_partitioned_directories_give_the_same_dataset(tmp_path: Path) -> None:
+    first = made(tmp_path)
+    frame = pl.read_csv(tmp_path / "t.csv", separator=";", try_parse_dates=True)
+    for number, kind in enumerate(("feed", "search")):
+        folder = tmp_path / "parts" / f"kind={kind}"
+        folder.mkdir(parents=True)
+        frame.filter(kind=kind).drop("kind").write_parquet(folder / f"{number}.parquet")
+    import_mapped([tmp_path / "parts"], tmp_path / "two", tmp_path / "map.toml")
+    second = Dataset.open(tmp_path / "two")
+    assert second.info.content_hash == first.info.content_hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"uid"', '"usr"', "map.toml line 5: impressions.user_id: "),
+        ('"uid"', '"uidd"', "t.csv has no column 'uidd'. It has 'uid'."),
+        (
+            "is_rand = 0",
+            "is_rand = 2",
+            "line 12: impressions.is_rand: 2 is no value, expected 0 or",
+        ),
+        ("is_like =", "is_lik =", "is no column of the log format. Did you mean 'is_like'?"),
+        ("watched / length > .8", "open('x')", "'open('x')' is not allowed"),
+        ("watched / length > .8", "watched /", "' cannot be read"),
+        ("watched / length > .8", "watched", "expected 0 or 1"),
+        ('unit = "text"', 'unit = "weeks"', "unit 'weeks' is none of"),
+        ('unit = "text"', 'unit = "ms"', "t.csv line 2: when is '2022-04-08 12:00:00'"),
+        ('"Asia/Shanghai"', '"Asia/Shanghi"', "there is no time zone 'Asia/Shanghi'"),
+        ("is_rand = 0", "session_id = 0", "is made from row order and times"),
+        ("[impressions]", "[impression]", "is no table"),
+        ('is_click = "watched / length > .8"\n', "", "impressions: has no 'is_click'"),
+        ("is_rand = 0", "is_rand = {}", "needs one of column, expression, constant"),
+        ("is_rand = 0", "is_rand = ", "map.toml is no map"),
+        ("is_rand = 0", 'files = ["other.csv"]', "no file given is other.csv"),
+        ('name = "mine"', "mane = 1", "is no setting"),
+    ],
+)
+def test_faults_of_a_map_name_the_line_and_the_entry(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        made(tmp_path, text=MAP.replace(old, new, 1))
+    assert said in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_label_without_a_value_is_a_bad_row(tmp_path: Path) -> None:
+    table = TABLE + "cat;v1;2022-04-08 14:00:00;9;;True;feed\n"
+    with pytest.raises(DataError, match=r"t\.csv line 5: is_click = watched / length > \.8 gives"):
+        made(tmp_path, table=table)
+    assert made(tmp_path, table=table, bad_rows="skip").info.rows["impressions"] == 3
+
+
+def test_a_query_is_one_more_table(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    (tmp_path / "t.csv").write_text(TABLE, encoding="utf-8")
+    (tmp_path / "map.toml").write_text(MAP, encoding="utf-8")
+    query = f"select * from read_csv('{tmp_path}/t.csv', delim=';') where uid = 'ann';"
+    import_mapped([], tmp_path / "out", tmp_path / "map.toml", sql=query)
+    assert Dataset.open(tmp_path / "out").info.rows["impressions"] == 2
+    with pytest.raises(DataError, match="the query fails"):
+        import_mapped([], tmp_path / "no", tmp_path / "map.toml", sql="select * from nothing")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.toml", "out", "t.csv"]
+
+
+# -- expressions ----------------------------------------------------------------------------------
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "<": operator.lt, ">=": operator.ge,
+    "==": operator.eq, "!=": operator.ne, "//": operator.floordiv, "%": operator.mod,
+}  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    a=st.integers(-50, 50),
+    b=st.integers(1, 50),
+    op=st.sampled_from(list(_OPERATORS)),
+    outer=st.sampled_from(["{}", "not ({})", "-abs({})", "1 if {} else 0", "({}) and b > 3"]),
+)
+def test_expressions_mean_what_python_means(a: int, b: int, op: str, outer: str) -> None:
+    text = outer.format(f"a {op} b")
+    value = _OPERATORS[op](a, b)
+    expected = {
+        "{}": value,
+        "not ({})": not value,
+        "-abs({})": -abs(value),
+        "1 if {} else 0": 1 if value else 0,
+        "({}) and b > 3": bool(value) and b > 3,
+    }[outer]
+    frame = pl.DataFrame({"a": [float(a)], "b": [float(b)]})
+    assert float(frame.select(parse(text).value).item()) == pytest.approx(float(expected))
+
+
+def test_functions_and_missing_values() -> None:
+    frame = pl.DataFrame({"x": [1.4, None, -2.6], "t": ["Ab", None, "c"]})
+
+    def found(text: str) -> list[Any]:
+        return frame.select(parse(text).value).to_series().to_list()
+
+    assert found("round(x)") == [1.0, None, -3.0]
+    assert found("floor(x) + ceil(x)") == [3.0, None, -5.0]
+    assert found("if_null(x, 7)") == [1.4, 7.0, -2.6]
+    assert found("is_null(x)") == [False, True, False]
+    assert found("min(x, 0)") == [0.0, 0.0, -2.6]
+    assert found("is_in(t, 'c', 'd')") == [False, None, True]
+    assert found("lower(t) == 'ab'") == [True, None, False]
+    assert found("contains(t, 'b')") == [True, None, False]
+    assert found("-1 < x <= 1.4") == [True, None, False]
+    assert parse("col('a b') > 1").numbers == ("a b",)
+    assert math.isclose(frame.select(parse("x * .5").value).to_series()[0], 0.7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('id')", "x.__class__", "[x for x in y]", "lambda: 1", "x[0]",
+        "f'{x}'", "(x := 1)", "x ** 9999", "b'x'", "x and", "", "1; 2", "print(x)", "x if y",
+        "is_in(x, y)", "min(x)", "x < 1 < 'a' is None", "9" * 30, "-" * 500 + "1", "a" * 3000,
+        "(" * 500 + "1" + ")" * 500, "x @ y", "x & y", "*x", "{1: 2}", "await x",
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="expression"):
+        parse(text)
+
+
+# -- proposals ------------------------------------------------------------------------------------
+
+
+def test_a_proposed_map_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TABLE, encoding="utf-8")
+    text = propose([tmp_path / "t.csv"])
+    assert 'user_id = { column = "uid", names = true }' in text
+    assert 'time_ms = { column = "when", unit = "text" }' in text or "# time_ms" in text
+    assert 'play_time_ms = { column = "watched", unit = "s" }  # guessed: seconds' in text
+    assert 'is_click = "watched / length > .8"  # guessed' in text
+    assert 'is_like = "liked"' in text
+    usable = text.replace('# time_ms = "COLUMN"', 'time_ms = { column = "when", unit = "text" } # ')
+    dataset = made(tmp_path, text=usable)
+    assert dataset.info.rows["impressions"] == 3
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit"), [(1e-3, '"s"'), (1.0, None), (1e3, '"us"'), (1e6, '"ns"')]
+)
+def test_the_unit_of_times_is_told_by_their_size(
+    tmp_path: Path, scale: float, unit: str | None
+) -> None:
+    stamp = int(1_649_390_400_000 * scale)
+    content = f"user_id,item_id,timestamp\n1,2,{stamp}\n1,3,{stamp}\n"
+    (tmp_path / "t.csv").write_text(content, encoding="utf-8")
+    line = next(x for x in propose([tmp_path / "t.csv"]).splitlines() if x.startswith("time_ms"))
+    assert (f"unit = {unit}" in line) if unit else line == 'time_ms = "timestamp"'
+
+
+def test_tables_of_several_files_are_told_apart(tmp_path: Path) -> None:
+    files = {
+        "log.csv": "user,item,ts\n1,2,1649390400\n",
+        "people.csv": "user_id,register_days\n1,30\n",
+        "films.csv": "movieId,title,genres\n2,A film,Drama\n",
+        "notes.csv": "comment_id,video_id,content\n5,2,nice\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    text = propose([tmp_path / name for name in files])
+    for header in ("[impressions]", "[users]", "[videos]", "[comments]"):
+        assert header in text
+    (tmp_path / "map.toml").write_text(text, encoding="utf-8")
+    sources = [tmp_path / name for name in files]
+    import_mapped(sources, tmp_path / "out", tmp_path / "map.toml")
+    dataset = Dataset.open(tmp_path / "out")
+    assert dataset.scan("videos").collect()["caption"].to_list() == ["A film"]
+    assert dataset.scan("comments").collect()["text"].to_list() == ["nice"]
+    assert dataset.scan("impressions").collect()["time_ms"].to_list() == [1_649_390_400_000]
