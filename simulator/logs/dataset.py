@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,8 @@ class DatasetInfo:
         notes: Sentences about repairs made on import.
         randomisation: What was left to chance when the log was written, see docs/log-format.md;
             None where nobody has said so.
+        placeholders: Columns, as ``impressions.play_time_ms``, that the source does not have: the
+            value in them stands for "unknown", and commands that need them refuse.
     """
 
     format_version: int
@@ -67,6 +69,7 @@ class DatasetInfo:
     world: dict[str, Any] | None
     notes: list[str]
     randomisation: dict[str, Any] | None = None
+    placeholders: list[str] = field(default_factory=list)
 
 
 class Dataset:
@@ -267,6 +270,7 @@ class DatasetWriter:
         self._world = world
         self._randomisation = randomisation
         self.notes = list(notes)
+        self.placeholders: list[str] = []
         self._parts: dict[str, int] = {}
         self._rows: dict[str, int] = {}
         self._schemas: dict[str, dict[str, pl.DataType]] = {}
@@ -361,6 +365,7 @@ class DatasetWriter:
             world=self._world,
             notes=self.notes,
             randomisation=self._randomisation,
+            placeholders=self.placeholders,
             **self._about,  # type: ignore[arg-type]
         )
         text = json.dumps(dataclasses.asdict(info), ensure_ascii=False, indent=1, sort_keys=True)
