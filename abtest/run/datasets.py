@@ -15,6 +15,7 @@ from simulator.errors import DataError
 from simulator.feed import Feed, FeedSettings
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.schema import FORMAT_VERSION
+from simulator.logs.sound import ensure_sound
 from simulator.loop import Report, drive
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState
@@ -27,8 +28,17 @@ GROUP_SIZE = 4096
 DEMO = "demo"
 
 
-def open_dataset(spec: str, console: Console) -> Dataset:
-    """A dataset directory, or ``demo`` for the default built-in world's log."""
+def open_dataset(spec: str, console: Console, *, sound: bool = True) -> Dataset:
+    """A dataset directory, or ``demo`` for the default built-in world's log.
+
+    Args:
+        spec: The directory, or ``demo``.
+        console: For progress.
+        sound: Whether to refuse a directory with impossible values or changed files.
+
+    Raises:
+        DataError: no dataset, or an unsound one.
+    """
     if spec == DEMO and not Path(spec).exists():
         from abtest.config import RunConfig
 
@@ -40,7 +50,18 @@ def open_dataset(spec: str, console: Console) -> Dataset:
         raise DataError(
             f"{spec} is a file, not a dataset.", f"Import it: abtest data import {spec} logs/mine"
         )
-    return Dataset.open(Path(spec))
+    return sound_dataset(Path(spec)) if sound else Dataset.open(Path(spec))
+
+
+def sound_dataset(path: Path) -> Dataset:
+    """A dataset whose values and files are what it says.
+
+    Raises:
+        DataError: no dataset, or an unsound one.
+    """
+    dataset = Dataset.open(path)
+    ensure_sound(dataset, cache_directory() / "sound")
+    return dataset
 
 
 def small_dataset(console: Console) -> Dataset:

@@ -7,8 +7,17 @@ from typing import Literal
 
 import polars as pl
 
+from simulator.logs.content import hash_of_rows
 from simulator.logs.dataset import Dataset
-from simulator.logs.schema import TABLES, Column, Table
+from simulator.logs.references import (
+    repeated_identifiers,
+    repeated_impressions,
+    unknown_identifiers,
+)
+from simulator.logs.scanning import batches
+from simulator.logs.schema import EVENT_TABLES, TABLES, Table
+from simulator.logs.sound import hash_problem
+from simulator.logs.values import ValueChecks
 
 
 @dataclass(frozen=True)
@@ -35,135 +44,96 @@ class Finding:
 def check(dataset: Dataset) -> list[Finding]:
     """All problems of a dataset, worst first; an empty list means none was found."""
     findings: list[Finding] = []
+    sums: dict[str, int] = {}
     for table in TABLES.values():
         if not dataset.has(table.name):
+            # An empty table has a hash of its own: that of no rows.
+            sums[table.name] = 0
             continue
-        findings += _values(dataset, table)
+        findings += _values(dataset, table, sums)
         findings += _duplicates(dataset, table)
+    findings += _content(dataset, sums)
     findings += _references(dataset)
     findings += _decisions(dataset)
     findings += _emptiness(dataset)
     return sorted(findings, key=lambda f: (f.severity != "error", f.table, f.column))
 
 
-def _values(dataset: Dataset, table: Table) -> list[Finding]:
-    """Nulls, bounds and labels of every column, in one pass."""
-    present = [c for c in table.columns if dataset.has_column(table.name, c.name)]
-    checks = [(c, *found) for c in present for found in _rules(c)]
-    rows = dataset.scan(table.name).with_row_index("_row")
-    if not checks:
+def _values(dataset: Dataset, table: Table, sums: dict[str, int]) -> list[Finding]:
+    """Nulls, bounds, labels and plausibility of every column, in one pass; and the table's hash."""
+    checks = ValueChecks(table, dataset.info.columns[table.name])
+    sums[table.name] = 0
+    for first, rows in batches(dataset, table.name):
+        sums[table.name] += hash_of_rows(rows, first)
+        checks.note(rows, first)
+    return [
+        Finding(
+            table.name,
+            one.rule.column,
+            one.row,
+            one.rule.severity,
+            f"{table.name} row {one.row}: {one.rule.column} is {one.shown}, expected "
+            f"{one.rule.expected}. {_rows(one.count)}.",
+            "Correct the source and import again: abtest data import",
+        )
+        for one in checks.violations()
+    ]
+
+
+def _content(dataset: Dataset, sums: dict[str, int]) -> list[Finding]:
+    problem = hash_problem(dataset, sums)
+    if not problem:
         return []
-    wanted = []
-    for number, (_, _, bad) in enumerate(checks):
-        bad = bad.fill_null(False)
-        wanted.append(bad.sum().alias(f"count {number}"))
-        wanted.append(pl.col("_row").filter(bad).min().alias(f"row {number}"))
-        wanted.append(
-            pl.col(checks[number][0].name).filter(bad).first().cast(pl.String).alias(f"v {number}")
-        )
-    found = rows.select(wanted).collect().row(0, named=True)
-    findings = []
-    for number, (column, rule, _) in enumerate(checks):
-        count, row = found[f"count {number}"], found[f"row {number}"]
-        if not count:
-            continue
-        value = found[f"v {number}"]
-        shown = "empty" if value is None else value
-        findings.append(
-            Finding(
-                table.name,
-                column.name,
-                row,
-                "error",
-                f"{table.name} row {row}: {column.name} is {shown}, expected {rule}. "
-                f"{_rows(count)}.",
-                "Correct the source and import again: abtest data import",
-            )
-        )
-    return findings
-
-
-def _rules(column: Column) -> list[tuple[str, pl.Expr]]:
-    """(what is expected, where it is violated)."""
-    value = pl.col(column.name)
-    rules = []
-    if not column.nullable:
-        rules.append(("a value", value.is_null()))
-    if column.unit == "0/1":
-        rules.append(("0 or 1", ~value.is_in([0, 1])))
-        return rules
-    if column.minimum is not None:
-        rules.append((f"at least {column.minimum}", value < column.minimum))
-    if column.maximum is not None:
-        rules.append((f"at most {column.maximum}", value > column.maximum))
-    return rules
+    return [Finding("dataset.json", "", None, "error", problem, "Import or make it again")]
 
 
 def _duplicates(dataset: Dataset, table: Table) -> list[Finding]:
     if table.key:
-        key, what = list(table.key), f"{table.key[0]} is not unique"
+        key = table.key[0]
+        found = repeated_identifiers(dataset, table.name, key)
+        what, column = f"{key} is not unique", key
         severity: Literal["error", "warning"] = "error"
         hint = "Keep one row per identifier and import again"
     elif table.name == "impressions":
-        key, what = ["user_id", "video_id", "time_ms"], "the same impression is there twice"
+        found = repeated_impressions(dataset)
+        what, column = "the same impression is there twice", ""
         severity, hint = "warning", "Usual in KuaiRand (0.6 to 0.9 % of rows); they are kept"
     else:
         return []
-    rows = dataset.scan(table.name).with_row_index("_row").select("_row", *key)
-    repeated = rows.group_by(key).agg(pl.len(), pl.col("_row").sort().get(1, null_on_oob=True))
-    found = (
-        repeated.filter(pl.col("len") > 1)
-        .select((pl.col("len") - 1).sum().alias("count"), pl.col("_row").min().alias("row"))
-        .collect(engine="streaming")
-        .row(0, named=True)
-    )
-    if not found["count"]:
+    if not found.count:
         return []
-    message = f"{table.name} row {found['row']}: {what}. {_rows(found['count'])}."
-    column = key[0] if len(key) == 1 else ""
-    return [Finding(table.name, column, found["row"], severity, message, hint)]
+    message = f"{table.name} row {found.first}: {what}. {_rows(found.count)}."
+    return [Finding(table.name, column, found.first, severity, message, hint)]
 
 
-_REFERENCES = (
-    ("impressions", "user_id", "users"),
-    ("impressions", "video_id", "videos"),
-    ("comments", "video_id", "videos"),
-    ("comment_events", "user_id", "users"),
-    ("comment_events", "video_id", "videos"),
-    ("comment_events", "comment_id", "comments"),
-    ("video_decisions", "user_id", "users"),
-    ("video_decisions", "video_id", "videos"),
-    ("comment_decisions", "user_id", "users"),
-    ("comment_decisions", "video_id", "videos"),
-    ("comment_decisions", "comment_id", "comments"),
-)
+_TARGETS = {"user_id": "users", "video_id": "videos", "comment_id": "comments"}
+_REFERRING = (*EVENT_TABLES, "comments")
 
 
 def _references(dataset: Dataset) -> list[Finding]:
     findings = []
-    for table, column, target in _REFERENCES:
-        if not dataset.has(table) or not dataset.has(target):
+    for table in _REFERRING:
+        if not dataset.has(table):
             continue
-        rows = dataset.scan(table).select(column).with_row_index("_row")
-        known = dataset.scan(target).select(column).unique()
-        found = (
-            rows.join(known, on=column, how="anti")
-            .select(pl.len().alias("count"), pl.col("_row").min().alias("row"))
-            .collect()
-            .row(0, named=True)
-        )
-        if found["count"]:
-            findings.append(
-                Finding(
-                    table,
-                    column,
-                    found["row"],
-                    "error",
-                    f"{table} row {found['row']}: {column} is not in table '{target}'. "
-                    f"{_rows(found['count'])}.",
-                    f"Add it to '{target}', or leave the rows out",
+        columns = {
+            column: target
+            for column, target in _TARGETS.items()
+            if target != table and dataset.has(target) and dataset.has_column(table, column)
+        }
+        for column, found in unknown_identifiers(dataset, table, columns).items():
+            if found.count:
+                target = columns[column]
+                findings.append(
+                    Finding(
+                        table,
+                        column,
+                        found.first,
+                        "error",
+                        f"{table} row {found.first}: {column} is not in table '{target}'. "
+                        f"{_rows(found.count)}.",
+                        f"Add it to '{target}', or leave the rows out",
+                    )
                 )
-            )
     return findings
 
 
