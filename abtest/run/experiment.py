@@ -149,7 +149,7 @@ def _dataset(config: RunConfig, console: Console) -> Dataset:
         return builtin_dataset(
             config.world, config.world_seed, config.log_users, config.burn_in_days, console
         )
-    return sound_dataset(Path(config.data))
+    return sound_dataset(Path(config.data), config.sample_users)
 
 
 def _check_dataset(config: RunConfig, dataset: Dataset) -> None:

@@ -164,7 +164,7 @@ def test_nan_propensities_are_impossible(make_dataset: Make) -> None:
     rows = log().with_columns(
         pl.Series("propensity", [0.5, float("nan"), 1.0, 0.0], dtype=pl.Float32)
     )
-    with pytest.raises(DataError, match="row 1: propensity is NaN"):
+    with pytest.raises(DataError, match="row 1: propensity is nan"):
         ensure_sound(make_dataset(rows))
 
 
