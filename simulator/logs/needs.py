@@ -88,6 +88,7 @@ def needs(dataset: Dataset) -> list[Need]:
     stay = log.lacks("impressions", "comment_stay_time")
     events = log.without("comment_events")
     texts = log.any_of(log.lacks("comments", "text"), log.lacks("videos", "caption"))
+    sections = log.any_of(events, stay)
     shown = log.any_of(
         log.without("video_decisions"), log.lacks("impressions", "propensity"), log.no_random_rows()
     )
@@ -95,7 +96,7 @@ def needs(dataset: Dataset) -> list[Need]:
         ("abtest run --data: videos", learn, _duration(log)),
         ("abtest run --data: comment watch time", log.all_of(learn, stay), ""),
         ("abtest run --data: ranking comments", log.all_of(learn, log.without("comments")), ""),
-        ("abtest run --data -t lsvcr", log.all_of(learn, events, texts), ""),
+        ("abtest run --data -t lsvcr", log.all_of(learn, sections), texts and f"IDs only: {texts}"),
         ("abtest evaluate: videos", clicks, log.no_negatives()),
         ("abtest evaluate: comments", log.all_of(log.without("comments"), events), ""),
         ("abtest replay: videos", log.all_of(clicks, shown), ""),

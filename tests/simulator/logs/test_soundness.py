@@ -258,6 +258,9 @@ def test_a_log_without_a_feature_says_so(make_dataset: Make) -> None:
     assert found["abtest run --data: videos"] == ""
     assert found["abtest run --data: comment watch time"] == "impressions has no comment_stay_time"
     assert "the log has no comment_events" in found["abtest run --data -t lsvcr"]
+    opened = log().with_columns(pl.Series("comment_stay_time", [0, 9, 0, 9], dtype=pl.Int64))
+    lsvcr = next(n for n in needs(make_dataset(opened, name="opened")) if "lsvcr" in n.command)
+    assert (lsvcr.possible, lsvcr.remark[:9]) == (True, "IDs only:")
     assert "no is_rand" in found["abtest replay: videos"]
     assert found["abtest evaluate: videos"] == ""
     table = render_needs(needs(make_dataset(log(), name="again")))
