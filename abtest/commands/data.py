@@ -31,7 +31,7 @@ def register(root: typer.Typer) -> None:
 def import_command(
     sources: Sources,
     log_format: Annotated[
-        str, typer.Option("--format", help="auto, or a format: see docs/log-format.md.")
+        str, typer.Option("--format", help="auto, or a format: see docs/import.md.")
     ] = "auto",
     map_file: Annotated[
         Path | None,
