@@ -42,6 +42,7 @@ class RunConfig:
         days: Experiment days.
         burn_in_days: Days under the platform's own ranker before the experiment (built-in world).
         log_users: People in the log that policies are trained on (built-in world).
+        sample_users: People of ``data`` that are drawn and used; None uses all of them.
         seed: Randomises people's noise and the split into arms.
         training_seed: Randomises training.
         world_seed: Which built-in world (only with ``data = "demo"``).
@@ -65,6 +66,7 @@ class RunConfig:
     days: int = 1
     burn_in_days: int = 2
     log_users: int = 4_000
+    sample_users: int | None = None
     seed: int = 1
     training_seed: int = 1
     world_seed: int = 1
@@ -273,6 +275,8 @@ def _checked(values: dict[str, Any]) -> RunConfig:
         "log_users": (config.log_users, 1, 10_000_000),
         "max_users": (config.max_users, 2, 100_000_000),
     }
+    if config.sample_users is not None:
+        limits["sample_users"] = (config.sample_users, 2, 1_000_000_000)
     if config.users is not None:
         limits["users"] = (config.users, 2, 100_000_000)
     for key, (value, low, high) in limits.items():

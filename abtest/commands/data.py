@@ -31,7 +31,7 @@ def register(root: typer.Typer) -> None:
 def import_command(
     sources: Sources,
     log_format: Annotated[
-        str, typer.Option("--format", help="auto, or a format: see docs/log-format.md.")
+        str, typer.Option("--format", help="auto, or a format: see docs/import.md.")
     ] = "auto",
     map_file: Annotated[
         Path | None,
@@ -59,7 +59,9 @@ def import_command(
 
       abtest data import events.parquet logs/mine --map map.toml
     """
+    from simulator.logs.dataset import Dataset
     from simulator.logs.importers import import_logs, import_mapped
+    from simulator.logs.needs import needs, render_needs
 
     if sql is not None and map_file is None:
         raise UsageError("--sql needs a map of the result's columns.", "Add: --map MAP.toml")
@@ -90,6 +92,7 @@ def import_command(
                 files, target, format=log_format, bad_rows=bad, encoding=encoding, overwrite=force
             )
     typer.echo(report.render())
+    typer.echo(f"\n{render_needs(needs(Dataset.open(target)))}")
     typer.echo(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
 
 
@@ -151,18 +154,20 @@ def export(
 
 @app.command()
 def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
-    """Validate a dataset: values, labels, duplicates, dangling references.
+    """Validate a dataset, and say which commands it is good for.
 
     [bold]Example[/bold]
 
       abtest data check logs/kuairand
     """
     from abtest.run.datasets import open_dataset
+    from simulator.logs.needs import needs, render_needs
     from simulator.logs.validate import check as check_dataset
 
     console = Console()
-    opened = open_dataset(dataset, console)
+    opened = open_dataset(dataset, console, sound=False)
     findings = check_dataset(opened)
+    possible = needs(opened)
     errors = [f for f in findings if f.severity == "error"]
     if as_json:
         rows = [
@@ -176,13 +181,19 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
             }
             for f in findings
         ]
-        typer.echo(json.dumps({"findings": rows}, ensure_ascii=False, indent=1))
+        listed = [
+            {"command": n.command, "possible": n.possible, "why_not": n.why_not, "remark": n.remark}
+            for n in possible
+        ]
+        typer.echo(json.dumps({"findings": rows, "commands": listed}, ensure_ascii=False, indent=1))
     elif not findings:
         counts = ", ".join(f"{n:,} {t}" for t, n in opened.info.rows.items())
         typer.echo(f"{opened.path}: no problem found in {counts}")
     else:
         for finding in findings:
             typer.echo(f"{finding.severity}: {finding.message} {finding.hint}".rstrip())
+    if not as_json:
+        typer.echo(f"\n{render_needs(possible)}")
     if errors:
         raise typer.Exit(int(ExitCode.DATA))
 
@@ -206,7 +217,7 @@ def describe(
     from simulator.logs.describe import compare
     from simulator.logs.describe import describe as describe_dataset
 
-    opened = open_dataset(dataset, Console())
+    opened = open_dataset(dataset, Console(), sound=False)
     if against is None:
         statistics = describe_dataset(opened)
         if as_json:

@@ -45,6 +45,10 @@ BurnIn = Annotated[
     int | None,
     typer.Option("--burn-in-days", help="Days before the experiment (built-in world)."),
 ]
+SampleUsers = Annotated[
+    int | None,
+    typer.Option("--sample-users", help="With --data: draw so many people; nobody else is read."),
+]
 LogUsers = Annotated[
     int | None,
     typer.Option("--log-users", help="People in the log for training (built-in world)."),
@@ -103,6 +107,7 @@ def run(
     days: Days = None,
     burn_in_days: BurnIn = None,
     log_users: LogUsers = None,
+    sample_users: SampleUsers = None,
     explore_share: ExploreShare = None,
     seed: options.Seed = None,
     training_seed: TrainingSeed = None,
@@ -149,6 +154,7 @@ def run(
         "days": days,
         "burn_in_days": burn_in_days,
         "log_users": log_users,
+        "sample_users": sample_users,
         "explore_share": None if explore_share is None else parse_percent(explore_share),
         "seed": seed,
         "training_seed": training_seed,

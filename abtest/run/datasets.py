@@ -14,7 +14,9 @@ from simulator.calendar import DAY_MS
 from simulator.errors import DataError
 from simulator.feed import Feed, FeedSettings
 from simulator.logs.dataset import Dataset, DatasetWriter
+from simulator.logs.sample import sample_people
 from simulator.logs.schema import FORMAT_VERSION
+from simulator.logs.sound import ensure_sound
 from simulator.loop import Report, drive
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState
@@ -27,8 +29,17 @@ GROUP_SIZE = 4096
 DEMO = "demo"
 
 
-def open_dataset(spec: str, console: Console) -> Dataset:
-    """A dataset directory, or ``demo`` for the default built-in world's log."""
+def open_dataset(spec: str, console: Console, *, sound: bool = True) -> Dataset:
+    """A dataset directory, or ``demo`` for the default built-in world's log.
+
+    Args:
+        spec: The directory, or ``demo``.
+        console: For progress.
+        sound: Whether to refuse a directory with impossible values or changed files.
+
+    Raises:
+        DataError: no dataset, or an unsound one.
+    """
     if spec == DEMO and not Path(spec).exists():
         from abtest.config import RunConfig
 
@@ -40,7 +51,36 @@ def open_dataset(spec: str, console: Console) -> Dataset:
         raise DataError(
             f"{spec} is a file, not a dataset.", f"Import it: abtest data import {spec} logs/mine"
         )
-    return Dataset.open(Path(spec))
+    return sound_dataset(Path(spec)) if sound else Dataset.open(Path(spec))
+
+
+def sound_dataset(path: Path, sample_users: int | None = None) -> Dataset:
+    """A dataset whose values and files are what it says.
+
+    Args:
+        path: Its directory.
+        sample_users: If given, the log of so many of its people: made once and kept, so that the
+            whole log is read once.
+
+    Raises:
+        DataError: no dataset, an unsound one, or fewer people.
+    """
+    dataset = Dataset.open(path)
+    ensure_sound(dataset, cache_directory() / "sound")
+    if sample_users is None:
+        return dataset
+    if dataset.info.world is not None:
+        raise DataError(
+            f"{path} is a log of the built-in world: people are drawn from the world itself.",
+            "Use --users instead of --sample-users",
+        )
+    address = f"{dataset.info.content_hash} sample {sample_users}"
+    digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
+    target = cache_directory() / "samples" / digest
+    if target.is_dir():
+        return Dataset.open(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return sample_people(dataset, target, sample_users)
 
 
 def small_dataset(console: Console) -> Dataset:

@@ -20,7 +20,7 @@ from abtest.factors import with_factors
 from abtest.metrics import PLATFORM_METRICS
 from abtest.paths import write_text
 from abtest.run.candidates import check_candidates
-from abtest.run.datasets import GROUP_SIZE, builtin_dataset
+from abtest.run.datasets import GROUP_SIZE, builtin_dataset, sound_dataset
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.fidelity import environment_facts, fit_response
 from abtest.run.oracle import check_control, check_dataset
@@ -149,7 +149,7 @@ def _dataset(config: RunConfig, console: Console) -> Dataset:
         return builtin_dataset(
             config.world, config.world_seed, config.log_users, config.burn_in_days, console
         )
-    return Dataset.open(Path(config.data))
+    return sound_dataset(Path(config.data), config.sample_users)
 
 
 def _check_dataset(config: RunConfig, dataset: Dataset) -> None:

@@ -12,12 +12,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import glob
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -29,44 +27,11 @@ from numpy.typing import NDArray
 
 from simulator.errors import DataError
 from simulator.logs.catalogue import Catalogue
+from simulator.logs.content import HASHED_BY, content_hash, hash_of_rows
+from simulator.logs.info import INFO_FILE, DatasetInfo, read_info
 from simulator.logs.schema import FORMAT_VERSION, TABLES, Table
 
-INFO_FILE = "dataset.json"
-_HASH_SEED = 11
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What ``dataset.json`` says.
-
-    Attributes:
-        format_version: Version of the layout and the schema.
-        name: Short name for people.
-        source: Where the data came from.
-        licence: Under which terms.
-        language: "zh", "en" or None where there are no texts.
-        rows: Rows per table.
-        time_span_ms: First and last impression, Unix ms; None for an empty log.
-        content_hash: Hash of all values of all tables, in order.
-        columns: Columns present, per table.
-        world: Specification of the built-in world that generated the log; None for a real one.
-        notes: Sentences about repairs made on import.
-        randomisation: What was left to chance when the log was written, see docs/log-format.md;
-            None where nobody has said so.
-    """
-
-    format_version: int
-    name: str
-    source: str
-    licence: str
-    language: str | None
-    rows: dict[str, int]
-    time_span_ms: tuple[int, int] | None
-    content_hash: str
-    columns: dict[str, list[str]]
-    world: dict[str, Any] | None
-    notes: list[str]
-    randomisation: dict[str, Any] | None = None
+__all__ = ["INFO_FILE", "Dataset", "DatasetInfo", "DatasetWriter", "check_columns"]
 
 
 class Dataset:
@@ -93,22 +58,7 @@ class Dataset:
                 f"{path} is not a dataset: it has no {INFO_FILE}.",
                 f"Make one: abtest data import {path} DATASET",
             )
-        try:
-            raw = json.loads(file.read_text(encoding="utf-8"))
-            version = raw["format_version"]
-        except (ValueError, KeyError, TypeError):
-            raise DataError(f"{file} is damaged.", "Import or make the dataset again") from None
-        if version != FORMAT_VERSION:
-            raise DataError(
-                f"{path} has format version {version}, this program reads {FORMAT_VERSION}.",
-                "Import or make the dataset again",
-            )
-        try:
-            span = raw["time_span_ms"]
-            raw["time_span_ms"] = None if span is None else (int(span[0]), int(span[1]))
-            info = DatasetInfo(**raw)
-        except (ValueError, KeyError, TypeError, IndexError):
-            raise DataError(f"{file} is damaged.", "Import or make the dataset again") from None
+        info = read_info(file)
         dataset = cls(path, info)
         dataset._check_schema()
         return dataset
@@ -137,7 +87,7 @@ class Dataset:
                 f"{self.path / table} has no part files, although {INFO_FILE} names it.",
                 "Import or make the dataset again",
             )
-        return pl.scan_parquet(files)
+        return pl.scan_parquet(files, glob=False)
 
     def catalogue(self) -> Catalogue:
         """Videos and comments in dense index order."""
@@ -190,6 +140,24 @@ class Dataset:
                     "Import it again: abtest data import",
                 ) from None
             check_columns(schema, table, str(self.path))
+            self._check_described(table.name, schema)
+
+    def _check_described(self, table: str, schema: Any) -> None:
+        """The files have the columns and the number of rows that ``dataset.json`` says."""
+        missing = [name for name in self.info.columns[table] if name not in schema]
+        if missing:
+            raise DataError(
+                f"{self.path}: table '{table}' has no column '{missing[0]}', although {INFO_FILE} "
+                "names it.",
+                "Import or make the dataset again",
+            )
+        found = self.scan(table).select(pl.len()).collect().item()
+        if found != self.info.rows[table]:
+            raise DataError(
+                f"{self.path}: table '{table}' has {found:,} rows, {INFO_FILE} says "
+                f"{self.info.rows[table]:,}.",
+                "A part file is missing or was added: import or make the dataset again",
+            )
 
 
 def check_columns(schema: Any, table: Table, where: str) -> None:
@@ -267,10 +235,11 @@ class DatasetWriter:
         self._world = world
         self._randomisation = randomisation
         self.notes = list(notes)
+        self.placeholders: list[str] = []
         self._parts: dict[str, int] = {}
         self._rows: dict[str, int] = {}
         self._schemas: dict[str, dict[str, pl.DataType]] = {}
-        self._hashes: dict[str, list[int]] = {}
+        self._hashes: dict[str, int] = {}
         self._span: tuple[int, int] | None = None
 
     def __enter__(self) -> DatasetWriter:
@@ -310,30 +279,15 @@ class DatasetWriter:
         folder.mkdir(exist_ok=True)
         frame.write_parquet(folder / f"part-{part:05d}.parquet", compression="zstd")
         self._parts[table] = part + 1
-        self._update_hash(table, frame)
+        self._hashes[table] = self._hashes.get(table, 0) + hash_of_rows(
+            frame, self._rows.get(table, 0)
+        )
         self._rows[table] = self._rows.get(table, 0) + frame.height
         if table == "impressions" and frame.height:
             low, high = int(frame["time_ms"].min()), int(frame["time_ms"].max())  # type: ignore[arg-type]
             if self._span is not None:
                 low, high = min(low, self._span[0]), max(high, self._span[1])
             self._span = (low, high)
-
-    def _update_hash(self, table: str, frame: pl.DataFrame) -> None:
-        """Order-sensitive and independent of part boundaries: sum of hash(row) * f(row number)."""
-        if frame.height == 0:
-            self._hashes.setdefault(table, [0])
-            return
-        rows = frame.select(sorted(frame.columns)).hash_rows(seed=_HASH_SEED).to_numpy()
-        start = self._rows.get(table, 0)
-        with np.errstate(over="ignore"):
-            weight = (
-                np.arange(start, start + frame.height, dtype=np.uint64) * np.uint64(2)
-                + np.uint64(1)
-            ) * np.uint64(0x9E3779B97F4A7C15)
-            mixed = (rows ^ weight) * np.uint64(0xBF58476D1CE4E5B9)
-            mixed = mixed ^ (mixed >> np.uint64(31))
-            total = np.add.reduce(mixed * np.uint64(0x94D049BB133111EB))
-        self._hashes.setdefault(table, [0])[0] += int(total)
 
     def _remove_leftovers(self) -> None:
         """What processes that are no more have left unfinished, and an attempt of this one."""
@@ -347,20 +301,19 @@ class DatasetWriter:
             if table.name not in self._schemas and table.required:
                 empty = pl.DataFrame(schema={c.name: c.dtype for c in table.columns if c.required})
                 self.append(table.name, empty)
-        digest = hashlib.blake2b(digest_size=16)
-        for table_name in sorted(self._schemas):
-            names = sorted(self._schemas[table_name])
-            total = self._hashes[table_name][0] % 2**64
-            digest.update(f"{table_name}:{names}:{self._rows[table_name]}:{total}".encode())
+        rows = {name: self._rows.get(name, 0) for name in TABLES if name in self._schemas}
+        columns = {name: list(schema) for name, schema in self._schemas.items()}
         info = DatasetInfo(
             format_version=FORMAT_VERSION,
-            rows={name: self._rows.get(name, 0) for name in TABLES if name in self._schemas},
+            rows=rows,
             time_span_ms=self._span,
-            content_hash=digest.hexdigest(),
-            columns={name: list(schema) for name, schema in self._schemas.items()},
+            content_hash=content_hash(columns, rows, self._hashes),
+            columns=columns,
             world=self._world,
             notes=self.notes,
             randomisation=self._randomisation,
+            placeholders=self.placeholders,
+            hashed_by=HASHED_BY,
             **self._about,  # type: ignore[arg-type]
         )
         text = json.dumps(dataclasses.asdict(info), ensure_ascii=False, indent=1, sort_keys=True)

@@ -7,8 +7,17 @@ from typing import Literal
 
 import polars as pl
 
+from simulator.logs.content import hash_of_rows
 from simulator.logs.dataset import Dataset
-from simulator.logs.schema import TABLES, Column, Table
+from simulator.logs.references import (
+    repeated_identifiers,
+    repeated_impressions,
+    unknown_identifiers,
+)
+from simulator.logs.scanning import batches
+from simulator.logs.schema import EVENT_TABLES, TABLES, Table
+from simulator.logs.sound import hash_problem
+from simulator.logs.values import ValueChecks
 
 
 @dataclass(frozen=True)
@@ -35,161 +44,96 @@ class Finding:
 def check(dataset: Dataset) -> list[Finding]:
     """All problems of a dataset, worst first; an empty list means none was found."""
     findings: list[Finding] = []
+    sums: dict[str, int] = {}
     for table in TABLES.values():
         if not dataset.has(table.name):
+            # An empty table has a hash of its own: that of no rows.
+            sums[table.name] = 0
             continue
-        findings += _values(dataset, table)
+        findings += _values(dataset, table, sums)
         findings += _duplicates(dataset, table)
+    findings += _content(dataset, sums)
     findings += _references(dataset)
     findings += _decisions(dataset)
     findings += _emptiness(dataset)
     return sorted(findings, key=lambda f: (f.severity != "error", f.table, f.column))
 
 
-def _values(dataset: Dataset, table: Table) -> list[Finding]:
-    """Nulls, bounds and labels of every column, in one pass; values of the bad ones in another."""
-    present = [c for c in table.columns if dataset.has_column(table.name, c.name)]
-    checks = [(c, *found) for c in present for found in _rules(c)]
-    rows = dataset.scan(table.name).with_row_index("_row")
-    if not checks:
-        return []
-    wanted = []
-    for number, (_, _, bad) in enumerate(checks):
-        bad = bad.fill_null(False)
-        wanted.append(bad.sum().alias(f"count {number}"))
-        wanted.append(pl.col("_row").filter(bad).min().alias(f"row {number}"))
-    found = rows.select(wanted).collect(engine="streaming").row(0, named=True)
-    wrong = [number for number in range(len(checks)) if found[f"count {number}"]]
-    first = {found[f"row {number}"] for number in wrong}
-    names = list(dict.fromkeys(checks[number][0].name for number in wrong))
-    shown = rows.filter(pl.col("_row").is_in(list(first))).select("_row", *names) if wrong else None
-    values = (
-        {} if shown is None else shown.collect(engine="streaming").rows_by_key("_row", named=True)
-    )
-    findings = []
-    for number in wrong:
-        column, rule, _ = checks[number]
-        count, row = found[f"count {number}"], found[f"row {number}"]
-        value = values[row][0][column.name]
-        findings.append(
-            Finding(
-                table.name,
-                column.name,
-                row,
-                "error",
-                f"{table.name} row {row}: {column.name} is {'empty' if value is None else value}, "
-                f"expected {rule}. {_rows(count)}.",
-                "Correct the source and import again: abtest data import",
-            )
+def _values(dataset: Dataset, table: Table, sums: dict[str, int]) -> list[Finding]:
+    """Nulls, bounds, labels and plausibility of every column, in one pass; and the table's hash."""
+    checks = ValueChecks(table, dataset.info.columns[table.name])
+    sums[table.name] = 0
+    for first, rows in batches(dataset, table.name):
+        sums[table.name] += hash_of_rows(rows, first)
+        checks.note(rows, first)
+    return [
+        Finding(
+            table.name,
+            one.rule.column,
+            one.row,
+            one.rule.severity,
+            f"{table.name} row {one.row}: {one.rule.column} is {one.shown}, expected "
+            f"{one.rule.expected}. {_rows(one.count)}.",
+            "Correct the source and import again: abtest data import",
         )
-    return findings
+        for one in checks.violations()
+    ]
 
 
-def _rules(column: Column) -> list[tuple[str, pl.Expr]]:
-    """(what is expected, where it is violated)."""
-    value = pl.col(column.name)
-    rules = []
-    if not column.nullable:
-        rules.append(("a value", value.is_null()))
-    if column.unit == "0/1":
-        rules.append(("0 or 1", ~value.is_in([0, 1])))
-        return rules
-    if column.minimum is not None:
-        rules.append((f"at least {column.minimum}", value < column.minimum))
-    if column.maximum is not None:
-        rules.append((f"at most {column.maximum}", value > column.maximum))
-    return rules
+def _content(dataset: Dataset, sums: dict[str, int]) -> list[Finding]:
+    problem = hash_problem(dataset, sums)
+    if not problem:
+        return []
+    return [Finding("dataset.json", "", None, "error", problem, "Import or make it again")]
 
 
 def _duplicates(dataset: Dataset, table: Table) -> list[Finding]:
     if table.key:
-        key, what = list(table.key), f"{table.key[0]} is not unique"
+        key = table.key[0]
+        found = repeated_identifiers(dataset, table.name, key)
+        what, column = f"{key} is not unique", key
         severity: Literal["error", "warning"] = "error"
         hint = "Keep one row per identifier and import again"
     elif table.name == "impressions":
-        key, what = ["user_id", "video_id", "time_ms"], "the same impression is there twice"
+        found = repeated_impressions(dataset)
+        what, column = "the same impression is there twice", ""
         severity, hint = "warning", "Usual in KuaiRand (0.6 to 0.9 % of rows); they are kept"
     else:
         return []
-    count, row = _repeated(dataset, table.name, key)
-    if not count:
+    if not found.count:
         return []
-    message = f"{table.name} row {row}: {what}. {_rows(count)}."
-    column = key[0] if len(key) == 1 else ""
-    return [Finding(table.name, column, row, severity, message, hint)]
+    message = f"{table.name} row {found.first}: {what}. {_rows(found.count)}."
+    return [Finding(table.name, column, found.first, severity, message, hint)]
 
 
-def _repeated(dataset: Dataset, table: str, key: list[str]) -> tuple[int, int | None]:
-    """How many rows repeat the key of an earlier row, and the first that does.
-
-    Only rows whose hash occurs twice are looked at again, and of the hashes one part at a time is
-    kept: memory does not grow with the table, unless most of it is repeated.
-    """
-    rows = dataset.scan(table).with_row_index("_row").select("_row", *key)
-    parts = -(-dataset.info.rows[table] // _HASHES) or 1
-    hashed = pl.struct(key).hash(seed=1)
-    count, first = 0, None
-    for part in range(parts):
-        chosen = rows.filter(pl.col(key[0]).hash(seed=2) % parts == part) if parts > 1 else rows
-        hashes = chosen.select(hashed.alias("hash")).collect(engine="streaming")["hash"].sort()
-        twice = hashes.filter(hashes == hashes.shift(1)).unique()
-        if len(twice) == 0:
-            continue
-        again = (
-            chosen.filter(hashed.is_in(twice.implode())).collect(engine="streaming").sort("_row")
-        )
-        repeats = again.filter(~pl.struct(key).is_first_distinct())
-        if repeats.height:
-            count += repeats.height
-            earliest = int(repeats["_row"][0])
-            first = earliest if first is None else min(first, earliest)
-    return count, first
-
-
-_HASHES = 8_000_000
-"""Hashes of rows that are kept at a time, eight bytes each."""
-
-
-_REFERENCES = (
-    ("impressions", "user_id", "users"),
-    ("impressions", "video_id", "videos"),
-    ("comments", "video_id", "videos"),
-    ("comment_events", "user_id", "users"),
-    ("comment_events", "video_id", "videos"),
-    ("comment_events", "comment_id", "comments"),
-    ("video_decisions", "user_id", "users"),
-    ("video_decisions", "video_id", "videos"),
-    ("comment_decisions", "user_id", "users"),
-    ("comment_decisions", "video_id", "videos"),
-    ("comment_decisions", "comment_id", "comments"),
-)
+_TARGETS = {"user_id": "users", "video_id": "videos", "comment_id": "comments"}
+_REFERRING = (*EVENT_TABLES, "comments")
 
 
 def _references(dataset: Dataset) -> list[Finding]:
     findings = []
-    for table, column, target in _REFERENCES:
-        if not dataset.has(table) or not dataset.has(target):
+    for table in _REFERRING:
+        if not dataset.has(table):
             continue
-        rows = dataset.scan(table).select(column).with_row_index("_row")
-        known = dataset.scan(target).select(column).unique()
-        found = (
-            rows.join(known, on=column, how="anti")
-            .select(pl.len().alias("count"), pl.col("_row").min().alias("row"))
-            .collect(engine="streaming")
-            .row(0, named=True)
-        )
-        if found["count"]:
-            findings.append(
-                Finding(
-                    table,
-                    column,
-                    found["row"],
-                    "error",
-                    f"{table} row {found['row']}: {column} is not in table '{target}'. "
-                    f"{_rows(found['count'])}.",
-                    f"Add it to '{target}', or leave the rows out",
+        columns = {
+            column: target
+            for column, target in _TARGETS.items()
+            if target != table and dataset.has(target) and dataset.has_column(table, column)
+        }
+        for column, found in unknown_identifiers(dataset, table, columns).items():
+            if found.count:
+                target = columns[column]
+                findings.append(
+                    Finding(
+                        table,
+                        column,
+                        found.first,
+                        "error",
+                        f"{table} row {found.first}: {column} is not in table '{target}'. "
+                        f"{_rows(found.count)}.",
+                        f"Add it to '{target}', or leave the rows out",
+                    )
                 )
-            )
     return findings
 
 

@@ -103,7 +103,11 @@ class DelimitedFile:
             header = header.replace(self.delimiter, UNIT.decode())
         mark = separating(self.delimiter.encode()).decode()
         lines = csv.reader(io.StringIO(header), delimiter=mark, skipinitialspace=True)
-        names = [cell.strip() or f"column_{i + 1}" for i, cell in enumerate(next(lines))]
+        try:
+            cells = next(lines)
+        except csv.Error as error:
+            raise DataError(f"{self.path} line 1: the header cannot be read: {error}.") from None
+        names = [cell.strip() or f"column_{i + 1}" for i, cell in enumerate(cells)]
         if len(names) != len(set(names)):
             twice = next(n for n in names if names.count(n) > 1)
             raise DataError(f"{self.path} line 1: column '{twice}' appears twice.")

@@ -13,11 +13,8 @@ from typing import Literal, Protocol
 
 import polars as pl
 
-from simulator.errors import DataError
+from simulator.tables.cells import EXACT_FLOAT, INT64, as_text, why_bad
 
-EXACT_FLOAT = 2**53
-"""Whole numbers up to here are exact in float64."""
-_INT64 = (-(2**63), 2**63 - 1)
 _MISSING = ("nan", "null", "none", "na", "n/a", "<na>")
 _TRUE, _FALSE = ("true",), ("false",)
 
@@ -132,8 +129,8 @@ class Whole:
     """
 
     required: bool = False
-    minimum: int = _INT64[0]
-    maximum: int = _INT64[1]
+    minimum: int = INT64[0]
+    maximum: int = INT64[1]
     type: pl.DataType = field(default_factory=pl.Int64)
     scale: int = 1
     rounds: bool = False
@@ -323,43 +320,6 @@ class Number:
         return "has a comma" if re.fullmatch(r"[+-]?[\d.]*,[\d.,]+", str(cell).strip()) else ""
 
 
-def as_text(column: pl.Series) -> pl.Series:
-    """Any column as texts without blanks around them; empty is null.
-
-    Raises:
-        DataError: its type has no text: lists, structures.
-    """
-    if column.dtype == pl.Binary:
-        # Old Parquet files hold texts as bytes.
-        column = column.cast(pl.String, strict=False)
-    if column.dtype.is_nested() or column.dtype == pl.Object:
-        raise DataError(f"column '{column.name}' is {column.dtype}, expected single values.")
-    if column.dtype != pl.String:
-        column = column.cast(pl.String)
-    text = column.str.strip_chars()
-    empty = text == ""
-    return text.zip_with(~empty.fill_null(False), pl.Series([None], dtype=pl.String))
-
-
-def why_bad(cell: object) -> str:
-    """What is remarkable about a cell that is no whole number; empty if nothing."""
-    text = str(cell).strip()
-    if isinstance(cell, float) and abs(cell) >= EXACT_FLOAT:
-        return "a float of this size has lost digits"
-    if re.fullmatch(r"[+-]?\d+(\.\d+)?[eE][+-]?\d+", text):
-        return "exponent form: digits may be lost"
-    if re.fullmatch(r"[+-]?\d*\.\d+", text):
-        return "has a fraction"
-    if (
-        re.fullmatch(r"[+-]?\d+(\.0*)?", text)
-        and not _INT64[0] <= int(text.split(".")[0]) <= _INT64[1]
-    ):
-        return "too large"
-    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+|[+-]?\d+,\d+", text):
-        return "has a comma"
-    return ""
-
-
 def _either(one: pl.Series | None, other: pl.Series) -> pl.Series | None:
     if not other.any():
         return one
@@ -392,7 +352,7 @@ def _within(number: pl.Series, low: int, high: int) -> bool:
 
 def _times(number: pl.Series, scale: int) -> pl.Series:
     """The product; null where it overflows."""
-    limit = _INT64[1] // scale
+    limit = INT64[1] // scale
     fits = number.is_between(-limit, limit).fill_null(False)
     return number.zip_with(fits, pl.Series([None], dtype=pl.Int64)) * scale
 

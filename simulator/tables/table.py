@@ -22,8 +22,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simulator.errors import DataError
+from simulator.tables.cells import as_text
 from simulator.tables.delimited import LINE, DelimitedFile, Piece, lines_of
-from simulator.tables.kinds import Kind, Read, as_text
+from simulator.tables.kinds import Kind, Read
 from simulator.tables.parquet import ParquetFile
 from simulator.tables.sources import Source, find_sources
 from simulator.tables.tally import Tally

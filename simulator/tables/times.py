@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 
 from simulator.errors import DataError
-from simulator.tables.kinds import Read, Whole, as_text, why_bad
+from simulator.tables.cells import as_text, why_bad
+from simulator.tables.kinds import Read, Whole
 
 Unit = Literal["s", "ms", "us", "ns", "text"]
 UNITS: tuple[Unit, ...] = ("s", "ms", "us", "ns", "text")

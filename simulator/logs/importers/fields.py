@@ -12,8 +12,9 @@ from simulator.logs.importers.expressions import Expression
 from simulator.tables import Kind, Read, Replace, Text, Time, Unit, Whole, as_text
 
 FieldKind = Literal[
-    "id", "name", "number", "label", "time", "duration", "play", "text", "tags", "list", "day"
-]
+    "id", "name", "number", "label", "time", "duration", "play", "text", "tags", "list", "genres",
+    "day",
+]  # fmt: skip
 SENTINELS = ["-124", "-124.0", "UNKNOWN", "空", "empty", "1970-1-1", "1970-01-01", "nan", "NaN"]
 CHINA = "Asia/Shanghai"
 # Play times down to -8 ms exist in KuaiRand; anything below a second under 0 is damage.
@@ -31,7 +32,7 @@ class Field:
         sources: Accepted names in files, first match wins.
         kind: How cells are read: ``id`` a whole number, ``name`` any text that names something
             (hashed to a number), ``play`` and ``duration`` as KuaiRand has them, ``tags`` texts
-            between commas, ``list`` a list in brackets, ``day`` a date.
+            between commas, ``genres`` between bars, ``list`` a list in brackets, ``day`` a date.
         dtype: Type in the dataset.
         required: Files without it are refused, rows without it rejected.
         scale: Multiplies numbers (1000 for seconds to milliseconds).
@@ -61,8 +62,9 @@ class Field:
         match self.kind:
             case "text":
                 return Text(required=required, unknown=unknown)
-            case "tags" | "list":
-                return Tags(unknown=unknown, brackets=self.kind == "list")
+            case "tags" | "list" | "genres":
+                between = "|" if self.kind == "genres" else ","
+                return Tags(unknown=unknown, brackets=self.kind == "list", between=between)
             case "name":
                 return Name(required=required)
             case "day":
@@ -128,6 +130,7 @@ class Tags:
 
     unknown: tuple[str, ...] = ()
     brackets: bool = False
+    between: str = ","
     required: bool = False
     expected: str = "texts between commas"
     parses: Literal["text"] = "text"
@@ -144,7 +147,7 @@ class Tags:
             nothing = pl.Series([None], dtype=pl.String)
             text = text.zip_with((text != "").fill_null(True), nothing)
         parts = pl.DataFrame({"t": text}).select(
-            pl.col("t").str.split(",").list.eval(pl.element().str.strip_chars())
+            pl.col("t").str.split(self.between).list.eval(pl.element().str.strip_chars())
         )
         return Read(parts.to_series(), None, found.repairs)
 

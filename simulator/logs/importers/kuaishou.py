@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import polars as pl
 
 from simulator.logs.importers import columns
 from simulator.logs.importers.formats import Format, Role
+from simulator.tables import Batch
 
 
-def with_exposure(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+def with_exposure(batch: Batch) -> pl.DataFrame:
     """Where a log does not say whether exposure was random, KuaiRand's file name does."""
-    match = re.match(r"log_(standard|random)_", path.name)
-    if match is None or "is_rand" in frame.columns:
-        return frame
+    match = re.match(r"log_(standard|random)_", batch.path.name)
+    if match is None or "is_rand" in batch.frame.columns:
+        return batch.frame
     known = int(match.group(1) == "random")
-    return frame.with_columns(pl.lit(known, pl.Int8).alias("is_rand"))
+    return batch.frame.with_columns(pl.lit(known, pl.Int8).alias("is_rand"))
 
 
 KUAIRAND = Format(

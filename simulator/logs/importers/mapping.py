@@ -12,7 +12,7 @@
     is_click = "watched / length > .8"
     is_like = { placeholder = 0 }
 
-See docs/import.md.
+A file without a header gets one: ``header = ["uid", "item", "ts"]``. See docs/import.md.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def _check_table(found: ImportMap, table: str, entries: dict[str, Any]) -> None:
         raise found.fail(table, "", "is no table.", f"Known: {', '.join(MAPPED_TABLES)}")
     known = [c.name for c in TABLES[table].columns if c.name not in MADE.get(table, ())]
     for name, entry in entries.items():
-        if name == "files":
+        if name in ("files", "header"):
             if not _texts(entry):
-                raise found.fail(table, name, "must be a list of file names.")
+                raise found.fail(table, name, "must be a list of texts.")
             continue
         if name not in known:
             if name in MADE.get(table, ()):
@@ -151,6 +151,19 @@ def _check_table(found: ImportMap, table: str, entries: dict[str, Any]) -> None:
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def header_of(found: ImportMap, path: Path) -> list[str] | None:
+    """The column names that the map gives a file without a header; None for one that has it.
+
+    A file that several tables are made of has one header.
+    """
+    for entries in found.tables.values():
+        names = [path.name, *(p.name for p in path.parents)]
+        if "header" in entries and _named(names, entries, len(found.tables)):
+            header: list[str] = entries["header"]
+            return header
+    return None
 
 
 def work_of(found: ImportMap, tables: Sequence[Table]) -> tuple[Format, dict[Role, list[Table]]]:
@@ -190,10 +203,15 @@ def work_of(found: ImportMap, tables: Sequence[Table]) -> tuple[Format, dict[Rol
 
 
 def _plays(table: Table, entries: Mapping[str, Any], sections: int) -> bool:
+    given = [part for path in table.files for part in (path.name, *(p.name for p in path.parents))]
+    return _named(given, entries, sections)
+
+
+def _named(given: Sequence[str], entries: Mapping[str, Any], sections: int) -> bool:
+    """Whether a section is about files of those names or in folders of those names."""
     patterns = entries.get("files")
     if patterns is None:
         return sections == 1
-    given = [part for path in table.files for part in (path.name, *(p.name for p in path.parents))]
     return any(fnmatch.fnmatchcase(name, p) or name == p for p in patterns for name in given)
 
 

@@ -14,20 +14,33 @@ import polars as pl
 from simulator.errors import DataError
 from simulator.logs.dataset import DatasetWriter
 from simulator.logs.importers.assemble import NAMES, Seen, write_events, write_keyed
+from simulator.logs.importers.fields import Field
 from simulator.logs.importers.formats import Format, Role
 from simulator.logs.importers.kuaishou import KUAICOMT, KUAIRAND
-from simulator.logs.importers.mapping import read_map, work_of
+from simulator.logs.importers.mapping import header_of, read_map, work_of
+from simulator.logs.importers.public.kuairec import KUAIREC
+from simulator.logs.importers.public.kuaisar import KUAISAR
+from simulator.logs.importers.public.microlens import MICROLENS
+from simulator.logs.importers.public.ratings import AMAZON, MOVIELENS, RECBOLE
+from simulator.logs.importers.public.tenrec import TENREC
+from simulator.logs.importers.public.vk_lsvd import VK_LSVD
 from simulator.logs.importers.query import query_result
 from simulator.logs.importers.report import ImportReport, TableReport
 from simulator.logs.importers.staging import Staged, stage
 from simulator.logs.schema import TABLES
 from simulator.tables import BadRows, Table, is_table_name, nearby, open_table
 
-FORMATS: dict[str, Format] = {f.name: f for f in (KUAIRAND, KUAICOMT)}
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        KUAIRAND, KUAICOMT, KUAIREC, KUAISAR, MICROLENS, VK_LSVD, TENREC, MOVIELENS, AMAZON, RECBOLE
+    )
+}  # fmt: skip
 _KEYS = {"impressions": "user_id", "comment_events": "user_id", "users": "user_id",
-         "videos": "video_id", "captions": "video_id", "categories": "video_id",
+         "videos": "video_id", "captions": "video_id", "categories": "video_id", "tags": "video_id",
          "comments": "comment_id"}  # fmt: skip
-_EXTRAS = {"captions": "caption", "categories": "category"}
+_NOTES = ("readme", "source", "license", "licence")
+_EXTRAS = {"captions": "caption", "categories": "category", "tags": "tags"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,10 @@ def import_mapped(
     """
     found = read_map(Path(map_file))
     with query_result(sql, Path(target)) as queried:
-        tables = [open_table(s, encoding=encoding) for s in [*sources, *queried]]
+        tables = [
+            open_table(s, encoding=encoding, names=header_of(found, s))
+            for s in [*map(Path, sources), *queried]
+        ]
         if not tables:
             raise DataError("no file is named.", "Name files, or a query: --sql")
         layout, files = work_of(found, tables)
@@ -144,6 +160,7 @@ def run(
         used = [r for r in reports.values() if r.kept or r.files]
         report = ImportReport(work.format.name, used, work.ignored)
         writer.notes.extend(report.render().splitlines())
+        writer.placeholders += [f"{t.table}.{name}" for t in used for name in t.placeholders]
     return report
 
 
@@ -167,7 +184,7 @@ def _stage(work: Work, name: str, scratch: Path, reports: dict[str, TableReport]
         folder = scratch / f"{name}-{number}"
         folder.mkdir()
         report = reports[role.table]
-        part = stage(tables, role.columns, _KEYS[name], folder, report, role.adjust)
+        part = stage(tables, role, _KEYS[name], folder, report)
         whole = part if whole is None else whole.joined(part)
     assert whole is not None
     return whole
@@ -215,20 +232,31 @@ def plan(sources: list[Path], format: str, encoding: str | None = None) -> Work:
     present = [p for s in sources for p in _files(s)]
     formats = list(FORMATS.values()) if format == "auto" else [FORMATS[format]]
     found = [(f, *f.assign(present)) for f in formats]
-    best, assigned, left = max(
-        found,
-        key=lambda p: (any(r.name == "impressions" for r in p[1]), sum(map(len, p[1].values()))),
-    )
-    if not any(role.name == "impressions" for role in assigned):
+    logs = [one for one in found if _is_log(*one[:2], encoding)]
+    if not logs:
         names = ", ".join(p.name for p in present[:5]) or "no tables"
         raise DataError(
             f"{', '.join(map(str, sources))} holds no log of a known format: found {names}.",
-            "Formats: docs/log-format.md. Any other table: abtest data map FILE",
+            "Formats: docs/import.md. Any other table: abtest data map FILE",
         )
+    best, assigned, left = max(logs, key=lambda one: sum(map(len, one[1].values())))
     files = {role: [_open(role, p, encoding) for p in paths] for role, paths in assigned.items()}
-    # A README beside the tables is no table that was forgotten.
-    ignored = [_short(p, sources) for p in left if p.suffix != ".txt"]
+    # A note beside the tables is no table that was forgotten.
+    ignored = [_short(p, sources) for p in left if p.stem.lower() not in _NOTES]
     return Work(best, files, ignored)
+
+
+def _is_log(layout: Format, assigned: dict[Role, list[Path]], encoding: str | None) -> bool:
+    """Whether there is a log among the files; where its name says little, its columns tell."""
+    for role, paths in assigned.items():
+        if role.name != "impressions":
+            continue
+        if not role.by_columns:
+            return True
+        header = set(_open(role, paths[0], encoding).columns)
+        if set(layout.recognise) <= header:
+            return True
+    return False
 
 
 def _short(path: Path, sources: list[Path]) -> str:
@@ -239,18 +267,23 @@ def _short(path: Path, sources: list[Path]) -> str:
 def _files(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
-    return sorted(p for p in source.rglob("*") if p.is_file() and is_table_name(p.name))
+    return sorted(p for p in source.rglob("*") if p.is_file() and _may_be_table(p.name))
+
+
+def _may_be_table(name: str) -> bool:
+    return is_table_name(name) or any(r.matches(name) for f in FORMATS.values() for r in f.roles)
 
 
 def _one_file(source: Path, format: str, encoding: str | None) -> Work:
     """A log file alone: by its name, or by its columns."""
     formats = list(FORMATS.values()) if format == "auto" else [FORMATS[format]]
     for one in formats:
-        role = next((r for r in one.roles if r.matches(source.name)), None)
-        if role is not None and role.name == "impressions":
+        logs = [r for r in one.roles if r.name == "impressions" and r.matches(source.name)]
+        for role in logs:
             table = _open(role, source, encoding)
-            if format != "auto" or set(one.recognise) <= set(table.columns):
-                return Work(one, {role: [table]}, [])
+            if not role.by_columns or set(one.recognise) <= set(table.columns):
+                roles = one.assign([source])[0]
+                return Work(one, {r: [_open(r, source, encoding)] for r in roles}, [])
     header = set(open_table(source, encoding=encoding).columns)
     by_columns = [f for f in formats if set(f.recognise) <= header]
     # The one that asks for more columns knows the file better.
@@ -260,9 +293,13 @@ def _one_file(source: Path, format: str, encoding: str | None) -> Work:
 
 
 def _open(role: Role, path: Path, encoding: str | None) -> Table:
-    return open_table(
-        path,
-        encoding=encoding or role.encoding,
-        delimiter=role.delimiter,
-        names=role.names,
-    )
+    def opened(names: Sequence[str] | None) -> Table:
+        return open_table(
+            path, encoding=encoding or role.encoding, delimiter=role.delimiter, names=names
+        )
+
+    table = opened(None)
+    if role.names is None:
+        return table
+    known = {name for c in role.columns if isinstance(c, Field) for name in c.sources}
+    return table if known & set(table.columns) else opened(role.names)

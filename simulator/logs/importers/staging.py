@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from simulator.errors import DataError
 from simulator.logs.importers.fields import Column, Computed, Constant, Field
+from simulator.logs.importers.formats import Role
 from simulator.logs.importers.report import TableReport
 from simulator.tables import Batch, Kind, Number, Table, Text
 
@@ -182,36 +183,32 @@ def edges_of(counts: pl.DataFrame, key: str) -> list[tuple[int, int]]:
 
 
 def stage(
-    tables: Sequence[Table],
-    columns: Sequence[Column],
-    key: str,
-    folder: Path,
-    report: TableReport,
-    adjust: Callable[[pl.DataFrame, Path], pl.DataFrame] = lambda frame, _: frame,
+    tables: Sequence[Table], role: Role, key: str, folder: Path, report: TableReport
 ) -> Staged:
     """Read tables of one role into typed chunks.
 
     Args:
         tables: One per file, or several files with the same columns.
-        columns: What is wanted of them.
+        role: What is wanted of them.
         key: Column of the blocks.
         folder: Existing directory for the chunks.
         report: Receives counts, names of files and unused columns.
-        adjust: Changes every batch, knowing its file; columns that the file lacks are missing.
 
     Raises:
         DataError: a required column is missing, or bad rows; names file, line and column.
     """
-    schema = {c.target: _dtype(c) for c in columns}
+    schema = {c.target: _dtype(c) for c in role.columns} | dict(role.made)
     staged = Staged(key, folder, schema)
     for table in tables:
         report.files += [path.name for path in table.files]
-        for batch in typed(table, columns, report):
-            frame = adjust(batch.frame, batch.path)
+        for batch in typed(table, role.columns, report):
+            frame = role.adjust(batch)
             missing = [
                 pl.lit(None, t).alias(n) for n, t in schema.items() if n not in frame.columns
             ]
             staged.add(frame.with_columns(missing).select(list(schema)))
+    if role.remark and role.remark not in report.remarks:
+        report.remarks.append(role.remark)
     staged.flush()
     return staged
 
@@ -323,7 +320,8 @@ def missing_column(table: Table, name: str, target: str) -> DataError:
     guess = f" It has '{close[0]}'." if close else ""
     return DataError(
         f"{table.files[0]} has no column '{name}'.{guess}",
-        f"Columns ({table.dialect}): {', '.join(table.columns[:30])}. See docs/log-format.md",
+        f"Columns ({table.dialect}): {', '.join(table.columns[:30])}. Any other table: "
+        f"abtest data map {table.files[0]}",
     )
 
 

@@ -389,3 +389,33 @@ def test_field_inputs(field_files: Path, tmp_path: Path, name: str, people: int,
     dataset = Dataset.open(tmp_path / "out")
     assert (dataset.info.rows["users"], dataset.info.rows["impressions"]) == (people, kept)
     assert f"read 48, kept {kept}, rejected {48 - kept}" in report.render()
+
+
+def test_a_gap_of_more_than_half_an_hour_starts_a_session_of_that_person(tmp_path: Path) -> None:
+    minute, start = 60_000, 1_649_349_856_990
+    times = [(7, 0), (7, 30 * minute), (7, 60 * minute + 1), (8, 300 * minute), (8, 301 * minute)]
+    rows = [
+        ROW.replace("7,3", f"{user},3", 1).replace(str(start), str(start + after), 1)
+        for user, after in times
+    ]
+    source = write(tmp_path / "log_standard_x.csv", HEADER, *rows)
+    import_logs(source, tmp_path / "out")
+    found = Dataset.open(tmp_path / "out").scan("impressions").collect()
+    assert found["session_id"].to_list() == [0, 0, 1, 0, 0]
+    assert found["request_id"].to_list() == [1, 2, 3, 1, 2]
+
+
+def test_chunks_that_every_block_needs_are_split_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(staging, "_CHUNK_ROWS", 10)
+    staged = staging.Staged("user_id", tmp_path, {"user_id": pl.Int64(), "row": pl.Int64()})
+    rows = pl.DataFrame({"user_id": [i % 10 for i in range(100)], "row": range(100)})
+    for part in rows.iter_slices(10):
+        staged.add(part)
+    edges = staged.edges()
+    assert edges == [(user, user) for user in range(10)]
+    blocks = list(staged.blocks(edges))
+    assert [b["row"].to_list() for b in blocks] == [list(range(u, 100, 10)) for u in range(10)]
+    assert all(sum(c.meets(*edge) for edge in edges) == 1 for c in staged.chunks)

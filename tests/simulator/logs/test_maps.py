@@ -117,6 +117,12 @@ def test_faults_of_a_map_name_the_line_and_the_entry(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_without_a_header_gets_one_from_the_map(tmp_path: Path) -> None:
+    header, rows = TABLE.split("\n", 1)
+    text = MAP.replace("[impressions]", f"[impressions]\nheader = {header.split(';')}")
+    assert made(tmp_path, table=rows, text=text).info.rows["impressions"] == 3
+
+
 def test_a_label_without_a_value_is_a_bad_row(tmp_path: Path) -> None:
     table = TABLE + "cat;v1;2022-04-08 14:00:00;9;;True;feed\n"
     with pytest.raises(DataError, match=r"t\.csv line 5: is_click = watched / length > \.8 gives"):

@@ -297,6 +297,7 @@ def test_files_of_one_table_have_the_same_columns(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b"\n \n", "is empty"),
         (b"a,a\n1,2\n", "column 'a' appears twice"),
+        (b"a\rb,c\n1,2\n", "line 1: the header cannot be read"),
         (b"PK\x03\x04....", "zip archive"),
         (b"a\x00b,\x01\x02" * 9, "not a text file"),
         (b"PAR1xxxx", "cannot be read"),
@@ -349,3 +350,42 @@ def test_field_cases(name: str, said: str) -> None:
     with pytest.raises(DataError) as error:
         list(open_table(path).read(column))  # type: ignore[arg-type]
     assert said in str(error.value)
+
+
+def test_a_row_with_line_breaks_is_named_by_its_first_and_last_line(tmp_path: Path) -> None:
+    path = file(tmp_path / "t.csv", 'note,x\n"one\n\ntwo",1\n"three\nfour",bad\nfive,6\n')
+    with pytest.raises(DataError, match=r"t\.csv line 5 to 6: x is 'bad'"):
+        values(path, x=Whole())
+    batch = next(open_table(path).batches())
+    assert [batch.place(i).split("csv ")[1] for i in range(3)] == [
+        "line 2 to 4", "line 5 to 6", "line 7"
+    ]  # fmt: skip
+
+
+def test_floats_are_exact_up_to_two_to_the_53rd(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"x": [2.0**53 - 1, 2.0**53, -(2.0**53)]}).write_parquet(path)
+    tally = Tally("skip")
+    read = [v for b in open_table(path).read({"x": Whole()}, tally) for v in b.frame["x"]]
+    assert (read, tally.rejected) == ([2**53 - 1], 2)
+
+
+def test_a_scaled_number_that_overflows_is_bad(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"x": [5, 2**62]}).write_parquet(path)
+    tally = Tally("skip")
+    read = [v for b in open_table(path).read({"x": Whole(scale=1000)}, tally) for v in b.frame["x"]]
+    assert (read, tally.rejected) == ([5_000], 1)
+
+
+def test_microseconds_are_rounded_to_the_nearest_millisecond(tmp_path: Path) -> None:
+    path = file(tmp_path / "t.csv", "t\n1649400054123499\n1649400054123500\n")
+    assert values(path, t=Time(unit="us")) == [(1649400054123,), (1649400054124,)]
+
+
+def test_several_broken_bytes_are_each_found_on_their_line(tmp_path: Path) -> None:
+    lines = [b"1,a\xffb\xfec", b"2,x", b"3,\xfd", b"4,y"] * 2
+    tally = Tally("skip")
+    table = open_table(file(tmp_path / "t.csv", b"a,b\n" + b"\n".join(lines) + b"\n"))
+    read = [int(n) for b in table.read({"a": Whole()}, tally) for n in b.lines]
+    assert (read, tally.rejected) == ([3, 5, 7, 9], 4)

@@ -1,0 +1,126 @@
+"""Say which commands a log is good for, and which feature the others lack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from simulator.logs.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that a command does with a log.
+
+    Attributes:
+        command: As typed, and what of it.
+        possible: Whether the log has what it needs.
+        why_not: What is missing; empty where it is possible.
+        remark: What to know where it is possible all the same; may be empty.
+    """
+
+    command: str
+    possible: bool
+    why_not: str = ""
+    remark: str = ""
+
+
+class _Log:
+    """What a log has."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._counts = _counted(dataset)
+
+    def lacks(self, table: str, column: str) -> str:
+        """Why a column cannot be used; empty if it can."""
+        if not self._dataset.has(table):
+            return f"the log has no {table}"
+        if not self._dataset.has_column(table, column):
+            return f"{table} has no {column}"
+        if f"{table}.{column}" in self._dataset.info.placeholders:
+            return f"{column} is a placeholder: the source does not say it"
+        return ""
+
+    def without(self, table: str) -> str:
+        return "" if self._dataset.has(table) else f"the log has no {table}"
+
+    def any_of(self, *reasons: str) -> str:
+        """Empty if one of the reasons is."""
+        return "" if "" in reasons else " and ".join(dict.fromkeys(reasons))
+
+    def all_of(self, *reasons: str) -> str:
+        return "; ".join(dict.fromkeys(r for r in reasons if r))
+
+    def no_negatives(self) -> str:
+        """Why nothing can be learned about clicks."""
+        rows, clicks = self._counts["rows"], self._counts["is_click"]
+        if rows and clicks == rows:
+            return "every impression is a click: nobody can learn what is not clicked"
+        if rows and not clicks:
+            return "no impression is a click"
+        return ""
+
+    def no_random_rows(self) -> str:
+        missing = self.lacks("impressions", "is_rand")
+        return missing or ("" if self._counts["is_rand"] else "no impression has is_rand = 1")
+
+
+def _counted(dataset: Dataset) -> dict[str, int]:
+    """Rows, and how many of them are clicked and randomly shown."""
+    present = [c for c in ("is_click", "is_rand") if dataset.has_column("impressions", c)]
+    found = {"rows": dataset.info.rows.get("impressions", 0), "is_click": 0, "is_rand": 0}
+    if dataset.has("impressions") and present:
+        sums = dataset.scan("impressions").select((pl.col(present) == 1).sum())
+        row = sums.collect(engine="streaming").row(0, named=True)
+        found.update({name: int(count or 0) for name, count in row.items()})
+    return found
+
+
+def needs(dataset: Dataset) -> list[Need]:
+    """What each command could do with a log, in the order of the README."""
+    log = _Log(dataset)
+    clicks = log.all_of(log.without("impressions"), log.lacks("impressions", "is_click"))
+    learn = log.all_of(
+        clicks, log.no_negatives(), log.lacks("impressions", "play_time_ms") if not clicks else ""
+    )
+    stay = log.lacks("impressions", "comment_stay_time")
+    events = log.without("comment_events")
+    texts = log.any_of(log.lacks("comments", "text"), log.lacks("videos", "caption"))
+    sections = log.any_of(events, stay)
+    shown = log.any_of(
+        log.without("video_decisions"), log.lacks("impressions", "propensity"), log.no_random_rows()
+    )
+    rows: list[tuple[str, str, str]] = [
+        ("abtest run --data: videos", learn, _duration(log)),
+        ("abtest run --data: comment watch time", log.all_of(learn, stay), ""),
+        ("abtest run --data: ranking comments", log.all_of(learn, log.without("comments")), ""),
+        ("abtest run --data -t lsvcr", log.all_of(learn, sections), texts and f"IDs only: {texts}"),
+        ("abtest evaluate: videos", clicks, log.no_negatives()),
+        ("abtest evaluate: comments", log.all_of(log.without("comments"), events), ""),
+        ("abtest replay: videos", log.all_of(clicks, shown), ""),
+        ("abtest replay: comments", log.without("comment_decisions"), ""),
+        ("abtest data describe --against kuaishou", clicks, stay),
+    ]
+    return [Need(name, not why, why, "" if why else remark) for name, why, remark in rows]
+
+
+def _duration(log: _Log) -> str:
+    missing = log.any_of(
+        log.lacks("impressions", "duration_ms"), log.lacks("videos", "duration_ms")
+    )
+    return "durations are unknown" if missing else ""
+
+
+def render_needs(found: list[Need]) -> str:
+    """A table for people: command, possible, why not."""
+    rows = [("command", "possible", "why not")]
+    rows += [
+        (n.command, "yes" if n.possible else "no", n.why_not or (n.remark and f"({n.remark})"))
+        for n in found
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    return "\n".join(
+        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}".rstrip() for row in rows
+    )
