@@ -14,8 +14,8 @@ from typing import Any
 
 import abtest
 from abtest.console import Console
+from abtest.files import write_text
 from abtest.observed import ObservedOptions, check_split, columns_of, parse_split, plan_of
-from abtest.paths import write_text
 from abtest.run.run_directory import RUNS, check_free
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from abtest.errors import UsageError
 from abtest.evaluate.statistics import Difference, Mean
-from abtest.paths import write_text
+from abtest.files import write_text
 
 if TYPE_CHECKING:
     from abtest.evaluate.protocol import Protocol
