@@ -15,6 +15,7 @@ import pytest
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.errors import Interrupted, UsageError
+from abtest.metrics import PLATFORM_METRICS
 from abtest.run import sizing
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.run_directory import RunDirectory
@@ -186,7 +187,7 @@ def test_a_pilot_is_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             config,
             None,
             spec,
-            build_plan(),
+            build_plan(metrics=PLATFORM_METRICS),
             directory,
             2,
             Console(quiet=True),  # type: ignore[arg-type]
