@@ -164,6 +164,26 @@ def load_config(
     return _checked(merged)
 
 
+def config_of(values: Mapping[str, Any]) -> RunConfig:
+    """A record from values given in Python; None stands for "not given".
+
+    Raises:
+        UsageError: unknown name, wrong type, value out of range.
+    """
+    given = {k: v for k, v in values.items() if v is not None}
+    for key, value in given.items():
+        if key not in _FIELDS:
+            raise UsageError(f"there is no setting '{key}'.{suggest(key, _FIELDS)}")
+        if isinstance(value, Path):
+            given[key] = str(value)
+        elif isinstance(value, tuple):
+            given[key] = list(value)
+        problem = _type_problem(key, given[key])
+        if problem:
+            raise UsageError(f"{problem}.", "Nothing was run")
+    return _checked(given)
+
+
 def _from_file(file: Path | None) -> dict[str, Any]:
     path = file
     if path is None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import polars as pl
 
-import abtest
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.errors import AbtestError
@@ -32,6 +31,7 @@ from abtest.run.run_log import PACKAGES, RunLog, installed
 from abtest.run.simulate import SimulationSpec, group_count
 from abtest.run.sizing import analyze_outcomes, simulate
 from abtest.run.training import TrainedPolicy, train
+from abtest.version import __version__
 from policies.errors import UnknownPolicy
 from policies.registry import plugin_warnings, settings_of
 from reports.plan import PlanError, build_plan
@@ -228,7 +228,7 @@ def _signature(config: RunConfig, dataset: Dataset, spec: SimulationSpec) -> dic
     settings = hashlib.blake2b(config.to_toml().encode(), digest_size=8).hexdigest()
     stage = spec.environment.candidates
     return {
-        "abtest_version": abtest.__version__,
+        "abtest_version": __version__,
         "configuration": settings,
         "dataset": dataset.info.content_hash,
         "weights": {
@@ -269,7 +269,7 @@ def _context(
         **({} if stage is None else {"candidates": _facts(stage)}),
         "environment": environment_facts(dataset, spec.environment),
         "versions": {
-            "abtest": abtest.__version__,
+            "abtest": __version__,
             **{name: installed(name) for name in PACKAGES},
         },
     }

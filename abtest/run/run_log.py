@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-import abtest
+from abtest.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "polars", "transformers")
 
@@ -25,7 +25,7 @@ class RunLog:
         self._early: list[str] = []
         self._file: TextIO | None = None
         versions = ", ".join(f"{name} {installed(name)}" for name in PACKAGES)
-        self.write(f"abtest {abtest.__version__}, python {platform.python_version()}, {versions}")
+        self.write(f"abtest {__version__}, python {platform.python_version()}, {versions}")
         self.write(f"{platform.platform()}, {platform.machine()}")
         self.write("command: " + " ".join(sys.argv))
 
