@@ -144,7 +144,7 @@ def test_a_policy_of_ones_own_that_fails_is_told_in_a_line(
     )
     result = abtest("train", "mine.py:Mine", "--data", small_log)
     assert result.code == 5
-    assert "mine.py:Mine raised IndexError in fit" in result.err
+    assert "mine.py:Mine raised IndexError: list index out of range in fit" in result.err
     assert "mine.py line 8" in result.err
     assert "Traceback" not in result.err
 
