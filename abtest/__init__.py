@@ -1,8 +1,18 @@
-"""The application: one experiment from a configuration to a lift report."""
+"""Estimate by simulation and log replay what another ranker would do to a platform's metrics.
 
+The command line is ``abtest``; in Python there are `run`, `analyze`, `replay` and `evaluate`, see
+docs/python.md.
+"""
+
+import sys
+
+from abtest.rooms import Package
+from abtest.version import __version__
 from policies.names import register
 
-__version__ = "0.1.0"
+__all__ = ["__version__"]
+
+sys.modules[__name__].__class__ = Package
 
 register(
     lsvcr="lsvcr.policy:LSVCR",

@@ -14,8 +14,8 @@ from typing import Any
 
 import abtest
 from abtest.console import Console
+from abtest.files import write_text
 from abtest.observed import ObservedOptions, check_split, columns_of, parse_split, plan_of
-from abtest.paths import write_text
 from abtest.run.run_directory import RUNS, check_free
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
@@ -27,7 +27,21 @@ from reports.users.files import Observed, UserFile
 def analyze_observed(
     options: ObservedOptions, *, out: Path | None, command: str, console: Console
 ) -> tuple[ExperimentResult, Path]:
-    """Read, analyse and write a run directory.
+    """Read, analyse and write a run directory; its name follows from the arms if none is given.
+
+    Raises:
+        UsageError, PlanError, TableError: see `analyze_table`; nothing was written.
+    """
+    if out is not None:
+        check_free(out)
+    result, _ = analyze_table(options, out=None, command=command, console=console)
+    return result, _write(result, out or _default_path(result), options)
+
+
+def analyze_table(
+    options: ObservedOptions, *, out: Path | None, command: str, console: Console
+) -> tuple[ExperimentResult, Path | None]:
+    """Read and analyse; write a run directory only if it is named.
 
     Raises:
         UsageError, PlanError: the options make no sense; nothing was written.
@@ -61,7 +75,7 @@ def analyze_observed(
             simulated=False,
             context=_context(options, plan, observed, command),
         )
-    return result, _write(result, out or _default_path(result), options)
+    return result, None if out is None else _write(result, out, options)
 
 
 def _context(

@@ -51,7 +51,9 @@ class RunConfig:
         min_effect: Smallest relative effect worth shipping, as a fraction.
         rule: ``NAME=CHOICE`` entries of the decision rule (`reports.verdict.rule.DecisionRule`).
         detect: Relative effect that an automatically sized experiment must detect with 80 % power.
-        explore_share: Share of slots that the platform fills uniformly at random in both arms.
+        explore_share: Share of slots that the platform fills uniformly at random in all arms.
+        explore_comments: Share of ranks of comment sections that it fills at random in all arms.
+        keep_log: Whether the run keeps the log of the experiment, with propensities.
         policies: Settings per policy name, passed to its constructor.
     """
 
@@ -76,6 +78,8 @@ class RunConfig:
     rule: tuple[str, ...] = ()
     detect: float = 0.04
     explore_share: float = 0.0
+    explore_comments: float = 0.0
+    keep_log: bool = False
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def command(self) -> str:
@@ -89,8 +93,12 @@ class RunConfig:
             required = item.name in ("treatment", "control")
             if item.name == "policies" or (value == item.default and not required):
                 continue
+            flag = f"--{item.name.replace('_', '-')}"
+            if isinstance(value, bool):
+                words.append(flag)
+                continue
             for single in value if isinstance(value, tuple) else (value,):
-                words += [f"--{item.name.replace('_', '-')}", str(single)]
+                words += [flag, str(single)]
         if self.policies:
             words += ["--config", "config.toml"]
         return shlex.join(words)
@@ -111,6 +119,9 @@ class RunConfig:
         values["policies"] = {name: dict(s) for name, s in self.policies.items()}
         return tomli_w.dumps(values)
 
+
+_OTHER_VARIABLES = {"cache", "policies", "policy_seconds"}
+"""Of the environment, without the prefix: read elsewhere, or never."""
 
 _FIELDS = {f.name: f for f in dataclasses.fields(RunConfig)}
 
@@ -153,6 +164,26 @@ def load_config(
     merged.update(_from_environment(os.environ if environment is None else environment))
     merged.update({k: v for k, v in flags.items() if v is not None and v != ()})
     return _checked(merged)
+
+
+def config_of(values: Mapping[str, Any]) -> RunConfig:
+    """A record from values given in Python; None stands for "not given".
+
+    Raises:
+        UsageError: unknown name, wrong type, value out of range.
+    """
+    given = {k: v for k, v in values.items() if v is not None}
+    for key, value in given.items():
+        if key not in _FIELDS:
+            raise UsageError(f"there is no setting '{key}'.{suggest(key, _FIELDS)}")
+        if isinstance(value, Path):
+            given[key] = str(value)
+        elif isinstance(value, tuple):
+            given[key] = list(value)
+        problem = _type_problem(key, given[key])
+        if problem:
+            raise UsageError(f"{problem}.", "Nothing was run")
+    return _checked(given)
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:
@@ -206,7 +237,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in environment.items():
         key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if not name.startswith(ENVIRONMENT_PREFIX) or key in {"cache", "policies"}:
+        if not name.startswith(ENVIRONMENT_PREFIX) or key in _OTHER_VARIABLES:
             continue
         if key not in _FIELDS:
             raise UsageError(f"environment variable {name} is unknown.{suggest(key, _FIELDS)}")
@@ -223,6 +254,10 @@ def _parse_text(source: str, key: str, text: str) -> Any:
             return int(text)
         if kind == "float":
             return parse_percent(text)
+        if kind == "bool":
+            return {"1": True, "true": True, "0": False, "false": False}[text.strip().lower()]
+    except KeyError:
+        raise UsageError(f"{source} is '{text}', expected true or false.") from None
     except ValueError:
         raise UsageError(f"{source} is '{text}', expected a whole number.") from None
     return text
@@ -233,6 +268,8 @@ def _type_problem(key: str, value: Any) -> str | None:
     if kind.startswith("tuple"):
         good = isinstance(value, (list, str))
         wanted = "a list of texts"
+    elif kind == "bool":
+        good, wanted = isinstance(value, bool), "true or false"
     elif "int" in kind:
         good = isinstance(value, int) and not isinstance(value, bool)
         wanted = "a whole number"
@@ -265,7 +302,7 @@ def _checked(values: dict[str, Any]) -> RunConfig:
         if key in values:
             given = values[key]
             values[key] = (given,) if isinstance(given, str) else tuple(given)
-    for key in ("min_effect", "detect", "explore_share"):
+    for key in ("min_effect", "detect", "explore_share", "explore_comments"):
         if isinstance(values.get(key), str):
             values[key] = parse_percent(values[key])
     config = RunConfig(**values)
@@ -285,8 +322,17 @@ def _checked(values: dict[str, Any]) -> RunConfig:
             raise UsageError(f"--{flag} is {value}, expected {low} to {high:,}.", "Nothing was run")
     if config.design not in get_args(Design):
         raise UsageError(f"--design is '{config.design}', expected online or twin.")
-    if not 0.0 <= config.explore_share < 1.0:
-        raise UsageError(f"--explore-share is {config.explore_share}, expected 0 to 1.")
+    for flag, share in (
+        ("explore-share", config.explore_share),
+        ("explore-comments", config.explore_comments),
+    ):
+        if not 0.0 <= share < 1.0:
+            raise UsageError(f"--{flag} is {share}, expected 0 to below 100 %.", "Nothing was run")
+    if config.keep_log and config.design == "twin":
+        raise UsageError(
+            "--keep-log needs --design online: in a twin design everyone lives several lives.",
+            "Nothing was run",
+        )
     if not 0.0 <= config.min_effect < 1.0 or not 0.0 < config.detect < 1.0:
         raise UsageError("--min-effect and --detect are relative effects between 0 and 100 %.")
     if not config.treatment:

@@ -1,4 +1,4 @@
-"""What a person sees while waiting: messages and progress, all on standard error.
+"""Show messages and progress on standard error, and pass them on to a log.
 
 Results go to standard output. Bars are drawn only on a terminal; piped, each stage prints one
 line when it starts and one when it ends.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -61,9 +61,12 @@ class Console:
         self._animated = self._rich.is_terminal and not quiet
         self._quiet = quiet
         self.durations: dict[str, float] = {}
+        self.listener: Callable[[str], None] | None = None
+        """Told every message, also those that are not shown; for run.log."""
 
     def say(self, text: str) -> None:
         """A line of information."""
+        self._tell(text)
         if not self._quiet:
             self._print(text)
 
@@ -73,7 +76,12 @@ class Console:
 
     def warn(self, text: str) -> None:
         """A line that starts with ``warning:``; shown even when quiet."""
+        self._tell(f"warning: {text}")
         self._print(f"warning: {text}")
+
+    def _tell(self, text: str) -> None:
+        if self.listener is not None:
+            self.listener(text)
 
     def _print(self, text: str) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
@@ -87,6 +95,7 @@ class Console:
         shown: Stage | None = None
         try:
             if self._animated:
+                self._tell(f"{title} ...")
                 with Progress(
                     TextColumn("{task.description}"),
                     BarColumn(bar_width=12),

@@ -1,4 +1,4 @@
-"""Where the application keeps what it can make again: built-in datasets and trained weights."""
+"""Find the directory of what can be made again: built-in datasets and trained weights."""
 
 from __future__ import annotations
 
@@ -13,10 +13,3 @@ def cache_directory() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "abtest"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then rename: readers never see half of it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -37,7 +37,7 @@ from benchmarks.world_scale import impressions, new_feed
 from policies.base import Policy
 from policies.sequence.cache import RowCache
 from simulator.loop import drive
-from simulator.requests import CommentRequests, Int32, Int64, Slates, VideoRequests
+from simulator.requests import CommentOrders, CommentRequests, Int32, Int64, Slates, VideoRequests
 from simulator.world import World
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -82,7 +82,7 @@ class TimedRanker(PolicyRanker):
         self.videos += time.process_time() - started
         return slates
 
-    def comments(self, requests: CommentRequests) -> Int32:
+    def comments(self, requests: CommentRequests) -> CommentOrders:
         """Comments of each opened section."""
         started = time.process_time()
         order = super().comments(requests)

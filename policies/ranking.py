@@ -1,4 +1,4 @@
-"""What the platform does with scores: check, sort, break ties, explore, record propensities."""
+"""Turn scores into pages and comment orders: check, sort, break ties, explore."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from policies.base import Policy, Scores
 from policies.errors import PolicyContractError
-from simulator.randomness import mix, uniform
-from simulator.requests import CommentRequests, Int32, Slates, VideoRequests
+from policies.exploration import explore
+from simulator.randomness import mix
+from simulator.requests import CommentOrders, CommentRequests, Int32, Slates, VideoRequests
 
-_TIE, _EXPLORE, _PICK = 501, 502, 503
+_TIE = 501
 
 
 def rank(scores: Scores, candidates: Int32, key: NDArray[np.uint64], size: int) -> Int32:
@@ -78,19 +79,39 @@ def _rank_exactly(scores: Scores, candidates: Int32, key: NDArray[np.uint64], ke
 
 
 def rank_videos(
-    policy: Policy, requests: VideoRequests, page_size: int, explore_share: float = 0.0
+    policy: Policy,
+    requests: VideoRequests,
+    page_size: int,
+    explore_share: float = 0.0,
+    *,
+    keep_probabilities: bool = False,
 ) -> Slates:
     """A page per request: the policy's best, with a share of slots filled at random.
 
-    Propensities are exact for slots in which exploration is the only randomness: the chosen one
-    has ``1 - share + share / n``, a random one ``share / n``, n candidates left.
+    Propensities are exact, see `policies.exploration`.
+
+    Args:
+        policy: Scores the candidates.
+        requests: B requests.
+        page_size: S.
+        explore_share: Share of slots filled at random, from 0 to below 1.
+        keep_probabilities: Whether the slates carry the probability of every candidate.
     """
     scores = checked_video_scores(policy, requests)
     videos = rank(scores, requests.candidates, requests.key, page_size)
-    if explore_share <= 0.0:
-        propensity = (videos >= 0).astype(np.float32)
-        return Slates(videos=videos, propensity=propensity, is_rand=None)
-    return _explore(videos, requests, explore_share)
+    found = explore(
+        videos,
+        requests.candidates,
+        requests.key,
+        explore_share,
+        keep_probabilities=keep_probabilities,
+    )
+    return Slates(
+        videos=found.shown,
+        propensity=found.propensity,
+        is_rand=found.is_rand,
+        probabilities=found.probabilities,
+    )
 
 
 def rank_comments(policy: Policy, requests: CommentRequests) -> Int32:
@@ -99,6 +120,27 @@ def rank_comments(policy: Policy, requests: CommentRequests) -> Int32:
     if scores is None:
         return requests.candidates
     return rank(scores, requests.candidates, requests.key, requests.candidates.shape[1])
+
+
+def order_comments(
+    policy: Policy,
+    requests: CommentRequests,
+    explore_share: float = 0.0,
+    *,
+    keep_probabilities: bool = False,
+) -> CommentOrders:
+    """`rank_comments` with a share of ranks filled at random, and propensities.
+
+    Arguments as for `rank_videos`.
+    """
+    found = explore(
+        rank_comments(policy, requests),
+        requests.candidates,
+        requests.key,
+        explore_share,
+        keep_probabilities=keep_probabilities,
+    )
+    return CommentOrders(found.shown, found.propensity, found.probabilities)
 
 
 def checked_video_scores(policy: Policy, requests: VideoRequests) -> Scores:
@@ -143,29 +185,3 @@ def _check(policy: Policy, scores: object, candidates: Int32, users: Int32, what
             f"(user {users[row]}).",
             remedy,
         )
-
-
-def _explore(videos: Int32, requests: VideoRequests, share: float) -> Slates:
-    """Replace a share of slots by a uniform draw from the candidates not yet on the page."""
-    page = videos.copy()
-    slots = page.shape[1]
-    propensity = np.zeros(page.shape, dtype=np.float32)
-    is_rand = uniform(requests.key[:, None], _EXPLORE, np.arange(slots)) < share
-    for slot in range(slots):
-        above = page[:, :slot]
-        # What the policy would put here: its best that exploration has not used up already.
-        taken = (videos[:, :, None] == above[:, None, :]).any(axis=2)
-        first = np.argmin(taken, axis=1)
-        greedy = np.take_along_axis(videos, first[:, None], axis=1)[:, 0]
-        used = (requests.candidates[:, :, None] == above[:, None, :]).any(axis=2)
-        free = (requests.candidates >= 0) & ~used
-        count = free.sum(axis=1)
-        draw = uniform(requests.key, _PICK, slot)
-        wanted = np.minimum((draw * count).astype(np.int64), np.maximum(count - 1, 0))
-        at = np.argmax(np.cumsum(free, axis=1) > wanted[:, None], axis=1)
-        drawn = np.take_along_axis(requests.candidates, at[:, None], axis=1)[:, 0]
-        shown = np.where(is_rand[:, slot] & (count > 0), drawn, greedy)
-        page[:, slot] = np.where(count > 0, shown, -1)
-        base = share / np.maximum(count, 1)
-        propensity[:, slot] = np.where(shown == greedy, 1.0 - share + base, base)
-    return Slates(videos=page, propensity=propensity, is_rand=is_rand & (page >= 0))

@@ -157,7 +157,7 @@ def policy_class(spec: str) -> type[Policy]:
     if spec in plugins:
         try:
             return _checked(plugins[spec].load(), spec)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PolicyError(f"plugin '{spec}' cannot be loaded: {error}.") from error
     close = difflib.get_close_matches(spec, names(), n=1)
     guess = f" Did you mean '{close[0]}'?" if close else ""
@@ -193,7 +193,7 @@ def plugin_warnings() -> list[str]:
     for name, point in sorted(_plugins().items()):
         try:
             _checked(point.load(), name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = str(error).replace("No module named", "no module")
             warnings.append(
                 f"plugin '{name}' skipped: {reason}. Other policies work. Details: abtest doctor"
@@ -230,7 +230,7 @@ def _from_file(spec: str) -> type[Policy]:
         sys.modules[module_name] = module
         try:
             spec_of_module.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[module_name]
             raise PolicyError(f"{path} cannot be imported: {error}.") from error
     classes = [

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from simulator.feed import Feed
-from simulator.requests import CommentRequests, Int32, Slates, VideoRequests
+from simulator.requests import CommentOrders, CommentRequests, Int32, Slates, VideoRequests
 
 Report = Callable[[float], None]
 """``report(fraction_done)``, from 0 to 1, called now and then."""
@@ -23,7 +23,7 @@ class Ranker(Protocol):
     def slates(self, requests: VideoRequests, page_size: int) -> Slates:
         """A page of videos per request."""
 
-    def comments(self, requests: CommentRequests) -> Int32:
+    def comments(self, requests: CommentRequests) -> Int32 | CommentOrders:
         """int32[R, M]: comments of each opened section in display order, -1 padded."""
 
 

@@ -25,7 +25,7 @@ from simulator.response.base import Read, Watched
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
 
-_ORDER = {
+ORDER = {
     "impressions": ("user_id", "time_ms", "position"),
     "comment_events": ("user_id", "time_ms", "video_id", "position"),
     "video_decisions": ("user_id", "time_ms", "position"),
@@ -93,8 +93,8 @@ class Recorder:
         self._forget()
 
     def _forget(self) -> None:
-        self._rows: dict[str, list[dict[str, NDArray[Any]]]] = {table: [] for table in _ORDER}
-        self._choices: dict[str, list[_Choices]] = {table: [] for table in _ORDER}
+        self._rows: dict[str, list[dict[str, NDArray[Any]]]] = {table: [] for table in ORDER}
+        self._choices: dict[str, list[_Choices]] = {table: [] for table in ORDER}
         self._policies: list[tuple[str, int]] = []
         self.bytes = 0
         """Memory held by what has not been drained, roughly."""
@@ -200,7 +200,7 @@ class Recorder:
                 frame = frame.with_columns(_Choices.columns(self._choices[table]))
             yield (
                 table,
-                frame.sort(_ORDER[table]).select(
+                frame.sort(ORDER[table]).select(
                     pl.col(name).cast(dtype)
                     for name, dtype in TABLES[table].dtypes().items()
                     if name in frame.columns

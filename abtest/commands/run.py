@@ -57,6 +57,13 @@ ExploreShare = Annotated[
     str | None,
     typer.Option("--explore-share", help="Share of slots filled at random in all arms, as 2%."),
 ]
+ExploreComments = Annotated[
+    str | None,
+    typer.Option("--explore-comments", help="Share of comment ranks filled at random, as 5%."),
+]
+KeepLog = Annotated[
+    bool, typer.Option("--keep-log", help="Keep the log of the experiment, with propensities.")
+]
 TrainingSeed = Annotated[int | None, typer.Option("--training-seed", help="Seed of training.")]
 WorldSeed = Annotated[int | None, typer.Option("--world-seed", help="Which built-in world.")]
 Primary = Annotated[str | None, typer.Option("--primary", help="Primary metric.")]
@@ -109,6 +116,8 @@ def run(
     log_users: LogUsers = None,
     sample_users: SampleUsers = None,
     explore_share: ExploreShare = None,
+    explore_comments: ExploreComments = None,
+    keep_log: KeepLog = False,
     seed: options.Seed = None,
     training_seed: TrainingSeed = None,
     world_seed: WorldSeed = None,
@@ -140,6 +149,8 @@ def run(
 
       abtest run --data logs/kuairand -t lsvcr -c sasrec
 
+      abtest run -t sasrec -c popular --explore-share 5% --explore-comments 5% --keep-log
+
       abtest run --resume runs/lsvcr-vs-sasrec
     """
     flags = {
@@ -156,6 +167,8 @@ def run(
         "log_users": log_users,
         "sample_users": sample_users,
         "explore_share": None if explore_share is None else parse_percent(explore_share),
+        "explore_comments": None if explore_comments is None else parse_percent(explore_comments),
+        "keep_log": keep_log or None,
         "seed": seed,
         "training_seed": training_seed,
         "world_seed": world_seed,

@@ -13,7 +13,7 @@ import typer
 from abtest.commands import options
 from abtest.console import Console
 from abtest.errors import UsageError
-from abtest.paths import write_text
+from abtest.files import write_text
 
 app = typer.Typer(no_args_is_help=True, help="The built-in world.")
 

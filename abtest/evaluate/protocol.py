@@ -1,4 +1,4 @@
-"""`abtest evaluate`: train on what came before, rank what was held out, compare the policies."""
+"""Evaluate offline: train on what came before, rank what was held out, compare the policies."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from abtest.errors import UsageError
 from abtest.evaluate.results import PolicyScores, TaskResult
 from abtest.evaluate.statistics import differences, means
 from abtest.paths import cache_directory
+from abtest.run.foreign import make
 from abtest.run.training import load_policy, train
 from policies.errors import PolicyError
 from policies.evaluation.candidates import CommentCandidates, VideoCandidates
@@ -87,7 +88,7 @@ def contestants(
         UsageError: ``ablations`` with several policies, or with one that offers none.
     """
     rows = [Contestant(spec, spec, settings_of(spec, settings)) for spec in dict.fromkeys(specs)]
-    made = [create(row.spec, **row.settings) for row in rows]
+    made = [make(row.spec, row.settings) for row in rows]
     if not ablations:
         return rows
     if len(rows) != 1:

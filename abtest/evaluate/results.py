@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from abtest.errors import UsageError
 from abtest.evaluate.statistics import Difference, Mean
-from abtest.paths import write_text
+from abtest.files import write_text
 
 if TYPE_CHECKING:
     from abtest.evaluate.protocol import Protocol
@@ -174,38 +174,49 @@ def document(results: Sequence[TaskResult]) -> str:
 
 def rows(results: Sequence[TaskResult]) -> str:
     """CSV, a row per task, policy and metric."""
-    columns = (
-        "task",
-        "split",
-        "candidates",
-        "candidates_note",
-        "policy",
-        "label",
-        "seeds",
-        "people",
-        "metric",
-        "value",
-        "low",
-        "high",
-        "people_error",
-        "seeds_error",
-        "total_error",
-        "reference",
-        "difference",
-        "difference_low",
-        "difference_high",
-        "p_value",
-        "p_adjusted",
-    )
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n", restval="")
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
+    for record in records(results):
+        writer.writerow({k: v for k, v in record.items() if v is not None})
+    return buffer.getvalue()
+
+
+COLUMNS = (
+    "task",
+    "split",
+    "candidates",
+    "candidates_note",
+    "policy",
+    "label",
+    "seeds",
+    "people",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "people_error",
+    "seeds_error",
+    "total_error",
+    "reference",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p_value",
+    "p_adjusted",
+)
+
+
+def records(results: Sequence[TaskResult]) -> list[dict[str, Any]]:
+    """A dict of `COLUMNS` per task, policy and metric; None where there is nothing."""
+    found = []
     for result in results:
         for scores in result.policies:
             common = {
+                **dict.fromkeys(COLUMNS),
                 "task": result.task,
                 "split": result.split,
-                "candidates": result.candidates or "all",
+                "candidates": str(result.candidates or "all"),
                 "candidates_note": result.candidates_note,
                 "policy": scores.policy,
                 "label": scores.label,
@@ -224,8 +235,8 @@ def rows(results: Sequence[TaskResult]) -> str:
                         "p_value": compared.p_value,
                         "p_adjusted": compared.p_adjusted,
                     }
-                writer.writerow(row)
-            writer.writerow(
+                found.append(row)
+            found.append(
                 {
                     **common,
                     "metric": f"coverage@{scores.coverage_cutoff}",
@@ -233,7 +244,7 @@ def rows(results: Sequence[TaskResult]) -> str:
                     "seeds_error": scores.coverage_error,
                 }
             )
-    return buffer.getvalue()
+    return found
 
 
 def check_output(path: Path) -> None:

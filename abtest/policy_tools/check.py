@@ -1,4 +1,4 @@
-"""`abtest policy check`: the contract, run against a policy.
+"""Run the policy contract against a policy.
 
 Every check is an experiment on the policy's scores; an exception inside the policy fails the
 check that met it and is reported in its own words. That a policy cannot see the future needs no
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from abtest.run.foreign import make
 from policies.base import Policy, Scores
 from policies.ranking import checked_video_scores, rank_comments
 from policies.registry import create
@@ -57,7 +58,7 @@ def check_policy(spec: str, dataset: Dataset) -> list[CheckResult]:
     Raises:
         UnknownPolicy: there is no such policy.
     """
-    create(spec)
+    make(spec, {})
     runner = _Runner(spec, dataset)
     checks: list[tuple[str, Callable[[], str]]] = [
         ("trains on a log", runner.trains),
@@ -78,7 +79,10 @@ def check_policy(spec: str, dataset: Dataset) -> list[CheckResult]:
             results.append(CheckResult(name, True, run()))
         except _Failed as failure:
             results.append(CheckResult(name, False, str(failure)))
-        except Exception as error:  # whatever somebody's policy raises is a result here
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # what somebody's policy raises is a result
             results.append(CheckResult(name, False, f"{type(error).__name__}: {error}"))
         if name == "trains on a log" and not results[-1].passed:
             break

@@ -1,4 +1,4 @@
-"""`abtest policy new`: a policy file that runs as generated and passes the contract."""
+"""Write a policy file that runs as generated and passes the contract."""
 
 from __future__ import annotations
 

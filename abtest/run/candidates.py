@@ -1,4 +1,4 @@
-"""A trained policy as the platform's candidate stage, the same for every arm.
+"""Let a trained policy propose the candidates of every arm.
 
 It takes the place of the built-in sources that look at a person's history (categories, authors,
 what authors uploaded next); what is popular, fresh or random is proposed as before, so that new
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abtest.errors import UsageError
+from abtest.run.foreign import make
 from abtest.run.training import TrainedPolicy, load_policy
 from policies.base import Policy
-from policies.registry import create
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.requests import HistoryView, Int32, Int64
@@ -102,7 +102,7 @@ def check_candidates(spec: str, settings: dict[str, object]) -> None:
         UsageError: it cannot.
         UnknownPolicy, PolicyError: see `policies.registry.create`.
     """
-    if type(create(spec, **settings)).propose_videos is Policy.propose_videos:
+    if type(make(spec, settings)).propose_videos is Policy.propose_videos:
         raise UsageError(
             f"--candidates is '{spec}', which ranks candidates and proposes none.",
             "Try: --candidates two-tower",

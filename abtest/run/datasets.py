@@ -1,4 +1,4 @@
-"""Datasets by name: a directory, or the built-in world's log, made once and kept."""
+"""Open datasets by name: a directory, or the built-in world's log, made once and kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from abtest.console import Console, Stage
+from abtest.files import locked
 from abtest.paths import cache_directory
 from simulator.calendar import DAY_MS
 from simulator.errors import DataError
@@ -94,16 +95,15 @@ def builtin_dataset(preset: str, seed: int, users: int, days: int, console: Cons
     address = json.dumps([FORMAT_VERSION, world.spec(), users, days], sort_keys=True)
     digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
     path = cache_directory() / "worlds" / f"{preset}-{seed}-{digest}"
-    if not path.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+
+    def waiting() -> None:
+        console.note("another process is writing the same log; waiting for it")
+
+    with locked(path, waiting):
+        if not path.is_dir():
             synthesise(
                 path, preset=preset, seed=seed, users=users, days=days, console=console, world=world
             )
-        except DataError:
-            # Another process may have made the same log meanwhile.
-            if not path.is_dir():
-                raise
     return Dataset.open(path)
 
 

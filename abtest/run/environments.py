@@ -1,4 +1,4 @@
-"""What an experiment runs in: the built-in world, or people learned from a log.
+"""Build what an experiment runs in: the built-in world, or people learned from a log.
 
 An environment makes, for any group of people, a feed that stands at the moment the experiment
 starts, together with what those people did before it.
@@ -25,6 +25,7 @@ from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import initial_history
 from simulator.loop import Report, drive
+from simulator.recorder import Recorder
 from simulator.requests import HistoryState, Int32
 from simulator.response.learned import LearnedResponse
 from simulator.response.platform import PlatformRanker
@@ -75,16 +76,30 @@ class Environment(ABC):
         """The dense indices of the people who take part."""
 
     @abstractmethod
-    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
+    def warm_feed(
+        self, users: Int32, report: Report | None = None, recorder: Recorder | None = None
+    ) -> tuple[Feed, pl.DataFrame]:
         """A feed at the start of the experiment, and the people's days before it.
 
         The frame has one row per (user_id, day) with the outcome columns; days are negative.
-        ``report`` is told how far the days before have come.
+
+        Args:
+            users: int32[G], dense indices.
+            report: Told how far the days before have come.
+            recorder: Receives what happens in the feed from the first simulated day on.
         """
 
     @abstractmethod
     def user_ids(self, users: Int32) -> NDArray[np.int64]:
         """The identifiers of these people in the log."""
+
+    @abstractmethod
+    def ids_by_index(self) -> NDArray[np.int64] | None:
+        """int64[N]: identifiers by dense index; None where index and identifier are the same."""
+
+    @abstractmethod
+    def user_features(self, users: Int32) -> pl.DataFrame:
+        """A row per person, as in the log's table ``users``."""
 
     @abstractmethod
     def segments(self, users: Int32) -> pl.DataFrame:
@@ -105,7 +120,8 @@ class BuiltInEnvironment(Environment):
         self._retrieval = candidate_stage(
             spec.candidates, dataset, self.catalogue, self._world.popularity()
         )
-        self._log_users = int(dataset.info.rows["users"])
+        # The log's own people, who may be others than the first ones: a run's log is a log too.
+        self._log_users = int(dataset.user_ids().max(initial=-1)) + 1
         log_days = _days_of_log(dataset, self._world.config.start_ms)
         self.start_ms = self._world.config.start_ms + log_days * DAY_MS
 
@@ -114,7 +130,9 @@ class BuiltInEnvironment(Environment):
         assert count is not None
         return np.arange(self._log_users, self._log_users + count, dtype=np.int32)
 
-    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
+    def warm_feed(
+        self, users: Int32, report: Report | None = None, recorder: Recorder | None = None
+    ) -> tuple[Feed, pl.DataFrame]:
         """Let the platform's own ranker serve these people for the burn-in days."""
         burn_in_ms = self._spec.burn_in_days * DAY_MS
         feed = Feed(
@@ -127,6 +145,7 @@ class BuiltInEnvironment(Environment):
             history=HistoryState(len(users)),
             retrieval=self._retrieval,
             settings=FeedSettings(),
+            recorder=recorder,
         )
         feed.set_policy_label("platform")
         drive(feed, PlatformRanker(self._world, users), report)
@@ -136,9 +155,17 @@ class BuiltInEnvironment(Environment):
         """In the built-in world a user's index is the identifier."""
         return users.astype(np.int64)
 
+    def ids_by_index(self) -> NDArray[np.int64] | None:
+        """None: a user's index is the identifier."""
+        return None
+
+    def user_features(self, users: Int32) -> pl.DataFrame:
+        """What the world says of these people."""
+        return self._world.users_frame(users)
+
     def segments(self, users: Int32) -> pl.DataFrame:
         """Segments from the world's user features."""
-        return segment_columns(self._world.users_frame(users))
+        return segment_columns(self.user_features(users))
 
 
 class LearnedEnvironment(Environment):
@@ -164,7 +191,9 @@ class LearnedEnvironment(Environment):
         everyone = np.arange(len(self._user_ids), dtype=np.int32)
         return everyone if count is None else everyone[:count]
 
-    def warm_feed(self, users: Int32, report: Report | None = None) -> tuple[Feed, pl.DataFrame]:
+    def warm_feed(
+        self, users: Int32, report: Report | None = None, recorder: Recorder | None = None
+    ) -> tuple[Feed, pl.DataFrame]:
         """Start from the histories and the days in the log."""
         feed = Feed(
             self.catalogue,
@@ -176,6 +205,7 @@ class LearnedEnvironment(Environment):
             history=initial_history(self.dataset, users),
             retrieval=self._retrieval,
             settings=FeedSettings(),
+            recorder=recorder,
         )
         before = user_days_of_log(self.dataset, self._user_ids[users])
         return feed, relative_days(before, self.start_ms)
@@ -184,11 +214,18 @@ class LearnedEnvironment(Environment):
         """The identifiers in the log."""
         return self._user_ids[users]
 
+    def ids_by_index(self) -> NDArray[np.int64] | None:
+        """The identifiers of everyone in the log."""
+        return self._user_ids
+
+    def user_features(self, users: Int32) -> pl.DataFrame:
+        """What the log says of these people."""
+        ids = pl.DataFrame({"user_id": self._user_ids[users]})
+        return ids.join(self.dataset.scan("users").collect(), on="user_id", how="left")
+
     def segments(self, users: Int32) -> pl.DataFrame:
         """Segments from the log's user features, as far as it has them."""
-        ids = pl.DataFrame({"user_id": self._user_ids[users]})
-        frame = ids.join(self.dataset.scan("users").collect(), on="user_id", how="left")
-        return segment_columns(frame)
+        return segment_columns(self.user_features(users))
 
 
 def exposure_counts(dataset: Dataset) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""How far the simulated people can be believed: facts for the report's trust panel."""
+"""Say how far the simulated people can be believed: facts for the report's trust panel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from abtest.console import Console
-from abtest.paths import cache_directory, write_text
+from abtest.files import locked, new_directory, write_text
+from abtest.paths import cache_directory
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.training import fix_threads
 from simulator.logs.dataset import Dataset
@@ -22,19 +23,20 @@ def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
     address = f"{dataset.info.content_hash} {code_version()} {seed}"
     digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
     directory = cache_directory() / "responses" / f"response-{digest}"
-    if not (directory / "quality.json").is_file():
-        fix_threads()
-        with console.stage("response", "learning how people respond, from the log") as stage:
-            response = LearnedResponse.fit(dataset, seed=seed, progress=stage.update)
-        temporary = directory.with_name(f".{directory.name}.tmp")
-        if temporary.exists():
-            shutil.rmtree(temporary)
-        temporary.mkdir(parents=True)
-        response.save(temporary)
-        write_text(temporary / "quality.json", json.dumps(response.quality(), sort_keys=True))
-        if directory.exists():
-            shutil.rmtree(directory)
-        temporary.rename(directory)
+
+    def waiting() -> None:
+        console.note("another process is learning how people respond; waiting for it")
+
+    with locked(directory, waiting):
+        if not (directory / "quality.json").is_file():
+            shutil.rmtree(directory, ignore_errors=True)
+            fix_threads()
+            with console.stage("response", "learning how people respond, from the log") as stage:
+                response = LearnedResponse.fit(dataset, seed=seed, progress=stage.update)
+            with new_directory(directory) as temporary:
+                response.save(temporary)
+                quality = json.dumps(response.quality(), sort_keys=True)
+                write_text(temporary / "quality.json", quality)
     return directory
 
 

@@ -1,4 +1,4 @@
-"""A run on disk: configuration, finished pieces, results; safe to interrupt and continue.
+"""Keep a run on disk: configuration, finished pieces, results; safe to interrupt and continue.
 
 Layout::
 
@@ -6,19 +6,23 @@ Layout::
         config.toml        the resolved configuration
         plan.json          what the pieces belong to (data hash, weights, group count)
         pieces/            per-user-day outcomes of each finished group of people
-        outcomes.parquet   all of them, once the simulation is complete
+        outcomes.parquet   all of them; appears when the simulation is complete
         results.json       the analysed experiment
         report.html        the lift report
-        timings.json       seconds per stage (the only file that differs between two equal runs)
-        run.log            what was printed
+        log/               the log of the experiment, a dataset (only with --keep-log)
+        timings.json       seconds per stage
+        run.log            stages, warnings, versions, tracebacks
+
+Two equal runs differ in timings.json and run.log only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ import polars as pl
 
 from abtest.config import RunConfig
 from abtest.errors import RunDataError, UsageError
-from abtest.paths import write_text
+from abtest.files import locked, new_directory, remove_leftovers, write_parquet, write_text
 
 RUNS = Path("runs")
 
@@ -66,19 +70,17 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pieces = path / "pieces"
+        self.log = path / "log"
+        self.run_log = path / "run.log"
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, plan: dict[str, Any]) -> RunDirectory:
         """A new directory holding the configuration and the plan; complete or absent."""
         check_free(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        if temporary.exists():
-            shutil.rmtree(temporary)
-        (temporary / "pieces").mkdir(parents=True)
-        write_text(temporary / "config.toml", config.to_toml())
-        write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
-        temporary.rename(path)
+        with new_directory(path) as temporary:
+            (temporary / "pieces").mkdir()
+            write_text(temporary / "config.toml", config.to_toml())
+            write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
         return cls(path)
 
     @classmethod
@@ -98,27 +100,69 @@ class RunDirectory:
         """Refuse to mix pieces of different experiments.
 
         Raises:
-            RunDataError: the stored plan differs; names the first difference.
+            RunDataError: the stored plan differs or is damaged; names the first difference.
         """
-        stored = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
+        file = self.path / "plan.json"
+        try:
+            stored = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise RunDataError(f"{file} is damaged: {error}.", _AFRESH) from None
+        if not isinstance(stored, dict):
+            raise RunDataError(f"{file} is damaged: it holds no table.", _AFRESH)
         for key in sorted(stored.keys() | plan.keys()):
-            if stored.get(key) != plan.get(key):
-                raise RunDataError(
-                    f"{self.path} was started with another {key.replace('_', ' ')} "
-                    f"({stored.get(key)!r} is not {plan.get(key)!r}).",
-                    "Start afresh: abtest run --out ANOTHER",
+            if stored.get(key) == plan.get(key):
+                continue
+            if key == "weights":
+                raise RunDataError(self._other_weights(stored.get(key), plan[key]), _AFRESH)
+            raise RunDataError(
+                f"{self.path} was started with another {key.replace('_', ' ')} "
+                f"({stored.get(key)!r} is not {plan.get(key)!r}).",
+                _AFRESH,
+            )
+
+    def _other_weights(self, stored: Any, now: dict[str, str]) -> str:
+        found = stored if isinstance(stored, dict) else {}
+        for policy, weights in now.items():
+            if found.get(policy) != weights:
+                return (
+                    f"{self.path} was simulated with other weights of {policy} "
+                    f"({found.get(policy)} is not {weights}): they were trained anew, or on "
+                    "another kind of processor, where the last bits differ. Pieces of both "
+                    "would be no experiment."
                 )
+        return f"{self.path} was simulated with weights of other policies ({sorted(found)})."
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Work on this run alone; what a killed process left unfinished is removed.
+
+        Raises:
+            UsageError: another process is working on it.
+        """
+
+        def refuse() -> None:
+            raise UsageError(f"another process is working on {self.path}.", "Wait for it to end")
+
+        self.pieces.mkdir(exist_ok=True)
+        with locked(self.path / "plan.json", refuse):
+            remove_leftovers(self.path)
+            remove_leftovers(self.pieces)
+            yield
 
     def piece(self, group: int) -> Path:
         """Where the outcomes of one group of people go."""
         return self.pieces / f"group-{group:05d}.parquet"
+
+    def piece_log(self, group: int) -> Path:
+        """Where the log of one group of people goes."""
+        return self.pieces / f"group-{group:05d}.log"
 
     def done(self, groups: int) -> list[int]:
         """Groups whose outcomes are complete."""
         return [g for g in range(groups) if self.piece(g).is_file()]
 
     def collect(self, groups: int) -> pl.DataFrame:
-        """Join all pieces, in order, into ``outcomes.parquet``.
+        """Join the first pieces, in order.
 
         Raises:
             RunDataError: a piece is missing or unreadable.
@@ -132,19 +176,17 @@ class RunDirectory:
         frames = []
         for group in range(groups):
             try:
-                frames.append(pl.read_parquet(self.piece(group)))
+                frames.append(pl.read_parquet(self.piece(group), glob=False))
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise RunDataError(
                     f"{self.piece(group)} is damaged: {error}.",
                     f"Delete it and continue: abtest run --resume {self.path}",
                 ) from None
-        outcomes = pl.concat(frames)
+        return pl.concat(frames)
+
+    def complete(self, outcomes: pl.DataFrame) -> None:
+        """Write ``outcomes.parquet``, which says that the simulation is complete."""
         write_parquet(outcomes, self.path / "outcomes.parquet")
-        return outcomes
 
 
-def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Write under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    frame.write_parquet(temporary, compression="zstd", statistics=False)
-    temporary.replace(path)
+_AFRESH = "Start afresh: abtest run --out ANOTHER"

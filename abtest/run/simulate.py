@@ -1,4 +1,4 @@
-"""Run every group of people through the experiment, on any number of processes.
+"""Simulate an experiment, group of people by group of people.
 
 People do not influence each other, so a group of 4,096 is the unit of work, of progress and of
 resumption. Group boundaries never depend on the number of workers: the bytes are the same.
@@ -6,31 +6,31 @@ resumption. Group boundaries never depend on the number of workers: the bytes ar
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from abtest.console import Console, Stage
-from abtest.errors import AbtestError, ExitCode, Interrupted
+from abtest.console import Console
+from abtest.errors import Interrupted
+from abtest.files import write_parquet
 from abtest.run.datasets import GROUP_SIZE
+from abtest.run.engines import Job, LocalEngine, WorkerDied
 from abtest.run.environments import Environment, EnvironmentSpec, relative_days
+from abtest.run.event_log import GroupLog
 from abtest.run.oracle import attach_oracles
-from abtest.run.run_directory import RunDirectory, write_parquet
+from abtest.run.run_directory import RunDirectory
 from abtest.run.serving import ArmsRanker, PolicyRanker
 from abtest.run.training import TrainedPolicy, load_policy
 from simulator.calendar import DAY_MS
 from simulator.feed import Feed
 from simulator.loop import Ranker, Report, drive
 from simulator.randomness import purpose_key, uniform
+from simulator.recorder import Recorder
 from simulator.requests import Int32
 
 
@@ -47,6 +47,8 @@ class SimulationSpec:
         days: Experiment days.
         seed: Seed of the split and of exploration.
         explore_share: Share of slots filled uniformly at random.
+        explore_comments: Share of ranks of opened comment sections filled uniformly at random.
+        keep_log: Whether the log of every group is written as well.
     """
 
     environment: EnvironmentSpec
@@ -57,6 +59,23 @@ class SimulationSpec:
     days: int
     seed: int
     explore_share: float
+    explore_comments: float = 0.0
+    keep_log: bool = False
+
+
+@dataclass(frozen=True)
+class GroupTask:
+    """One group of people, and where what comes of it is written.
+
+    Attributes:
+        number: Of the group.
+        outcomes: File of its outcomes.
+        log: Directory of its log; None if none is kept.
+    """
+
+    number: int
+    outcomes: Path
+    log: Path | None
 
 
 def assign_arms(users: Int32, arms: int, seed: int) -> NDArray[np.int64]:
@@ -83,15 +102,27 @@ class Simulator:
         """Number of people who take part."""
         return len(self._users)
 
-    def group(self, number: int, report: Report = lambda fraction: None) -> pl.DataFrame:
-        """Outcomes of one group: a row per (user_id, arm, day), days before the start negative."""
+    def group(
+        self,
+        number: int,
+        report: Report = lambda fraction: None,
+        log: GroupLog | None = None,
+    ) -> pl.DataFrame:
+        """Outcomes of one group: a row per (user_id, arm, day), days before the start negative.
+
+        Args:
+            number: Of the group.
+            report: Told how far it has come.
+            log: Receives what happened, if a log is kept; not in a twin design.
+        """
         users = self._users[number * GROUP_SIZE : (number + 1) * GROUP_SIZE]
         arms = len(self._spec.arms)
         lives = arms if self._spec.twin else 1
         # Days with the policies in the loop cost about three times a day of the burn-in.
         warm = self._environment.burn_in_days / 3.0
         parts = _Parts(report, [warm] + [float(self._spec.days)] * lives)
-        feed, before = self._environment.warm_feed(users, parts.next())
+        recorder = None if log is None else self._recorder(log, users)
+        feed, before = self._environment.warm_feed(users, parts.next(), recorder)
         end_ms = self._environment.start_ms + self._spec.days * DAY_MS
         if self._spec.twin:
             lived = []
@@ -109,11 +140,32 @@ class Simulator:
             "user_id", "arm", "day"
         )
 
+    def _recorder(self, log: GroupLog, users: Int32) -> Recorder:
+        environment, spec = self._environment, self._spec
+        split = assign_arms(users, len(spec.arms), spec.seed)
+        people = pl.DataFrame(
+            {
+                "user_id": environment.user_ids(users),
+                "arm": [spec.arms[int(a)] for a in split],
+                "policy": [spec.policies[int(a)].spec for a in split],
+            }
+        )
+        log.add_users(environment.user_features(users))
+        return log.recorder(
+            environment.catalogue, environment.ids_by_index(), people, environment.start_ms
+        )
+
     def _rankers(self, feed: Feed) -> list[Ranker]:
         for policy in self._policies:
             policy.reset(len(feed.users))
         attach_oracles(self._policies, feed.population, feed.catalogue, self._policies[0])
-        return [PolicyRanker(p, self._spec.explore_share) for p in self._policies]
+        spec = self._spec
+        return [
+            PolicyRanker(
+                p, spec.explore_share, spec.explore_comments, keep_probabilities=spec.keep_log
+            )
+            for p in self._policies
+        ]
 
     def _live(
         self, feed: Feed, arm_of_row: NDArray[np.int64], end_ms: int, report: Report
@@ -161,52 +213,32 @@ class _Parts:
         return lambda fraction: self._report(float(low + (high - low) * fraction))
 
 
-_simulator: Simulator | None = None
-_done: Any = None
-"""A number shared by all processes: groups simulated so far, in fractions."""
-
-
-def _start_worker(spec: SimulationSpec, done: Any) -> None:
-    global _simulator, _done
-    _done = done
-    # Ctrl-C belongs to the parent, which ends its processes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _single_thread()
-    _simulator = Simulator(spec)
-
-
-def _run_group(number: int, target: Path) -> int:
-    assert _simulator is not None
-    told = 0.0
-
-    def report(fraction: float) -> None:
-        nonlocal told
-        with _done.get_lock():
-            _done.value += fraction - told
-        told = fraction
-
-    write_parquet(_simulator.group(number, report), target)
-    return number
-
-
-def _single_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def default_workers() -> int:
-    """One process per available core, at most eight."""
-    return max(1, min(8, len(os.sched_getaffinity(0))))
-
-
 def group_count(people: int) -> int:
     """Number of groups that hold this many people."""
     return -(-people // GROUP_SIZE)
 
 
+def prepare_worker(spec: SimulationSpec) -> Simulator:
+    """A process's simulator; one thread, because there is a process per core."""
+    import torch
+
+    torch.set_num_threads(1)
+    return Simulator(spec)
+
+
+def simulate_group(simulator: Simulator, task: GroupTask, told: Report) -> int:
+    """Simulate one group and write what came of it; the number of the group."""
+    log = None if task.log is None else GroupLog(task.log)
+    frame = simulator.group(task.number, told, log)
+    if log is not None:
+        log.finish()
+    # The outcomes come last: once they are there, the group is done.
+    write_parquet(frame, task.outcomes)
+    return task.number
+
+
 class SimulationPool:
-    """Worker processes that fill a run directory group by group.
+    """Fills a run directory group by group.
 
     Args:
         spec: What to simulate.
@@ -217,72 +249,59 @@ class SimulationPool:
     def __init__(self, spec: SimulationSpec, directory: RunDirectory, workers: int) -> None:
         self._spec = spec
         self._directory = directory
-        self._workers = workers
-        self._pool: ProcessPoolExecutor | None = None
-        self._done: Any = None
+        job = Job(prepare=partial(prepare_worker, spec), work=simulate_group)
+        self._engine = LocalEngine(job, workers)
 
     def __enter__(self) -> SimulationPool:
+        self._engine.__enter__()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._engine.__exit__(kind, error, trace)
 
     def run(self, groups: int, console: Console, title: str) -> None:
         """Simulate groups ``0 .. groups - 1``.
 
         Raises:
             Interrupted: Ctrl-C; finished groups are kept.
-            AbtestError: a worker process died (out of memory).
+            WorkerDied: a process was killed, for want of memory for example.
         """
-        todo = [g for g in range(groups) if not self._directory.piece(g).is_file()]
+        done = set(self._directory.done(groups))
+        todo = [self._task(g) for g in range(groups) if g not in done]
         if not todo:
             return
+
+        def report(fractions: float, finished: int) -> None:
+            share = (len(done) + fractions) / groups
+            stage.update("", share, f"{len(done) + finished} of {groups} groups of people")
+
         with console.stage("simulate", title) as stage:
             stage.update("", 0.0, "starting")
             try:
-                self._submit(todo, groups, stage)
+                for _ in self._engine.run(todo, report):
+                    pass
             except KeyboardInterrupt:
                 # Groups in progress are lost, finished ones are files already.
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                done = len(self._directory.done(groups))
+                kept = len(self._directory.done(groups))
                 raise Interrupted(
-                    f"stopped after {done} of {groups} groups of people; they are saved, "
+                    f"stopped after {kept} of {groups} groups of people; they are saved, "
                     "no verdict.",
                     f"Continue: abtest run --resume {self._directory.path}",
                 ) from None
-            except BrokenProcessPool:
-                raise WorkerDied(
-                    "a worker process died, most likely out of memory.",
-                    f"Use fewer processes: abtest run --resume {self._directory.path} --workers 1",
-                ) from None
+            except WorkerDied as error:
+                fewer = " --workers 1" if error.out_of_memory else ""
+                raise type(error)(
+                    error.problem,
+                    f"Finished groups of people are saved. Continue: abtest run --resume "
+                    f"{self._directory.path}{fewer}",
+                    out_of_memory=error.out_of_memory,
+                ) from error
 
-    def _submit(self, todo: list[int], groups: int, stage: Stage) -> None:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._done = context.Value("d", 0.0)
-            self._pool = ProcessPoolExecutor(
-                self._workers,
-                mp_context=context,
-                initializer=_start_worker,
-                initargs=(self._spec, self._done),
-            )
-        before = groups - len(todo) - self._done.value
-        finished = groups - len(todo)
-        pending: set[Future[int]] = {
-            self._pool.submit(_run_group, g, self._directory.piece(g)) for g in todo
-        }
-        while pending:
-            ready, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in ready:
-                future.result()
-                finished += 1
-            done = before + self._done.value
-            stage.update("", done / groups, f"{finished} of {groups} groups of people")
-
-
-class WorkerDied(AbtestError):
-    """A worker process was killed."""
-
-    code = ExitCode.RESOURCES
+    def _task(self, number: int) -> GroupTask:
+        log = self._directory.piece_log(number) if self._spec.keep_log else None
+        return GroupTask(number, self._directory.piece(number), log)

@@ -1,4 +1,4 @@
-"""Trained policies: fitted once per (data, settings, code, seed), then kept on disk."""
+"""Train a policy once per (data, settings, code, seed), and keep its weights on disk."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import inspect
 import json
 import re
 import shutil
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from abtest.console import TRAINING, Console
-from abtest.paths import cache_directory, write_text
-from policies.base import Policy, Progress
-from policies.errors import CheckpointError, PolicyContractError, PolicyError
+from abtest.files import locked, new_directory
+from abtest.paths import cache_directory
+from abtest.run.foreign import guarded, make, told
+from abtest.run.weights import SUMMARY, check_weights, damaged, write_summary
+from policies.base import Policy
+from policies.errors import CheckpointError, PolicyContractError
 from policies.mixed import Mixed
-from policies.registry import create, is_built_in
 from policies.sequence.resume import kept_in
-from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset
 
 TRAINING_THREADS = 2
@@ -35,12 +35,15 @@ class TrainedPolicy:
         settings: Settings given to its constructor.
         directory: Weights, readable by `load_policy` in another process.
         summary: The policy's own facts about its training.
+        weights_hash: Of the bytes of all files in the directory. Training's last bits depend on
+            the processor, so equal inputs do not mean equal weights.
     """
 
     spec: str
     settings: dict[str, Any]
     directory: Path
     summary: dict[str, Any]
+    weights_hash: str = ""
 
 
 def code_version(policy: Policy) -> str:
@@ -83,74 +86,56 @@ def train(
         seed: Training seed.
         console: Progress.
         refresh: Train again even if weights exist.
+
+    Raises:
+        CheckpointError: kept weights are damaged.
+        PolicyContractError: the policy's own code failed.
     """
-    policy = create(spec, **settings)
-    address = json.dumps(
+    policy = make(spec, settings)
+    own_settings = told(spec, "settings", policy.settings)
+    address = _json(
         [
             dataset.info.content_hash,
             spec,
             type(policy).__qualname__,
-            policy.settings(),
+            own_settings,
             code_version(policy),
             seed,
         ],
-        sort_keys=True,
+        spec,
     )
     digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
     safe_name = re.sub(r"[^\w-]+", "_", spec)[-40:].strip("_")
     directory = cache_directory() / "policies" / f"{safe_name}-{digest}"
     unfinished = directory.with_name(f".{directory.name}.unfinished")
-    if refresh:
-        shutil.rmtree(directory, ignore_errors=True)
-        shutil.rmtree(unfinished, ignore_errors=True)
-    if not (directory / "summary.json").is_file():
-        temporary = directory.with_name(f".{directory.name}.tmp")
-        if temporary.exists():
-            shutil.rmtree(temporary)
-        temporary.mkdir(parents=True)
-        if isinstance(policy, Mixed):
-            facts = _assemble(policy, temporary, dataset, seed, console, refresh)
-        else:
-            fix_threads()
-            # Neural policies go on from their last whole epoch if an earlier attempt was cut off.
-            with console.stage(TRAINING, f"training {spec}") as stage, kept_in(unfinished):
-                _fit(policy, spec, dataset, seed, stage.update)
-            policy.save(temporary)
-            facts = policy.training_summary()
-        summary = json.dumps(facts, sort_keys=True, allow_nan=False)
-        write_text(temporary / "summary.json", summary)
-        if directory.exists():
-            shutil.rmtree(directory)
-        temporary.rename(directory)
-        shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        facts = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-    except ValueError:
-        raise CheckpointError(
-            f"the weights in {directory} are damaged.", _retrain(directory)
-        ) from None
-    return TrainedPolicy(spec, dict(settings), directory, facts)
 
+    def waiting() -> None:
+        console.note(f"another process is training {spec}; waiting for it")
 
-def _fit(policy: Policy, spec: str, dataset: Dataset, seed: int, progress: Progress) -> None:
-    """Train; what goes wrong in code that is not ours is told in one line."""
-    try:
-        policy.fit(dataset, seed=seed, progress=progress)
-    except (PolicyError, SimulatorError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        if is_built_in(spec):
-            raise
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        raise PolicyContractError(
-            f"{spec} raised {type(error).__name__} in fit ({last.filename} line {last.lineno}): "
-            f"{error}.",
-            f"Try it on a small log: abtest policy check {spec}",
-        ) from error
-
-
-def _retrain(directory: Path) -> str:
-    return f"Remove that folder and give the command again, which trains anew: rm -r {directory}"
+    with locked(directory, waiting):
+        if refresh:
+            shutil.rmtree(directory, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+        if not directory.is_dir():
+            with new_directory(directory) as temporary:
+                if isinstance(policy, Mixed):
+                    facts = _assemble(policy, temporary, dataset, seed, console, refresh)
+                else:
+                    fix_threads()
+                    # Neural policies go on from their last whole epoch after an interruption.
+                    with console.stage(TRAINING, f"training {spec}") as stage, kept_in(unfinished):
+                        told(
+                            spec,
+                            "fit",
+                            lambda: policy.fit(dataset, seed=seed, progress=stage.update),
+                        )
+                    told(spec, "save", lambda: policy.save(temporary))
+                    facts = told(spec, "training_summary", policy.training_summary)
+                write_summary(temporary, spec, facts)
+            shutil.rmtree(unfinished, ignore_errors=True)
+    weights_hash = check_weights(directory, spec)
+    facts = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+    return TrainedPolicy(spec, dict(settings), directory, facts, weights_hash)
 
 
 def _assemble(
@@ -173,10 +158,25 @@ def fix_threads() -> None:
 
 
 def load_policy(trained: TrainedPolicy, dataset: Dataset) -> Policy:
-    """The fitted policy, ready to score, in this or another process."""
-    policy = create(trained.spec, **trained.settings)
+    """The fitted policy, ready to score, in this or another process.
+
+    Raises:
+        CheckpointError: its weights cannot be used.
+        PolicyContractError: its own code failed.
+    """
+    policy = guarded(trained.spec, make(trained.spec, trained.settings))
     try:
         policy.load(trained.directory, dataset)
     except CheckpointError as error:
-        raise CheckpointError(error.problem, _retrain(trained.directory)) from error
+        raise damaged(trained.spec, trained.directory, error.problem) from error
     return policy
+
+
+def _json(value: Any, spec: str) -> str:
+    try:
+        return json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PolicyContractError(
+            f"{spec}: settings() is no JSON: {error}.",
+            "Return a dict of texts, numbers, lists and dicts",
+        ) from None

@@ -43,7 +43,10 @@ def test_what_they_resolve_to_is_what_a_file_says(abtest: Run, tmp_path: Path) -
         (("run", "-t", "popular", "-c", "random", "--llm", "x"), "--llm is a setting of lsvcr"),
         (("train", "popular", "--preset", "base"), "--preset is a setting of lsvcr"),
         (("run", "--resume", "runs/one", "--preset", "base"), "--preset cannot be changed"),
-        (("train", "lsvcr", "--preset", "huge"), "preset is 'huge', expected one of"),
+        (
+            ("train", "lsvcr", "--preset", "huge"),
+            "preset is 'huge', expected one of",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -7,15 +7,22 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from abtest.console import Console
 from abtest.run.datasets import synthesise
 from abtest.run.environments import EnvironmentSpec
+from abtest.run.oracle import Oracle
 from abtest.run.simulate import SimulationSpec, Simulator
 from abtest.run.training import train
+from policies.base import Policy
+from simulator.comment_sections import CommentSections
+from simulator.feed import FeedSettings
 from simulator.logs.dataset import Dataset, DatasetWriter
+from simulator.response import truth
+from simulator.response.truth import WorldPopulation
 from simulator.world import World
 from simulator.world.config import WorldConfig
 
@@ -167,6 +174,43 @@ def test_settings_of_an_oracle_are_checked(abtest: Run, small_log: Path, tmp_pat
     result = abtest("run", "-t", "oracle", "-c", "random", "--data", small_log)
     assert result.code == 2
     assert "comment_time, comment_rate, clicks" in result.err
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_rate_counts_the_seconds_that_the_world_takes(small_log: Path) -> None:
+    """comment_time / comment_rate is the time that an impression takes from the session."""
+    environment = EnvironmentSpec(
+        "world", str(small_log), "", burn_in_days=1, seed=1, days=1
+    ).build()
+    feed, _ = environment.warm_feed(environment.people(40))
+    feed.extend(environment.start_ms + 86_400_000)
+    requests = feed.video_requests()
+    assert requests is not None
+    scores = {}
+    for value in ("comment_time", "comment_rate"):
+        oracle = Oracle(value)
+        oracle.attach(feed.population, feed.catalogue, Policy())
+        scores[value] = oracle.score_videos(requests).astype(float)
+    people = feed.population
+    assert isinstance(people, WorldPopulation)
+    sections = CommentSections(feed.catalogue, FeedSettings().comment_limit)
+    expected = people.expectations(
+        requests.row.astype(np.int64),
+        requests.candidates,
+        sections.previews(requests.candidates, requests.time_ms),
+        people.world.in_grid(requests.key),
+        requests.time_ms,
+    )
+    c = people.world.config
+    watching = (expected.play_seconds + scores["comment_time"]) * (
+        1.0 - c.session_refund * expected.click
+    ) + c.session_skip_cost * (1.0 - expected.click)
+    real = (requests.candidates >= 0) & (scores["comment_time"] > 0.01)
+    assert real.sum() > 200
+    swipe = scores["comment_time"][real] / scores["comment_rate"][real] - watching[real]
+    # What `simulator.response.truth` adds for every impression that is left by a swipe.
+    assert swipe == pytest.approx(np.full(real.sum(), truth._SWIPE_SECONDS), abs=0.02)
+    assert truth._SWIPE_SECONDS == 0.4
 
 
 @pytest.mark.usefixtures("cache")

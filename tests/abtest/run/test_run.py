@@ -139,6 +139,7 @@ def test_the_command_that_a_report_prints_gives_its_configuration(abtest: Run) -
         rule=("guardrails=not-broken",),
         detect=0.02,
         explore_share=0.03,
+        explore_comments=0.05,
     )
     default = RunConfig()
     unchanged = {
@@ -146,8 +147,9 @@ def test_the_command_that_a_report_prints_gives_its_configuration(abtest: Run) -
         for field in dataclasses.fields(config)
         if getattr(config, field.name) == getattr(default, field.name)
     }
-    # Everything that has a flag is changed; data takes a path.
-    assert unchanged <= {"data", "policies", "control"}
+    # Everything that has a flag is changed; data takes a path, a twin design keeps no log.
+    assert unchanged <= {"data", "policies", "control", "keep_log"}
+    assert "--keep-log" in RunConfig(keep_log=True).command().split()
     words = shlex.split(config.command())
     printed = abtest(*words[1:], "--dry-run")
     assert printed.code == 0, printed.err

@@ -137,12 +137,14 @@ def test_a_policy_of_ones_own_that_fails_is_told_in_a_line(
     (tmp_path / "mine.py").write_text(
         "from policies.base import Policy\n\n\nclass Mine(Policy):\n"
         '    """Fails."""\n\n    def fit(self, dataset, *, seed, progress=None):\n'
-        "        return [][seed]\n",
+        "        return [][seed]\n\n    def save(self, directory):\n        pass\n\n"
+        "    def load(self, directory, dataset):\n        pass\n\n"
+        "    def score_videos(self, requests):\n        pass\n",
         encoding="utf-8",
     )
     result = abtest("train", "mine.py:Mine", "--data", small_log)
     assert result.code == 5
-    assert "mine.py:Mine raised IndexError in fit" in result.err
+    assert "mine.py:Mine raised IndexError: list index out of range in fit" in result.err
     assert "mine.py line 8" in result.err
     assert "Traceback" not in result.err
 

@@ -1,0 +1,149 @@
+"""Write files and directories whole or not at all, also with other processes about.
+
+What is written stands under a temporary name of its own until it is complete and on the disk, and
+is then renamed: readers never see half of it, and a power cut leaves the old or the new. Processes
+that would make the same thing wait for each other (`locked`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside ``path`` that no other process has, as short as can be."""
+    return path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; whole or not at all."""
+    temporary = temporary_name(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8; whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a Parquet file; whole or not at all."""
+    temporary = temporary_name(path)
+    try:
+        frame.write_parquet(temporary, compression="zstd", statistics=False)
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Fill a directory that appears when the block ends, or not at all if it raises.
+
+    Yields a temporary directory. If another process has made ``path`` meanwhile, that one stays
+    and this one is dropped.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        publish_directory(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish_directory(temporary: Path, path: Path) -> None:
+    """Rename a finished directory, once its bytes are on the disk; an existing one stays."""
+    for folder, _, names in os.walk(temporary):
+        for name in names:
+            _sync(Path(folder) / name)
+        _sync(Path(folder))
+    try:
+        temporary.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of ``path``, so that only one process makes it at a time.
+
+    The lock ends with the process that holds it, however that ends. Where the file system has no
+    locks, nothing is locked: both processes do the work, and the first result stays.
+
+    Args:
+        path: What is to be made.
+        waiting: Called once if another process holds the lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name[:100]}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        remove_leftovers(path.parent, path.name)
+        yield
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what processes that were killed left of ``name``, or of anything, in a directory.
+
+    Only for whoever holds the lock: nobody else may be writing there.
+    """
+    start = f".{name[:100]}"
+    for left in list(folder.iterdir()):
+        if left.name.startswith(start) and _TEMPORARY.search(left.name[len(start) :]):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{6}\.tmp$")
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's or a directory's bytes to the disk, as far as the file system can."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # EINVAL and friends: a file system that cannot; anything else is a failing disk.
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)

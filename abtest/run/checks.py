@@ -1,0 +1,87 @@
+"""Check a configuration against policies and data before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from abtest.config import DEMO_DATA, RunConfig
+from abtest.console import Console
+from abtest.errors import RunDataError, UsageError
+from abtest.run.candidates import check_candidates
+from abtest.run.datasets import builtin_dataset, sound_dataset
+from abtest.run.foreign import make
+from abtest.run.oracle import check_control, check_dataset
+from policies.registry import parts_of, settings_of
+from simulator.logs.dataset import Dataset
+
+
+def arm_names(config: RunConfig, console: Console) -> tuple[str, ...]:
+    """Names of the arms, control first; a policy that meets itself is told apart."""
+    names = [config.control, *config.treatment]
+    if config.control in config.treatment:
+        console.note(f"both arms are '{config.control}': this is an A/A test")
+        names = [
+            config.control,
+            *[f"{t} (A/A)" if t == config.control else t for t in config.treatment],
+        ]
+    return tuple(names)
+
+
+def check_policies(config: RunConfig) -> None:
+    """Refuse policies or settings that cannot be.
+
+    Raises:
+        UsageError, UnknownPolicy, PolicyError: names the policy.
+    """
+    for spec in (config.control, *config.treatment):
+        make(spec, settings_of(spec, config.policies))
+    check_control(config.control)
+    if config.candidates is not None:
+        check_candidates(config.candidates, dict(config.policies.get(config.candidates, {})))
+    named = policy_names(config)
+    unused = set(config.policies) - {*named, *(p for spec in named for p in parts_of(spec) or ())}
+    if unused:
+        raise UsageError(
+            f"settings for '{sorted(unused)[0]}', which is not part of this experiment.",
+            "Nothing was run",
+        )
+
+
+def policy_names(config: RunConfig) -> list[str]:
+    """All policies to train, each once: control, treatments, candidate stage."""
+    stage = () if config.candidates is None else (config.candidates,)
+    return list(dict.fromkeys((config.control, *config.treatment, *stage)))
+
+
+def open_data(config: RunConfig, console: Console) -> Dataset:
+    """The log that policies are trained on; the built-in world's is made if need be."""
+    if config.data == DEMO_DATA and not Path(config.data).exists():
+        return builtin_dataset(
+            config.world, config.world_seed, config.log_users, config.burn_in_days, console
+        )
+    return sound_dataset(Path(config.data), config.sample_users)
+
+
+def check_data(config: RunConfig, dataset: Dataset) -> None:
+    """Refuse a log that nothing can be learned from.
+
+    Raises:
+        RunDataError, UsageError: what is missing.
+    """
+    check_dataset((config.control, *config.treatment), dataset)
+    impressions = dataset.info.rows.get("impressions", 0)
+    if impressions == 0:
+        raise RunDataError(
+            f"{dataset.path} has no impressions: nothing to learn from.",
+            f"Check it: abtest data check {dataset.path}",
+        )
+    videos, users = dataset.catalogue().n_videos, len(dataset.user_ids())
+    if videos < 2:
+        raise RunDataError(f"{dataset.path} has {videos} video; ranking needs at least 2.")
+    if users < 2 and dataset.info.world is None:
+        raise RunDataError(f"{dataset.path} has {users} person; an experiment needs at least 2.")
+    if dataset.info.world is None and config.users is not None and config.users > users:
+        raise UsageError(
+            f"--users is {config.users:,}, but {dataset.path} has {users:,} people.",
+            "Leave --users out to take everyone",
+        )

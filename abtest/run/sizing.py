@@ -1,0 +1,143 @@
+"""Simulate as many people as the configuration asks for, or as its power analysis says.
+
+An internal pilot (Wittes & Brittain, Statistics in Medicine 9, 1990): the number of people follows
+from the variance, never the lift, that the pilot groups show; the pilot's people stay in the
+experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from abtest.config import RunConfig
+from abtest.console import Console
+from abtest.run.datasets import GROUP_SIZE
+from abtest.run.engines import default_workers
+from abtest.run.run_directory import RunDirectory
+from abtest.run.simulate import SimulationPool, SimulationSpec, group_count
+from reports import formats
+from reports.analysis.analyze import analyze
+from reports.plan import AnalysisPlan
+from reports.results import ExperimentResult
+from simulator.logs.dataset import Dataset
+
+PILOT_GROUPS = 2
+
+
+def simulate(
+    config: RunConfig,
+    dataset: Dataset,
+    spec: SimulationSpec,
+    plan: AnalysisPlan,
+    directory: RunDirectory,
+    workers: int | None,
+    console: Console,
+) -> int:
+    """Fill the run directory's pieces; the number of people who take part.
+
+    Args:
+        config: The experiment.
+        dataset: What the policies were trained on.
+        spec: What is simulated.
+        plan: Metrics; the primary one decides on the size.
+        directory: Where finished groups go.
+        workers: Processes; None for one per core.
+        console: Progress.
+    """
+    processes = workers or default_workers()
+    days = f"{config.days} day{'s' if config.days > 1 else ''}"
+    with SimulationPool(spec, directory, processes) as pool:
+        if spec.people is None:
+            people = config.users or len(dataset.user_ids())
+        elif config.users is not None:
+            people = config.users
+        else:
+            pilot = PILOT_GROUPS * GROUP_SIZE
+            if config.max_users <= pilot:
+                people = config.max_users
+            else:
+                # Idle processes run ahead: what they find is used only if it is needed.
+                ahead = min(max(PILOT_GROUPS, processes), group_count(config.max_users))
+                pool.run(ahead, console, f"pilot: {pilot:,} people, {days}")
+                people = size_by_power(config, plan, spec, directory, console)
+        pool.run(group_count(people), console, f"simulating {people:,} people, {days}")
+    return people
+
+
+def size_by_power(
+    config: RunConfig,
+    plan: AnalysisPlan,
+    spec: SimulationSpec,
+    directory: RunDirectory,
+    console: Console,
+) -> int:
+    """Number of people, from the detectable effect of the pilot groups."""
+    pilot = PILOT_GROUPS * GROUP_SIZE
+    result = analyze_outcomes(config, directory.collect(PILOT_GROUPS), plan, spec.arms, {})
+    detectable = max(
+        (
+            m.detectable_effect
+            for c in result.comparisons
+            for m in c.metrics
+            if m.role == "primary" and m.detectable_effect is not None
+        ),
+        default=None,
+    )
+    if detectable is None:
+        return config.max_users
+    needed = people_needed(pilot, detectable, config.detect)
+    people = min(needed, config.max_users // GROUP_SIZE * GROUP_SIZE)
+    console.say(
+        f"power: {people:,} people to detect +/-{formats.share(config.detect)} in {config.primary} "
+        f"(80 % power; the pilot's {pilot:,} detect +/-{formats.percent(detectable, signed=False)})"
+    )
+    if needed > people:
+        reached = detectable * (pilot / people) ** 0.5
+        effect = formats.percent(reached, signed=False)
+        console.warn(
+            f"{people:,} people can detect only +/-{effect} (80 % power). "
+            f"For +/-{formats.share(config.detect)}: --users {needed}"
+        )
+    return people
+
+
+def people_needed(pilot: int, detectable: float, wanted: float) -> int:
+    """People, in whole groups, with whom ``wanted`` is the detectable effect.
+
+    The detectable effect is proportional to one over the square root of the number of people.
+
+    Args:
+        pilot: People in the pilot.
+        detectable: Relative effect that they detect.
+        wanted: Relative effect to be detected with the same power.
+    """
+    needed = pilot * (detectable / wanted) ** 2
+    return max(PILOT_GROUPS, group_count(int(needed) + 1)) * GROUP_SIZE
+
+
+def analyze_outcomes(
+    config: RunConfig,
+    outcomes: pl.DataFrame,
+    plan: AnalysisPlan,
+    arms: tuple[str, ...],
+    context: Mapping[str, Any],
+) -> ExperimentResult:
+    """Analyse the outcomes of some people; ``arms`` with the control first."""
+    return analyze(
+        outcomes,
+        plan,
+        control=arms[0],
+        treatments=list(arms[1:]),
+        design=config.design,
+        planned_split={arm: 1.0 / len(arms) for arm in arms},
+        title=f"{', '.join(arms[1:])} against {arms[0]}",
+        context=dict(context),
+        same_policy=[
+            arm
+            for arm, policy in zip(arms[1:], config.treatment, strict=True)
+            if policy == config.control
+        ],
+    )

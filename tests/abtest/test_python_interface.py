@@ -1,0 +1,100 @@
+"""`import abtest` is light, its rooms are modules and functions, and its page is right."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import abtest
+from abtest.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    loaded = python(
+        "import sys, abtest\n"
+        "print(abtest.__version__, [m for m in ('torch', 'polars', 'numpy') if m in sys.modules])"
+    )
+    assert loaded == f"{abtest.__version__} []"
+
+
+CALL = "assert calls_run()\n"
+MODULE = "import abtest.run.experiment\nassert abtest.run.experiment.run_experiment\n"
+NAME = "from abtest.run.experiment import run_experiment\n"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (CALL, MODULE, NAME),
+        (MODULE, CALL, NAME),
+        (NAME, CALL, MODULE),
+        (NAME, MODULE, CALL),
+        ("from abtest import run\nassert callable(run)\n", CALL, MODULE),
+        ("import abtest.cli\n", CALL, "import abtest.analyze\nassert callable(abtest.analyze)\n"),
+    ],
+)
+def test_a_room_is_a_module_and_a_function_in_any_order(steps: tuple[str, ...]) -> None:
+    python(
+        "import abtest\nfrom abtest.errors import UsageError\n"
+        "def calls_run():\n"
+        "    try:\n        abtest.run(treatment='popular', days=0)\n"
+        "    except UsageError as error:\n        return '--days is 0' in str(error)\n"
+        + "".join(steps)
+        + "assert all(callable(getattr(abtest, n)) for n in "
+        "('run', 'analyze', 'replay', 'evaluate'))\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"days": "two"}, "days is 'two', expected a whole number"),
+        ({"keep_log": 1}, "keep_log is 1, expected true or false"),
+        ({"design": "paired"}, "expected online or twin"),
+        ({"min_effect": "much"}, "'much' is not a number"),
+    ],
+)
+def test_wrong_arguments_are_usage_errors(arguments: dict[str, object], expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        abtest.run(treatment="popular", control="random", **arguments)
+    assert expected in str(caught.value)
+    with pytest.raises(UsageError, match="no option 'covariat'"):
+        abtest.analyze("users.csv", covariat="x")
+
+
+def test_the_page_is_right(
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABTEST_CACHE", str(shared_cache))
+    found = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False)
+    assert found.attempted > 15
+    assert found.failed == 0
+    # Results show as HTML; a report's styles stay in a page of its own.
+    from abtest.returned import Experiment
+    from reports.results import ExperimentResult
+
+    text = (tmp_path / "runs" / "first" / "results.json").read_text(encoding="utf-8")
+    shown = Experiment(ExperimentResult.from_json(text), None)._repr_html_()
+    assert shown.startswith("<iframe srcdoc=") and "<script" not in shown
+    assert "<html" not in shown and "&lt;html" in shown
