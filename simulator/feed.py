@@ -333,7 +333,7 @@ class Feed:
         reached = finished.reached & (videos >= 0)
         pages = PlayedPages(shown, sections, reached, finished.play_ms, stay_ms)
         day = china_day(turn.time_ms)
-        self.outcomes.add(rows, day, pages.sums())
+        self.outcomes.add(rows, day, {**pages.sums(), "session_time_ms": finished.elapsed_ms})
         self.outcomes.assign(rows, day, "active", np.ones(len(rows)))
         self._remember(rows, pages)
         if self.recorder is not None:

@@ -1,1 +1,0 @@
-"""Fit the built-in world to published figures."""

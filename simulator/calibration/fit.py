@@ -18,25 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from simulator.calendar import DAY_MS
-from simulator.feed import Feed
-from simulator.logs.measures import LogTables, Measures, measure
-from simulator.logs.published import Published, kuaishou
-from simulator.loop import drive
-from simulator.recorder import Recorder
-from simulator.requests import HistoryState
-from simulator.response.platform import PlatformRanker
-from simulator.response.truth import WorldResponse
-from simulator.retrieval import Retrieval
+from simulator.calibration.sample import Sample
+from simulator.calibration.targets import Target, targets
+from simulator.logs.measures import Measures
 from simulator.world.config import WorldConfig
-from simulator.world.world import World
 
 Float = NDArray[np.float64]
 Map = Callable[[Callable[[WorldConfig], Measures], Iterable[WorldConfig]], Iterable[Measures]]
 """Like `map`; may evaluate in other processes."""
 
-
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ class Knob:
 
 KNOBS = (
     Knob("click_base",
-         ("click_rate.", "click_rate_of_users.p", "click_rate_of_videos", "session_length"),
+         ("click_rate.", "click_rate_of_users.p", "click_rate_of_videos", "session_length", "paired_videos.", "contrast.play"),
          0.15),
     Knob("click_person_sigma", ("click_rate_of_users.",), 0.15, low=0.05, high=3.0),
     Knob("click_volume", ("click_rate_of_users.", "click_rate."), 0.1, low=-2.0, high=2.0),
@@ -92,46 +82,56 @@ KNOBS = (
     Knob("grid_click", ("tab.click_rate_of_0", "click_rate.standard"), 0.2, low=-6.0, high=2.0),
     Knob("platform_noise",
          ("click_rate.standard", "click_rate_of_users.p", "tab.click_rate_of_0", "exposure.gini",
-          "session_length", "paired_videos."),
+          "session_length", "paired_videos.", "contrast."),
          0.2, True, 0.02, 20.0),
     Knob("platform_random_share", ("random_share",), 0.1, True, 0.001, 0.1),
     Knob("popularity_sigma", ("exposure.gini",), 0.25, low=0.2, high=3.0),
     Knob("play_skip_seconds", ("play_of_random",), 0.1, True, 0.2, 6.0),
     Knob("play_full_base",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
+         ("paired_videos.", "contrast.play", "contrast.open", "joint.long", "watch_ratio", "play_of_liked"),
          0.25, low=-8.0, high=4.0),
-    Knob("play_full_taste",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
+    Knob("play_full_relevance",
+         ("paired_videos.", "contrast.play", "contrast.open", "joint.long", "watch_ratio", "play_of_liked"),
          0.2, low=0.0, high=2.5),
     Knob("play_full_duration",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
+         ("paired_videos.", "contrast.play", "contrast.open", "joint.long", "watch_ratio", "play_of_liked"),
          0.15, low=0.0, high=3.0),
     Knob("play_patience", ("paired_videos.", "play_of_liked"), 0.2, True, 20.0, 600.0),
     Knob("play_share",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
+         ("paired_videos.", "contrast.play", "contrast.open", "joint.long", "watch_ratio", "play_of_liked"),
          0.15, True, 0.2, 8.0),
-    Knob("play_share_taste",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
+    Knob("play_share_relevance",
+         ("paired_videos.", "contrast.play", "contrast.open", "joint.long", "watch_ratio", "play_of_liked"),
          0.1, low=0.0, high=1.0),
     Knob("play_replay", ("paired_videos.play", "play_of_liked"), 0.2, True, 0.02, 2.0),
-    Knob("like_base", ("rate.like", "open_rate_of_users"), 0.2, low=-12.0, high=0.0),
+    Knob("like_base", ("rate.like", "open_rate_of_users", "rate.follow", "rate.comment"),
+         0.2, low=-12.0, high=0.0),
+    Knob("like_relevance", ("contrast.like", "rate.like", "contrast.follow", "contrast.write"),
+         0.15, low=0.0, high=3.0),
     Knob("like_click",
          ("rate.like", "joint.click_given_like", "play_of_liked", "watch_ratio", "open_rate.liked"),
          0.25, low=-1.0, high=6.0),
     Knob("like_duration", ("rate.like", "watch_ratio", "play_of_liked"), 0.1, low=0.0, high=2.0),
     Knob("follow_rate", ("rate.follow",), 0.2, True, 1e-6, 0.05),
     Knob("follow_like", ("rate.follow", "joint.like_given_follow"), 0.2, True, 1.0, 500.0),
+    Knob("follow_relevance", ("rate.follow", "contrast.follow", "joint.like_given_follow"),
+         0.15, low=-1.0, high=3.0),
     Knob("forward_rate", ("rate.forward",), 0.2, True, 1e-6, 0.05),
     Knob("hate_rate", ("rate.hate",), 0.2, True, 1e-6, 0.05),
+    Knob("hate_relevance", ("rate.hate", "contrast.hate", "joint.click_given_hate"),
+         0.1, low=0.0, high=3.0),
     Knob("hate_click", ("rate.hate", "joint.click_given_hate"), 0.4, low=-0.9, high=20.0),
     Knob("profile_rate", ("paired_videos.profile",), 0.2, True, 1e-4, 0.2),
+    Knob("profile_relevance", ("paired_videos.profile", "contrast.profile"), 0.1, low=-1.0, high=3.0),
     Knob("write_rate", ("rate.comment", "written_given_open"), 0.2, True, 1e-4, 0.2),
     Knob("write_like", ("rate.comment", "written_given_open"), 0.2, True, 1.0, 100.0),
     Knob("write_skip", ("rate.comment", "joint.click_given_comment"), 0.3, True, 0.001, 1.0),
     Knob("write_seconds", ("stay.p50_if_written",), 0.2, True, 0.1, 60.0),
     Knob("open_base", ("open_rate", "rate.comment"), 0.25, low=-8.0, high=2.0),
-    Knob("open_click", ("open_rate.",), 0.25, low=-2.0, high=4.0),
-    Knob("open_play", ("open_rate.",), 0.2, low=0.0, high=3.0),
+    Knob("open_relevance", ("open_rate", "rate.comment", "contrast.open", "contrast.write"),
+         0.2, low=0.0, high=4.0),
+    Knob("open_click", ("open_rate.", "contrast.open", "contrast.write"), 0.25, low=-2.0, high=4.0),
+    Knob("open_play", ("open_rate.", "contrast.open", "contrast.write"), 0.2, low=0.0, high=3.0),
     Knob("open_like", ("open_rate.liked", "open_rate_of_users"), 0.2, low=-3.0, high=3.0),
     Knob("open_person_sigma", ("open_rate_of_users", "open_rate."), 0.15, low=0.1, high=3.0),
     Knob("open_seconds", ("stay.",), 0.15, True, 0.1, 5.0),
@@ -148,47 +148,6 @@ KNOBS = (
     Knob("pause_share", ("gap.", "session_length"), 0.2, True, 0.001, 0.9),
     Knob("pause_minutes", ("gap.",), 0.2, True, 0.5, 25.0),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Who is simulated in every evaluation: the seed of world and draws, people and days."""
-
-    seed: int = 1
-    users: int = 800
-    days: int = 4
-
-    def measure(self, config: WorldConfig) -> Measures:
-        """Statistics of the log that the platform's own ranker would write."""
-        return measure(self.log(config))
-
-    def log(self, config: WorldConfig) -> LogTables:
-        """That log, in memory."""
-        world = World.create(config, self.seed)
-        catalogue = world.catalogue()
-        group = np.arange(self.users, dtype=np.int32)
-        recorder = Recorder(catalogue)
-        feed = Feed(
-            catalogue,
-            WorldResponse(world).population(group),
-            group,
-            seed=self.seed,
-            start_ms=config.start_ms,
-            end_ms=config.start_ms + self.days * DAY_MS,
-            history=HistoryState(self.users),
-            retrieval=Retrieval(catalogue, world.popularity()),
-            recorder=recorder,
-            batch=_BATCH,
-        )
-        drive(feed, PlatformRanker(world, group))
-        tables = dict(recorder.drain())
-        tables |= {"users": world.users_frame(group), "videos": world.videos_frame()}
-        return LogTables({name: frame.lazy() for name, frame in tables.items()})
-
-
-def targets() -> tuple[Published, ...]:
-    """The figures that are fitted."""
-    return tuple(p for p in kuaishou() if p.role == "fitted")
 
 
 def calibrate(
@@ -213,7 +172,7 @@ def calibrate(
         report: Called after every accepted or rejected step with what it measured.
         knobs: What may move.
     """
-    wanted = targets()
+    wanted = [t for t in targets() if sample.ladder_users or not t.name.startswith("ladder.")]
     reach = np.array([[p.name.startswith(knob.moves) for knob in knobs] for p in wanted])
     seen: dict[bytes, Measures] = {}
     count = 0
@@ -227,7 +186,7 @@ def calibrate(
     def residuals(z: Float) -> Float:
         nonlocal count
         if z.tobytes() not in seen:
-            seen[z.tobytes()] = next(iter(parallel(sample.measure, [configured(z)])))
+            seen[z.tobytes()] = next(iter(parallel(sample.evidence, [configured(z)])))
             if report is not None:
                 report(count, seen[z.tobytes()])
             count += 1
@@ -253,7 +212,7 @@ def calibrate(
         # One unit is one step of the knob; inwards where a bound is near.
         moves = np.where(z + 1.0 <= bounds[1], 1.0, -1.0)
         points = [configured(z), *(configured(z + change) for change in np.diag(moves))]
-        found = [_residuals(m, wanted) for m in parallel((rough or sample).measure, points)]
+        found = [_residuals(m, wanted) for m in parallel((rough or sample).evidence, points)]
         return reach * np.stack([f - found[0] for f in found[1:]], axis=1) / moves
 
     bounds = np.array([knob.bounds() for knob in knobs]).T
@@ -271,11 +230,6 @@ def calibrate(
     return configured(found.x)
 
 
-def _residuals(found: Measures, wanted: Sequence[Published]) -> Float:
-    """Log ratio over tolerance; what cannot be measured counts as ten tolerances off."""
-    values = []
-    for p in wanted:
-        value = found.get(p.name)
-        ratio = 0.0 if value is None else value / p.value
-        values.append(np.log(ratio) / p.tolerance if ratio > 1e-6 else 10.0)
-    return np.clip(np.asarray(values, dtype=np.float64), -30.0, 30.0)
+def _residuals(found: Measures, wanted: Sequence[Target]) -> Float:
+    """Distances over tolerances, at most 30."""
+    return np.clip([target.distance(found.get(target.name)) for target in wanted], -30.0, 30.0)

@@ -66,6 +66,9 @@ _FRIEND_RANGES = (
     ("0", "[1,5)", "[5,30)", "[30,60)", "[60,120)", "[120,250)", "250+"),
 )
 _LIVE_STREAMERS, _VIDEO_AUTHORS = 0.225692, 0.816419
+# The root of x^5 = x + 1: its powers spread points evenly in four dimensions (Roberts, 2018).
+_PLASTIC = 1.1673039782614187
+_SQRT2, _SQRT3 = 2.0**0.5, 3.0**0.5
 _REGISTER_RANGES = (
     (14, 30, 60, 90, 180, 365, 730),
     ("8-14", "15-30", "31-60", "61-90", "91-180", "181-365", "366-730", "730+"),
@@ -170,12 +173,19 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
     order = np.searchsorted(edges, 1.0 - rank).clip(0, len(ACTIVITY) - 1)
     names = np.array(list(ACTIVITY))
 
-    def flag(purpose: str, share: float) -> NDArray[np.int8]:
-        return (uniform(purpose_key(seed, purpose), users) < share).astype(np.int8)
+    def level_of(purpose: str, step: float) -> NDArray[np.float64]:
+        """Evenly spread over (0, 1) for any run of users (an additive recurrence, Weyl 1916)."""
+        shift = float(uniform(purpose_key(seed, purpose), 0))
+        return np.clip((shift + step * users.astype(np.float64)) % 1.0, 1e-9, 1.0 - 1e-9)
 
     # A Gaussian copula: Pearson's correlation is 2 sin(pi rho / 6) for Spearman's rho.
     pearson = 2.0 * np.sin(np.pi / 6.0 * np.asarray(_FEATURE_SPEARMAN))
-    noise = normal(purpose_key(seed, "people.features"), users[:, None], np.arange(4))
+    steps = [_PLASTIC ** -(number + 1) for number in range(4)]
+    noise = ndtri(
+        np.stack(
+            [level_of(f"people.features.{n}", step) for n, step in enumerate(steps)], axis=1
+        )
+    )
     ranks = ndtr(noise @ np.linalg.cholesky(pearson).T)
     follow = _by_quantile(ranks[:, 0], _FOLLOW_QUANTILES)
     fans = _by_quantile(ranks[:, 1], _FANS_QUANTILES)
@@ -193,8 +203,12 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
             "friend_user_num_range": _ranges(friends, _FRIEND_RANGES, side="right"),
             "register_days": days,
             "register_days_range": _ranges(days, _REGISTER_RANGES),
-            "is_live_streamer": flag("people.live_streamer", _LIVE_STREAMERS),
-            "is_video_author": flag("people.video_author", _VIDEO_AUTHORS),
+            "is_live_streamer": (
+                level_of("people.live_streamer", _SQRT2) < _LIVE_STREAMERS
+            ).astype(np.int8),
+            "is_video_author": (
+                level_of("people.video_author", _SQRT3) < _VIDEO_AUTHORS
+            ).astype(np.int8),
         }
     )
 

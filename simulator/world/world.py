@@ -29,7 +29,7 @@ from simulator.world.items import (
 from simulator.world.people import People, make_people, users_frame
 from simulator.world.vocabulary import TOPIC_NAMES
 
-WORLD_VERSION = 4
+WORLD_VERSION = 5
 _TAB = 17 << 16
 
 
@@ -109,6 +109,20 @@ class World:
         step = max(1, len(self.videos.quality) // 2_000)
         affinity = people.taste @ self.videos.vector[::step].T
         return float(affinity.mean()), float(affinity.std())
+
+    @cached_property
+    def talk(self) -> NDArray[np.float32]:
+        """float32[V]: what each video itself adds to the log-odds of opening its comments."""
+        c = self.config
+        counts = np.diff(self.comments.offsets)
+        talk = c.open_comments * np.log(np.maximum(counts, 1) / c.comments_median)
+        talk += c.open_discussability * self.videos.discussability
+        return np.where(counts > 0, talk, -30.0).astype(np.float32)
+
+    @cached_property
+    def relevance_scale(self) -> float:
+        """What turns the log-odds of taste and quality into relevance of unit variance."""
+        return float(1.0 / max(np.hypot(self.config.click_taste, self.config.click_quality), 1e-9))
 
     def people(self, users: Int32) -> People:
         """The people with these indices."""

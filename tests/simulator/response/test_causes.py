@@ -297,7 +297,7 @@ def test_returning_depends_on_what_was_experienced(cause: str) -> None:
 
     assert (returns(True) <= returns(False)).all()
     assert (returns(True) < returns(False)).mean() > 0.5
-    off = {"visits_satisfaction": 0.0} if cause == "clicks" else {"joy_comments": 0.0}
+    off = {"visits_satisfaction": 0.0} if cause == "clicks" else {"satisfaction_comments": 0.0}
     assert (returns(True, **off) == returns(False, **off)).all()
 
 
