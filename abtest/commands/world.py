@@ -55,8 +55,10 @@ def calibrate(
       abtest data synth logs/fitted --world fitted.toml
     """
     from abtest.tables import comparison_table, number, table
-    from simulator.calibration.fit import KNOBS, Sample, targets
+    from simulator.calibration.fit import KNOBS
     from simulator.calibration.fit import calibrate as fit
+    from simulator.calibration.sample import Sample
+    from simulator.calibration.targets import targets
     from simulator.logs.describe import compare_measures
     from simulator.logs.measures import Measures
     from simulator.world.config import WorldConfig
@@ -86,7 +88,7 @@ def calibrate(
             config, sample, rough=rough, iterations=iterations, parallel=pool.map, report=report
         )
         other = Sample(seed=seed + 1, users=users, days=days)
-        check = compare_measures(next(iter(pool.map(other.measure, [fitted]))))
+        check = compare_measures(next(iter(pool.map(other.evidence, [fitted]))))
     values = {k.parameter: getattr(fitted, k.parameter) for k in KNOBS}
     write_text(out, f'base = "{preset}"\n{tomli_w.dumps(values)}')
     typer.echo(

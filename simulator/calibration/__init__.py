@@ -1,0 +1,1 @@
+"""Fit worlds to published marginals, contrasts of exposure and elasticities."""

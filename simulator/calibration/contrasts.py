@@ -103,7 +103,9 @@ class ExposureContrast:
 
         Args:
             people: In their state before the page.
-            rows, time_ms, key: [B], of the pages.
+            rows: int64[B], of the pages.
+            time_ms: int64[B], Unix ms.
+            key: uint64[B], request keys.
             slates: What will be shown.
             preview: int32[B, S], the comment under each video.
         """

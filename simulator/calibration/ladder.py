@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.calendar import DAY_MS
 from simulator.feed import Feed
 from simulator.loop import drive
-from simulator.calendar import DAY_MS
 from simulator.outcomes import INDEX
 from simulator.requests import HistoryState
 from simulator.response.platform import Objective, PlatformRanker

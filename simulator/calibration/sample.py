@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.calendar import DAY_MS
 from simulator.calibration.contrasts import ExposureContrast
 from simulator.calibration.ladder import elasticities, live_ladder
 from simulator.comment_sections import CommentSections
 from simulator.feed import Feed
 from simulator.logs.measures import LogTables, Measures, measure
-from simulator.calendar import DAY_MS
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState
 from simulator.response.platform import PlatformRanker

@@ -70,7 +70,8 @@ class PlatformRanker:
         # Some people are shown far more random videos than others.
         spread = np.exp(c.platform_random_sigma * normal(purpose_key(world.seed, _SHARES), users))
         self._random_share = c.platform_random_share * np.minimum(
-            spread / np.exp(0.5 * c.platform_random_sigma**2), 0.5 / max(c.platform_random_share, 1e-9)
+            spread / np.exp(0.5 * c.platform_random_sigma**2),
+            0.5 / max(c.platform_random_share, 1e-9),
         )
 
     def slates(self, requests: VideoRequests, page_size: int) -> Slates:
@@ -142,10 +143,11 @@ class PlatformRanker:
 def _merit(world: World, objective: Objective) -> NDArray[np.float32]:
     """float32[V]: what an objective adds to each video's view, in log-odds of a click.
 
-    The score is ``sum of weight_k log(prediction_k)``, a common fusion of predictions on short-video
-    platforms. To first order the log of each prediction is a slope in the person's relevance plus
-    something of the video's own: expected seconds of a click for play time, its duration's part for
-    likes, its talk for comments. Divided by the sum of the slopes, the first is the view itself.
+    The score is ``sum of weight_k log(prediction_k)``, as platforms of short videos commonly fuse
+    predictions. To first order the log of each prediction is a slope in the person's relevance
+    plus something of the video's own: expected seconds of a click for play time, its duration's
+    part for likes, its talk for comments. Divided by the sum of the slopes, the first is the view
+    itself.
     """
     c = world.config
     scale = world.relevance_scale

@@ -173,7 +173,10 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
 
 
 def _discussability(
-    config: WorldConfig, seed: int, topic: NDArray[np.integer[Any]], author: NDArray[np.integer[Any]]
+    config: WorldConfig,
+    seed: int,
+    topic: NDArray[np.integer[Any]],
+    author: NDArray[np.integer[Any]],
 ) -> Float32:
     """float32[V]: unit variance, of which topic and author explain a fifth each."""
     random = _generator(seed, "world.discussability")

@@ -182,9 +182,7 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
     pearson = 2.0 * np.sin(np.pi / 6.0 * np.asarray(_FEATURE_SPEARMAN))
     steps = [_PLASTIC ** -(number + 1) for number in range(4)]
     noise = ndtri(
-        np.stack(
-            [level_of(f"people.features.{n}", step) for n, step in enumerate(steps)], axis=1
-        )
+        np.stack([level_of(f"people.features.{n}", step) for n, step in enumerate(steps)], axis=1)
     )
     ranks = ndtr(noise @ np.linalg.cholesky(pearson).T)
     follow = _by_quantile(ranks[:, 0], _FOLLOW_QUANTILES)
@@ -203,12 +201,12 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
             "friend_user_num_range": _ranges(friends, _FRIEND_RANGES, side="right"),
             "register_days": days,
             "register_days_range": _ranges(days, _REGISTER_RANGES),
-            "is_live_streamer": (
-                level_of("people.live_streamer", _SQRT2) < _LIVE_STREAMERS
-            ).astype(np.int8),
-            "is_video_author": (
-                level_of("people.video_author", _SQRT3) < _VIDEO_AUTHORS
-            ).astype(np.int8),
+            "is_live_streamer": (level_of("people.live_streamer", _SQRT2) < _LIVE_STREAMERS).astype(
+                np.int8
+            ),
+            "is_video_author": (level_of("people.video_author", _SQRT3) < _VIDEO_AUTHORS).astype(
+                np.int8
+            ),
         }
     )
 

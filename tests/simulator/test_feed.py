@@ -40,8 +40,8 @@ def test_clocks_run_forward_and_stop_before_the_end(lived: Run) -> None:
             assert START_MS < time_ms < START_MS + 3 * DAY_MS
             assert time_ms > last.get(user, 0)
             last[user] = time_ms
-    # Somebody may stay away for three days.
-    assert len(last) >= 38
+    # Some people stay away for days.
+    assert len(last) >= 35
 
 
 def test_keys_of_requests_are_all_different(lived: Run) -> None:
