@@ -55,8 +55,8 @@ def calibrate(
       abtest data synth logs/fitted --world fitted.toml
     """
     from abtest.tables import comparison_table, number, table
-    from simulator.calibration.fit import KNOBS
     from simulator.calibration.fit import calibrate as fit
+    from simulator.calibration.knobs import KNOBS
     from simulator.calibration.sample import Sample
     from simulator.calibration.targets import targets
     from simulator.logs.describe import compare_measures
