@@ -135,8 +135,8 @@ class WorldConfig:
     open_base: float = -3.0
     open_person_sigma: float = 1.25
     open_comments: float = 0.5
-    open_discussability: float = 1.0
-    open_relevance: float = 0.8
+    open_discussability: float = 1.3
+    open_relevance: float = 2.2
     open_click: float = 1.0
     open_play: float = 0.8
     open_like: float = 0.3
