@@ -263,7 +263,7 @@ def knowing_what_is_discussed(world: World) -> tuple[float, float]:
 
 
 def test_without_discussability_knowing_it_opens_no_comments() -> None:
-    # Everyone is as ready as everyone else, so that the interval is of videos and not of people, and
+    # Everyone is as ready as everyone else, so that the interval is of videos, not of people, and
     # opening is as it was before any calibration: this test is about a cause, not about rates.
     alike = {"open_person_sigma": 0.0, "open_relevance": 0.8, "open_base": -4.0}
     low, _ = knowing_what_is_discussed(small("default", **alike))
