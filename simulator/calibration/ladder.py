@@ -6,7 +6,7 @@ metrics from rung to rung say how they move together: their elasticities. No run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,23 +140,8 @@ def live_ladder(
     return found
 
 
-def elasticities(rungs: list[Rung], central: bool = True) -> dict[str, float]:
-    """How metrics move together along a ladder: slopes of log totals, ``a/b`` by name.
-
-    Args:
-        rungs: Worst first.
-        central: Only from the rung with twice the error upwards, where launched changes lie.
-    """
-    chosen = [r for r in rungs if not central or r.name not in ("blind", "noise x 4")]
-    logs = {m: np.log([max(r.mean(m), 1e-12) for r in chosen]) for m in METRICS}
-    pairs = (
-        ("stay", "watch"), ("views", "watch"), ("comments", "watch"), ("comments", "stay"),
-        ("likes", "stay"), ("active_days", "stay"), ("dislikes", "stay"), ("opens", "stay"),
-        ("comment_watch", "stay"), ("follows", "stay"), ("forwards", "stay"), ("sessions", "stay"),
-    )  # fmt: skip
-    return {f"{a}/{b}": _slope(logs[b], logs[a]) for a, b in pairs}
-
-
-def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def elasticity(rungs: Sequence[Rung], first: str, second: str) -> float:
+    """Slope of the log mean of one metric in that of another, over rungs (least squares)."""
+    x, y = (np.log([max(rung.mean(m), 1e-12) for rung in rungs]) for m in (second, first))
     x = x - x.mean()
     return float(x @ (y - y.mean()) / max(float(x @ x), 1e-12))

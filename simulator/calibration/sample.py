@@ -8,7 +8,8 @@ import numpy as np
 
 from simulator.calendar import DAY_MS
 from simulator.calibration.contrasts import ExposureContrast
-from simulator.calibration.ladder import elasticities, live_ladder
+from simulator.calibration.experiments import LINES, central
+from simulator.calibration.ladder import elasticity, live_ladder
 from simulator.comment_sections import CommentSections
 from simulator.feed import Feed
 from simulator.logs.measures import LogTables, Measures, measure
@@ -51,7 +52,11 @@ class Sample:
                 days=self.ladder_days,
                 seed=self.seed,
             )
-            found |= {f"ladder.{k}": v for k, v in elasticities(rungs).items()}
+            found |= {
+                f"ladder.{line.name}": elasticity(central(rungs), line.first, line.second)
+                for line in LINES
+                if line.axis == "model"
+            }
         return found
 
     def log(self, config: WorldConfig) -> LogTables:

@@ -48,8 +48,8 @@ def targets() -> tuple[Target, ...]:
         if c.role == "fitted"
     ]
     ladder = [
-        Target(f"ladder.{e.name}", e.median, max(e.spread, 1e-3), difference=True)
+        Target(f"ladder.{e.line.name}", e.median, e.spread, difference=True)
         for e in published_elasticities()
-        if e.role == "fitted"
+        if e.line.role == "fitted"
     ]
     return (*marginals, *contrasts, *ladder)

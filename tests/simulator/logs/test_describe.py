@@ -245,7 +245,7 @@ def test_the_fit_sees_fitted_figures_only_and_each_has_a_parameter() -> None:
     names = [target.name for target in targets()]
     roles = {p.name: p.role for p in published.kuaishou()}
     roles |= {f"contrast.{c.name}": c.role for c in published_contrasts()}
-    roles |= {f"ladder.{e.name}": e.role for e in published_elasticities()}
+    roles |= {f"ladder.{e.line.name}": e.line.role for e in published_elasticities()}
     assert {roles[name] for name in names} == {"fitted"}
     assert {c.name for c in published_contrasts()} < set(CONTRASTS)
     # Something of every kind of evidence is kept aside.
