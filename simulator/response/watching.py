@@ -326,6 +326,10 @@ def _open_logit(world: World, people: People, page: Page, preview: Int32) -> Flo
     if c.open_preview:
         style = look_up(world.comments.style, preview)
         match = np.einsum("bd,bsd->bs", people.comment_taste[page.rows], style)
+        if c.comment_taste_topics:
+            topic = look_up(world.videos.topic, page.videos)
+            circle = world.circle_taste[people.circle[page.rows][:, None], topic]
+            match += np.einsum("bsd,bsd->bs", circle, style)
         match *= preview >= 0
         logit += np.float32(c.open_preview) * match
     return np.asarray(logit, dtype=np.float32)

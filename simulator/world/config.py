@@ -36,6 +36,9 @@ class WorldConfig:
         comments_min, comments_max: Bounds of that number.
         comment_taste_strength: 1 = people differ in which comments they enjoy, 0 = they do not.
         comment_taste_predictable: Share of comment taste that video taste explains (0..1).
+        comment_taste_topics: Share of the variance of comment taste that depends on the video's
+            topic, differently in each of several groups of people (0..1); 0 is one taste for all
+            videos, whose match with a comment is bilinear in person and style.
         comment_order_effect: Share of visits that read down the displayed list (0..1); the others
             read in the platform's order, whatever is displayed. At 0 order has no effect.
         sequence_strength: Weight of session interest, author chains, series and satiation (0 =
@@ -90,6 +93,7 @@ class WorldConfig:
     comments_max: int = 64
     comment_taste_strength: float = 1.0
     comment_taste_predictable: float = 0.2
+    comment_taste_topics: float = 0.0
     comment_order_effect: float = 1.0
     sequence_strength: float = 1.0
     click_base: float = -2.2

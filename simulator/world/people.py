@@ -17,6 +17,9 @@ from simulator.world.items import DIMENSIONS, N_STYLES, N_TOPICS
 
 Float32 = NDArray[np.float32]
 
+N_CIRCLES = 6
+"""Groups of people who share tastes in comments that differ by topic."""
+
 # Published shares of KuaiRand's 27,285 users (docs/world.md).
 ACTIVITY = {
     "full_active": 0.6582,
@@ -84,6 +87,7 @@ class People:
         drift: float32[G, 16], unit length: where taste moves to and fro.
         phase: float32[G], where in that movement they are (0..1).
         comment_taste: float32[G, 8], standard normal: which comment styles they enjoy.
+        circle: int16[G], the group of people with whom they share tastes that differ by topic.
         click, like, open, read: float32[G], how readily they do each.
         pace: float32[G], log seconds: how slowly they read.
         session: float32[G], log: how long their sessions are.
@@ -94,6 +98,7 @@ class People:
     drift: Float32
     phase: Float32
     comment_taste: Float32
+    circle: NDArray[np.int16]
     click: Float32
     like: Float32
     open: Float32
@@ -139,11 +144,13 @@ def make_people(
     volume = config.visits_person_cv * ndtri(level) + config.session_person_sigma * session
     volume /= max(np.hypot(config.visits_person_cv, config.session_person_sigma), 1e-9)
     click = config.click_person_sigma * draw("click") - config.click_volume * volume
+    everywhere = config.comment_taste_strength * np.sqrt(1.0 - config.comment_taste_topics)
     return People(
         taste=taste,
         drift=_unit(draws("drift", DIMENSIONS)),
         phase=uniform(purpose_key(seed, "people.phase"), users).astype(np.float32),
-        comment_taste=(config.comment_taste_strength * comment_taste).astype(np.float32),
+        comment_taste=(everywhere * comment_taste).astype(np.float32),
+        circle=(uniform(purpose_key(seed, "people.circle"), users) * N_CIRCLES).astype(np.int16),
         click=click.astype(np.float32),
         like=(config.like_person_sigma * draw("like")).astype(np.float32),
         open=(config.open_person_sigma * draw("open")).astype(np.float32),

@@ -18,6 +18,7 @@ from simulator.world.config import WorldConfig
 from simulator.world.items import (
     DIMENSIONS,
     N_STYLES,
+    N_TOPICS,
     Comments,
     Videos,
     captions,
@@ -26,7 +27,7 @@ from simulator.world.items import (
     make_videos,
     topic_vectors,
 )
-from simulator.world.people import People, make_people, users_frame
+from simulator.world.people import N_CIRCLES, People, make_people, users_frame
 from simulator.world.vocabulary import TOPIC_NAMES
 
 WORLD_VERSION = 5
@@ -101,6 +102,24 @@ class World:
         """float32[16, 8]: maps a unit taste vector to unit-variance comment taste."""
         random = np.random.Generator(np.random.Philox(int(purpose_key(self.seed, "world.map"))))
         return random.normal(size=(DIMENSIONS, N_STYLES)).astype(np.float32)
+
+    @cached_property
+    def circle_taste(self) -> NDArray[np.float32]:
+        """float32[6, 24, 8]: how each circle's taste in comments departs from its own by topic.
+
+        Its variance, ``comment_taste_strength^2 comment_taste_topics``, makes up for what people's
+        own taste lacks, so that matches vary as much as without.
+        """
+        c = self.config
+        random = np.random.Generator(np.random.Philox(int(purpose_key(self.seed, "world.circles"))))
+        drawn = random.normal(size=(N_CIRCLES, N_TOPICS, N_STYLES))
+        scale = c.comment_taste_strength * np.sqrt(c.comment_taste_topics)
+        return np.asarray(scale * drawn, dtype=np.float32)
+
+    @cached_property
+    def comment_topic(self) -> NDArray[np.int16]:
+        """int16[M]: the topic of each comment's video."""
+        return np.repeat(self.videos.topic, np.diff(self.comments.offsets))
 
     @cached_property
     def affinity_moments(self) -> tuple[float, float]:

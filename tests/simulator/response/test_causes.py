@@ -212,6 +212,37 @@ def test_comment_tastes_differ_and_follow_what_people_watch_only_in_part() -> No
     assert (alike.people(ROWS.astype(np.int32)).comment_taste == 0.0).all()
 
 
+def test_taste_by_topic_is_not_bilinear_and_varies_as_much_as_one_taste() -> None:
+    """Log dwell of people on comments of one style, under videos of two topics."""
+    rows = np.arange(2_000, dtype=np.int32)
+
+    def matches(share: float) -> np.ndarray:
+        """float64[2, N]: match with the first comment of one style under two topics."""
+        changed = dataclasses.replace(SMALL, comment_taste_topics=share)
+        world = World.create(changed, 4)
+        group = WorldResponse(world).population(rows)
+        found = []
+        for topic in (3, 13):
+            under = world.comment_topic == topic
+            comment = np.flatnonzero(under & (world.comments.dominant == 2))[0]
+            shown = np.full((len(rows), 1), comment, dtype=np.int32)
+            stay = group.section_expectations(np.arange(len(rows)), shown).dwell_seconds[:, 0]
+            length = np.log(world.comments.length[comment] / 15.0)
+            known = changed.dwell_length * length
+            known += changed.dwell_appeal * world.comments.appeal[comment]
+            found.append((np.log(stay) - group.people.pace - known) / changed.dwell_match)
+        return np.array(found)
+
+    one, topics = matches(0.0), matches(0.8)
+    # One taste: the same style is as welcome under either topic but for the comments' own mixture.
+    assert np.corrcoef(one)[0, 1] > 0.8
+    assert np.corrcoef(topics)[0, 1] < 0.6
+    # Six circles make a coarse distribution: variances of two topics agree within a factor of 2.
+    assert 0.5 < topics.var() / one.var() < 2.0
+    strength = dataclasses.replace(SMALL, comment_taste_topics=0.8, comment_taste_strength=0.0)
+    assert (World.create(strength, 4).circle_taste == 0.0).all()
+
+
 def test_depth_dwell_and_likes_follow_the_order_shown() -> None:
     width = 12
     first = WORLD.comments.offsets[: N + 1]
