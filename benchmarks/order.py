@@ -6,7 +6,7 @@
 Random, then popular, then trained policies, then the platform's own ranker, then the oracle: in
 play time, comment opens, comment watch time and session time. Everyone lives the same day under
 every ranker with common random numbers. What a ranker has finished is kept under ``--out`` and not
-run again. Comments stand in the platform's order under all of them but the oracle.
+run again. Comments stand in the platform's order under all of them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval
 from simulator.world import World
 
-PLATFORM, ORACLE = "platform", "oracle"
+PLATFORM, ORACLE = "platform", "oracle-video"
 STEPS = (("random",), ("popular",), ("itemknn", "ease", "sasrec"), (PLATFORM,), (ORACLE,))
 """Worst first; those of one step are not compared with each other."""
 METRICS = {
@@ -112,7 +112,7 @@ class Stage:
         if name == ORACLE:
             policy = create(ORACLE)
             attach_oracles([policy], feed.population, feed.catalogue, policy)
-            return PolicyRanker(policy)
+            return PlatformOrder(PolicyRanker(policy))
         trained = train(name, {}, self._dataset, seed=1, console=self._console)
         policy = load_policy(trained, self._dataset)
         policy.reset(len(self._users))

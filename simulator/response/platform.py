@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from simulator.randomness import mix, normal, purpose_key, uniform
 from simulator.requests import CommentRequests, Int32, Slates, VideoRequests
@@ -20,6 +21,7 @@ from simulator.world.config import WorldConfig
 from simulator.world.world import World
 
 _SHARES = "platform.random_share"
+_GOLDEN = (5.0**0.5 - 1.0) / 2.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ class PlatformRanker:
         self._merit = _merit(world, self._objective)
         c = world.config
         # Some people are shown far more random videos than others.
-        spread = np.exp(c.platform_random_sigma * normal(purpose_key(world.seed, _SHARES), users))
+        shift = float(uniform(purpose_key(world.seed, _SHARES), 0))
+        # Evenly spread over any run of users (Weyl 1916), so that small logs are not unlucky.
+        level = np.clip((shift + _GOLDEN * users.astype(np.float64)) % 1.0, 1e-9, 1.0 - 1e-9)
+        spread = np.exp(c.platform_random_sigma * ndtri(level))
         self._random_share = c.platform_random_share * np.minimum(
             spread / np.exp(0.5 * c.platform_random_sigma**2),
             0.5 / max(c.platform_random_share, 1e-9),
