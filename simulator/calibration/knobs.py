@@ -88,7 +88,7 @@ KNOBS = (
          0.15, True, 0.2, 8.0),
     Knob("play_share_relevance",
          _PLAYS,
-         0.1, low=0.0, high=1.0),
+         0.1, low=0.0, high=2.0),
     Knob("play_replay", ("paired_videos.play", "play_of_liked"), 0.2, True, 0.02, 2.0),
     Knob("like_base", ("rate.like", "open_rate_of_users", "rate.follow", "rate.comment"),
          0.2, low=-16.0, high=0.0),

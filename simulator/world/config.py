@@ -179,7 +179,7 @@ class WorldConfig:
     visits_absence_response: float = 4.0
     visits_soon: float = 0.2
     visits_soon_minutes: float = 30.0
-    visits_lead_minutes: float = 70.0
+    visits_lead_minutes: float = 57.0
     taste_drift: float = 0.15
     novelty_strength: float = 0.0
     novelty_days: float = 3.0
