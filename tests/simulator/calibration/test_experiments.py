@@ -27,6 +27,7 @@ from simulator.calibration.ladder import (
     objective_ladder,
     quality_ladder,
 )
+from simulator.calibration.sample import Sample
 from simulator.calibration.targets import Target, targets
 from simulator.feed import Feed
 from simulator.requests import HistoryState
@@ -202,3 +203,17 @@ def test_contrasts_are_ratios_of_expected_rates() -> None:
     odd, even = (real & (np.arange(6) % 2 == k) for k in (1, 0))
     by_hand = stated.like[odd].mean() / stated.like[even].mean()
     assert contrast.ratios()["like"] == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_random_slots_of_the_small_world_earn_as_much_less_as_published() -> None:
+    """600 people, two days: expectations at thousands of slots, whose ratios are within a tenth."""
+    found = Sample(seed=2, users=600, days=2).evidence(WorldConfig.preset("small"))
+    for published in published_contrasts():
+        ratio = found[f"contrast.{published.name}"]
+        assert ratio is not None
+        assert (
+            published.allows(ratio)
+            or published.allows(ratio * 1.1)
+            or (published.allows(ratio / 1.1))
+        ), (published.name, ratio)
+    assert found["contrast.hate"] < 1.0 < 4.5 < found["contrast.open"]
