@@ -150,11 +150,14 @@ BEHAVIOURS = (
               outcome="comments_shown"),
 )  # fmt: skip
 
-VISIT_OUTCOMES = ("active", "returned", "sessions", "impressions")
+VISIT_OUTCOMES = ("active", "returned", "sessions", "session_time_ms", "impressions")
 """Columns of the outcome table that are about a person's day, not about a video."""
 
 VISIT_METRICS = (
     MetricDefinition("sessions", "Sessions", "per user-day", ("sessions",)),
+    MetricDefinition(
+        "session_time", "Session time", "s per user-day", ("session_time_ms",), scale=0.001
+    ),
     MetricDefinition("impressions", "Videos shown", "per user-day", ("impressions",)),
     MetricDefinition(
         "return_next_day", "Return next day", "%", ("returned",), ("active",), percent=True

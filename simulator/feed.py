@@ -36,6 +36,7 @@ from simulator.turn import PlayedPages, ReadSections, ShownPages, Turn, record
 
 Bool = NDArray[np.bool_]
 
+_REPEAT_AFTER, _TURNOVER = 400, 30
 _SAMPLED = 256
 """People of a batch that are looked at to tell when it ends, at least."""
 _CARRIED = ("_session", "_step", "_fresh_session", "_page_keys", "_next_ms")
@@ -51,13 +52,20 @@ class FeedSettings:
         sources: How many candidates each retrieval source proposes per request.
         repeat_after: A video is offered again at the earliest after so many other impressions,
             at the latest after twice as many: a small inventory stands for a large one, in which
-            people meet similar videos again.
+            people meet similar videos again. None for 400, or fewer where the inventory would be
+            exhausted: a thirtieth of its videos.
     """
 
     page_size: int = 6
     comment_limit: int = 64
     sources: Sources = field(default_factory=Sources)
-    repeat_after: int = 400
+    repeat_after: int | None = None
+
+    def memory(self, n_videos: int) -> int:
+        """``repeat_after`` in an inventory of this size."""
+        if self.repeat_after is not None:
+            return self.repeat_after
+        return min(_REPEAT_AFTER, max(n_videos // _TURNOVER, 1))
 
 
 class Feed:
@@ -108,7 +116,7 @@ class Feed:
         self._session_key = purpose_key(seed, "feed.session")
         n = len(self.users)
         self._sections = CommentSections(catalogue, self.settings.comment_limit)
-        self._seen = SeenVideos(n, catalogue.n_videos, self.settings.repeat_after)
+        self._seen = SeenVideos(n, catalogue.n_videos, self.settings.memory(catalogue.n_videos))
         self._session: Int64 = np.zeros(n, dtype=np.int64)
         self._step: Int64 = np.zeros(n, dtype=np.int64)
         self._fresh_session: Bool = np.ones(n, dtype=np.bool_)
@@ -333,7 +341,7 @@ class Feed:
         reached = finished.reached & (videos >= 0)
         pages = PlayedPages(shown, sections, reached, finished.play_ms, stay_ms)
         day = china_day(turn.time_ms)
-        self.outcomes.add(rows, day, pages.sums())
+        self.outcomes.add(rows, day, {**pages.sums(), "session_time_ms": finished.elapsed_ms})
         self.outcomes.assign(rows, day, "active", np.ones(len(rows)))
         self._remember(rows, pages)
         if self.recorder is not None:

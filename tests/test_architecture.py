@@ -140,6 +140,8 @@ ALLOWED = {
     "simulator.loop": ("simulator.feed", "simulator.requests"),
     "simulator.calibration": (
         "simulator.calibration",
+        "simulator.outcomes",
+        "simulator.comment_sections",
         "simulator.world",
         "simulator.response",
         "simulator.logs",

@@ -1,4 +1,4 @@
-"""`abtest world calibrate`."""
+"""Serve `abtest world`: fit the built-in world, put it beside published experiments."""
 
 from __future__ import annotations
 
@@ -17,22 +17,46 @@ from abtest.files import write_text
 
 app = typer.Typer(no_args_is_help=True, help="The built-in world.")
 
+Preset = Annotated[str, typer.Option("--world", help="Preset, or TOML file of parameters.")]
+
 
 def register(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.add_typer(app, name="world")
 
 
-@app.callback()
-def world() -> None:
-    """Keeps `calibrate` a subcommand while it is the only one."""
+@app.command()
+def experiments(
+    preset: Preset = "default",
+    users: Annotated[int, typer.Option("--users", min=50, help="People in the twin run.")] = 1_000,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days under each rung.")] = 2,
+    seed: Annotated[int, typer.Option("--seed", help="Of the world and all draws.")] = 1,
+    ship: Annotated[bool, typer.Option("--ship", hidden=True)] = False,
+) -> None:
+    """Put published experiments beside the world: how metrics move together.
+
+    Everybody lives under the platform's own ranker with more and less error in its view of taste
+    (blind to perfect), then with other objectives. No policy is involved.
+
+    [bold]Examples[/bold]
+
+      abtest world experiments
+      abtest world experiments --world small --users 2000
+    """
+    from abtest.world_evidence import react, reactions_table, remember
+    from simulator.world import World
+    from simulator.world.config import WorldConfig
+
+    config = WorldConfig.preset(preset)
+    with Console().stage("ladders", f"{users:,} people, {days} days under each of 13 rankers"):
+        rows = react(World.create(config, seed), users=users, days=days, seed=seed)
+    remember(config, rows, ship=ship)
+    typer.echo(reactions_table(rows))
 
 
 @app.command()
 def calibrate(
-    preset: Annotated[str, typer.Option("--world", help="Preset or file to start from.")] = (
-        "default"
-    ),
+    preset: Preset = "default",
     out: Annotated[Path, typer.Option("--out", "-o", help="TOML file to write.")] = Path(
         "fitted.toml"
     ),
@@ -41,13 +65,17 @@ def calibrate(
     ] = 30,
     users: Annotated[int, typer.Option("--users", min=50, help="People simulated.")] = 800,
     days: Annotated[int, typer.Option("--days", min=1, help="Days simulated.")] = 4,
+    ladder_users: Annotated[
+        int, typer.Option("--ladder-users", min=0, help="People of the ladder; 0 leaves it out.")
+    ] = 400,
     seed: Annotated[int, typer.Option("--seed", help="Of the world and all draws.")] = 1,
     workers: options.Workers = None,
 ) -> None:
-    """Fit the world's parameters to published marginals; prints simulated beside published.
+    """Fit the world's parameters to published evidence; prints simulated beside published.
 
-    Only the platform's own ranker is simulated: no policy, no lift. Figures that are held out are
-    not looked at until the end.
+    Three kinds of figures are fitted together: marginals of the log, ratios of standard to random
+    exposure, and elasticities along the ladder of the platform's own ranker. Only that ranker is
+    simulated: no policy, no lift. Figures that are held out are not looked at until the end.
 
     [bold]Examples[/bold]
 
@@ -55,20 +83,26 @@ def calibrate(
       abtest data synth logs/fitted --world fitted.toml
     """
     from abtest.tables import comparison_table, number, table
-    from simulator.calibration.fit import KNOBS, Sample, targets
+    from abtest.world_evidence import contrasts_table, react, reactions_table
     from simulator.calibration.fit import calibrate as fit
+    from simulator.calibration.knobs import KNOBS
+    from simulator.calibration.sample import Sample
+    from simulator.calibration.targets import targets
     from simulator.logs.describe import compare_measures
     from simulator.logs.measures import Measures
+    from simulator.world import World
     from simulator.world.config import WorldConfig
 
     if out.exists():
         raise UsageError(f"{out} exists and is left untouched.", "Choose another --out")
     config = WorldConfig.preset(preset)
-    sample = Sample(seed=seed, users=users, days=days)
-    rough = Sample(seed=seed, users=max(users // 3, 50), days=days)
+    sample = Sample(seed=seed, users=users, days=days, ladder_users=ladder_users)
+    rough = Sample(
+        seed=seed, users=max(users // 3, 50), days=days, ladder_users=ladder_users and 200
+    )
     console = Console()
-    n = len(KNOBS)
-    what = f"{n} parameters, {len(targets())} figures, {users:,} people"
+    wanted = targets()
+    what = f"{len(KNOBS)} parameters, {len(wanted)} figures, {users:,} people"
     context = multiprocessing.get_context("spawn")
     processes = workers or multiprocessing.cpu_count()
     with (
@@ -77,16 +111,15 @@ def calibrate(
     ):
 
         def report(number: int, measured: Measures) -> None:
-            close = [c for c in compare_measures(measured) if c.published.role == "fitted"]
-            hits = sum(c.verdict == "close" for c in close)
-            done = f"{hits} of {len(close)} fitted figures close"
+            hits = sum(abs(t.distance(measured.get(t.name))) <= 1.0 for t in wanted)
+            done = f"{hits} of {len(wanted)} fitted figures close"
             stage.update("", min(number / iterations, 1.0), done)
 
         fitted = fit(
             config, sample, rough=rough, iterations=iterations, parallel=pool.map, report=report
         )
         other = Sample(seed=seed + 1, users=users, days=days)
-        check = compare_measures(next(iter(pool.map(other.measure, [fitted]))))
+        found = next(iter(pool.map(other.evidence, [fitted])))
     values = {k.parameter: getattr(fitted, k.parameter) for k in KNOBS}
     write_text(out, f'base = "{preset}"\n{tomli_w.dumps(values)}')
     typer.echo(
@@ -96,5 +129,15 @@ def calibrate(
             right=(1, 2),
         )
     )
-    typer.echo(f"\n{comparison_table(check)}")
+    typer.echo(f"\n{comparison_table(compare_measures(found))}")
+    ratios = {
+        name.removeprefix("contrast."): value
+        for name, value in found.items()
+        if name.startswith("contrast.") and value is not None
+    }
+    typer.echo(f"\n{contrasts_table(ratios)}")
+    with console.stage("ladders", "beside published experiments"):
+        people = max(ladder_users, 200)
+        rows = react(World.create(fitted, seed + 1), users=people, days=2, seed=seed + 1)
+    typer.echo(f"\n{reactions_table(rows)}")
     typer.echo(f"\nMeasured with another seed ({seed + 1}). Written: {out}")

@@ -13,6 +13,7 @@ from abtest.files import locked, new_directory, write_text
 from abtest.paths import cache_directory
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.training import fix_threads
+from abtest.world_evidence import remembered
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
 from simulator.response.learned import LearnedResponse, code_version
@@ -48,6 +49,7 @@ def environment_facts(dataset: Dataset, spec: EnvironmentSpec) -> dict[str, Any]
     return {
         "kind": "built-in world",
         "world": dataset.info.world,
+        "reactions": remembered(dataset.info.world or {}),
         "fidelity": [
             {
                 "label": c.published.label,

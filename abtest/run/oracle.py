@@ -105,7 +105,9 @@ class Oracle(Policy):
         if self._value == "comment_time":
             return comments
         c = people.world.config
-        seconds = (expected.play_seconds + comments) * (1.0 - c.session_refund * expected.click)
+        page = people.page(rows, videos, people.world.in_grid(requests.key), requests.time_ms)
+        refund = c.session_refund * page.pleasure * expected.click
+        seconds = (expected.play_seconds + comments) * (1.0 - refund)
         seconds += _SWIPE_SECONDS + c.session_skip_cost * (1.0 - expected.click)
         return np.asarray(comments / seconds, dtype=np.float32)
 

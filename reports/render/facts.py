@@ -48,7 +48,7 @@ def environment(result: ExperimentResult) -> list[Table]:
     facts = result.context.get("environment")
     if not isinstance(facts, Mapping):
         return []
-    rest = {k: v for k, v in facts.items() if k not in ("fidelity", "quality")}
+    rest = {k: v for k, v in facts.items() if k not in ("fidelity", "quality", "reactions")}
     tables = [_listed("Environment", rest)]
     tables += _fidelity(facts.get("fidelity"))
     quality = facts.get("quality")

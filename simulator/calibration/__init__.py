@@ -1,1 +1,1 @@
-"""Fit the built-in world to published figures."""
+"""Fit worlds to published marginals, contrasts of exposure and elasticities."""

@@ -1,194 +1,32 @@
-"""Fit the world's parameters to published marginals, automatically and from a seed.
+"""Fit the world's parameters to published evidence, automatically and from a seed.
 
-Nonlinear least squares (`scipy.optimize.least_squares`, trust-region reflective) on the log ratios
-of simulated to published figures, each divided by its tolerance. Every evaluation simulates the
-platform's own ranker for the same people with the same noise, so the objective is smooth enough
-for finite differences; afterwards the derivatives follow from the steps. Nothing here knows any
-other ranker, and only figures marked ``fitted`` in `published.toml` are looked at.
+Nonlinear least squares (`scipy.optimize.least_squares`, trust-region reflective) on the distances
+of simulated to published figures, each divided by its tolerance. Three kinds of figures are fitted
+together: marginals of the log, ratios of standard to random exposure, and elasticities along the
+platform's own ladder of quality. Every evaluation simulates the same people with the same noise, so
+the objective is smooth enough for finite differences; afterwards the derivatives follow from the
+steps. Nothing here knows a policy, and only figures marked ``fitted`` are looked at.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from simulator.calendar import DAY_MS
-from simulator.feed import Feed
-from simulator.logs.measures import LogTables, Measures, measure
-from simulator.logs.published import Published, kuaishou
-from simulator.loop import drive
-from simulator.recorder import Recorder
-from simulator.requests import HistoryState
-from simulator.response.platform import PlatformRanker
-from simulator.response.truth import WorldResponse
-from simulator.retrieval import Retrieval
+from simulator.calibration.knobs import KNOBS, Knob
+from simulator.calibration.sample import Sample
+from simulator.calibration.targets import Target, targets
+from simulator.logs.measures import Measures
 from simulator.world.config import WorldConfig
-from simulator.world.world import World
 
 Float = NDArray[np.float64]
 Map = Callable[[Callable[[WorldConfig], Measures], Iterable[WorldConfig]], Iterable[Measures]]
 """Like `map`; may evaluate in other processes."""
-
-
-_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One fitted parameter.
-
-    Attributes:
-        parameter: Field of `WorldConfig`.
-        moves: Beginnings of the names of the figures that it moves by itself. Everything moves a
-            little with everything, as a session that goes on longer shows other videos; those
-            derivatives are mostly noise and are taken to be zero. Where they are not, the next
-            step sees what they did.
-        step: Change by which its effect is measured; also its natural scale.
-        relative: Whether the parameter is fitted on the log scale.
-        low, high: Bounds of the parameter.
-    """
-
-    parameter: str
-    moves: tuple[str, ...]
-    step: float
-    relative: bool = False
-    low: float = -20.0
-    high: float = 20.0
-
-    def read(self, config: WorldConfig) -> float:
-        """The parameter in units of its step."""
-        value = float(getattr(config, self.parameter))
-        return float(np.log(value)) / self.step if self.relative else value / self.step
-
-    def write(self, z: float) -> float:
-        """The parameter from units of its step, six decimals."""
-        value = float(np.exp(z * self.step)) if self.relative else z * self.step
-        return round(value, 6)
-
-    def bounds(self) -> tuple[float, float]:
-        """The bounds in units of the step."""
-        low, high = self.low, self.high
-        if self.relative:
-            low, high = np.log(max(low, 1e-9)), np.log(high)
-        return float(low) / self.step, float(high) / self.step
-
-
-KNOBS = (
-    Knob("click_base",
-         ("click_rate.", "click_rate_of_users.p", "click_rate_of_videos", "session_length"),
-         0.15),
-    Knob("click_person_sigma", ("click_rate_of_users.",), 0.15, low=0.05, high=3.0),
-    Knob("click_volume", ("click_rate_of_users.", "click_rate."), 0.1, low=-2.0, high=2.0),
-    Knob("click_quality",
-         ("click_rate_of_videos", "click_rate.standard", "exposure.gini"),
-         0.15, low=0.0, high=2.0),
-    Knob("grid_share", ("tab.share_of_0", "click_rate.standard"), 0.1, True, 0.01, 0.9),
-    Knob("grid_click", ("tab.click_rate_of_0", "click_rate.standard"), 0.2, low=-6.0, high=2.0),
-    Knob("platform_noise",
-         ("click_rate.standard", "click_rate_of_users.p", "tab.click_rate_of_0", "exposure.gini",
-          "session_length", "paired_videos."),
-         0.2, True, 0.02, 20.0),
-    Knob("platform_random_share", ("random_share",), 0.1, True, 0.001, 0.1),
-    Knob("popularity_sigma", ("exposure.gini",), 0.25, low=0.2, high=3.0),
-    Knob("play_skip_seconds", ("play_of_random",), 0.1, True, 0.2, 6.0),
-    Knob("play_full_base",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
-         0.25, low=-8.0, high=4.0),
-    Knob("play_full_taste",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
-         0.2, low=0.0, high=2.5),
-    Knob("play_full_duration",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
-         0.15, low=0.0, high=3.0),
-    Knob("play_patience", ("paired_videos.", "play_of_liked"), 0.2, True, 20.0, 600.0),
-    Knob("play_share",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
-         0.15, True, 0.2, 8.0),
-    Knob("play_share_taste",
-         ("paired_videos.", "joint.long", "watch_ratio", "play_of_liked"),
-         0.1, low=0.0, high=1.0),
-    Knob("play_replay", ("paired_videos.play", "play_of_liked"), 0.2, True, 0.02, 2.0),
-    Knob("like_base", ("rate.like", "open_rate_of_users"), 0.2, low=-12.0, high=0.0),
-    Knob("like_click",
-         ("rate.like", "joint.click_given_like", "play_of_liked", "watch_ratio", "open_rate.liked"),
-         0.25, low=-1.0, high=6.0),
-    Knob("like_duration", ("rate.like", "watch_ratio", "play_of_liked"), 0.1, low=0.0, high=2.0),
-    Knob("follow_rate", ("rate.follow",), 0.2, True, 1e-6, 0.05),
-    Knob("follow_like", ("rate.follow", "joint.like_given_follow"), 0.2, True, 1.0, 500.0),
-    Knob("forward_rate", ("rate.forward",), 0.2, True, 1e-6, 0.05),
-    Knob("hate_rate", ("rate.hate",), 0.2, True, 1e-6, 0.05),
-    Knob("hate_click", ("rate.hate", "joint.click_given_hate"), 0.4, low=-0.9, high=20.0),
-    Knob("profile_rate", ("paired_videos.profile",), 0.2, True, 1e-4, 0.2),
-    Knob("write_rate", ("rate.comment", "written_given_open"), 0.2, True, 1e-4, 0.2),
-    Knob("write_like", ("rate.comment", "written_given_open"), 0.2, True, 1.0, 100.0),
-    Knob("write_skip", ("rate.comment", "joint.click_given_comment"), 0.3, True, 0.001, 1.0),
-    Knob("write_seconds", ("stay.p50_if_written",), 0.2, True, 0.1, 60.0),
-    Knob("open_base", ("open_rate", "rate.comment"), 0.25, low=-8.0, high=2.0),
-    Knob("open_click", ("open_rate.",), 0.25, low=-2.0, high=4.0),
-    Knob("open_play", ("open_rate.",), 0.2, low=0.0, high=3.0),
-    Knob("open_like", ("open_rate.liked", "open_rate_of_users"), 0.2, low=-3.0, high=3.0),
-    Knob("open_person_sigma", ("open_rate_of_users", "open_rate."), 0.15, low=0.1, high=3.0),
-    Knob("open_seconds", ("stay.",), 0.15, True, 0.1, 5.0),
-    Knob("dwell_base", ("stay.",), 0.2, low=-4.0, high=4.0),
-    Knob("dwell_open_sigma", ("stay.",), 0.1, low=0.05, high=1.5),
-    Knob("read_base", ("stay.", "comment_touches"), 0.25, low=-2.0, high=5.0),
-    Knob("comment_like_base", ("comment_touches",), 0.2, low=-10.0, high=0.0),
-    Knob("session_seconds", ("session_length", "gap."), 0.1, True, 60.0, 20000.0),
-    Knob("session_person_sigma",
-         ("exposures_of_users", "session_length", "click_rate_of_users.spearman"),
-         0.1, low=0.0, high=2.0),
-    Knob("visits_per_day", ("sessions_per_day", "gap.30"), 0.1, True, 0.5, 40.0),
-    Knob("visits_soon", ("sessions_per_day", "gap.30", "session_length"), 0.2, True, 0.01, 0.95),
-    Knob("pause_share", ("gap.", "session_length"), 0.2, True, 0.001, 0.9),
-    Knob("pause_minutes", ("gap.",), 0.2, True, 0.5, 25.0),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Who is simulated in every evaluation: the seed of world and draws, people and days."""
-
-    seed: int = 1
-    users: int = 800
-    days: int = 4
-
-    def measure(self, config: WorldConfig) -> Measures:
-        """Statistics of the log that the platform's own ranker would write."""
-        return measure(self.log(config))
-
-    def log(self, config: WorldConfig) -> LogTables:
-        """That log, in memory."""
-        world = World.create(config, self.seed)
-        catalogue = world.catalogue()
-        group = np.arange(self.users, dtype=np.int32)
-        recorder = Recorder(catalogue)
-        feed = Feed(
-            catalogue,
-            WorldResponse(world).population(group),
-            group,
-            seed=self.seed,
-            start_ms=config.start_ms,
-            end_ms=config.start_ms + self.days * DAY_MS,
-            history=HistoryState(self.users),
-            retrieval=Retrieval(catalogue, world.popularity()),
-            recorder=recorder,
-            batch=_BATCH,
-        )
-        drive(feed, PlatformRanker(world, group))
-        tables = dict(recorder.drain())
-        tables |= {"users": world.users_frame(group), "videos": world.videos_frame()}
-        return LogTables({name: frame.lazy() for name, frame in tables.items()})
-
-
-def targets() -> tuple[Published, ...]:
-    """The figures that are fitted."""
-    return tuple(p for p in kuaishou() if p.role == "fitted")
 
 
 def calibrate(
@@ -213,8 +51,9 @@ def calibrate(
         report: Called after every accepted or rejected step with what it measured.
         knobs: What may move.
     """
-    wanted = targets()
+    wanted = [t for t in targets() if sample.ladder_users or not t.name.startswith("ladder.")]
     reach = np.array([[p.name.startswith(knob.moves) for knob in knobs] for p in wanted])
+    ladder = np.array([target.name.startswith("ladder.") for target in wanted])
     seen: dict[bytes, Measures] = {}
     count = 0
 
@@ -227,7 +66,7 @@ def calibrate(
     def residuals(z: Float) -> Float:
         nonlocal count
         if z.tobytes() not in seen:
-            seen[z.tobytes()] = next(iter(parallel(sample.measure, [configured(z)])))
+            seen[z.tobytes()] = next(iter(parallel(sample.evidence, [configured(z)])))
             if report is not None:
                 report(count, seen[z.tobytes()])
             count += 1
@@ -252,9 +91,20 @@ def calibrate(
     def differences(z: Float) -> Float:
         # One unit is one step of the knob; inwards where a bound is near.
         moves = np.where(z + 1.0 <= bounds[1], 1.0, -1.0)
+        rough_sample = rough or sample
         points = [configured(z), *(configured(z + change) for change in np.diag(moves))]
-        found = [_residuals(m, wanted) for m in parallel((rough or sample).measure, points)]
-        return reach * np.stack([f - found[0] for f in found[1:]], axis=1) / moves
+        # Only a knob that moves the ladder needs to climb it; the others get the start's view.
+        climbs = np.array([True, *(ladder[:, None] & reach).any(axis=0)])
+        plain = dataclasses.replace(rough_sample, ladder_users=0)
+        found: list[Measures] = [{} for _ in points]
+        for which, who in ((climbs, rough_sample), (~climbs, plain)):
+            at = np.flatnonzero(which)
+            for place, measured in zip(
+                at, parallel(who.evidence, [points[i] for i in at]), strict=True
+            ):
+                found[place] = measured
+        rows = [_residuals({**found[0], **m}, wanted) for m in found]
+        return reach * np.stack([row - rows[0] for row in rows[1:]], axis=1) / moves
 
     bounds = np.array([knob.bounds() for knob in knobs]).T
     start = np.clip([knob.read(config) for knob in knobs], bounds[0] + 1e-6, bounds[1] - 1e-6)
@@ -271,11 +121,6 @@ def calibrate(
     return configured(found.x)
 
 
-def _residuals(found: Measures, wanted: Sequence[Published]) -> Float:
-    """Log ratio over tolerance; what cannot be measured counts as ten tolerances off."""
-    values = []
-    for p in wanted:
-        value = found.get(p.name)
-        ratio = 0.0 if value is None else value / p.value
-        values.append(np.log(ratio) / p.tolerance if ratio > 1e-6 else 10.0)
-    return np.clip(np.asarray(values, dtype=np.float64), -30.0, 30.0)
+def _residuals(found: Measures, wanted: Sequence[Target]) -> Float:
+    """Distances over tolerances, at most 30."""
+    return np.clip([target.distance(found.get(target.name)) for target in wanted], -30.0, 30.0)

@@ -241,7 +241,12 @@ def _traits(
 ) -> tuple[Float32, Float32, Float32]:
     """Match with the reader, appeal and log(length / 15), float32[R, M]."""
     traits = look_up(world.comment_traits, comments)
-    match = np.einsum("rd,rmd->rm", people.comment_taste[rows], traits[..., :N_STYLES])
+    taste = people.comment_taste[rows]
+    if world.config.comment_taste_topics:
+        # A section is of one video, so its first comment tells the topic; padding is not read.
+        topic = world.comment_topic.take(comments[:, 0], mode="wrap")
+        taste = taste + world.circle_taste[people.circle[rows], topic]
+    match = np.einsum("rd,rmd->rm", taste, traits[..., :N_STYLES])
     return match, traits[..., N_STYLES], traits[..., N_STYLES + 1]
 
 

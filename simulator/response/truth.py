@@ -46,6 +46,9 @@ _TAU_DAYS = 20.0
 _SWIPE_SECONDS = 0.4
 _PLAYS_ON = 0.93
 _NEVER = -(1 << 62)
+_SATISFACTION_MOVES = 0.1
+_MOST_RESPONSIVE = 4.0
+_MOST_ABSENT = 0.5
 _CARRIED = (
     "_taste",
     "_interest",
@@ -53,7 +56,7 @@ _CARRIED = (
     "_author",
     "_wanted",
     "_budget",
-    "_joy",
+    "_satisfaction",
     "_changed_ms",
 )
 
@@ -88,12 +91,8 @@ class WorldPopulation(Population):
         self._author: Int32 = np.full(n, -1, dtype=np.int32)
         self._wanted: Int32 = np.full(n, -2, dtype=np.int32)
         self._budget: Float32 = np.zeros(n, dtype=np.float32)
-        self._joy: Float32 = np.zeros(n, dtype=np.float32)
+        self._satisfaction: Float32 = np.zeros(n, dtype=np.float32)
         self._changed_ms: Int64 = np.full(n, _NEVER, dtype=np.int64)
-        counts = np.diff(world.comments.offsets)
-        self._log_comments: Float32 = np.where(
-            counts > 0, np.log(np.maximum(counts, 1) / config.comments_median), -30.0
-        ).astype(np.float32)
         self._duration: Float32 = (world.videos.duration_ms / 1000.0).astype(np.float32)
         self._quality: Float32 = np.float32(config.click_quality) * world.videos.quality
         self._topic: Int64 = world.videos.topic.astype(np.int64)
@@ -144,20 +143,30 @@ class WorldPopulation(Population):
         self._changed_ms[rows] = time_ms
 
     def next_session(self, rows: Int64, now_ms: Int64, key: NDArray[np.uint64]) -> Int64:
-        """The next visit: soon, or a Poisson process in rescaled time, nudged by joy."""
+        """The next visit: soon, or a Poisson process in rescaled time, or after some days away.
+
+        The satisfied come sooner and stay away less often, above all those of low activity.
+        """
         c = self._config
-        rate = c.visits_per_day * self.people.visits[rows]
-        rate = rate * np.exp(c.visits_satisfaction * np.tanh(self._joy[rows]))
-        u = uniforms(key, 2, _VISIT)
-        later = self._clock.next_visit(now_ms, rate.astype(np.float64), u[0])
+        activity = self.people.visits[rows]
+        pleased = np.float32(c.visits_satisfaction) * np.tanh(self._satisfaction[rows])
+        open_to = np.minimum(activity**-c.visits_low_activity, _MOST_RESPONSIVE)
+        rate = c.visits_per_day * activity * np.exp(open_to * pleased)
+        u = uniforms(key, 3, _VISIT)
+        absent = c.visits_absence * open_to * np.exp(-c.visits_absence_response * pleased)
+        absent = np.minimum(absent, _MOST_ABSENT)
+        away = u[2] < absent
+        days = np.where(away, u[2] / np.maximum(absent, 1e-30), 1.0).astype(np.float64)
+        away_ms = (-DAY_MS * c.visits_absence_days * np.log(days)).astype(np.int64)
+        later = self._clock.next_visit(now_ms + away_ms, rate.astype(np.float64), u[0])
         minutes = -c.visits_soon_minutes * np.log(u[0].astype(np.float64))
         soon = now_ms + BREAK_MS + (60_000.0 * minutes).astype(np.int64)
-        return np.where(u[1] < c.visits_soon * self._clock.busy(soon), soon, later)
+        return np.where(~away & (u[1] < c.visits_soon * self._clock.busy(soon)), soon, later)
 
     def begin_session(self, rows: Int64, time_ms: Int64, key: NDArray[np.uint64]) -> None:
-        """A fresh budget; interest, satiation and joy start anew; taste drifts with the date.
+        """A fresh budget; interest and satiation start anew; taste drifts with the date.
 
-        The next episode of a series stays wanted.
+        The next episode of a series stays wanted, and how satisfied people are stays with them.
         """
         c = self._config
         u = uniforms(key, 2, _SESSION)
@@ -167,7 +176,6 @@ class WorldPopulation(Population):
         self._interest[rows] = 0.0
         self._satiation[rows] = 0.0
         self._author[rows] = -1
-        self._joy[rows] = 0.0
         day = (time_ms - c.start_ms) / DAY_MS
         swing = c.taste_drift * np.sin(2.0 * np.pi * (day / _TAU_DAYS + self.people.phase[rows]))
         moved = self.people.taste[rows] + swing[:, None] * self.people.drift[rows]
@@ -185,7 +193,7 @@ class WorldPopulation(Population):
         """Draw what happens at every slot, as if it is reached."""
         page = self.page(rows, videos, self.world.in_grid(key), time_ms)
         self._page = page
-        watched = draw(self.world, self.people, self._log_comments, page, key, preview)
+        watched = draw(self.world, self.people, page, key, preview)
         self._wrote = rows, watched.flags["comment"]
         return watched
 
@@ -215,7 +223,7 @@ class WorldPopulation(Population):
         watched: Watched,
         stay_ms: Int64,
     ) -> Finished:
-        """Spend the session's budget slot by slot; where it ends, the person leaves."""
+        """Spend the session's patience slot by slot; where it ends, the person leaves."""
         c = self._config
         page = self._page
         if page is None or page.videos is not videos:
@@ -231,7 +239,8 @@ class WorldPopulation(Population):
         elapsed += np.float32(_SWIPE_SECONDS) + np.float32(c.grid_seconds) * glance
         elapsed *= real
         passed = ~watched.flags["click"] & ~page.grid
-        cost = elapsed * (1.0 - np.float32(c.session_refund) * watched.flags["click"])
+        pleased = page.pleasure * watched.flags["click"]
+        cost = elapsed * (np.float32(1.0) - np.float32(c.session_refund) * pleased)
         cost += np.float32(c.session_skip_cost) * (passed & real)
         left_over = self._budget[rows]
         reached = real.copy()
@@ -241,16 +250,23 @@ class WorldPopulation(Population):
                 reached[:, slot] &= left_over > 0.0
             left_over = left_over - cost[:, slot]
         self._budget[rows] -= row_sums(cost * reached).astype(np.float32)
-        seconds = stay_ms.astype(np.float32) * np.float32(0.001)
-        comments = row_sums(np.log1p(seconds) * reached)
-        self._carry(page, watched.flags["click"] & reached & real, reached & real, comments)
+        reached &= real
+        self._carry(page, watched.flags["click"] & reached, reached)
+        pleased -= np.float32(c.satisfaction_skip) * passed
+        pleased += np.float32(c.satisfaction_comments) * np.log1p(
+            stay_ms.astype(np.float32) * np.float32(0.001)
+        )
+        self._satisfy(rows, pleased, reached)
+        reached[:, 0] = True
         self._page = self._wrote = None
+        left = left_over <= 0.0
         elapsed_ms = (1000.0 * row_sums(elapsed * reached)).astype(np.int64) + 1
+        elapsed_ms += self._pauses(u[slots], u[slots + 1]) * ~left
         return Finished(
             reached=reached,
             play_ms=play_ms,
-            elapsed_ms=elapsed_ms + self._pauses(u[slots], u[slots + 1]),
-            left=left_over <= 0.0,
+            elapsed_ms=elapsed_ms,
+            left=left,
         )
 
     def page(
@@ -266,10 +282,11 @@ class WorldPopulation(Population):
         """
         c, v = self._config, self.world.videos
         vectors = look_up(v.vector, videos)
-        affinity = np.einsum("bd,bsd->bs", self._taste.take(rows, axis=0), vectors)
-        affinity -= self._centre
-        logit = np.float32(c.click_taste) * affinity
+        logit = np.einsum("bd,bsd->bs", self._taste.take(rows, axis=0), vectors)
+        logit -= self._centre
+        logit *= np.float32(c.click_taste)
         logit += look_up(self._quality, videos)
+        relevance = logit * np.float32(self.world.relevance_scale)
         logit += (np.float32(c.click_base) + self.people.click[rows])[:, None]
         if c.sequence_strength:
             interest = np.einsum("bd,bsd->bs", self._interest.take(rows, axis=0), vectors)
@@ -289,13 +306,16 @@ class WorldPopulation(Population):
             days = np.maximum(time_ms - self._changed_ms[rows], 0) / DAY_MS
             curious[:, 0] = c.novelty_strength * np.exp(-days / c.novelty_days)
             logit += curious
+        pleasure = np.float32(c.satisfaction_relevance) * relevance
+        pleasure += np.float32(c.satisfaction_base)
         duration = look_up(self._duration, videos)
-        shortest, room, full, share = play_laws(c, duration, affinity)
+        shortest, room, full, share = play_laws(c, duration, relevance)
         return Page(
             rows=rows,
             videos=videos,
             vectors=vectors,
-            affinity=affinity,
+            relevance=relevance,
+            pleasure=np.clip(pleasure, np.float32(0.0), np.float32(1.0), out=pleasure),
             click=sigmoid(logit),
             duration=duration,
             shortest=shortest,
@@ -316,7 +336,7 @@ class WorldPopulation(Population):
     ) -> Expectations:
         """Exact probabilities for these people in their present state, B x S; see `page`."""
         page = self.page(rows, videos, grid, time_ms)
-        return expectations(self.world, self.people, self._log_comments, page, preview)
+        return expectations(self.world, self.people, page, preview)
 
     def section_expectations(self, rows: Int64, comments: Int32) -> SectionExpectations:
         """Exact expectations for sections opened by these people, in this order.
@@ -352,13 +372,16 @@ class WorldPopulation(Population):
         minutes = np.minimum(minutes, 25.0) * (whether < c.pause_share)
         return np.asarray(minutes * 60_000.0, dtype=np.int64)
 
-    def _carry(
-        self, page: Page, clicked: Bool, reached: Bool, comments: NDArray[np.float64]
-    ) -> None:
-        """Interest moves to what was clicked, topics tire, joy follows clicks against skips.
+    def _satisfy(self, rows: Int64, pleased: Float32, reached: Bool) -> None:
+        """Move the running mean of satisfaction by a page's mean over the slots reached."""
+        count = row_counts(reached)
+        mean = row_sums(pleased * reached) / np.maximum(count, np.float32(1.0))
+        before = self._satisfaction[rows]
+        after = before + np.float32(_SATISFACTION_MOVES) * (mean - before)
+        self._satisfaction[rows] = np.where(count > 0, after, before)
 
-        ``comments`` float64[B] is the page's sum of log(1 + seconds) in comment sections.
-        """
+    def _carry(self, page: Page, clicked: Bool, reached: Bool) -> None:
+        """Interest moves to what was clicked, and topics tire."""
         rows, videos, v = page.rows, page.videos, self.world.videos
         count = row_counts(clicked)
         weight = clicked * (np.float32(0.3) / np.maximum(count, np.float32(1.0)))[:, None]
@@ -378,5 +401,3 @@ class WorldPopulation(Population):
         follows = v.sequel.take(video)
         serial = follows >= 0
         self._wanted[clicker[serial]] = follows[serial]
-        balance = count - 0.4 * row_counts(reached) + self._config.joy_comments * comments
-        self._joy[rows] = 0.9 * self._joy[rows] + 0.1 * balance

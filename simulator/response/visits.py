@@ -1,4 +1,4 @@
-"""When people come: a Poisson process whose clock runs with the published hour profile."""
+"""Draw when people come: a Poisson process whose clock runs with the published hour profile."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ HOURS = (
 WEEKDAYS = (0.13614, 0.13493, 0.13606, 0.13733, 0.14496, 0.15942, 0.15116)
 
 
+def arrivals(impressions: NDArray[np.float64], lag_hours: float) -> NDArray[np.float64]:
+    """float64[W]: visits per hour of the week that lead to these impressions per hour.
+
+    Impressions follow the start of their visit by an exponential time of mean ``lag_hours``, that
+    is ``lag i' = v - i``, whose solution is ``v = i + lag i'``; derivatives are central differences
+    round the week. No hour has less than a fifth of its impressions; the week's sum is kept.
+    """
+    slope = (np.roll(impressions, -1) - np.roll(impressions, 1)) / 2.0
+    visits = np.maximum(impressions + lag_hours * slope, 0.2 * impressions)
+    return np.asarray(visits * (impressions.sum() / visits.sum()))
+
+
 class VisitClock:
     """Maps calendar time to activity time, in which visits are evenly spread.
 
@@ -36,11 +48,10 @@ class VisitClock:
         hours = np.asarray(HOURS) / np.sum(HOURS)
         weekdays = np.asarray(WEEKDAYS) / np.sum(WEEKDAYS) * 7.0
         per_hour = np.outer(weekdays, hours).ravel()
+        per_hour = arrivals(per_hour, config.visits_lead_minutes / 60.0)
         self._edges = np.concatenate([[0.0], np.cumsum(per_hour)])
-        # Weeks are counted from Monday in China, 1 January 1970 was a Thursday. The profile is of
-        # impressions; people come some time before those.
-        lead_ms = int(60_000 * config.visits_lead_minutes)
-        self._offset_ms = CHINA_OFFSET_MS + 3 * DAY_MS + lead_ms
+        # Weeks are counted from Monday in China, 1 January 1970 was a Thursday.
+        self._offset_ms = CHINA_OFFSET_MS + 3 * DAY_MS
         self._busy = per_hour / per_hour.max()
 
     def next_visit(

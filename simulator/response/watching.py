@@ -30,6 +30,7 @@ _LONG_VIEW_SECONDS = 18.0
 _VALID_SECONDS = 7.0
 _OPEN_SATURATES = 30.0
 _FORWARD, _HATE = 0.2, 0.4
+_IF_SKIPPED, _IF_CLICKED = 0.35, 2.0
 _PROFILE_SECONDS, _PROFILE_LIMIT = 9.0, 300.0
 _NODES = 24
 
@@ -42,7 +43,9 @@ class Page:
         rows: int64[B], rows of the people.
         videos: int32[B, S].
         vectors: float32[B, S, 16].
-        affinity: Standardised match of lasting taste and video.
+        relevance: How well each video suits the person, by lasting taste and quality together, of
+            unit variance over random people and videos.
+        pleasure: How much of the time with each video is well spent if it is watched, 0..1.
         click: Probability of a click.
         duration: Seconds.
         shortest: Seconds that a click lasts at least.
@@ -56,7 +59,8 @@ class Page:
     rows: Int64
     videos: Int32
     vectors: Float32
-    affinity: Float32
+    relevance: Float32
+    pleasure: Float32
     click: Float32
     duration: Float32
     shortest: Float32
@@ -104,14 +108,14 @@ def sigmoid(logit: NDArray[np.floating[Any]]) -> Float32:
     return np.asarray(np.reciprocal(odds, out=odds))
 
 
-def play_laws(config: WorldConfig, duration: Float32, affinity: Float32) -> tuple[Float32, ...]:
+def play_laws(config: WorldConfig, duration: Float32, relevance: Float32) -> tuple[Float32, ...]:
     """Shortest click, room, probability of a full play and exponent of a partial one."""
     c = config
     log_duration = np.log(duration)
     shortest = np.minimum(np.float32(_VALID_SECONDS), duration)
-    full = c.play_full_base + c.play_full_taste * affinity
+    full = c.play_full_base + c.play_full_relevance * relevance
     full = full - c.play_full_duration * (log_duration - np.float32(np.log(30.0)))
-    share = log_duration * c.play_share_duration - c.play_share_taste * affinity
+    share = log_duration * c.play_share_duration - c.play_share_relevance * relevance
     return (
         shortest,
         np.minimum(duration, np.float32(c.play_patience)) - shortest,
@@ -123,7 +127,6 @@ def play_laws(config: WorldConfig, duration: Float32, affinity: Float32) -> tupl
 def draw(
     world: World,
     people: People,
-    log_comments: Float32,
     page: Page,
     key: NDArray[np.uint64],
     preview: Int32,
@@ -140,15 +143,14 @@ def draw(
     play = np.where(click, np.maximum(play, bound + 1), np.minimum(play, bound - 1))
     play_ms = np.maximum(play, 0).astype(np.int64)
     like = u[2] < _p_like(c, people, page, click)
-    opened = u[3] < _p_open(world, people, log_comments, page, preview, click, like, seconds)
-    lift = _warmth(page, click)
+    opened = u[3] < _p_open(world, people, page, preview, click, like, seconds)
     # One draw for three rare events: each has its own part of the unit interval.
     rare = u[4]
-    follow = rare < _p_follow(c, lift, like)
-    forward = (rare >= _FORWARD) & (rare < np.float32(c.forward_rate) * lift + _FORWARD)
-    hate = (rare >= _HATE) & (rare < np.float32(c.hate_rate) * _coldness(c, page, click) + _HATE)
+    follow = rare < _p_follow(c, page, click, like)
+    forward = (rare >= _FORWARD) & (rare < _forward_rate(c, page, click) + _FORWARD)
+    hate = (rare >= _HATE) & (rare < _hate_rate(c, page, click) + _HATE)
     write = opened & (u[5] < _p_write(c, click, like))
-    visit = np.float32(c.profile_rate) * lift
+    visit = _profile_rate(c, page, click)
     profile = (u[6] < visit) | follow
     duration_ms = look_up(world.videos.duration_ms, page.videos)
     return Watched(
@@ -168,15 +170,13 @@ def draw(
     )
 
 
-def expectations(
-    world: World, people: People, log_comments: Float32, page: Page, preview: Int32
-) -> Expectations:
+def expectations(world: World, people: People, page: Page, preview: Int32) -> Expectations:
     """What `draw` draws from; opening and writing are integrated over the law of play time."""
     c = world.config
     yes = np.ones(page.videos.shape, dtype=np.bool_)
     names = ("like", "follow", "forward", "hate", "open", "write", "profile")
     found = {name: np.zeros_like(page.click) for name in names}
-    logit = _open_logit(world, people, log_comments, page, preview)
+    logit = _open_logit(world, people, page, preview)
     if_like = logit + np.float32(c.open_like)
     after_click = _mean_open_if_click(c, page, (if_like, logit))
     after_skip = [sigmoid(if_like), sigmoid(logit)]
@@ -184,16 +184,15 @@ def expectations(
         (yes, page.click, after_click),
         (~yes, np.float32(1.0) - page.click, after_skip),
     ):
-        lift = _warmth(page, click)
-        found["forward"] += p_click * np.minimum(c.forward_rate * lift, 1.0 - _FORWARD)
-        hate = np.minimum(c.hate_rate * _coldness(c, page, click), 1.0 - _HATE)
-        found["hate"] += p_click * hate
-        visit = np.minimum(c.profile_rate * lift, 1.0)
+        forward = np.minimum(_forward_rate(c, page, click), 1.0 - _FORWARD)
+        found["forward"] += p_click * forward
+        found["hate"] += p_click * np.minimum(_hate_rate(c, page, click), 1.0 - _HATE)
+        visit = np.minimum(_profile_rate(c, page, click), 1.0)
         p_like = _p_like(c, people, page, click)
         found["like"] += p_click * p_like
         weights = (p_click * p_like, p_click * (np.float32(1.0) - p_like))
         for like, weight, p_open in zip((yes, ~yes), weights, opening, strict=True):
-            follow = _p_follow(c, lift, like)
+            follow = _p_follow(c, page, click, like)
             found["follow"] += weight * follow
             found["profile"] += weight * (1.0 - (1.0 - visit) * (1.0 - follow))
             found["open"] += weight * p_open
@@ -209,21 +208,34 @@ def expectations(
     return Expectations(**{k: np.asarray(v * real, dtype=np.float32) for k, v in found.items()})
 
 
-def _warmth(page: Page, click: Bool) -> Float32:
-    """float32[B, S]: how the rates of following, forwarding and visiting profiles are raised."""
-    given_click = np.float32(0.35) + np.float32(1.65) * click
-    return np.asarray(np.exp(np.float32(0.6) * page.affinity) * given_click)
+def _after_click(click: Bool) -> Float32:
+    """float32[B, S]: how a click, or none, changes the rates of rare deeds."""
+    return np.asarray(np.float32(_IF_SKIPPED) + np.float32(_IF_CLICKED - _IF_SKIPPED) * click)
 
 
-def _p_follow(c: WorldConfig, lift: Float32, like: Bool) -> Float32:
-    """float32[B, S]: probability of following the author, given a like or none."""
-    raised = c.follow_rate * lift * (1.0 + (c.follow_like - 1.0) * like)
-    return np.asarray(np.minimum(raised, _FORWARD), dtype=np.float32)
+def _p_follow(c: WorldConfig, page: Page, click: Bool, like: Bool) -> Float32:
+    """float32[B, S]: probability of following the author, given click and like."""
+    rate = np.float32(c.follow_rate) * np.exp(np.float32(c.follow_relevance) * page.relevance)
+    rate *= _after_click(click) * (1.0 + np.float32(c.follow_like - 1.0) * like)
+    return np.asarray(np.minimum(rate, np.float32(_FORWARD)))
 
 
-def _coldness(c: WorldConfig, page: Page, click: Bool) -> Float32:
-    """float32[B, S]: how the rate of hating is raised."""
-    return np.asarray(np.exp(np.float32(-0.5) * page.affinity) * (1.0 + c.hate_click * click))
+def _forward_rate(c: WorldConfig, page: Page, click: Bool) -> Float32:
+    """float32[B, S]: probability of forwarding, to be cut at its place among the rare deeds."""
+    rate = np.float32(c.forward_rate) * np.exp(np.float32(c.forward_relevance) * page.relevance)
+    return np.asarray(rate * _after_click(click))
+
+
+def _profile_rate(c: WorldConfig, page: Page, click: Bool) -> Float32:
+    """float32[B, S]: probability of visiting the author's profile, to be cut at 1."""
+    rate = np.float32(c.profile_rate) * np.exp(np.float32(c.profile_relevance) * page.relevance)
+    return np.asarray(rate * _after_click(click))
+
+
+def _hate_rate(c: WorldConfig, page: Page, click: Bool) -> Float32:
+    """float32[B, S]: probability of hating, to be cut at its place among the rare deeds."""
+    rate = np.float32(c.hate_rate) * np.exp(np.float32(-c.hate_relevance) * page.relevance)
+    return np.asarray(rate * (np.float32(1.0) + np.float32(c.hate_click) * click))
 
 
 def _p_write(c: WorldConfig, click: Bool, like: Bool) -> Float32:
@@ -280,8 +292,8 @@ def _whole_play(c: WorldConfig, page: Page, draw: Float32) -> Float32:
 
 
 def _p_like(c: WorldConfig, people: People, page: Page, click: Bool) -> Float32:
-    logit = (c.like_base + people.like[page.rows])[:, None] + np.float32(c.like_taste) * (
-        page.affinity
+    logit = (c.like_base + people.like[page.rows])[:, None] + np.float32(c.like_relevance) * (
+        page.relevance
     )
     logit += np.float32(c.like_click) * click
     if c.like_duration:
@@ -292,7 +304,6 @@ def _p_like(c: WorldConfig, people: People, page: Page, click: Bool) -> Float32:
 def _p_open(
     world: World,
     people: People,
-    log_comments: Float32,
     page: Page,
     preview: Int32,
     click: Bool,
@@ -300,22 +311,25 @@ def _p_open(
     seconds: Float32,
 ) -> Float32:
     """float32[B, S]: probability of opening, given click, like and the play time in seconds."""
-    logit = _open_logit(world, people, log_comments, page, preview)
+    logit = _open_logit(world, people, page, preview)
     logit += click * _open_if_click(world.config, seconds)
     logit += np.float32(world.config.open_like) * like
     return sigmoid(logit)
 
 
-def _open_logit(
-    world: World, people: People, log_comments: Float32, page: Page, preview: Int32
-) -> Float32:
+def _open_logit(world: World, people: People, page: Page, preview: Int32) -> Float32:
     """float32[B, S]: log-odds of opening without a click and a like."""
     c = world.config
     logit = (c.open_base + people.open[page.rows])[:, None] + page.curious
-    logit = logit + np.float32(c.open_comments) * look_up(log_comments, page.videos)
+    logit = logit + look_up(world.talk, page.videos)
+    logit += np.float32(c.open_relevance) * page.relevance
     if c.open_preview:
         style = look_up(world.comments.style, preview)
         match = np.einsum("bd,bsd->bs", people.comment_taste[page.rows], style)
+        if c.comment_taste_topics:
+            topic = look_up(world.videos.topic, page.videos)
+            circle = world.circle_taste[people.circle[page.rows][:, None], topic]
+            match += np.einsum("bsd,bsd->bs", circle, style)
         match *= preview >= 0
         logit += np.float32(c.open_preview) * match
     return np.asarray(logit, dtype=np.float32)

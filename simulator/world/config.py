@@ -1,8 +1,8 @@
-"""The world's parameters: one typed record, read from TOML presets.
+"""Hold a world's parameters: one typed record, read from TOML presets.
 
 Every parameter is described in docs/world.md with its equation. Those listed in
-`simulator.world.calibrate` are fitted to published marginals; the others are set once, by
-reasoning, and never by looking at the effect of any ranker.
+`simulator.calibration.knobs` are fitted to published evidence; the others are set once, by
+reasoning, and never by looking at the effect of any policy.
 """
 
 from __future__ import annotations
@@ -32,31 +32,48 @@ class WorldConfig:
         popularity_sigma, popularity_quality: Standard deviation of the log popularity that the
             platform displays, and its correlation with quality.
         comments_median, comments_sigma: Log-normal number of comments per video.
+        comments_discussability: Log number of comments per standard deviation of discussability.
         comments_min, comments_max: Bounds of that number.
         comment_taste_strength: 1 = people differ in which comments they enjoy, 0 = they do not.
         comment_taste_predictable: Share of comment taste that video taste explains (0..1).
+        comment_taste_topics: Share of the variance of comment taste that depends on the video's
+            topic, differently in each of several groups of people (0..1); 0 is one taste for all
+            videos, whose match with a comment is bilinear in person and style.
         comment_order_effect: Share of visits that read down the displayed list (0..1); the others
             read in the platform's order, whatever is displayed. At 0 order has no effect.
         sequence_strength: Weight of session interest, author chains, series and satiation (0 =
             none).
-        click_*: Log-odds of a click, see `simulator.response.watching`.
+        click_*: Log-odds of a click, see `simulator.response.watching`; ``click_taste`` and
+            ``click_quality`` also weigh taste and quality in a video's relevance to a person.
         grid_*: Pages of the two-column tab, where a click is a tap on a cover.
-        play_*: Play time given a click.
-        like_*, follow_*, forward_rate, hate_rate, profile_rate, write_*: Feedback; ``follow_like``,
-            ``write_like`` and ``hate_click`` raise a rate where the video is liked or clicked,
-            ``write_skip`` is what is left of the writing rate without a click.
-        open_*: Log-odds of opening the comment section, and the seconds that opening takes.
+        play_*: Play time given a click; ``*_relevance`` per unit of relevance.
+        like_*, follow_*, forward_*, hate_*, profile_*, write_*: Feedback; ``*_relevance``: log-odds
+            of a like, log rate of the others, per unit of relevance (of hating: how it falls).
+            ``follow_like``, ``write_like`` and ``hate_click`` raise a rate where the video is liked
+            or clicked, ``write_skip`` is what is left of the writing rate without a click.
+        open_*: Log-odds of opening the comment section: by number of comments, discussability,
+            relevance, a click, its seconds, a like and the preview; the seconds that opening takes.
         dwell_*, read_*, comment_like_*: Reading.
-        session_*, pause_*: Session budget; pages after which the phone is put down for minutes.
-        visits_*: Sessions per day; a share ``visits_soon`` comes back within an hour or so, less
-            at night; ``visits_lead_minutes``: how long before the published hours people come.
+        satisfaction_*: How much of the time with a watched video is well spent (``base`` and
+            ``relevance``, a share); what a skipped video (``skip``) takes from a slot's
+            satisfaction, and what log(1 + seconds) of comments (``comments``) add to it.
+        session_*, pause_*: A session's patience in seconds. ``session_refund``: share of well-spent
+            time that costs none; ``session_skip_cost``: seconds that a skipped video costs more.
+            ``pause_*``: pages after which the phone is put down for minutes.
+        visits_*: Sessions per day; a share ``visits_soon`` comes back within an hour or so, less at
+            night; ``visits_lead_minutes``: how long after the start of a visit its impressions are
+            on average. ``visits_satisfaction``: how satisfaction moves the log rate of visits, and
+            ``visits_absence_response`` times as much the log chance ``visits_absence`` of staying
+            away for ``visits_absence_days`` days on average. Both are larger for people who come
+            seldom, by the power ``visits_low_activity`` of their activity.
         novelty_strength, novelty_days: Added to the log-odds of a click and of opening comments
             when a person's ranker has changed, and how fast that fades (see `Feed`).
-        platform_*: The platform's own ranker; ``platform_random_pool`` videos are shown at random.
+        platform_*: The platform's own ranker: error of its view (``noise``), randomness of its
+            slates (``temperature``), weights of predicted outcomes (``click``, ``play``, ``like``,
+            ``comment``); ``platform_random_share`` of slots show one of ``platform_random_pool``
+            videos at random, unevenly over people (``platform_random_sigma`` of the log share).
         series_share: Share of authors whose videos are the numbered episodes of one series.
         click_series: Log-odds of a click on the next episode of the series clicked last.
-        joy_comments: What log(1 + seconds) in a comment section adds to the joy of a page, in
-            clicks.
     """
 
     name: str = "default"
@@ -71,18 +88,20 @@ class WorldConfig:
     popularity_quality: float = 0.8
     comments_median: float = 24.0
     comments_sigma: float = 0.6
+    comments_discussability: float = 0.35
     comments_min: int = 8
     comments_max: int = 64
     comment_taste_strength: float = 1.0
     comment_taste_predictable: float = 0.2
+    comment_taste_topics: float = 0.0
     comment_order_effect: float = 1.0
     sequence_strength: float = 1.0
     click_base: float = -2.2
-    click_taste: float = 1.4
+    click_taste: float = 2.0
     click_quality: float = 0.5
     click_person_sigma: float = 0.8
     click_volume: float = 0.4
-    click_session: float = 0.6
+    click_session: float = 0.8
     click_author: float = 0.35
     click_satiation: float = 0.25
     grid_share: float = 0.2
@@ -91,24 +110,28 @@ class WorldConfig:
     play_glance_seconds: float = 0.8
     play_skip_seconds: float = 1.05
     play_full_base: float = -1.2
-    play_full_taste: float = 0.5
+    play_full_relevance: float = 0.8
     play_full_duration: float = 0.8
     play_patience: float = 180.0
     play_share: float = 1.6
     play_share_duration: float = 0.5
-    play_share_taste: float = 0.3
+    play_share_relevance: float = 0.3
     play_replay: float = 0.3
     like_base: float = -5.5
-    like_taste: float = 1.2
+    like_relevance: float = 0.7
     like_click: float = 1.6
     like_duration: float = 0.0
     like_person_sigma: float = 0.9
     follow_rate: float = 0.0004
     follow_like: float = 25.0
+    follow_relevance: float = 0.7
     forward_rate: float = 0.0005
+    forward_relevance: float = 0.2
     hate_rate: float = 0.0006
     hate_click: float = 1.0
+    hate_relevance: float = 0.8
     profile_rate: float = 0.01
+    profile_relevance: float = 0.4
     write_rate: float = 0.016
     write_like: float = 6.0
     write_skip: float = 0.05
@@ -116,6 +139,8 @@ class WorldConfig:
     open_base: float = -3.0
     open_person_sigma: float = 1.25
     open_comments: float = 0.5
+    open_discussability: float = 1.3
+    open_relevance: float = 2.2
     open_click: float = 1.0
     open_play: float = 0.8
     open_like: float = 0.3
@@ -141,26 +166,38 @@ class WorldConfig:
     session_seconds: float = 1_400.0
     session_sigma: float = 0.7
     session_person_sigma: float = 0.5
-    session_refund: float = 0.15
-    session_skip_cost: float = 1.0
+    session_refund: float = 0.7
+    session_skip_cost: float = 1.5
     pause_share: float = 0.08
     pause_minutes: float = 8.0
     visits_per_day: float = 6.5
     visits_person_cv: float = 0.5
-    visits_satisfaction: float = 0.15
+    visits_satisfaction: float = 0.8
+    visits_low_activity: float = 1.0
+    visits_absence: float = 0.03
+    visits_absence_days: float = 1.5
+    visits_absence_response: float = 4.0
     visits_soon: float = 0.2
     visits_soon_minutes: float = 30.0
-    visits_lead_minutes: float = 20.0
+    visits_lead_minutes: float = 57.0
     taste_drift: float = 0.15
     novelty_strength: float = 0.0
     novelty_days: float = 3.0
     platform_noise: float = 1.0
+    platform_click: float = 1.0
+    platform_play: float = 0.2
+    platform_like: float = 0.2
+    platform_comment: float = 0.3
     platform_temperature: float = 0.7
     platform_random_share: float = 0.006337
+    platform_random_sigma: float = 0.9
     platform_random_pool: int = 120
     series_share: float = 0.3
     click_series: float = 1.0
-    joy_comments: float = 0.1
+    satisfaction_base: float = 0.5
+    satisfaction_relevance: float = 0.25
+    satisfaction_skip: float = 0.25
+    satisfaction_comments: float = 0.1
 
     @classmethod
     def preset(cls, name: str) -> WorldConfig:

@@ -38,6 +38,8 @@ class Videos:
     Attributes:
         vector: float32[V, 16], unit length: what the video is about.
         quality: float32[V], standard normal: how good it is, for everyone.
+        discussability: float32[V], standard normal: how much there is to say about it; independent
+            of quality and of duration.
         topic: int16[V].
         author: int32[V].
         duration_ms: int64[V].
@@ -52,6 +54,7 @@ class Videos:
 
     vector: Float32
     quality: Float32
+    discussability: Float32
     topic: NDArray[np.int16]
     author: Int32
     duration_ms: Int64
@@ -155,6 +158,7 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
     return Videos(
         vector=vector,
         quality=quality.astype(np.float32),
+        discussability=_discussability(config, seed, topic, author),
         topic=topic.astype(np.int16),
         author=author.astype(np.int32),
         duration_ms=(seconds * 1000).astype(np.int64),
@@ -166,6 +170,20 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
         popularity=np.exp(fame).astype(np.float32),
         pool=pool,
     )
+
+
+def _discussability(
+    config: WorldConfig,
+    seed: int,
+    topic: NDArray[np.integer[Any]],
+    author: NDArray[np.integer[Any]],
+) -> Float32:
+    """float32[V]: unit variance, of which topic and author explain a fifth each."""
+    random = _generator(seed, "world.discussability")
+    of_topic, of_author = random.normal(size=N_TOPICS), random.normal(size=config.n_authors)
+    own = random.normal(size=len(topic))
+    parts = np.sqrt(0.2) * (of_topic[topic] + of_author[author]) + np.sqrt(0.6) * own
+    return np.asarray(parts, dtype=np.float32)
 
 
 def _series(
@@ -193,6 +211,7 @@ def make_comments(config: WorldConfig, seed: int, videos: Videos) -> Comments:
     random = _generator(seed, "world.comments")
     n = len(videos.quality)
     centre = np.log(config.comments_median) + 0.25 * videos.quality
+    centre += config.comments_discussability * videos.discussability
     counts = np.exp(centre + config.comments_sigma * random.normal(size=n))
     counts = np.clip(np.round(counts), config.comments_min, config.comments_max).astype(np.int64)
     video = np.repeat(np.arange(n), counts)

@@ -17,6 +17,9 @@ from simulator.world.items import DIMENSIONS, N_STYLES, N_TOPICS
 
 Float32 = NDArray[np.float32]
 
+N_CIRCLES = 6
+"""Groups of people who share tastes in comments that differ by topic."""
+
 # Published shares of KuaiRand's 27,285 users (docs/world.md).
 ACTIVITY = {
     "full_active": 0.6582,
@@ -37,7 +40,7 @@ _FANS_QUANTILES = (
     (0, 1, 2, 10, 48, 100, 221, 660, 1_000, 5_000, 10_000, 1_986_249),
 )
 _FRIEND_QUANTILES = (
-    (0.0, 0.123694, 0.25, 0.31684, 0.5, 0.595198, 0.699724, 0.800475, 0.883744, 0.95, 0.99, 1.0),
+    (0.0, 0.123694, 0.245, 0.31684, 0.5, 0.595198, 0.699724, 0.800475, 0.883744, 0.95, 0.99, 1.0),
     (0, 1, 3, 5, 16, 30, 60, 120, 250, 550, 1626, 4995),
 )
 _REGISTER_QUANTILES = (
@@ -66,6 +69,9 @@ _FRIEND_RANGES = (
     ("0", "[1,5)", "[5,30)", "[30,60)", "[60,120)", "[120,250)", "250+"),
 )
 _LIVE_STREAMERS, _VIDEO_AUTHORS = 0.225692, 0.816419
+# The root of x^5 = x + 1: its powers spread points evenly in four dimensions (Roberts, 2018).
+_PLASTIC = 1.1673039782614187
+_SQRT2, _SQRT3 = 2.0**0.5, 3.0**0.5
 _REGISTER_RANGES = (
     (14, 30, 60, 90, 180, 365, 730),
     ("8-14", "15-30", "31-60", "61-90", "91-180", "181-365", "366-730", "730+"),
@@ -81,6 +87,7 @@ class People:
         drift: float32[G, 16], unit length: where taste moves to and fro.
         phase: float32[G], where in that movement they are (0..1).
         comment_taste: float32[G, 8], standard normal: which comment styles they enjoy.
+        circle: int16[G], the group of people with whom they share tastes that differ by topic.
         click, like, open, read: float32[G], how readily they do each.
         pace: float32[G], log seconds: how slowly they read.
         session: float32[G], log: how long their sessions are.
@@ -91,6 +98,7 @@ class People:
     drift: Float32
     phase: Float32
     comment_taste: Float32
+    circle: NDArray[np.int16]
     click: Float32
     like: Float32
     open: Float32
@@ -136,11 +144,13 @@ def make_people(
     volume = config.visits_person_cv * ndtri(level) + config.session_person_sigma * session
     volume /= max(np.hypot(config.visits_person_cv, config.session_person_sigma), 1e-9)
     click = config.click_person_sigma * draw("click") - config.click_volume * volume
+    everywhere = config.comment_taste_strength * np.sqrt(1.0 - config.comment_taste_topics)
     return People(
         taste=taste,
         drift=_unit(draws("drift", DIMENSIONS)),
         phase=uniform(purpose_key(seed, "people.phase"), users).astype(np.float32),
-        comment_taste=(config.comment_taste_strength * comment_taste).astype(np.float32),
+        comment_taste=(everywhere * comment_taste).astype(np.float32),
+        circle=(uniform(purpose_key(seed, "people.circle"), users) * N_CIRCLES).astype(np.int16),
         click=click.astype(np.float32),
         like=(config.like_person_sigma * draw("like")).astype(np.float32),
         open=(config.open_person_sigma * draw("open")).astype(np.float32),
@@ -170,12 +180,17 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
     order = np.searchsorted(edges, 1.0 - rank).clip(0, len(ACTIVITY) - 1)
     names = np.array(list(ACTIVITY))
 
-    def flag(purpose: str, share: float) -> NDArray[np.int8]:
-        return (uniform(purpose_key(seed, purpose), users) < share).astype(np.int8)
+    def level_of(purpose: str, step: float) -> NDArray[np.float64]:
+        """Evenly spread over (0, 1) for any run of users (an additive recurrence, Weyl 1916)."""
+        shift = float(uniform(purpose_key(seed, purpose), 0))
+        return np.clip((shift + step * users.astype(np.float64)) % 1.0, 1e-9, 1.0 - 1e-9)
 
     # A Gaussian copula: Pearson's correlation is 2 sin(pi rho / 6) for Spearman's rho.
     pearson = 2.0 * np.sin(np.pi / 6.0 * np.asarray(_FEATURE_SPEARMAN))
-    noise = normal(purpose_key(seed, "people.features"), users[:, None], np.arange(4))
+    steps = [_PLASTIC ** -(number + 1) for number in range(4)]
+    noise = ndtri(
+        np.stack([level_of(f"people.features.{n}", step) for n, step in enumerate(steps)], axis=1)
+    )
     ranks = ndtr(noise @ np.linalg.cholesky(pearson).T)
     follow = _by_quantile(ranks[:, 0], _FOLLOW_QUANTILES)
     fans = _by_quantile(ranks[:, 1], _FANS_QUANTILES)
@@ -193,8 +208,12 @@ def users_frame(config: WorldConfig, seed: int, users: Int32) -> pl.DataFrame:
             "friend_user_num_range": _ranges(friends, _FRIEND_RANGES, side="right"),
             "register_days": days,
             "register_days_range": _ranges(days, _REGISTER_RANGES),
-            "is_live_streamer": flag("people.live_streamer", _LIVE_STREAMERS),
-            "is_video_author": flag("people.video_author", _VIDEO_AUTHORS),
+            "is_live_streamer": (level_of("people.live_streamer", _SQRT2) < _LIVE_STREAMERS).astype(
+                np.int8
+            ),
+            "is_video_author": (level_of("people.video_author", _SQRT3) < _VIDEO_AUTHORS).astype(
+                np.int8
+            ),
         }
     )
 

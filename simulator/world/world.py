@@ -18,6 +18,7 @@ from simulator.world.config import WorldConfig
 from simulator.world.items import (
     DIMENSIONS,
     N_STYLES,
+    N_TOPICS,
     Comments,
     Videos,
     captions,
@@ -26,10 +27,10 @@ from simulator.world.items import (
     make_videos,
     topic_vectors,
 )
-from simulator.world.people import People, make_people, users_frame
+from simulator.world.people import N_CIRCLES, People, make_people, users_frame
 from simulator.world.vocabulary import TOPIC_NAMES
 
-WORLD_VERSION = 4
+WORLD_VERSION = 5
 _TAB = 17 << 16
 
 
@@ -103,12 +104,44 @@ class World:
         return random.normal(size=(DIMENSIONS, N_STYLES)).astype(np.float32)
 
     @cached_property
+    def circle_taste(self) -> NDArray[np.float32]:
+        """float32[6, 24, 8]: how each circle's taste in comments departs from its own by topic.
+
+        Its variance, ``comment_taste_strength^2 comment_taste_topics``, makes up for what people's
+        own taste lacks, so that matches vary as much as without.
+        """
+        c = self.config
+        random = np.random.Generator(np.random.Philox(int(purpose_key(self.seed, "world.circles"))))
+        drawn = random.normal(size=(N_CIRCLES, N_TOPICS, N_STYLES))
+        scale = c.comment_taste_strength * np.sqrt(c.comment_taste_topics)
+        return np.asarray(scale * drawn, dtype=np.float32)
+
+    @cached_property
+    def comment_topic(self) -> NDArray[np.int16]:
+        """int16[M]: the topic of each comment's video."""
+        return np.repeat(self.videos.topic, np.diff(self.comments.offsets))
+
+    @cached_property
     def affinity_moments(self) -> tuple[float, float]:
         """Mean and standard deviation of taste . video over random people and videos."""
         people = self.people(np.arange(2_000, dtype=np.int32))
         step = max(1, len(self.videos.quality) // 2_000)
         affinity = people.taste @ self.videos.vector[::step].T
         return float(affinity.mean()), float(affinity.std())
+
+    @cached_property
+    def talk(self) -> NDArray[np.float32]:
+        """float32[V]: what each video itself adds to the log-odds of opening its comments."""
+        c = self.config
+        counts = np.diff(self.comments.offsets)
+        talk = c.open_comments * np.log(np.maximum(counts, 1) / c.comments_median)
+        talk += c.open_discussability * self.videos.discussability
+        return np.where(counts > 0, talk, -30.0).astype(np.float32)
+
+    @cached_property
+    def relevance_scale(self) -> float:
+        """What turns the log-odds of taste and quality into relevance of unit variance."""
+        return float(1.0 / max(np.hypot(self.config.click_taste, self.config.click_quality), 1e-9))
 
     def people(self, users: Int32) -> People:
         """The people with these indices."""

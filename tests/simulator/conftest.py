@@ -294,7 +294,8 @@ def scripted_feed(shelf: Catalogue) -> Callable[..., tuple[Feed, ScriptedPeople,
             start_ms=START_MS,
             end_ms=START_MS + days * DAY_MS,
             history=HistoryState(len(script)),
-            settings=settings,
+            # The shelf is tiny: nothing is offered twice.
+            settings=settings or FeedSettings(repeat_after=400),
             recorder=recorder,
         )
         return feed, people, recorder

@@ -27,6 +27,7 @@ from tests.simulator.conftest import tables
 
 NULLS = (
     "no-comment-taste", "no-comment-order", "no-sequence", "no-fresh", "no-taste-link", "no-drift",
+    "no-return-link",
 )  # fmt: skip
 DAY_MS = 86_400_000
 PEOPLE = 600
@@ -241,6 +242,83 @@ def test_without_its_mechanism_knowledge_of_it_is_worth_exactly_nothing(
     advantage: Callable[[World], tuple[float, float]], null: str, least: float
 ) -> None:
     assert_only_in(advantage, null, least=least, most=0.0)
+
+
+def opened(moment: Moment, judge: WorldPopulation) -> np.ndarray:
+    """Expected sections opened on the page whose openings the judge expects most."""
+    rows, videos = moment.requests.row.astype(np.int64), moment.requests.candidates
+    nothing = np.full(videos.shape, -1, dtype=np.int32)
+    score = judge.expectations(rows, videos, nothing).open
+    page = rank(score, videos, moment.requests.key, PAGE)
+    return moment.people.expectations(rows, page, np.full_like(page, -1)).open.sum(axis=1)
+
+
+def knowing_what_is_discussed(world: World) -> tuple[float, float]:
+    """Seeing how much there is to say about each video against seeing only its other qualities."""
+    moment = Moment(world)
+    flat = World.create(dataclasses.replace(world.config, open_discussability=0.0), world.seed)
+    blind = moment.people.copy()
+    blind.world = flat
+    return interval(opened(moment, moment.people), opened(moment, blind))
+
+
+def test_without_discussability_knowing_it_opens_no_comments() -> None:
+    # Everyone is as ready as everyone else, so that the interval is of videos, not of people, and
+    # opening is as it was before any calibration: this test is about a cause, not about rates.
+    alike = {"open_person_sigma": 0.0, "open_relevance": 0.8, "open_base": -4.0}
+    low, _ = knowing_what_is_discussed(small("default", **alike))
+    assert low > 0.003
+    assert knowing_what_is_discussed(small("no-discussability", **alike)) == (0.0, 0.0)
+
+
+def test_without_the_opening_link_the_right_video_opens_no_more_comments_than_any_other() -> None:
+    def ratio(preset: str) -> float:
+        """Open rate of the people whom each video suits best over that of those it suits least."""
+        # Everyone alike, but for taste.
+        people = crowd(small(preset, open_person_sigma=0.0, open_preview=0.0))
+        videos = np.tile(np.arange(40, dtype=np.int32), (PEOPLE, 1))
+        rows = np.arange(PEOPLE)
+        page = people.page(rows, videos)
+        stated = people.expectations(rows, videos, np.full_like(videos, -1)).open
+        order = np.argsort(page.relevance, axis=0)
+        ordered_open = np.take_along_axis(stated, order, axis=0)
+        return float(ordered_open[-60:].mean() / ordered_open[:60].mean())
+
+    assert ratio("default") > 3.0
+    assert ratio("no-opening-link") == pytest.approx(1.0, abs=1e-5)
+
+
+DEEDS = ("like", "follow", "forward", "profile", "hate")
+
+
+def test_without_the_feedback_link_deeds_depend_on_clicks_alone() -> None:
+    def slopes(preset: str) -> dict[str, float]:
+        """Log rate of each deed per unit of relevance, everyone alike and clicking alike."""
+        world = small(
+            preset, click_person_sigma=0.0, click_volume=0.0, like_person_sigma=0.0,
+            like_duration=0.0, click_base=-30.0,
+        )  # fmt: skip
+        people = crowd(world)
+        rows = np.arange(PEOPLE)
+        videos = np.tile(np.arange(30, dtype=np.int32), (PEOPLE, 1))
+        relevance = people.page(rows, videos).relevance.ravel()
+        stated = people.expectations(rows, videos, np.full_like(videos, -1))
+        return {
+            deed: float(np.polyfit(relevance, np.log(getattr(stated, deed).ravel()), 1)[0])
+            for deed in DEEDS
+        }
+
+    config = WorldConfig.preset("small")
+    found = slopes("default")
+    assert found["forward"] == pytest.approx(config.forward_relevance, abs=0.01)
+    assert found["hate"] == pytest.approx(-config.hate_relevance, abs=0.01)
+    # A like raises a follow, and a follow is a visit: both add to their own slopes.
+    assert found["follow"] > config.follow_relevance - 0.01
+    assert found["profile"] > config.profile_relevance - 0.01
+    assert min(found["like"], found["follow"], found["forward"], found["profile"]) > 0.1
+    assert found["hate"] < -0.1
+    for slope in slopes("no-feedback-link").values():
+        assert slope == pytest.approx(0.0, abs=1e-3)
 
 
 def test_an_advantage_stays_in_the_null_worlds_of_other_mechanisms() -> None:

@@ -189,7 +189,8 @@ def _environment(result: ExperimentResult) -> Chip:
         measured = Counter(str(r.get("role")) for r in known if r.get("verdict") != "not measured")
         close = Counter(str(row.get("role")) for row in known if row.get("verdict") == "close")
         words = ", ".join(f"{close[role]} of {n} {role}" for role, n in measured.items())
-        return Chip("World fidelity", "note", f"{kind}; close to published statistics: {words}")
+        words = f"{kind}; close to published statistics: {words}{_reactions(facts)}"
+        return Chip("World fidelity", "note", words)
     quality = facts.get("quality")
     binary = quality.get("binary") if isinstance(quality, dict) else None
     if isinstance(binary, dict):
@@ -202,3 +203,12 @@ def _environment(result: ExperimentResult) -> Chip:
             spread = " to ".join(dict.fromkeys(f"{a:.2f}" for a in (min(areas), max(areas))))
             return Chip("World fidelity", "note", f"{kind}; held-out AUC {spread}")
     return Chip("World fidelity", "not run", f"{kind}; not compared with anything")
+
+
+def _reactions(facts: Mapping[str, Any]) -> str:
+    """How many published experiments the world agrees with, if that was measured."""
+    counts = facts.get("reactions")
+    if not isinstance(counts, Mapping) or not counts.get("lines"):
+        return ""
+    direction, lines = counts.get("direction"), counts["lines"]
+    return f"; reacts to a better ranker as published: {direction} of {lines}"

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
-from simulator.calibration.fit import KNOBS, targets
+from simulator.calibration.contrasts import CONTRASTS, published_contrasts
+from simulator.calibration.experiments import published_elasticities
+from simulator.calibration.knobs import KNOBS
+from simulator.calibration.targets import targets
 from simulator.errors import DataError
 from simulator.logs import published
 from simulator.logs.dataset import Dataset
@@ -239,8 +242,15 @@ def test_published_figures_have_definitions_sources_and_a_role() -> None:
 
 
 def test_the_fit_sees_fitted_figures_only_and_each_has_a_parameter() -> None:
-    names = [p.name for p in targets()]
-    assert {p.role for p in targets()} == {"fitted"}
+    names = [target.name for target in targets()]
+    roles = {p.name: p.role for p in published.kuaishou()}
+    roles |= {f"contrast.{c.name}": c.role for c in published_contrasts()}
+    roles |= {f"ladder.{e.line.name}": e.line.role for e in published_elasticities()}
+    assert {roles[name] for name in names} == {"fitted"}
+    assert {c.name for c in published_contrasts()} < set(CONTRASTS)
+    # Something of every kind of evidence is kept aside.
+    assert {r for n, r in roles.items() if n.startswith("contrast.")} == {"fitted", "held out"}
+    assert {r for n, r in roles.items() if n.startswith("ladder.")} == {"fitted", "held out"}
     config = WorldConfig()
     for knob in KNOBS:
         assert hasattr(config, knob.parameter)

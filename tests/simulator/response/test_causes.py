@@ -212,6 +212,37 @@ def test_comment_tastes_differ_and_follow_what_people_watch_only_in_part() -> No
     assert (alike.people(ROWS.astype(np.int32)).comment_taste == 0.0).all()
 
 
+def test_taste_by_topic_is_not_bilinear_and_varies_as_much_as_one_taste() -> None:
+    """Log dwell of people on comments of one style, under videos of two topics."""
+    rows = np.arange(2_000, dtype=np.int32)
+
+    def matches(share: float) -> np.ndarray:
+        """float64[2, N]: match with the first comment of one style under two topics."""
+        changed = dataclasses.replace(SMALL, comment_taste_topics=share)
+        world = World.create(changed, 4)
+        group = WorldResponse(world).population(rows)
+        found = []
+        for topic in (3, 13):
+            under = world.comment_topic == topic
+            comment = np.flatnonzero(under & (world.comments.dominant == 2))[0]
+            shown = np.full((len(rows), 1), comment, dtype=np.int32)
+            stay = group.section_expectations(np.arange(len(rows)), shown).dwell_seconds[:, 0]
+            length = np.log(world.comments.length[comment] / 15.0)
+            known = changed.dwell_length * length
+            known += changed.dwell_appeal * world.comments.appeal[comment]
+            found.append((np.log(stay) - group.people.pace - known) / changed.dwell_match)
+        return np.array(found)
+
+    one, topics = matches(0.0), matches(0.8)
+    # One taste: the same style is as welcome under either topic but for the comments' own mixture.
+    assert np.corrcoef(one)[0, 1] > 0.8
+    assert np.corrcoef(topics)[0, 1] < 0.6
+    # Six circles make a coarse distribution: variances of two topics agree within a factor of 2.
+    assert 0.5 < topics.var() / one.var() < 2.0
+    strength = dataclasses.replace(SMALL, comment_taste_topics=0.8, comment_taste_strength=0.0)
+    assert (World.create(strength, 4).circle_taste == 0.0).all()
+
+
 def test_depth_dwell_and_likes_follow_the_order_shown() -> None:
     width = 12
     first = WORLD.comments.offsets[: N + 1]
@@ -297,8 +328,85 @@ def test_returning_depends_on_what_was_experienced(cause: str) -> None:
 
     assert (returns(True) <= returns(False)).all()
     assert (returns(True) < returns(False)).mean() > 0.5
-    off = {"visits_satisfaction": 0.0} if cause == "clicks" else {"joy_comments": 0.0}
+    off = {"visits_satisfaction": 0.0} if cause == "clicks" else {"satisfaction_comments": 0.0}
     assert (returns(True, **off) == returns(False, **off)).all()
+
+
+def waits(good: bool, **changes: float) -> tuple[np.ndarray, np.ndarray]:
+    """Days until the next visit after a good or a bad session, and how often each person comes."""
+    g = people(session_seconds=1e6, visits_soon=0.0, **changes)
+    for _ in range(8):
+        live(g, np.arange(SLOTS, dtype=np.int32), good)
+    return (g.next_session(ROWS, START, KEY) - START) / DAY_MS, g.people.visits
+
+
+def test_people_who_come_seldom_respond_most_to_how_it_went() -> None:
+    """Common random numbers: each one's wait after a bad session over that after a good one."""
+
+    def response(**changes: float) -> tuple[float, float]:
+        bad, activity = waits(False, visits_absence=0.0, **changes)
+        good, _ = waits(True, visits_absence=0.0, **changes)
+        gain = np.log(bad / good)
+        return float(gain[activity < 0.6].mean()), float(gain[activity > 1.4].mean())
+
+    seldom, often = response()
+    assert seldom > 1.5 * often > 0.0
+    # Where activity makes no difference, the same rates move the same log waits but for the break.
+    seldom, often = response(visits_low_activity=0.0)
+    assert 0.8 < seldom / often < 1.6
+
+
+def test_the_dissatisfied_stay_away_for_days() -> None:
+    def away(good: bool, **changes: float) -> float:
+        often = {"visits_per_day": 50.0, "visits_absence": 0.1, **changes}
+        return float((waits(good, **often)[0] > 0.7).mean())
+
+    assert away(False) > away(True) + 0.05
+    assert away(False, visits_satisfaction=0.0) == away(True, visits_satisfaction=0.0)
+    assert away(False, visits_absence=0.0) < 0.02
+
+
+def test_time_with_videos_that_suit_is_spent_more_gladly() -> None:
+    """The same clicks and seconds: sessions last longer with what suits the person."""
+    g = people()
+    page = g.page(ROWS, np.tile(np.arange(60, dtype=np.int32), (N, 1)))
+    order = np.argsort(page.relevance, axis=1).astype(np.int32)
+
+    def stayers(videos: np.ndarray, **changes: float) -> float:
+        g = people(session_seconds=300.0, grid_share=0.0, **changes)
+        here = np.ones(N, dtype=np.bool_)
+        for _ in range(6):
+            here &= ~live(g, videos, True, play_ms=8_000).left
+        return float(here.mean())
+
+    assert stayers(order[:, -SLOTS:]) > stayers(order[:, :SLOTS]) + 0.1
+    alike = {"satisfaction_relevance": 0.0}
+    assert stayers(order[:, -SLOTS:], **alike) == stayers(order[:, :SLOTS], **alike)
+
+
+def test_discussability_opens_comments_and_shows_in_their_number_only() -> None:
+    videos = WORLD.videos
+    counts = np.diff(WORLD.comments.offsets)
+
+    def linked(other: np.ndarray) -> float:
+        return float(np.corrcoef(videos.discussability, other)[0, 1])
+
+    assert linked(np.log(counts)) > 0.3
+    # Five standard errors of a correlation of 1,500.
+    assert abs(linked(np.log(videos.duration_ms))) < 5 / np.sqrt(1_500)
+    assert abs(linked(videos.quality)) < 5 / np.sqrt(1_500)
+    order = np.argsort(videos.discussability).astype(np.int32)
+
+    def open_rate(chosen: np.ndarray, **changes: float) -> float:
+        shown = np.tile(chosen, (N, 1)).astype(np.int32)
+        return float(
+            people(**changes).expectations(ROWS, shown, np.full_like(shown, -1)).open.mean()
+        )
+
+    ends = order[:40], order[-40:]
+    ratio = open_rate(ends[1]) / open_rate(ends[0])
+    rest = open_rate(ends[1], open_discussability=0.0) / open_rate(ends[0], open_discussability=0.0)
+    assert ratio > 2.0 * rest
 
 
 def test_a_change_of_ranker_makes_curious_for_some_days() -> None:

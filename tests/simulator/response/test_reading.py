@@ -91,7 +91,8 @@ def test_what_stands_further_down_does_not_change_what_is_above(kept: int, seed:
 
 
 def test_a_comment_is_taken_alike_wherever_it_is_read() -> None:
-    comments = sections(12)
+    # So few that many people read them all.
+    comments = sections(4)
     there, back = read(comments), read(comments[:, ::-1])
     both = there.shown & back.shown[:, ::-1]
     assert both.sum() > 10
@@ -180,7 +181,7 @@ def test_expectations_are_the_means_of_many_readings(world: World, length: int) 
     )
 
 
-@pytest.mark.parametrize(("depth", "loss"), [(0.0, 1e-6), (0.02, 2e-3)])
+@pytest.mark.parametrize(("depth", "loss"), [(0.0, 1e-6), (0.02, 4e-3)])
 def test_the_index_orders_sections_as_well_as_the_best_permutation(
     depth: float, loss: float
 ) -> None:

@@ -1,0 +1,105 @@
+"""Simulate the people that every evaluation of a fit looks at: their log and its contrasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.calendar import DAY_MS
+from simulator.calibration.contrasts import ExposureContrast
+from simulator.calibration.experiments import LINES, central
+from simulator.calibration.ladder import elasticity, live_ladder
+from simulator.comment_sections import CommentSections
+from simulator.feed import Feed
+from simulator.logs.measures import LogTables, Measures, measure
+from simulator.recorder import Recorder
+from simulator.requests import HistoryState
+from simulator.response.platform import PlatformRanker
+from simulator.response.truth import WorldPopulation, WorldResponse
+from simulator.retrieval import Retrieval
+from simulator.world.config import WorldConfig
+from simulator.world.world import World
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Who is simulated in every evaluation.
+
+    Attributes:
+        seed: Of the world and of all draws.
+        users, days: Size of the log.
+        ladder_users, ladder_days: Size of the twin run of the ladder; 0 people for none.
+    """
+
+    seed: int = 1
+    users: int = 800
+    days: int = 4
+    ladder_users: int = 0
+    ladder_days: int = 2
+
+    def evidence(self, config: WorldConfig) -> Measures:
+        """Statistics of the log, contrasts as ``contrast.*``, elasticities as ``ladder.*``."""
+        log, ratios = self._live(config)
+        found = measure(log)
+        found |= {f"contrast.{name}": ratio for name, ratio in ratios.items()}
+        if self.ladder_users:
+            rungs = live_ladder(
+                World.create(config, self.seed),
+                users=self.ladder_users,
+                days=self.ladder_days,
+                seed=self.seed,
+            )
+            found |= {
+                f"ladder.{line.name}": elasticity(central(rungs), line.first, line.second)
+                for line in LINES
+                if line.axis == "model"
+            }
+        return found
+
+    def log(self, config: WorldConfig) -> LogTables:
+        """The log that the platform's own ranker would write, in memory."""
+        return self._live(config)[0]
+
+    def _live(self, config: WorldConfig) -> tuple[LogTables, dict[str, float]]:
+        world = World.create(config, self.seed)
+        catalogue = world.catalogue()
+        group = np.arange(self.users, dtype=np.int32)
+        recorder = Recorder(catalogue)
+        feed = Feed(
+            catalogue,
+            WorldResponse(world).population(group),
+            group,
+            seed=self.seed,
+            start_ms=config.start_ms,
+            end_ms=config.start_ms + self.days * DAY_MS,
+            history=HistoryState(self.users),
+            retrieval=Retrieval(catalogue, world.popularity()),
+            recorder=recorder,
+            batch=_BATCH,
+        )
+        platform = PlatformRanker(world, group)
+        people = feed.population
+        assert isinstance(people, WorldPopulation)
+        listed = CommentSections(catalogue, feed.settings.comment_limit)
+        pool = np.zeros(len(world.videos.quality), dtype=np.bool_)
+        pool[world.videos.pool] = True
+        contrast = ExposureContrast(pool)
+        while (requests := feed.video_requests()) is not None:
+            slates = platform.slates(requests, feed.settings.page_size)
+            contrast.expect(
+                people,
+                requests.row.astype(np.int64),
+                requests.time_ms,
+                requests.key,
+                slates,
+                listed.previews(slates.videos, requests.time_ms),
+            )
+            sections = feed.show(slates)
+            if sections is not None:
+                feed.show_comments(platform.comments(sections))
+        tables = dict(recorder.drain())
+        tables |= {"users": world.users_frame(group), "videos": world.videos_frame()}
+        return LogTables({k: frame.lazy() for k, frame in tables.items()}), contrast.ratios()
