@@ -105,6 +105,7 @@ ALLOWED = {
         "policies.sequence",
         "policies.text",
         "policies.registry",
+        "policies.evaluation.dwell",
         *POLICY_CONTRACT,
         *BELOW_POLICIES,
     ),

@@ -30,7 +30,7 @@ from policies.registry import create
 from policies.sequence.resume import kept_in
 from policies.sequence.trainer import TrainerSettings
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import initial_history
+from simulator.logs.initial_history import initial_history
 
 Ask = Callable[[Dataset], Any]
 VIDEOS = np.arange(60, dtype=np.int32)
@@ -550,7 +550,7 @@ def test_deployment_needs_no_transformers(
         import abtest
         from policies.registry import create
         from simulator.logs.dataset import Dataset
-        from simulator.logs.interactions import initial_history
+        from simulator.logs.initial_history import initial_history
         from simulator.requests import CommentRequests, VideoRequests
 
         log, weights, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])

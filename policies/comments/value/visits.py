@@ -1,0 +1,104 @@
+"""Collect the visits that the comment value learns from, with what was known at each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.logs.dataset import Dataset
+from simulator.logs.interactions import Interactions, interactions, rank_in_run
+from simulator.logs.reads import SeenComments, put_reads
+from simulator.randomness import purpose_key, uniform
+from simulator.requests import HISTORY_LENGTH, HistoryState, Int32, Int64
+
+_TIME_BITS = 42
+_HELD = 0.2
+
+
+@dataclass(frozen=True)
+class Visits:
+    """Some visits, the comments seen in them, and the histories before them.
+
+    Attributes:
+        seen: Their comments; ``visit`` counts these visits from 0.
+        user: int32[V], dense.
+        held: bool[V], whether the person is held out of fitting.
+        history: Row v is what was known before visit v.
+    """
+
+    seen: SeenComments
+    user: Int32
+    held: NDArray[np.bool_]
+    history: HistoryState
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def enough(self) -> bool:
+        """Whether people on both sides of the split saw comments."""
+        return bool(self.held.any() and (~self.held).any())
+
+
+def first_of_visits(visit: Int64) -> Int64:
+    """int64[V]: where each visit begins; ``visit`` int64[n] is ascending."""
+    return np.flatnonzero(np.append(True, visit[1:] != visit[:-1])[: len(visit)])
+
+
+def held_people(n_users: int, seed: int) -> NDArray[np.bool_]:
+    """bool[U]: one person in five, who decide between models and do not fit them."""
+    people = np.arange(n_users)
+    return np.asarray(uniform(purpose_key(seed, "comment value.held"), people) < _HELD)
+
+
+def sample_visits(dataset: Dataset, seen: SeenComments, most: int, seed: int) -> Visits:
+    """Visits in which at least two comments were seen, at most so many, drawn by a hash.
+
+    Args:
+        dataset: The log.
+        seen: All its seen comments.
+        most: Comments of all visits together, roughly.
+        seed: Of the draw.
+    """
+    first = first_of_visits(seen.visit)
+    size = np.diff(np.append(first, len(seen)))
+    eligible = np.flatnonzero(size >= 2)
+    draw = uniform(purpose_key(seed, "comment value.visits"), eligible)
+    order = eligible[np.argsort(draw, kind="stable")]
+    chosen = np.sort(order[np.cumsum(size[order]) <= most])
+    visit = np.repeat(np.arange(len(chosen)), size[chosen])
+    rows = seen.pick(first[chosen][visit] + rank_in_run(visit))
+    user, time_ms = seen.user[first[chosen]], seen.time_ms[first[chosen]]
+    renumbered = SeenComments(**{**vars(rows), "visit": visit})
+    held = held_people(len(dataset.user_ids()), seed)
+    return Visits(renumbered, user, held[user], histories_before(dataset, seen, user, time_ms))
+
+
+def histories_before(
+    dataset: Dataset, seen: SeenComments, user: Int32, time_ms: Int64
+) -> HistoryState:
+    """What was known of people before some moments: row r of user[r] before time_ms[r]."""
+    state = HistoryState(len(user))
+    for signal in ("liked", "discussed"):
+        events = interactions(dataset, "liked" if signal == "liked" else "discussed")
+        start, stop = _span(events, user, time_ms)
+        count = stop - start
+        row = np.repeat(np.arange(len(user)), count)
+        at = start[row] + rank_in_run(row)
+        known = events.video[at] >= 0
+        comments = None if events.comments is None else events.comments[at][known]
+        if signal == "liked":
+            state.extend("liked", row[known], events.video[at][known])
+        else:
+            state.extend("discussed", row[known], events.video[at][known], comments)
+    put_reads(state, seen, user, time_ms)
+    return state
+
+
+def _span(events: Interactions, user: Int32, time_ms: Int64) -> tuple[Int64, Int64]:
+    """int64[n] twice: the last events before each moment are ``start .. stop - 1``."""
+    keys = (events.user.astype(np.int64) << _TIME_BITS) + events.time_ms
+    stop = np.searchsorted(keys, (user.astype(np.int64) << _TIME_BITS) + time_ms)
+    start = np.maximum(np.searchsorted(events.user, user), stop - HISTORY_LENGTH)
+    return start.astype(np.int64), stop.astype(np.int64)
