@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import NEW_VISIT, TAKEN_PART, rank_in_run
+from simulator.logs.interactions import ENGAGED, NEW_VISIT, rank_in_run
 from simulator.requests import READS_KEPT, HistoryState
 
 # (user, time) packed into one sortable integer; Unix milliseconds need 41 bits.
@@ -81,7 +81,7 @@ def seen_comments(dataset: Dataset, *, before_ms: int | None = None) -> SeenComm
             "comment_id",
             "time_ms",
             "dwell_ms",
-            TAKEN_PART.fill_null(False).alias("touched"),
+            ENGAGED.fill_null(False).alias("touched"),
         )
         .collect()
         .sort("user_id", "time_ms", "_row")
