@@ -13,8 +13,8 @@ Held to `likes` and, with taste, to `no-taste`, by dwell_r on held-out people
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ from policies.comments.value.texts import TextSpace, lsa_space
 from policies.comments.value.visits import Visits, sample_visits
 from policies.sequence.cache import RowCache
 from policies.settings import Settings, setting
+from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.logs.reads import has_seen_comments, seen_comments
 from simulator.requests import CommentRequests
@@ -95,7 +96,7 @@ def fit_on_log(
     taste: bool,
     seed: int,
     progress: Progress,
-    more_spaces: Mapping[str, TextSpace] | None = None,
+    more_spaces: Callable[[TextSpace], Mapping[str, TextSpace]] | None = None,
 ) -> Fitted:
     """Fit a comment value with what the log has: seen comments and dwell, or touches alone.
 
@@ -105,12 +106,13 @@ def fit_on_log(
         taste: Whether people differ.
         seed: Of the sample and of who is held out.
         progress: Told what is done.
-        more_spaces: Text spaces that compete with LSA.
+        more_spaces: Text spaces that compete with LSA, given that one.
     """
     if not dataset.has("comments"):
         return Fitted(None, {"served": "platform", "why": "the log has no comments"})
     progress("comment value", 0.0, "texts")
-    spaces = {"LSA": lsa_space(dataset, settings.width), **(more_spaces or {})}
+    lsa = lsa_space(dataset, settings.width)
+    spaces = {"LSA": lsa, **(more_spaces(lsa) if more_spaces else {})}
     told = {"signal": "dwell of seen comments"}
     visits: Visits | None = None
     if has_seen_comments(dataset):
@@ -121,7 +123,7 @@ def fit_on_log(
     if visits is None or not visits.enough():
         return Fitted(None, {"served": "platform", "why": "the log names too few comments"})
     found = fit_value(dataset, visits, spaces, taste=taste, reads=settings.reads, progress=progress)
-    return Fitted(found.model, {**told, **found.summary})
+    return replace(found, summary={**told, **found.summary})
 
 
 class CommentValue(CommentPolicy):
@@ -162,7 +164,9 @@ class CommentValue(CommentPolicy):
         """Restore them."""
         assert directory is not None
         self._dataset_hash = dataset.info.content_hash
-        self._ranker = ValueRanker(value_of(load_arrays(directory, self._about()), dataset))
+        self._ranker = ValueRanker(
+            value_of(load_arrays(directory, self._about()), dataset.catalogue())
+        )
 
     def _about(self) -> dict[str, Any]:
         return {**self.settings(), "taste": self.taste, "dataset": self._dataset_hash}
@@ -182,6 +186,6 @@ def value_arrays(model: ValueModel | None) -> dict[str, NDArray[Any]]:
     return {"none": np.zeros(1)} if model is None else model.arrays()
 
 
-def value_of(arrays: dict[str, NDArray[Any]], dataset: Dataset) -> ValueModel | None:
+def value_of(arrays: dict[str, NDArray[Any]], catalogue: Catalogue) -> ValueModel | None:
     """What `value_arrays` gave."""
-    return None if "none" in arrays else ValueModel.of_arrays(arrays, dataset.catalogue())
+    return None if "none" in arrays else ValueModel.of_arrays(arrays, catalogue)

@@ -37,6 +37,7 @@ VIDEOS = np.arange(60, dtype=np.int32)
 FRESH = np.array([14, 29, 44, 59])
 # Stage 2 alone; stage 1 has tests of its own.
 LEARNING: dict[str, Any] = {
+    "variant": "paper",
     "alignment": "none",
     "epochs": 12,
     "epoch_steps": 1,
@@ -292,6 +293,7 @@ def _last_time(dataset: Dataset, signal: Any, user: int) -> int:
 # --- Logs that lack something ---
 
 QUICK: dict[str, Any] = {
+    "variant": "paper",
     "alignment": "none",
     "epochs": 1,
     "epoch_steps": 1,

@@ -11,7 +11,7 @@ import numpy as np
 
 from policies.comments.value.visits import Visits, held_people, histories_before
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import interactions, rank_in_run
+from simulator.logs.interactions import interactions
 from simulator.logs.reads import SeenComments
 from simulator.randomness import purpose_key, uniform
 
@@ -62,6 +62,5 @@ def touched_visits(dataset: Dataset, most: int, seed: int) -> Visits | None:
         last=np.append(row[1:] != row[:-1], True),
     )
     user = events.user[chosen]
-    nothing = seen.pick(rank_in_run(seen.visit) < 0)
     held = held_people(len(dataset.user_ids()), seed)[user]
-    return Visits(seen, user, held, histories_before(dataset, nothing, user, time_ms))
+    return Visits(seen, user, held, histories_before(dataset, None, user, time_ms))

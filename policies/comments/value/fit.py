@@ -41,10 +41,14 @@ class Fitted:
     Attributes:
         model: Fitted on everybody; None where the platform's order is not beaten.
         summary: Choices and their criterion, for people.
+        held: The comments seen by people held out of the choices; None where nothing was fitted.
+        judged: The same model fitted without those people; None where none is served.
     """
 
     model: ValueModel | None
     summary: dict[str, Any]
+    held: HeldVisits | None = None
+    judged: ValueModel | None = None
 
 
 class HeldVisits:
@@ -128,13 +132,19 @@ def fit_value(
         "served": served,
         "why": reason,
     }
-    if served == "platform":
-        return Fitted(None, summary)
-    personal = served == "taste"
-    coefficients = best.equations.solve(best.penalty, everybody=True, personal=personal)
-    model = best.equations.model(coefficients, best.precision, personal=personal)
     progress("comment value", 1.0, f"dwell_r {best.best.r:.3f}, likes {likes.r:.3f}")
-    return Fitted(model, summary)
+    if served == "platform":
+        return Fitted(None, summary, held)
+    personal = served == "taste"
+    without_held, model = (
+        best.equations.model(
+            best.equations.solve(best.penalty, everybody=everybody, personal=personal),
+            best.precision,
+            personal=personal,
+        )
+        for everybody in (False, True)
+    )
+    return Fitted(model, summary, held, without_held)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import Interactions, interactions, rank_in_run
 from simulator.logs.reads import SeenComments, put_reads
 from simulator.randomness import purpose_key, uniform
-from simulator.requests import HISTORY_LENGTH, HistoryState, Int32, Int64
+from simulator.requests import HISTORY_LENGTH, SIGNALS, HistoryState, Int32, Int64
 
 _TIME_BITS = 42
 _HELD = 0.2
@@ -76,23 +76,28 @@ def sample_visits(dataset: Dataset, seen: SeenComments, most: int, seed: int) ->
 
 
 def histories_before(
-    dataset: Dataset, seen: SeenComments, user: Int32, time_ms: Int64
+    dataset: Dataset, seen: SeenComments | None, user: Int32, time_ms: Int64
 ) -> HistoryState:
-    """What was known of people before some moments: row r of user[r] before time_ms[r]."""
+    """What was known of people before some moments: row r of user[r] before time_ms[r].
+
+    Args:
+        dataset: The log.
+        seen: All its seen comments; None leaves out what people read.
+        user: int32[n], dense.
+        time_ms: int64[n].
+    """
     state = HistoryState(len(user))
-    for signal in ("liked", "discussed"):
-        events = interactions(dataset, "liked" if signal == "liked" else "discussed")
+    for signal in SIGNALS:
+        events = interactions(dataset, signal)
         start, stop = _span(events, user, time_ms)
         count = stop - start
         row = np.repeat(np.arange(len(user)), count)
         at = start[row] + rank_in_run(row)
         known = events.video[at] >= 0
         comments = None if events.comments is None else events.comments[at][known]
-        if signal == "liked":
-            state.extend("liked", row[known], events.video[at][known])
-        else:
-            state.extend("discussed", row[known], events.video[at][known], comments)
-    put_reads(state, seen, user, time_ms)
+        state.extend(signal, row[known], events.video[at][known], comments)
+    if seen is not None:
+        put_reads(state, seen, user, time_ms)
     return state
 
 
