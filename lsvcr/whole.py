@@ -26,16 +26,16 @@ from policies.comments.value_policy import (
     value_of,
 )
 from policies.evaluation.dwell import DwellCorrelation, from_visit_mean, log_dwell
+from policies.evaluation.seen_visits import score_seen
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
-from simulator.requests import CommentRequests, Int64, VideoRequests
+from simulator.logs.reads import SeenComments
+from simulator.requests import CommentRequests, VideoRequests
 
 Float64 = NDArray[np.float64]
 ScoreComments = Callable[[CommentRequests], Scores | None]
 ScoreVideos = Callable[[VideoRequests], Scores]
 """Both score a group of their own at each call: what is cached by row is forgotten before."""
-
-_BLOCK = 2_000
 
 
 @dataclass
@@ -175,32 +175,8 @@ def _own_weight(fitted: Fitted, paper_comments: ScoreComments) -> tuple[float, d
 
 def scores_of(held: HeldVisits, score: ScoreComments) -> Float64 | None:
     """float64[n]: what a policy scores the comments seen by held-out people, at those moments."""
-    n_visits = int(held.visit.max(initial=-1)) + 1
-    first = np.flatnonzero(np.append(True, held.visit[1:] != held.visit[:-1])[: len(held)])
-    place: Int64 = np.arange(len(held)) - first[held.visit]
-    found = np.zeros(len(held))
-    for start in range(0, n_visits, _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, n_visits))
-        at = np.flatnonzero((held.visit >= start) & (held.visit < start + len(rows)))
-        line = held.visit[at] - start
-        candidates = np.full((len(rows), int(place[at].max()) + 1), -1, dtype=np.int32)
-        candidates[line, place[at]] = held.seen.comment[at]
-        head = first[rows]
-        scores = score(
-            CommentRequests(
-                row=np.arange(len(rows), dtype=np.int32),
-                user=held.seen.user[head],
-                time_ms=held.seen.time_ms[head],
-                key=rows.astype(np.uint64),
-                video=held.seen.video[head],
-                candidates=candidates,
-                history=held.history.select(rows),
-            )
-        )
-        if scores is None:
-            return None
-        found[at] = scores[line, place[at]]
-    return found
+    seen = SeenComments(**{**vars(held.seen), "visit": held.visit})
+    return score_seen(seen, held.history, score)
 
 
 def _least_squares(x: Float64, y: Float64) -> Float64:

@@ -106,6 +106,7 @@ ALLOWED = {
         "policies.text",
         "policies.registry",
         "policies.evaluation.dwell",
+        "policies.evaluation.seen_visits",
         *POLICY_CONTRACT,
         *BELOW_POLICIES,
     ),

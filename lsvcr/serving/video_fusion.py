@@ -17,10 +17,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from policies.base import Scores
-from policies.comments.value.visits import held_people, histories_before
+from policies.comments.value.visits import held_people
 from policies.evaluation.dwell import DwellCorrelation, dwell_r
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
+from simulator.logs.initial_history import histories_before
 from simulator.logs.reads import has_seen_comments, seen_comments
 from simulator.requests import Int32, Int64, VideoRequests
 

@@ -43,6 +43,13 @@ class DwellCorrelation:
         """95 % interval."""
         return self.r - Z_95 * self.error, self.r + Z_95 * self.error
 
+    def per_person(self) -> Float64:
+        """float64[U]: values whose mean is the correlation and whose spread is its uncertainty.
+
+        Jackknife's pseudo-values to first order (Efron, Ann. Statist. 7, 1979).
+        """
+        return np.asarray(self.r + len(self.influence) * self.influence)
+
     def minus(self, other: DwellCorrelation) -> DwellCorrelation:
         """The difference from another score's correlation for the same people."""
         return DwellCorrelation(self.r - other.r, self.influence - other.influence)

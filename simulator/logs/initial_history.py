@@ -1,4 +1,4 @@
-"""Build the histories that a platform has of people at the end of a log."""
+"""Build the histories that a platform has of people at the end of a log, or at any moment."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import interactions, rank_in_run
-from simulator.logs.reads import has_seen_comments, put_reads, seen_comments
-from simulator.requests import HISTORY_LENGTH, SIGNALS, HistoryState
+from simulator.logs.interactions import Interactions, interactions, rank_in_run
+from simulator.logs.reads import SeenComments, has_seen_comments, put_reads, seen_comments
+from simulator.requests import HISTORY_LENGTH, SIGNALS, HistoryState, Int64
 
 Int32 = NDArray[np.int32]
+# (user, time) packed into one sortable integer; Unix milliseconds need 41 bits.
+_TIME_BITS = 42
 
 
 def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None) -> HistoryState:
@@ -46,3 +48,37 @@ def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None
     if has_seen_comments(dataset):
         put_reads(state, seen_comments(dataset, before_ms=before_ms), users)
     return state
+
+
+def histories_before(
+    dataset: Dataset, seen: SeenComments | None, user: Int32, time_ms: Int64
+) -> HistoryState:
+    """What was known of people before some moments: row r of user[r] before time_ms[r].
+
+    Args:
+        dataset: The log.
+        seen: All its seen comments; None leaves out what people read.
+        user: int32[n], dense.
+        time_ms: int64[n].
+    """
+    state = HistoryState(len(user))
+    for signal in SIGNALS:
+        events = interactions(dataset, signal)
+        start, stop = _span(events, user, time_ms)
+        count = stop - start
+        row = np.repeat(np.arange(len(user)), count)
+        at = start[row] + rank_in_run(row)
+        known = events.video[at] >= 0
+        comments = None if events.comments is None else events.comments[at][known]
+        state.extend(signal, row[known], events.video[at][known], comments)
+    if seen is not None:
+        put_reads(state, seen, user, time_ms)
+    return state
+
+
+def _span(events: Interactions, user: Int32, time_ms: Int64) -> tuple[Int64, Int64]:
+    """int64[n] twice: the last events before each moment are ``start .. stop - 1``."""
+    keys = (events.user.astype(np.int64) << _TIME_BITS) + events.time_ms
+    stop = np.searchsorted(keys, (user.astype(np.int64) << _TIME_BITS) + time_ms)
+    start = np.maximum(np.searchsorted(events.user, user), stop - HISTORY_LENGTH)
+    return start.astype(np.int64), stop.astype(np.int64)

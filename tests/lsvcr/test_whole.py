@@ -13,8 +13,9 @@ from lsvcr.policy import LSVCR
 from lsvcr.serving.video_fusion import VideoFusion, _bonus, _Impressions
 from lsvcr.whole import WholeRanker, scores_of
 from policies.comments.value.fit import HeldVisits
-from policies.comments.value.visits import Visits, histories_before
+from policies.comments.value.visits import Visits
 from policies.registry import create
+from simulator.logs.initial_history import histories_before
 from simulator.logs.reads import SeenComments
 from simulator.requests import CommentRequests
 

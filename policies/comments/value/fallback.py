@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from policies.comments.value.visits import Visits, held_people, histories_before
+from policies.comments.value.visits import Visits, held_people
 from simulator.logs.dataset import Dataset
+from simulator.logs.initial_history import histories_before
 from simulator.logs.interactions import interactions
 from simulator.logs.reads import SeenComments
 from simulator.randomness import purpose_key, uniform

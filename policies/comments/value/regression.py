@@ -16,8 +16,9 @@ from policies.comments.value.facts import AGES, STATIC, age_facts, static_facts
 from policies.comments.value.model import ValueModel
 from policies.comments.value.taste import history_vectors
 from policies.comments.value.texts import TextSpace
-from policies.comments.value.visits import Visits, first_of_visits
+from policies.comments.value.visits import Visits
 from policies.evaluation.dwell import from_visit_mean, log_dwell
+from policies.evaluation.seen_visits import first_of_visits
 from simulator.logs.dataset import Dataset
 
 Float32 = NDArray[np.float32]

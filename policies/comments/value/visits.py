@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.evaluation.seen_visits import first_of_visits
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import Interactions, interactions, rank_in_run
-from simulator.logs.reads import SeenComments, put_reads
+from simulator.logs.initial_history import histories_before
+from simulator.logs.interactions import rank_in_run
+from simulator.logs.reads import SeenComments
 from simulator.randomness import purpose_key, uniform
-from simulator.requests import HISTORY_LENGTH, SIGNALS, HistoryState, Int32, Int64
+from simulator.requests import HistoryState, Int32
 
-_TIME_BITS = 42
 _HELD = 0.2
 
 
@@ -39,11 +40,6 @@ class Visits:
     def enough(self) -> bool:
         """Whether people on both sides of the split saw comments."""
         return bool(self.held.any() and (~self.held).any())
-
-
-def first_of_visits(visit: Int64) -> Int64:
-    """int64[V]: where each visit begins; ``visit`` int64[n] is ascending."""
-    return np.flatnonzero(np.append(True, visit[1:] != visit[:-1])[: len(visit)])
 
 
 def held_people(n_users: int, seed: int) -> NDArray[np.bool_]:
@@ -73,37 +69,3 @@ def sample_visits(dataset: Dataset, seen: SeenComments, most: int, seed: int) ->
     renumbered = SeenComments(**{**vars(rows), "visit": visit})
     held = held_people(len(dataset.user_ids()), seed)
     return Visits(renumbered, user, held[user], histories_before(dataset, seen, user, time_ms))
-
-
-def histories_before(
-    dataset: Dataset, seen: SeenComments | None, user: Int32, time_ms: Int64
-) -> HistoryState:
-    """What was known of people before some moments: row r of user[r] before time_ms[r].
-
-    Args:
-        dataset: The log.
-        seen: All its seen comments; None leaves out what people read.
-        user: int32[n], dense.
-        time_ms: int64[n].
-    """
-    state = HistoryState(len(user))
-    for signal in SIGNALS:
-        events = interactions(dataset, signal)
-        start, stop = _span(events, user, time_ms)
-        count = stop - start
-        row = np.repeat(np.arange(len(user)), count)
-        at = start[row] + rank_in_run(row)
-        known = events.video[at] >= 0
-        comments = None if events.comments is None else events.comments[at][known]
-        state.extend(signal, row[known], events.video[at][known], comments)
-    if seen is not None:
-        put_reads(state, seen, user, time_ms)
-    return state
-
-
-def _span(events: Interactions, user: Int32, time_ms: Int64) -> tuple[Int64, Int64]:
-    """int64[n] twice: the last events before each moment are ``start .. stop - 1``."""
-    keys = (events.user.astype(np.int64) << _TIME_BITS) + events.time_ms
-    stop = np.searchsorted(keys, (user.astype(np.int64) << _TIME_BITS) + time_ms)
-    start = np.maximum(np.searchsorted(events.user, user), stop - HISTORY_LENGTH)
-    return start.astype(np.int64), stop.astype(np.int64)

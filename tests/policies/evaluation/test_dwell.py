@@ -45,6 +45,9 @@ def test_the_error_is_that_of_a_jackknife_over_people() -> None:
     assert found.error == pytest.approx(jackknife, rel=0.05)
     assert found.interval[0] < found.r < found.interval[1]
     assert found.minus(found).error == 0.0
+    values = found.per_person()
+    assert values.mean() == pytest.approx(found.r, abs=1e-9)
+    assert values.std(ddof=1) / np.sqrt(len(values)) == pytest.approx(found.error, rel=1e-6)
 
 
 def test_scores_that_say_nothing_have_no_correlation() -> None:
