@@ -43,6 +43,7 @@ def embed_texts(
     *,
     seed: int,
     progress: Progress,
+    without: NDArray[np.bool_] | None = None,
 ) -> StartingPoint:
     """Embed the texts with the language model as it is, or aligned.
 
@@ -53,9 +54,10 @@ def embed_texts(
         settings: The policy's.
         seed: Of everything drawn.
         progress: Told what is done.
+        without: bool[U], people whose comment events are left out of stage 1.
     """
     if settings.alignment == "llm":
-        return _aligned(dataset, texts, both, settings, seed, progress)
+        return _aligned(dataset, texts, both, settings, seed, progress, without)
     if settings.llm != EMBEDDED:
         return _foreign(dataset, texts, settings, progress)
     model, told = _language_model(dataset, texts, settings, seed, share(progress, 0.0, 0.5))
@@ -103,6 +105,7 @@ def _aligned(
     settings: LSVCRSettings,
     seed: int,
     progress: Progress,
+    without: NDArray[np.bool_] | None,
 ) -> StartingPoint:
     """Stage 1 with the small language model or another one."""
     name: str = settings.llm
@@ -120,7 +123,10 @@ def _aligned(
         texts.distinct,
         both,
         Inventory(dataset.catalogue(), unread, log_end_ms(dataset)),
-        {task: held_out(both.of(task)[0], seed)[1] for task in TASKS},
+        {
+            task: held_out(both.of(task)[0], seed, without if task == "comment" else None)[1]
+            for task in TASKS
+        },
         settings.stage_1(),
         language=dataset.info.language,
         sizes=settings.sizes(),

@@ -7,9 +7,11 @@ embeddings, and this file imports no transformers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,10 +24,12 @@ from lsvcr.serving.user_cache import UserCache
 from lsvcr.settings import LSVCRSettings
 from lsvcr.stage2.training import finetune
 from lsvcr.starting_point import StartingPoint, log_end_ms, without_texts
-from lsvcr.task import Task
+from lsvcr.task import TASKS, Task
 from lsvcr.text.tables import Texts
+from lsvcr.whole import WholeRanker, fit_whole
 from policies.base import Policy, Progress, Scores, share, silent
 from policies.checkpoint import load_arrays, save_arrays
+from policies.comments.value.visits import held_people
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, VideoRequests
@@ -50,12 +54,14 @@ class LSVCR(Policy):
         super().__init__(**settings)
         self._tasks: dict[Task, DeployedTask] = {}
         self._users: dict[Task, UserCache] = {}
+        self._whole = WholeRanker()
         self._summary: dict[str, Any] = {}
         self._dataset_hash = ""
 
     def ablations(self) -> dict[str, dict[str, Any]]:
         """Each contribution, and the settings that remove it; without alignment, what adds it."""
         parts: dict[str, dict[str, Any]] = {
+            "the paper's scores": {"variant": "paper"},
             "no comment history": {"comment_history": False},
             "no mixing": {"mixing": False},
             "no ID-text loss": {"id_text_weight": 0.0},
@@ -81,7 +87,9 @@ class LSVCR(Policy):
         s = self.options
         self._dataset_hash = dataset.info.content_hash
         both = self._histories(dataset)
-        start = self._start(dataset, both, seed, share(progress, 0.0, 1 / 3))
+        # Who decides whether the paper's comment score is served must not have trained it.
+        without = held_people(len(dataset.user_ids()), seed) if s.variant == "whole" else None
+        start = self._start(dataset, both, seed, share(progress, 0.0, 1 / 3), without)
         tables, aligned = start.tables, start.weights
         if not (s.ids or tables.width):
             raise PolicyError(
@@ -109,9 +117,23 @@ class LSVCR(Policy):
                     progress=share(progress, (1 + 2 * number / len(tasks)) / 3, 2 / 3 / len(tasks)),
                     stage=f"{task} task",
                     aligned=bool(aligned),
+                    without=without if task == "comment" else None,
                 ).to_dict()
             _forget_unseen(model, both)
             self._tasks[task] = DeployedTask.of(model, inventory)
+        self.reset(0)
+        self._whole = WholeRanker()
+        if s.variant == "whole":
+            self._whole, told = fit_whole(
+                dataset,
+                tables,
+                lambda requests: self._afresh(requests)._paper_comments(requests),
+                lambda requests: self._afresh(requests)._paper_videos(requests),
+                seed=seed,
+            )
+            self._summary |= told
+            if not self._whole.needs_paper_comments:
+                self._tasks.pop("comment", None)
         self.reset(0)
 
     def align(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> dict[str, Any]:
@@ -129,6 +151,8 @@ class LSVCR(Policy):
         arrays: dict[str, NDArray[Any]] = {}
         for task, deployed in self._tasks.items():
             arrays.update({f"{task}.{k}": v for k, v in deployed.arrays().items()})
+        if self.options.variant == "whole":
+            arrays.update({f"whole.{k}": v for k, v in self._whole.arrays().items()})
         save_arrays(directory, arrays, self._about())
 
     def load(self, directory: Path, dataset: Dataset) -> None:
@@ -136,16 +160,14 @@ class LSVCR(Policy):
         self._dataset_hash = dataset.info.content_hash
         arrays = load_arrays(directory, self._about())
         self._tasks = {}
-        tasks: tuple[Task, ...] = ("video", "comment")
-        for task in tasks:
-            own = {
-                name.removeprefix(f"{task}."): value
-                for name, value in arrays.items()
-                if name.startswith(f"{task}.")
-            }
+        for task in TASKS:
+            own = _within(arrays, task)
             if own:
                 model = self._new_model(task, 1, 0)
                 self._tasks[task] = DeployedTask.from_arrays(model, own)
+        self._whole = WholeRanker()
+        if self.options.variant == "whole":
+            self._whole = WholeRanker.of_arrays(_within(arrays, "whole"), dataset.catalogue())
         self.reset(0)
 
     def reset(self, n_rows: int) -> None:
@@ -155,13 +177,30 @@ class LSVCR(Policy):
             task: UserCache(deployed, s.signal, n_rows, comment_history=s.comment_history)
             for task, deployed in self._tasks.items()
         }
+        self._whole.reset(n_rows)
 
     def score_videos(self, requests: VideoRequests) -> Scores:
+        """The paper's score, with the expected comment stay and click where that is better."""
+        return self._whole.score_videos(requests, self._paper_videos(requests))
+
+    def score_comments(self, requests: CommentRequests) -> Scores | None:
+        """Predicted log dwell, with the paper's score where that is better; None: likes order."""
+        if self.options.variant == "paper":
+            return self._paper_comments(requests)
+        own = self._paper_comments(requests) if self._whole.needs_paper_comments else None
+        return self._whole.score_comments(requests, own)
+
+    def _afresh(self, requests: VideoRequests | CommentRequests) -> LSVCR:
+        """This policy, with nothing cached of the rows of these requests."""
+        self.reset(len(requests.row))
+        return self
+
+    def _paper_videos(self, requests: VideoRequests) -> Scores:
         """Cosine of the person and each candidate, over the temperature."""
         people = self._users["video"].encoded(requests.row, requests.history)
         return self._tasks["video"].score(people, requests.candidates)
 
-    def score_comments(self, requests: CommentRequests) -> Scores | None:
+    def _paper_comments(self, requests: CommentRequests) -> Scores | None:
         """Cosine of the person at this video and each comment; None without comment texts."""
         if "comment" not in self._tasks:
             return None
@@ -176,7 +215,12 @@ class LSVCR(Policy):
         return SRModel(task, n_videos, text_dim, **s.sizes(), use_ids=s.ids)
 
     def _start(
-        self, dataset: Dataset, both: Histories, seed: int, progress: Progress
+        self,
+        dataset: Dataset,
+        both: Histories,
+        seed: int,
+        progress: Progress,
+        without: NDArray[np.bool_] | None = None,
     ) -> StartingPoint:
         """What stage 2 starts from: text embeddings, and what stage 1 has learned."""
         texts = Texts.of(dataset)
@@ -186,7 +230,9 @@ class LSVCR(Policy):
         # Imported here: a policy that only ranks needs no language model.
         from lsvcr.language import embed_texts
 
-        start = embed_texts(dataset, texts, both, self.options, seed=seed, progress=progress)
+        start = embed_texts(
+            dataset, texts, both, self.options, seed=seed, progress=progress, without=without
+        )
         self._summary = dict(start.summary)
         return start
 
@@ -197,6 +243,15 @@ class LSVCR(Policy):
 
     def _about(self) -> dict[str, Any]:
         return {"policy": "lsvcr", "dataset": self._dataset_hash, "settings": self.settings()}
+
+
+def _within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with a prefix and a point, without them."""
+    return {
+        name.removeprefix(f"{prefix}."): value
+        for name, value in arrays.items()
+        if name.startswith(f"{prefix}.")
+    }
 
 
 def _forget_unseen(model: SRModel, both: Histories) -> None:

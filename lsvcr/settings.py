@@ -12,6 +12,7 @@ from policies.settings import Settings, setting
 from simulator.requests import SIGNALS, Signal
 
 Alignment = Literal["none", "llm"]
+Variant = Literal["whole", "paper"]
 
 _EPOCHS = {"small": 60, "base": 50, "paper": 50}
 
@@ -21,6 +22,8 @@ class LSVCRSettings(Settings):
     """What LSVCR is made of, and how it trains.
 
     Attributes:
+        variant: "whole": comments by predicted dwell and videos with the expected comment stay, as
+            far as the log says that this is better (`lsvcr.whole`); "paper": the paper's scores.
         preset: "small", "base" or "paper": sizes of the embedded language model and length of
             training.
         signal: Which events make the video history: "liked" or "clicked".
@@ -44,6 +47,7 @@ class LSVCRSettings(Settings):
             ("seen").
     """
 
+    variant: Variant = setting("whole", one_of=get_args(Variant))  # noqa: RUF009
     preset: str = setting("small", one_of=sorted(PRESETS))
     signal: Signal = setting("liked", one_of=SIGNALS)  # noqa: RUF009
     dim: int = setting(64, at_least=1)

@@ -17,5 +17,7 @@ register(
     likes="policies.comments.orders:Likes",
     newest="policies.comments.orders:Newest",
     comment_sasrec="policies.comments.sasrec:CommentSASRec",
+    comment_value="policies.comments.value_policy:CommentValue",
+    no_taste="policies.comments.value_policy:NoTaste",
     text_similarity="policies.comments.text_similarity:TextSimilarity",
 )

@@ -367,6 +367,8 @@ class Feed:
             sections = np.flatnonzero(pages.live_sections())
         else:
             sections, comments = pages.discussed()
+            section, read, dwell_ms, last = pages.reads()
+            self._history.extend_reads(rows[shown.section_at[section]], read, dwell_ms, last)
         at, slot = shown.section_at[sections], shown.section_slot[sections]
         self._history.extend("discussed", rows[at], videos[at, slot], comments)
 

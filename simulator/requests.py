@@ -16,6 +16,8 @@ Signal = Literal["clicked", "liked", "discussed"]
 SIGNALS: tuple[Signal, ...] = ("clicked", "liked", "discussed")
 HISTORY_LENGTH = 50
 COMMENTS_PER_EVENT = 3
+READS_KEPT = 100
+"""Comments read last that a history keeps: those of some twenty visits."""
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -40,6 +42,20 @@ class HistoryState:
         self._comments: Int32 = np.full(
             (n_users, HISTORY_LENGTH, COMMENTS_PER_EVENT), -1, dtype=np.int32
         )
+        self._reads = _Reads(n_users)
+
+    def extend_reads(
+        self, rows: Int64, comments: Int32, dwell_ms: Int64, last: NDArray[np.bool_]
+    ) -> None:
+        """Append comments that were read.
+
+        Args:
+            rows: int64[N], each person's next to one another, oldest first.
+            comments: int32[N].
+            dwell_ms: int64[N], time on each.
+            last: bool[N], whether the visit ended with it.
+        """
+        self._reads.extend(rows, comments, dwell_ms, last)
 
     def append(
         self, signal: Signal, rows: Int32 | Int64, videos: Int32, comments: Int32 | None = None
@@ -86,10 +102,8 @@ class HistoryState:
         if len(rows) == 0:
             return
         number = np.arange(len(rows))
-        first = np.ones(len(rows), dtype=np.bool_)
-        first[1:] = rows[1:] != rows[:-1]
         counts = self._counts[signal]
-        place = counts[rows] + number - np.maximum.accumulate(number * first)
+        place = counts[rows] + number - _start_of_run(rows)
         ring = place % HISTORY_LENGTH
         self._videos[signal][rows, ring] = videos
         if signal == "discussed":
@@ -107,6 +121,7 @@ class HistoryState:
             self._videos[signal][rows] = other._videos[signal][other_rows]
             self._counts[signal][rows] = other._counts[signal][other_rows]
         self._comments[rows] = other._comments[other_rows]
+        self._reads.put(rows, other._reads, other_rows)
 
     def copy(self) -> HistoryState:
         """An independent copy, for running two arms from one starting point."""
@@ -115,6 +130,7 @@ class HistoryState:
         other._videos = {s: a.copy() for s, a in self._videos.items()}
         other._counts = {s: a.copy() for s, a in self._counts.items()}
         other._comments = self._comments.copy()
+        other._reads = self._reads.copy()
         return other
 
     def _order(self, signal: Signal, rows: Int64) -> Int64:
@@ -122,6 +138,72 @@ class HistoryState:
         count = self._counts[signal][rows]
         start = np.where(count > HISTORY_LENGTH, count % HISTORY_LENGTH, 0)
         return (start[:, None] + np.arange(HISTORY_LENGTH)) % HISTORY_LENGTH
+
+
+def _start_of_run(rows: Int64) -> Int64:
+    """int64[N]: where the run of equal, adjacent rows begins that each element belongs to."""
+    number = np.arange(len(rows))
+    first = np.ones(len(rows), dtype=np.bool_)
+    first[1:] = rows[1:] != rows[:-1]
+    return np.asarray(np.maximum.accumulate(number * first), dtype=np.int64)
+
+
+class _Reads:
+    """The comments that each user of a group read last, in a ring; empty until something is."""
+
+    def __init__(self, n_users: int) -> None:
+        self.counts: Int64 = np.zeros(n_users, dtype=np.int64)
+        self.comment: Int32 = np.zeros((0, READS_KEPT), dtype=np.int32)
+        self.dwell_ms: Int32 = np.zeros((0, READS_KEPT), dtype=np.int32)
+        self.last: NDArray[np.bool_] = np.zeros((0, READS_KEPT), dtype=np.bool_)
+
+    def extend(
+        self, rows: Int64, comments: Int32, dwell_ms: Int64, last: NDArray[np.bool_]
+    ) -> None:
+        if len(rows) == 0:
+            return
+        self._make_room()
+        place = self.counts[rows] + np.arange(len(rows)) - _start_of_run(rows)
+        ring = place % READS_KEPT
+        self.comment[rows, ring] = comments
+        self.dwell_ms[rows, ring] = np.minimum(dwell_ms, np.iinfo(np.int32).max)
+        self.last[rows, ring] = last
+        self.counts[rows] = place + 1
+
+    def put(self, rows: Int64, other: _Reads, other_rows: Int64) -> None:
+        self.counts[rows] = other.counts[other_rows]
+        if len(other.comment):
+            self._make_room()
+            for name in ("comment", "dwell_ms", "last"):
+                getattr(self, name)[rows] = getattr(other, name)[other_rows]
+
+    def copy(self) -> _Reads:
+        other = _Reads(0)
+        for name, value in vars(self).items():
+            setattr(other, name, value.copy())
+        return other
+
+    def _make_room(self) -> None:
+        n = len(self.counts)
+        if len(self.comment) < n:
+            self.comment = np.full((n, READS_KEPT), -1, dtype=np.int32)
+            self.dwell_ms = np.zeros((n, READS_KEPT), dtype=np.int32)
+            self.last = np.zeros((n, READS_KEPT), dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class ReadComments:
+    """Comments that people read last, oldest first, left-aligned.
+
+    Attributes:
+        comment: int32[B, n], -1 padded at the end; n is the longest list, at most `READS_KEPT`.
+        dwell_ms: int32[B, n], time on each; past the end, anything.
+        last: bool[B, n], whether the visit ended with it.
+    """
+
+    comment: Int32
+    dwell_ms: Int32
+    last: NDArray[np.bool_]
 
 
 class HistoryView:
@@ -171,6 +253,24 @@ class HistoryView:
         found = flat.take(place % HISTORY_LENGTH + self._rows * HISTORY_LENGTH)
         found[place < 0] = -1
         return found.T
+
+    def reads_version(self) -> Int64:
+        """int64[B]: comments ever read; equal versions of one user mean equal lists of `reads`."""
+        return self._state._reads.counts[self._rows]
+
+    def reads(self) -> ReadComments:
+        """The comments read last, with the time spent on each."""
+        reads = self._state._reads
+        count = reads.counts[self._rows]
+        longest = int(np.minimum(count, READS_KEPT).max(initial=0))
+        if longest == 0:
+            nothing = np.zeros((len(self), 0), dtype=np.int32)
+            return ReadComments(nothing, nothing, nothing.astype(np.bool_))
+        start = np.maximum(count - READS_KEPT, 0)
+        number = start[:, None] + np.arange(longest)
+        row, ring = self._rows[:, None], number % READS_KEPT
+        comment = np.where(number < count[:, None], reads.comment[row, ring], np.int32(-1))
+        return ReadComments(comment, reads.dwell_ms[row, ring], reads.last[row, ring])
 
     def comments(self) -> Int32:
         """int32[B, 50, 3]: comment indices of the ``discussed`` events, padded with -1."""

@@ -122,6 +122,20 @@ class PlayedPages:
                 sums[name] = np.bincount(page[touched], minlength=pages)
         return sums
 
+    def reads(self) -> tuple[Int64, Int32, Int64, Bool]:
+        """The comments that were read, in the order of pages, slots and ranks.
+
+        Returns:
+            int64[N], ascending places in ``section_at``; int32[N], comments; int64[N], dwell in
+            milliseconds; bool[N], whether the visit ended with it.
+        """
+        assert self.sections is not None
+        read = self.sections.read
+        at = np.flatnonzero(self.live_sections()[read.section])
+        section = read.section[at]
+        last = np.append(section[1:] != section[:-1], True)[: len(section)]
+        return section, self.sections.order[section, read.rank[at]], read.dwell_ms[at], last
+
     def discussed(self) -> tuple[Int64, Int32]:
         """The sections that someone engaged in, and up to three of their comments each.
 

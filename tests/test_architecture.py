@@ -105,6 +105,8 @@ ALLOWED = {
         "policies.sequence",
         "policies.text",
         "policies.registry",
+        "policies.evaluation.dwell",
+        "policies.evaluation.seen_visits",
         *POLICY_CONTRACT,
         *BELOW_POLICIES,
     ),

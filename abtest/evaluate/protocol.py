@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.results import PolicyScores, TaskResult
-from abtest.evaluate.statistics import differences, means
+from abtest.evaluate.statistics import Mean, differences, means
 from abtest.paths import cache_directory
 from abtest.run.foreign import make
 from abtest.run.training import load_policy, train
@@ -23,15 +23,19 @@ from policies.errors import PolicyError
 from policies.evaluation.candidates import CommentCandidates, VideoCandidates
 from policies.evaluation.case_history import history_at
 from policies.evaluation.comment_visits import visits_held_out
+from policies.evaluation.dwell import DwellCorrelation
 from policies.evaluation.evaluate import Ranked, Task, rank_cases
 from policies.evaluation.holdout import HeldOut, held_out, part_before, split_time, training_part
 from policies.evaluation.metrics import COVERAGE_CUTOFF, NAMES, case_metrics, coverage, per_person
+from policies.evaluation.seen_visits import SeenVisits, seen_visits
 from policies.registry import create, policy_class, ranked_by, settings_of
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.requests import HistoryState, Signal
 
 TASKS: tuple[Task, ...] = ("videos", "comments")
+DWELL_R = "dwell_r"
+"""Name of the metric of `policies.evaluation.dwell`, where the log knows who saw what how long."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,8 @@ def _evaluate(
             dataset, test, sample=protocol.candidates, seed=protocol.seed
         )
     values: dict[str, NDArray[np.float64]] = {}
+    dwell: dict[str, NDArray[np.float64]] = {}
+    visits = _seen_visits(result.task, dataset, test, cut_ms)
     covered: dict[str, list[float]] = {}
     facts: dict[str, list[dict[str, Any]]] = {}
     left_out = list(result.left_out)
@@ -191,7 +197,7 @@ def _evaluate(
         title = f"{result.task}, {number + 1} of {len(rows)}: {row.label}"
         try:
             runs = [
-                _run(row, seed, training, test, candidates, history, title, console)
+                _run(row, seed, training, test, candidates, history, visits, title, console)
                 for seed in protocol.seeds
             ]
         except PolicyError as error:
@@ -203,13 +209,16 @@ def _evaluate(
             left_out.append(f"{row.label}: {problem.rstrip('.')}")
             console.warn(f"{row.label} is left out: {problem}")
             continue
-        ranked = [r for r, _ in runs if r is not None]
+        ranked = [run.ranked for run in runs if run.ranked is not None]
         if len(ranked) < len(runs):
             left_out.append(f"{row.label} leaves comments in the platform's order here")
             continue
         values[row.label] = _values(ranked, test)
         covered[row.label] = [coverage(r.top, r.offered) for r in ranked]
-        facts[row.label] = [facts_of_run for _, facts_of_run in runs]
+        facts[row.label] = [run.facts for run in runs]
+        judged = [run.dwell.per_person()[None] for run in runs if run.dwell is not None]
+        if len(judged) == len(runs):
+            dwell[row.label] = np.stack(judged, axis=1)
         offered, competing = ranked[0].offered, ranked[0].competing
     if not values:
         reasons = "; ".join(left_out)
@@ -220,7 +229,7 @@ def _evaluate(
         console.warn(f"there are only {offered:,} videos: all of them are ranked, none is sampled.")
         result = replace(result, candidates=None, candidates_note="")
     return result.with_scores(
-        _compared(values, covered, facts, rows, protocol.seed),
+        _compared(values, dwell, covered, facts, rows, protocol.seed),
         cases=len(test),
         people=len(np.unique(test.user)),
         items=offered,
@@ -230,6 +239,15 @@ def _evaluate(
     )
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What one training seed gave."""
+
+    ranked: Ranked | None
+    facts: dict[str, Any]
+    dwell: DwellCorrelation | None
+
+
 def _run(
     row: Contestant,
     seed: int,
@@ -237,15 +255,30 @@ def _run(
     test: HeldOut,
     candidates: VideoCandidates | CommentCandidates,
     history: HistoryState,
+    visits: SeenVisits | None,
     title: str,
     console: Console,
-) -> tuple[Ranked | None, dict[str, Any]]:
+) -> _Run:
     """Train with one seed, or find the weights, and rank all cases; facts about the training."""
     trained = train(row.spec, row.settings, training, seed=seed, console=console)
     policy = load_policy(trained, training)
     with console.stage("evaluate", f"{title}, seed {seed}") as stage:
         ranked = rank_cases(policy, test, candidates, history, progress=stage.update)
-    return ranked, trained.summary
+        dwell = None if visits is None or ranked is None else visits.judge(policy)
+    return _Run(ranked, trained.summary, dwell)
+
+
+def _seen_visits(
+    task: Task, dataset: Dataset, test: HeldOut, cut_ms: int | None
+) -> SeenVisits | None:
+    """Visits after what was trained on, to judge the order of comments by dwell."""
+    if task != "comments":
+        return None
+    never = np.iinfo(np.int64).max
+    cut = np.full(len(dataset.user_ids()), never if cut_ms is None else cut_ms, dtype=np.int64)
+    if cut_ms is None:
+        cut[test.user] = test.cut_ms
+    return seen_visits(dataset, cut)
 
 
 def _training(
@@ -292,6 +325,7 @@ def _values(per_seed: Sequence[Ranked], test: HeldOut) -> NDArray[np.float64]:
 
 def _compared(
     values: Mapping[str, NDArray[np.float64]],
+    dwell: Mapping[str, NDArray[np.float64]],
     covered: Mapping[str, list[float]],
     facts: Mapping[str, list[dict[str, Any]]],
     rows: Sequence[Contestant],
@@ -309,6 +343,10 @@ def _compared(
         for i, name in enumerate(NAMES)
         if others
     }
+    if reference in dwell:
+        judged = [other for other in others if other in dwell]
+        found = differences(dwell[reference][0], [dwell[other][0] for other in judged])
+        against |= {DWELL_R: dict(zip(judged, found, strict=True))} if judged else {}
     settings = {row.label: (row.spec, dict(row.settings)) for row in rows}
     scores = []
     for label, table in values.items():
@@ -318,7 +356,10 @@ def _compared(
                 label=label,
                 policy=settings[label][0],
                 settings=settings[label][1],
-                metrics=dict(zip(NAMES, means(table, seed=seed), strict=True)),
+                metrics={
+                    **dict(zip(NAMES, means(table, seed=seed), strict=True)),
+                    **({DWELL_R: _mean_dwell(dwell[label], seed)} if label in dwell else {}),
+                },
                 coverage=float(np.mean(covered[label])),
                 coverage_error=None if spread is None else spread / len(covered[label]) ** 0.5,
                 coverage_cutoff=COVERAGE_CUTOFF,
@@ -327,3 +368,20 @@ def _compared(
             )
         )
     return scores
+
+
+def _mean_dwell(values: NDArray[np.float64], seed: int) -> Mean:
+    """A correlation's mean and interval: half of itself plus a half is a share, as `means` asks."""
+    found = means((1.0 + values) / 2.0, seed=seed)[0]
+
+    def back(value: float | None, shift: float) -> float | None:
+        return None if value is None else 2.0 * value - shift
+
+    return Mean(
+        2.0 * found.value - 1.0,
+        back(found.low, 1.0),
+        back(found.high, 1.0),
+        back(found.people_error, 0.0),
+        back(found.seeds_error, 0.0),
+        back(found.total_error, 0.0),
+    )

@@ -10,6 +10,7 @@ from abtest.tables import table
 
 SHOWN = ("Recall@10", "NDCG@10")
 COMPARED = "NDCG@10"
+DWELL_R = "dwell_r"
 _WIDTH = 80
 
 
@@ -40,7 +41,7 @@ def _task(result: TaskResult) -> str:
 
 
 def _metrics(result: TaskResult, short: Mapping[str, str]) -> str:
-    names = list(result.policies[0].metrics)
+    names = [n for n in result.policies[0].metrics if all(n in p.metrics for p in result.policies)]
     covered = f"cov@{result.policies[0].coverage_cutoff}"
     header = ["policy", *[_brief(n) for n in names], covered]
     body = [
@@ -52,6 +53,8 @@ def _metrics(result: TaskResult, short: Mapping[str, str]) -> str:
         for p in result.policies
     ]
     key = f"R: Recall, N: NDCG, cov: coverage, {covered.split('@')[1]} best of each list"
+    if DWELL_R in names:
+        key += ";\ndwell_r: correlation of score and log dwell among comments seen, within visits"
     return table(body, header=header, right=range(1, len(header))) + f"\n({key})"
 
 
@@ -59,16 +62,17 @@ def _intervals(result: TaskResult, short: Mapping[str, str]) -> list[str]:
     several = len(result.training_seeds) > 1
     about = "people and training seeds" if several else "people"
     header = ["policy"]
-    for name in SHOWN:
+    shown = _shown(result)
+    for name in shown:
         header += [_brief(name), "95 %"]
     header += ["people", "seeds"] if several else ["people"]
     body = []
     for p in result.policies:
         row = [short[p.label]]
-        for name in SHOWN:
+        for name in shown:
             mean = p.metrics[name]
             row += [f"{mean.value:.4f}", _span(mean.low, mean.high, "{:.3f}", "-")]
-        last = p.metrics[SHOWN[-1]]
+        last = p.metrics[shown[-1]]
         row.append(_number(last.people_error))
         if several:
             row.append(_number(last.seeds_error))
@@ -76,16 +80,30 @@ def _intervals(result: TaskResult, short: Mapping[str, str]) -> list[str]:
     text = table(body, header=header, right=range(1, len(header)))
     over = "people, and over seeds" if several else "people"
     return [
-        f"95 % intervals over {about}; {SHOWN[-1]}'s standard error over {over}:",
+        f"95 % intervals over {about}; {shown[-1]}'s standard error over {over}:",
         text,
     ]
 
 
+def _shown(result: TaskResult) -> tuple[str, str]:
+    """Metrics with intervals: the two usual ones, or NDCG and dwell_r where that is known."""
+    known = all(DWELL_R in p.metrics for p in result.policies)
+    return (COMPARED, DWELL_R) if known else SHOWN
+
+
 def _differences(result: TaskResult, short: Mapping[str, str]) -> list[str]:
-    others = [p for p in result.policies if p.differences]
+    lines: list[str] = []
+    for name in (COMPARED, DWELL_R):
+        lines += _differences_in(name, result, short)
+    return lines
+
+
+def _differences_in(name: str, result: TaskResult, short: Mapping[str, str]) -> list[str]:
     body = []
-    for p in others:
-        found = p.differences[COMPARED]
+    for p in result.policies:
+        if name not in p.differences:
+            continue
+        found = p.differences[name]
         body.append(
             (
                 short[p.label],
@@ -95,7 +113,9 @@ def _differences(result: TaskResult, short: Mapping[str, str]) -> list[str]:
                 _p(found.p_adjusted),
             )
         )
-    header = ("policy", f"{COMPARED} difference", "interval", "p", "p (Holm)")
+    if not body:
+        return []
+    header = ("policy", f"{name} difference", "interval", "p", "p (Holm)")
     return [
         f"Compared with {result.reference}, person by person (intervals agree with Holm's p):",
         table(body, header=header, right=range(1, len(header))),

@@ -25,7 +25,7 @@ from policies.base import Policy, Scores
 from policies.ranking import checked_video_scores, rank_comments
 from policies.registry import create
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import initial_history
+from simulator.logs.initial_history import initial_history
 from simulator.randomness import mix, purpose_key
 from simulator.requests import CommentRequests, HistoryState, VideoRequests
 

@@ -23,7 +23,7 @@ from simulator.feed import Feed, FeedSettings
 from simulator.log_outcomes import user_days_of_log
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import initial_history
+from simulator.logs.initial_history import initial_history
 from simulator.loop import Report, drive
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState, Int32

@@ -22,20 +22,25 @@ _VALIDATED = 1_000
 Int64 = NDArray[np.int64]
 
 
-def held_out(own: History, seed: int) -> tuple[Int64, Int64]:
+def held_out(
+    own: History, seed: int, without: NDArray[np.bool_] | None = None
+) -> tuple[Int64, Int64]:
     """Whose last event decides when training stops, and what is left to train on.
 
     Args:
         own: The task's own history.
         seed: Of the training.
+        without: bool[U], people of whom no event is trained on or decides; None for nobody.
 
     Returns:
         int64[n], people; and int64[U], the event of everybody from which on events are held out.
     """
     random = np.random.default_rng([seed, 11])
-    eligible = np.flatnonzero(own.lengths >= 2)
-    held = np.sort(random.permutation(eligible)[: min(_VALIDATED, len(eligible) // 2)])
     stop = own.lengths.copy()
+    if without is not None:
+        stop[without] = 0
+    eligible = np.flatnonzero(stop >= 2)
+    held = np.sort(random.permutation(eligible)[: min(_VALIDATED, len(eligible) // 2)])
     stop[held] -= 1
     return held, stop
 
@@ -50,6 +55,7 @@ def finetune(
     progress: Progress,
     stage: str,
     aligned: bool = False,
+    without: NDArray[np.bool_] | None = None,
 ) -> TrainingSummary:
     """Train one copy for its task; the last event of some people decides when to stop.
 
@@ -62,9 +68,10 @@ def finetune(
         progress: Told loss and validation metric.
         stage: Name for progress.
         aligned: False starts the video task's text path from the closed form.
+        without: bool[U], people who are left out; see `held_out`.
     """
     own = both.of(model.task)[0]
-    held, stop = held_out(own, seed)
+    held, stop = held_out(own, seed, without)
     task: FinetuneTask
     if model.task == "video":
         known = own.until(stop)

@@ -8,6 +8,7 @@ from policies.evaluation.comment_visits import visits_begun
 from policies.evaluation.holdout import HeldOut, known_videos
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import Interactions, interactions
+from simulator.logs.reads import has_seen_comments, put_reads, seen_comments
 from simulator.requests import HISTORY_LENGTH, SIGNALS, HistoryState, Int64
 
 # (user, time) packed into one sortable integer; Unix milliseconds need 41 bits.
@@ -40,6 +41,8 @@ def history_at(dataset: Dataset, test: HeldOut) -> HistoryState:
                 known = comment_ms[at] < test.cut_ms[rows][:, None]
                 comments = np.where(known, comments, np.int32(-1))
             state.append(signal, rows, events.video[at], comments)
+    if has_seen_comments(dataset):
+        put_reads(state, seen_comments(dataset), test.user, test.cut_ms)
     return state
 
 

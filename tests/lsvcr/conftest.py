@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import abtest  # noqa: F401  (registers lsvcr and the oracles)
 from simulator.logs.dataset import Dataset, DatasetWriter
-from simulator.logs.interactions import initial_history
+from simulator.logs.initial_history import initial_history
 from simulator.logs.schema import TABLES
 from simulator.requests import CommentRequests, HistoryState, VideoRequests
 

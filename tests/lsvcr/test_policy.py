@@ -30,13 +30,14 @@ from policies.registry import create
 from policies.sequence.resume import kept_in
 from policies.sequence.trainer import TrainerSettings
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import initial_history
+from simulator.logs.initial_history import initial_history
 
 Ask = Callable[[Dataset], Any]
 VIDEOS = np.arange(60, dtype=np.int32)
 FRESH = np.array([14, 29, 44, 59])
 # Stage 2 alone; stage 1 has tests of its own.
 LEARNING: dict[str, Any] = {
+    "variant": "paper",
     "alignment": "none",
     "epochs": 12,
     "epoch_steps": 1,
@@ -292,6 +293,7 @@ def _last_time(dataset: Dataset, signal: Any, user: int) -> int:
 # --- Logs that lack something ---
 
 QUICK: dict[str, Any] = {
+    "variant": "paper",
     "alignment": "none",
     "epochs": 1,
     "epoch_steps": 1,
@@ -550,7 +552,7 @@ def test_deployment_needs_no_transformers(
         import abtest
         from policies.registry import create
         from simulator.logs.dataset import Dataset
-        from simulator.logs.interactions import initial_history
+        from simulator.logs.initial_history import initial_history
         from simulator.requests import CommentRequests, VideoRequests
 
         log, weights, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])

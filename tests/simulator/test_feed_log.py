@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from simulator.behaviours import OUTCOMES
 from simulator.calendar import CHINA_OFFSET_MS, DAY_MS
 from simulator.logs.dataset import Dataset, DatasetWriter
-from simulator.logs.interactions import initial_history
+from simulator.logs.initial_history import initial_history
 from simulator.logs.schema import TABLES
 from simulator.requests import COMMENTS_PER_EVENT, HISTORY_LENGTH, SIGNALS, HistoryState, Slates
 from simulator.world.world import World

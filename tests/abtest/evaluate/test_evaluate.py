@@ -107,6 +107,22 @@ def test_both_tasks_have_a_table_and_say_who_is_missing(abtest: Run, small_log: 
     assert all(len(line) <= 80 for line in result.out.splitlines())
 
 
+def test_comments_are_judged_by_dwell_beside_ndcg(abtest: Run, small_log: Path) -> None:
+    result = abtest(
+        "evaluate", "likes", "no-taste", "--task", "comments", "--data", small_log, "--json"
+    )
+    first, second = tasks(result)["comments"]["policies"]
+    for scores in (first, second):
+        found = scores["metrics"]["dwell_r"]
+        assert -1.0 < found["low"] < found["value"] < found["high"] < 1.0
+    # The world's readers look longer at comments that are liked, and at long ones.
+    assert first["metrics"]["dwell_r"]["value"] > 0.05
+    assert second["metrics"]["dwell_r"]["value"] > first["metrics"]["dwell_r"]["value"]
+    shown = abtest("evaluate", "likes", "no-taste", "--task", "comments", "--data", small_log)
+    assert "dwell_r difference" in shown.out and "within visits" in shown.out
+    assert all(len(line) <= 80 for line in shown.out.splitlines())
+
+
 def test_seeds_intervals_and_paired_differences(abtest: Run, small_log: Path, counted: str) -> None:
     result = abtest(
         "evaluate", "newest", counted, "--data", small_log, "--seeds", "3", "--json", "--quiet"

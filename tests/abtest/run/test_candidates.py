@@ -15,7 +15,7 @@ from policies.base import Policy
 from policies.registry import create
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import initial_history
+from simulator.logs.initial_history import initial_history
 from simulator.randomness import mix, purpose_key
 from simulator.requests import HistoryState, HistoryView, Int32
 from simulator.retrieval import SeenVideos, Sources

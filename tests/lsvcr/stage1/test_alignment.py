@@ -463,6 +463,7 @@ def test_settings_are_checked() -> None:
 # --- The policy ---
 
 QUICK: dict[str, Any] = {
+    "variant": "paper",
     "epochs": 1,
     "epoch_steps": 1,
     "alignment": "llm",

@@ -25,7 +25,7 @@ from policies.evaluation.holdout import (
 from policies.videos.itemknn import ItemKNN
 from simulator.comment_sections import CommentSections
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import initial_history
+from simulator.logs.initial_history import initial_history
 from simulator.requests import SIGNALS, HistoryState
 from tests.policies.comment_log import MINUTE, START_MS, random_log, write
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset, DatasetWriter
-from simulator.logs.interactions import initial_history, interactions
+from simulator.logs.initial_history import initial_history
+from simulator.logs.interactions import interactions
 from simulator.requests import COMMENTS_PER_EVENT, HISTORY_LENGTH, SIGNALS, Signal
 from tests.simulator.logs.conftest import impressions
 

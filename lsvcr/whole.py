@@ -1,0 +1,183 @@
+"""Rank with the whole of LSVCR: the paper's scores, the comment value, the expected stay.
+
+What is served is chosen by the rules of docs/lsvcr.md, "The protocol of the comment value".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsvcr.serving.video_fusion import VideoFusion, fit_fusion
+from lsvcr.text.tables import TextTables
+from policies.base import Scores
+from policies.comments.value.fit import BETTER_TEXTS, Fitted, HeldVisits
+from policies.comments.value.model import ValueModel
+from policies.comments.value.texts import TextSpace, whitened
+from policies.comments.value_policy import (
+    ValueRanker,
+    ValueSettings,
+    fit_on_log,
+    value_arrays,
+    value_of,
+)
+from policies.evaluation.dwell import DwellCorrelation, from_visit_mean, log_dwell
+from policies.evaluation.seen_visits import score_seen
+from simulator.logs.catalogue import Catalogue
+from simulator.logs.dataset import Dataset
+from simulator.logs.reads import SeenComments
+from simulator.requests import CommentRequests, VideoRequests
+
+Float64 = NDArray[np.float64]
+ScoreComments = Callable[[CommentRequests], Scores | None]
+ScoreVideos = Callable[[VideoRequests], Scores]
+"""Both score a group of their own at each call: what is cached by row is forgotten before."""
+
+
+@dataclass
+class WholeRanker:
+    """What is served besides the paper's scores; of the paper's variant, nothing.
+
+    Attributes:
+        value: Ranks comments; without a model, the platform's order.
+        own_weight: What the paper's comment score counts in it; 0 leaves it out.
+        fusion: Adds to the paper's video score; None adds nothing.
+    """
+
+    value: ValueRanker
+    own_weight: float = 0.0
+    fusion: VideoFusion | None = None
+
+    def __init__(
+        self,
+        model: ValueModel | None = None,
+        own_weight: float = 0.0,
+        fusion: VideoFusion | None = None,
+    ) -> None:
+        self.value, self.own_weight, self.fusion = ValueRanker(model), own_weight, fusion
+
+    @property
+    def needs_paper_comments(self) -> bool:
+        """Whether the paper's comment score takes part."""
+        return self.own_weight != 0.0
+
+    def reset(self, n_rows: int) -> None:
+        """Forget the previous group."""
+        self.value.reset(n_rows)
+
+    def score_comments(self, requests: CommentRequests, own: Scores | None) -> Scores | None:
+        """float32[B, M] with the paper's scores, if they take part; None: the platform's order."""
+        scores = self.value.score(requests)
+        if scores is None or own is None:
+            return scores
+        return np.asarray(scores + np.float32(self.own_weight) * own, dtype=np.float32)
+
+    def score_videos(self, requests: VideoRequests, own: Scores) -> Scores:
+        """float32[B, C] from the paper's scores."""
+        return own if self.fusion is None else self.fusion.add(own, requests.candidates)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """For the disk."""
+        arrays = {f"value.{k}": v for k, v in value_arrays(self.value.model).items()}
+        arrays["own_weight"] = np.array([self.own_weight])
+        if self.fusion is not None:
+            arrays["fusion"] = self.fusion.bonus
+        return arrays
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, NDArray[Any]], catalogue: Catalogue) -> WholeRanker:
+        """Restore what `arrays` gave."""
+        value = {k.removeprefix("value."): v for k, v in arrays.items() if k.startswith("value.")}
+        fusion = VideoFusion(arrays["fusion"]) if "fusion" in arrays else None
+        return cls(value_of(value, catalogue), float(arrays["own_weight"][0]), fusion)
+
+
+def fit_whole(
+    dataset: Dataset,
+    tables: TextTables,
+    paper_comments: ScoreComments,
+    paper_videos: ScoreVideos,
+    *,
+    seed: int,
+    settings: ValueSettings | None = None,
+) -> tuple[WholeRanker, dict[str, Any]]:
+    """Fit what is served besides the paper's scores, and choose.
+
+    Args:
+        dataset: The log.
+        tables: The language model's embeddings of its texts.
+        paper_comments: The paper's comment score, trained without `held_people`.
+        paper_videos: The paper's video score.
+        seed: Of the training.
+        settings: Of the comment value; None for the defaults.
+
+    Returns:
+        What ranks, and the choices with their criterion, for people.
+    """
+    settings = settings or ValueSettings()
+    fitted = fit_on_log(
+        dataset,
+        settings,
+        taste=True,
+        seed=seed,
+        progress=lambda *_: None,
+        more_spaces=lambda lsa: _language_spaces(tables, lsa, settings.width),
+    )
+    weight, told = _own_weight(fitted, paper_comments)
+    fusion, told_videos = fit_fusion(dataset, paper_videos, seed=seed)
+    summary = {"comment value": {**fitted.summary, **told}, "video fusion": told_videos}
+    return WholeRanker(fitted.model, weight, fusion), summary
+
+
+def _language_spaces(tables: TextTables, lsa: TextSpace, width: int) -> dict[str, TextSpace]:
+    """The language model's embeddings, whitened, alone and beside LSA."""
+    if not tables.width:
+        return {}
+    language = whitened(tables.embeddings.astype(np.float32), tables.comment, tables.title, width)
+    return {"language model": language, "both": lsa.beside(language)}
+
+
+def _own_weight(fitted: Fitted, paper_comments: ScoreComments) -> tuple[float, dict[str, Any]]:
+    """Weight of the paper's comment score beside the comment value; 0 where it adds too little.
+
+    The weight is learned from half of the held people and judged on the other half, both ways.
+    """
+    if fitted.model is None or fitted.judged is None or fitted.held is None:
+        return 0.0, {}
+    held = fitted.held
+    own = scores_of(held, paper_comments)
+    if own is None:
+        return 0.0, {}
+    value = held.scores(fitted.judged)
+    parts = np.stack([from_visit_mean(v, held.visit) for v in (value, own)], axis=1)
+    y = from_visit_mean(log_dwell(held.seen.dwell_ms), held.visit)
+    side = held.person % 2 == 0
+    fused = np.zeros(len(held))
+    for learned in (side, ~side):
+        fused[~learned] = parts[~learned] @ _least_squares(parts[learned], y[learned])
+    with_own, alone = held.correlation(fused), held.correlation(value)
+    gain: DwellCorrelation = with_own.minus(alone)
+    told = {
+        "paper's score": {
+            "dwell_r alone": round(held.correlation(own).r, 4),
+            "adds": [round(float(v), 4) for v in (gain.r, *gain.interval)],
+        }
+    }
+    if gain.r < BETTER_TEXTS:
+        return 0.0, told
+    weights = _least_squares(parts, y)
+    return float(weights[1] / weights[0]) if weights[0] > 0.0 else 0.0, told
+
+
+def scores_of(held: HeldVisits, score: ScoreComments) -> Float64 | None:
+    """float64[n]: what a policy scores the comments seen by held-out people, at those moments."""
+    seen = SeenComments(**{**vars(held.seen), "visit": held.visit})
+    return score_seen(seen, held.history, score)
+
+
+def _least_squares(x: Float64, y: Float64) -> Float64:
+    return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)

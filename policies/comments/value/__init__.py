@@ -1,0 +1,1 @@
+"""Predict how long a person looks at a comment: texts, likes, and what the person read before."""
