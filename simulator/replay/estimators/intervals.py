@@ -16,7 +16,7 @@ from scipy.stats import t as student
 from simulator.replay.estimators.linear import Float64, Linear
 
 LEVEL = 0.95
-RARE_USERS = 40
+RARE_USERS = 12
 """Up to so many users with an event, a share has the interval of weighted counts."""
 
 
@@ -58,17 +58,19 @@ class Estimate:
 
 
 def degrees_of_freedom(influence: Float64, users: int) -> float:
-    """How many users' worth of information the variance estimate rests on.
+    """Degrees of freedom of a variance that is a sum of squared influences ``u`` of G users.
 
-    The variance is a sum of squared influences ``u``. If few users dominate it, it is as noisy as
-    a variance of ``(sum u^2)^2 / sum u^4`` users' (Satterthwaite's argument, Biometrics 1946, with
-    influences in place of components); never more than the contributing users less one.
+    A chi-squared variable with f degrees has squared coefficient of variation ``2 / f``; that of
+    the summed squares is ``sum u^4 / (sum u^2)^2 - 1 / G`` (Satterthwaite, Biometrics 1946). Normal
+    influences give G; a few large ones give few degrees. Never more than the users less one.
     """
     square = influence**2
-    fourth = float((square**2).sum())
-    if fourth <= 0:
-        return float(max(users - 1, 1))
-    return float(min(max(square.sum() ** 2 / fourth, 1.0), max(users - 1, 1)))
+    total = float(square.sum()) ** 2
+    most = float(max(users - 1, 1))
+    if total <= 0:
+        return most
+    variation = float((square**2).sum()) / total - 1.0 / max(users, 1)
+    return float(np.clip(2.0 / variation, 1.0, most)) if variation > 0 else most
 
 
 def critical(linear: Linear, level: float = LEVEL) -> float:
