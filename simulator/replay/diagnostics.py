@@ -162,3 +162,29 @@ def judge(
         warn.append(biased)
     unique = list(dict.fromkeys(refuse + warn))
     return (UNUSABLE if refuse else CAUTION if warn else USABLE), unique
+
+
+def shortfalls(overlaps: list[Overlap], kind: str) -> list[str]:
+    """What would make the policies usable: effective rows grow in proportion to the log.
+
+    Args:
+        overlaps: Of all policies.
+        kind: See `simulator.replay.logged.LoggedRows`.
+    """
+    out = []
+    for found in overlaps:
+        if found.verdict != USABLE and 0.0 < found.effective < GOOD_EFFECTIVE:
+            times = GOOD_EFFECTIVE / found.effective
+            out.append(
+                f"{found.policy}: {found.rows:,} replayed rows are worth {found.effective:,.0f}; "
+                f"about {times:,.1f} times as many would be worth {GOOD_EFFECTIVE:.0f}."
+            )
+    if out:
+        out.append(
+            "Targets nearer to the log need fewer rows: --top-share 0.1 or --temperature T (they "
+            "value another policy than run deploys)."
+            if kind in ("random pool", "all videos")
+            else "Targets nearer to the log need fewer rows, and so does a log with more left to "
+            "chance: --explore-share."
+        )
+    return out

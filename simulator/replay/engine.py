@@ -12,7 +12,7 @@ from simulator.logs.dataset import Dataset
 from simulator.replay import identification as identify
 from simulator.replay.comment_stage import comment_stages
 from simulator.replay.decisions import comment_decisions, has_decisions, video_decisions
-from simulator.replay.diagnostics import overlap
+from simulator.replay.diagnostics import overlap, shortfalls
 from simulator.replay.eligible import Pool, Rows, logged_rows
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import GUARDRAILS, METRICS, PRIMARY
@@ -133,6 +133,7 @@ def replay(
     )
     mains = [m.best.verdict for m in results if m.name == main]
     warnings = [*logged.warnings, *notes]
+    warnings += shortfalls(list(overlaps.values()), logged.kind)
     if control in treatments:
         warnings.append(f"both policies are '{control}': the difference is 0 by construction.")
     sizes = logged.sizes()

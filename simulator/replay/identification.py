@@ -15,6 +15,7 @@ from simulator.replay.logged import Stage
 
 Subject = Literal["videos", "comments", "both"]
 
+_SHOWN = {"videos": "video", "comments": "comment"}
 KEEP_VIDEOS = "abtest run --keep-log --explore-share 0.1"
 KEEP_COMMENTS = "abtest run --keep-log --explore-comments 0.1"
 KEEP_BOTH = "abtest run --keep-log --explore-share 0.1 --explore-comments 0.1"
@@ -93,7 +94,8 @@ def stages_to_change(
         names = " and ".join(ranks)
         rank = " and ".join(wanted)
         raise DataError(
-            f"this log says nothing about how {names} rank {rank} ({reasons}).",
+            f"replay needs the probability of each shown {_SHOWN[wanted[0]]}; this log says "
+            f"nothing about how {names} rank {rank} ({reasons}).",
             " ".join(lines[s].way_out for s in wanted),  # type: ignore[index]
         )
     if len(found) == 2 and not lines["both"].identified:

@@ -135,3 +135,28 @@ def _detectable(paired: Linear, control: Linear) -> float | None:
     freedom = degrees_of_freedom(paired.influence, int(paired.contributes.sum()))
     quantiles = float(student.ppf(0.5 + LEVEL / 2, freedom) + student.ppf(_POWER, freedom))
     return quantiles * paired.standard_error / control.value
+
+
+def at_level(found: Comparison, level: float) -> tuple[Estimate | None, Estimate | None]:
+    """Difference and relative lift at another level of confidence.
+
+    An interval that is not Student's is stretched by the ratio of Student's quantiles.
+    """
+    if found.linear is None or found.difference is None or level == LEVEL:
+        return found.difference, found.relative
+    treatment, control = found.linear
+    paired = treatment - control
+    usual, wanted = Estimate.of(paired), Estimate.of(paired, level)
+    relative = fieller(treatment, control, level)
+    if usual is None or wanted is None or usual.width() == 0:
+        return found.difference, found.relative
+    stretch = wanted.width() / usual.width()
+    value = found.difference.value
+    low, high = found.difference.low, found.difference.high
+    difference = Estimate(
+        value,
+        found.difference.standard_error,
+        None if low is None else value - stretch * (value - low),
+        None if high is None else value + stretch * (high - value),
+    )
+    return difference, relative
