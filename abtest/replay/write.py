@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import abtest
-from abtest.paths import write_text
 from abtest.replay.ask import ReplayOptions
 from reports.render.html import write_html
 from reports.results import ExperimentResult
@@ -22,7 +21,8 @@ def write_run(result: ExperimentResult, asked: ReplayOptions, path: Path) -> Non
         shutil.rmtree(temporary)
     temporary.mkdir()
     plan = {"abtest_version": abtest.__version__, "replay": dataclasses.asdict(asked)}
-    write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
-    write_text(temporary / "results.json", result.to_json())
+    text = json.dumps(plan, indent=1, sort_keys=True) + "\n"
+    (temporary / "plan.json").write_text(text, encoding="utf-8", newline="\n")
+    (temporary / "results.json").write_text(result.to_json(), encoding="utf-8", newline="\n")
     write_html(result, temporary / "report.html")
     temporary.rename(path)
