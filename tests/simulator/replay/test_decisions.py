@@ -159,11 +159,15 @@ def test_rows_in_any_order_give_the_same_numbers(decision_dataset: MakeLog) -> N
     assert results[0].to_dict() == results[1].to_dict()
 
 
-def test_comment_policies_are_refused_without_comment_decisions(decision_dataset: MakeLog) -> None:
+def test_comment_policies_are_refused_without_comment_decisions(
+    decision_dataset: MakeLog,
+) -> None:
     """What was +0.0 % (-0.0 to +0.0), "ok", where the truth is +16.9 %."""
     log = dataclasses.replace(platform.make(1, users=30), comment_decisions=None)
     scorers = {"likes": platform.by_item(GOOD), "newest": platform.by_item(GOOD)}
-    with pytest.raises(DataError, match=r"nothing about how likes and newest rank comments.*keep-log"):
+    with pytest.raises(
+        DataError, match=r"nothing about how likes and newest rank comments.*keep-log"
+    ):
         replay(
             decision_dataset(log), scorers, treatment="likes", control="newest",
             ranks={"likes": ("comments",), "newest": ("comments",)},
