@@ -68,6 +68,14 @@ def replay_command(
     propensity: Annotated[
         str, typer.Option("--propensity", help="Column with the probability of what was shown.")
     ] = "propensity",
+    target_probability: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target-probability",
+            help="Column with another policy's probability of what was shown, in place of -t. "
+            "Repeatable.",
+        ),
+    ] = None,
     rows: Annotated[
         str,
         typer.Option("--rows", help="auto, random (uniform exposure) or all (propensities)."),
@@ -109,6 +117,8 @@ def replay_command(
       abtest replay -t likes -c newest --data runs/x/log --stage comments
 
       abtest replay -t sasrec -c popular --data logs/kuairand --top-share 0.1
+
+      abtest replay --data logs/bandit --target-probability target_probability
     """
     # Imported here so that `abtest --help` stays quick.
     from abtest.replay import ReplayOptions, replay_policies
@@ -132,6 +142,8 @@ def replay_command(
         },
         file=config,
     )
+    if target_probability and (treatment or control):
+        raise UsageError("--target-probability excludes --treatment and --control.")
     refuse_oracles([*settings.treatment, settings.control])
     if out is not None:
         check_free(out)
@@ -157,6 +169,7 @@ def replay_command(
         conservative=conservative,
         seed=settings.training_seed,
         seeds=training_seeds,
+        given=tuple(target_probability or ()),
         policies=settings.policies,
     )
     replayed = replay_policies(

@@ -15,7 +15,14 @@ from abtest.replay.training import cut_time, train_scorers
 from abtest.run.datasets import open_dataset
 from policies.registry import parts_of, policy_class, ranked_by
 from simulator.logs.dataset import Dataset
-from simulator.replay import METRICS, ReplayResult, TargetPolicy, identification, replay
+from simulator.replay import (
+    METRICS,
+    ReplayResult,
+    TargetPolicy,
+    identification,
+    replay,
+    replay_given,
+)
 from simulator.replay.eligible import Pool, Rows
 from simulator.replay.identification import Identified, stages_to_change
 from simulator.replay.models.boosting import boosting
@@ -55,6 +62,7 @@ class ReplayOptions:
         conservative: Empirical-likelihood intervals.
         seed: Of the first training and of request keys.
         seeds: How many trainings.
+        given: Columns of impressions with target probabilities, in place of policies.
         policies: Settings per policy, from abtest.toml.
     """
 
@@ -74,6 +82,7 @@ class ReplayOptions:
     conservative: bool = False
     seed: int = 1
     seeds: int = 1
+    given: tuple[str, ...] = ()
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -114,6 +123,8 @@ def replay_policies(
         UsageError: an option is out of range.
     """
     asked = _checked(asked)
+    if asked.given:
+        return _given(asked, console)
     names = tuple(dict.fromkeys((*asked.treatments, asked.control)))
     ranks = {name: ranked_by(policy_class(name)) for name in names}
     dataset = open_dataset(asked.data, console)
@@ -158,6 +169,21 @@ def replay_policies(
             )
     lifts = {asked.seed + i: _lifts(result) for i, result in enumerate(results)}
     return Replayed(results[0], dataset, cut_ms, summaries, lifts)
+
+
+def _given(asked: ReplayOptions, console: Console) -> Replayed:
+    """Policies whose probabilities stand in the log: nothing is trained."""
+    dataset = open_dataset(asked.data, console)
+    with console.stage("replay", f"replaying {', '.join(asked.given)}"):
+        result = replay_given(
+            dataset,
+            asked.given,
+            propensity_column=asked.propensity_column,
+            metrics=asked.metrics or None,
+            primary=asked.primary,
+            conservative=asked.conservative,
+        )
+    return Replayed(result, dataset, 0, {}, {asked.seed: _lifts(result)})
 
 
 def differing(ranks: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from simulator.replay.engine import replay
 from simulator.replay.estimators import Estimate
+from simulator.replay.given import replay_given
 from simulator.replay.identification import Identified, identification
 from simulator.replay.metrics import METRICS
 from simulator.replay.result import Comparison, MetricResult, Overlap, ReplayResult
@@ -22,4 +23,5 @@ __all__ = [
     "TargetPolicy",
     "identification",
     "replay",
+    "replay_given",
 ]

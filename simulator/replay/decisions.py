@@ -39,6 +39,13 @@ def share_left_to_chance(dataset: Dataset, stage: Stage) -> float | None:
     return float(share) if isinstance(share, int | float) else None
 
 
+def declared_pool(dataset: Dataset) -> str | None:
+    """What dataset.json declares the shown videos were drawn from; None where it says nothing."""
+    declared = (dataset.info.randomisation or {}).get("videos")
+    pool = declared.get("pool") if isinstance(declared, dict) else None
+    return pool if isinstance(pool, str) else None
+
+
 def first_decision(dataset: Dataset) -> int | None:
     """Time of the first decision of either stage, Unix ms; None without any."""
     times = [

@@ -11,19 +11,23 @@ from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.replay import identification as identify
 from simulator.replay.comment_stage import comment_stages
-from simulator.replay.decisions import comment_decisions, has_decisions, video_decisions
-from simulator.replay.diagnostics import overlap, shortfalls
+from simulator.replay.decisions import (
+    comment_decisions,
+    declared_pool,
+    has_decisions,
+    video_decisions,
+)
+from simulator.replay.diagnostics import shortfalls
 from simulator.replay.eligible import Pool, Rows, logged_rows
+from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
 from simulator.replay.logged import LoggedRows
-from simulator.replay.metrics import GUARDRAILS, METRICS, PRIMARY
+from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import CrossFit, row_weights
 from simulator.replay.models.regression import Regressor
-from simulator.replay.pages import cumulative_products
-from simulator.replay.result import CAUTION, UNUSABLE, USABLE, MetricResult, Overlap, ReplayResult
-from simulator.replay.summary import compare, recommended
+from simulator.replay.result import CAUTION, UNUSABLE, USABLE, ReplayResult
 from simulator.replay.target_policy import TargetPolicy
 from simulator.replay.targets import CommentScorer, Predict, Scorer, Target, targets
-from simulator.replay.valuation import CommentStage, Valued, Weighted, value
+from simulator.replay.valuation import CommentStage
 
 Float64 = NDArray[np.float64]
 Make = Callable[[Float64], Regressor]
@@ -94,6 +98,8 @@ def replay(
     orders = dict(comment_scorers or {})
     ranks = ranks or {n: ("videos", *(("comments",) if n in orders else ())) for n in names}
     table = identify.identification(dataset, propensity_column)
+    if pool == "auto" and declared_pool(dataset) == "all":
+        pool = "all"
     if pool == "all":
         table[0] = identify.Identified("videos", True, "propensities over all videos")
     changed, notes = identify.stages_to_change(table, {n: ranks[n] for n in names}, stage)
@@ -126,9 +132,9 @@ def replay(
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
                   for k, v in comments.accounting.items() if v and "without" in k]  # fmt: skip
     cluster = np.unique(logged.user, return_inverse=True)[1]
-    weighted = {n: _weighted(logged, found.get(n), sections.get(n), cluster) for n in names}
-    overlaps = {n: _overlap(n, w, found.get(n), logged) for n, w in weighted.items()}
-    results = _results(
+    weighted = {n: weighted_rows(logged, found.get(n), sections.get(n), cluster) for n in names}
+    overlaps = {n: policy_overlap(n, w, found.get(n), logged) for n, w in weighted.items()}
+    results = metric_results(
         logged, weighted, overlaps, models, wanted, main, treatments, control, conservative
     )
     mains = [m.best.verdict for m in results if m.name == main]
@@ -206,6 +212,10 @@ def _wanted(
         if METRICS[name].column in logged.outcomes
         and not np.isnan(logged.outcomes[METRICS[name].column]).all()
     ]
+    silent = [n for n in available if not np.nan_to_num(logged.outcomes[METRICS[n].column]).any()]
+    if silent and len(silent) < len(available) and metrics is None:
+        available = [name for name in available if name not in silent]
+        notes.append(f"0 in every row of the log, left out: {', '.join(silent)}.")
     if changed == {"comments"}:
         available = [name for name in available if METRICS[name].comments]
     rank_comments = any("comments" in ranks[name] for name in (*treatments, control))
@@ -248,107 +258,6 @@ def _models(
             make=make,
         )
     return fitted
-
-
-def _weighted(
-    logged: LoggedRows,
-    target: Target | None,
-    section: CommentStage | None,
-    cluster: NDArray[np.integer],
-) -> Weighted:
-    n = len(logged)
-    ones = np.ones(n)
-    page = page_moment = None
-    if target is not None and logged.kind == "decisions":
-        page = cumulative_products(target.probability / logged.propensity, logged.page)
-        page_moment = cumulative_products(target.second_moment, logged.page)
-    return Weighted(
-        user=cluster,
-        n_users=int(cluster.max()) + 1,
-        target=ones if target is None else target.probability,
-        logging=ones if target is None else logged.propensity,
-        second_moment=ones if target is None else target.second_moment,
-        page=page,
-        page_moment=page_moment,
-        comments=section,
-        uniform=logged.uniform and target is not None,
-        expected={} if target is None else target.expected,
-    )
-
-
-def _overlap(name: str, policy: Weighted, target: Target | None, logged: LoggedRows) -> Overlap:
-    unsupported = np.zeros(len(logged)) if target is None else target.unsupported
-    if target is not None and logged.kind == "random pool":
-        # The pool is what happened to be shown: videos of it that never were are unseen. Their
-        # share of the exposure is about that of videos shown once (Good, Biometrika 1953).
-        counts = np.bincount(logged.shown)
-        unsupported = np.full(len(logged), float((counts == 1).sum()) / len(logged))
-    comments = None
-    if policy.comments is not None:
-        moment = float((policy.second_moment * policy.comments.second_moment).mean())
-        comments = len(logged) / moment if moment > 0 else 0.0
-    return overlap(
-        name, policy.weight, policy.second_moment, unsupported, policy.user, policy.n_users,
-        comments,
-    )  # fmt: skip
-
-
-def _results(
-    logged: LoggedRows,
-    weighted: Mapping[str, Weighted],
-    overlaps: Mapping[str, Overlap],
-    models: Mapping[str, CrossFit],
-    wanted: list[str],
-    main: str,
-    treatments: tuple[str, ...],
-    control: str,
-    conservative: bool,
-) -> list[MetricResult]:
-    results = []
-    valued: dict[str, dict[str, dict[str, Valued]]] = {}
-    for name in wanted:
-        outcome = METRICS[name].values(logged.outcomes)
-        known = ~np.isnan(outcome)
-        shown = models[name].of_shown(logged.shown) if name in models else None
-        valued[name] = {
-            policy: value(METRICS[name], name, logged.outcomes, known, own, shown)
-            for policy, own in weighted.items()
-        }
-    for treatment in treatments:
-        for name in wanted:
-            metric = METRICS[name]
-            outcome = metric.values(logged.outcomes)
-            outcome = outcome[~np.isnan(outcome)]
-            estimates = {
-                estimator: compare(
-                    valued[name][treatment][estimator],
-                    valued[name][control][estimator],
-                    [overlaps[treatment], overlaps[control]],
-                    outcome,
-                    share=metric.unit == "share",
-                    same=treatment == control,
-                    conservative=conservative,
-                )
-                for estimator in valued[name][treatment]
-                if estimator in valued[name][control]
-            }
-            results.append(
-                MetricResult(
-                    name=name,
-                    treatment=treatment,
-                    label=metric.label,
-                    unit=metric.unit,
-                    role="primary"
-                    if name == main
-                    else ("guardrail" if name in GUARDRAILS else "secondary"),
-                    direction=metric.direction,
-                    rows=len(outcome),
-                    logged_mean=float(outcome.mean()),
-                    recommended=recommended(estimates),
-                    estimates=estimates,
-                )
-            )
-    return results
 
 
 def _definition(logged: LoggedRows, changed: frozenset[str], target: TargetPolicy) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
-from simulator.replay.decisions import has_decisions, share_left_to_chance
+from simulator.replay.decisions import declared_pool, has_decisions, share_left_to_chance
 from simulator.replay.logged import Stage
 
 Subject = Literal["videos", "comments", "both"]
@@ -125,6 +125,8 @@ def _videos(dataset: Dataset, column: str) -> Identified:
         return _from_decisions(dataset, "videos", KEEP_VIDEOS)
     recorded = _any(dataset, pl.col(column).is_not_null()) if has_column else False
     random = dataset.has_column("impressions", "is_rand") and _any(dataset, pl.col("is_rand") == 1)
+    if recorded and declared_pool(dataset) == "all":
+        return Identified("videos", True, f"column '{column}', declared to be over all videos")
     if recorded and dataset.has_column("impressions", "candidates"):
         return Identified("videos", True, f"columns '{column}' and 'candidates'")
     if random:
@@ -135,8 +137,9 @@ def _videos(dataset: Dataset, column: str) -> Identified:
             False,
             f"column '{column}' tells how likely the shown video was, nothing tells what else "
             "could have been shown",
-            "If every video of the dataset could: --pool all. Or import with --target-probability "
-            f"or --candidates. Or write a log with decisions: {KEEP_VIDEOS}",
+            "If every video of the dataset could: --pool all. If the log says how likely another "
+            "policy was to show the same: --target-probability COL. Or write a log with "
+            f"decisions: {KEEP_VIDEOS}",
         )
     has = f"column '{column}' is empty" if has_column else f"no column '{column}'"
     tail = (

@@ -39,7 +39,8 @@ class LoggedRows:
         uniform: Whether every eligible video was equally likely in every row.
         outcomes: Raw outcome columns, float64[N] with NaN for unknown.
         accounting: Rows read and why others were not used.
-        kind: ``"decisions"``, ``"candidates"``, ``"random pool"`` or ``"all videos"``.
+        kind: ``"decisions"``, ``"candidates"``, ``"random pool"``, ``"all videos"`` or ``"given"``
+            (the log states the target's probability itself).
         warnings: What to mention about these rows.
         section: int32[N], the video whose comments these are; None for the video stage.
         request: int64[N], the log's own request identifier; None where it has none.

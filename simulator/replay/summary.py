@@ -106,7 +106,13 @@ def _interval(valued: Valued, share: bool, conservative: bool) -> Estimate | Non
     if valued.events is None or valued.weights is None or valued.bottom is None:
         return _never_empty(plain, linear)
     if share:
-        plain = share_interval(linear, valued.events, valued.weights, float(valued.bottom.sum()))
+        plain = share_interval(
+            linear,
+            valued.events,
+            valued.weights,
+            float(valued.bottom.sum()),
+            largest=valued.heaviest,
+        )
     if conservative and plain is not None:
         wide = empirical_likelihood(valued.events, valued.bottom)
         if wide is not None:

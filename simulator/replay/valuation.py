@@ -97,6 +97,7 @@ class Valued:
             for others.
         weights: float64[G], sums of weights per user, likewise.
         bottom: float64[G], what is summed up to be divided by, likewise: weights, or rows of IPS.
+        heaviest: Weight of the heaviest row, likewise.
         parameter: Of a tuned estimator.
         biased: What the interval leaves out; empty for estimators without bias.
     """
@@ -106,6 +107,7 @@ class Valued:
     events: Float64 | None = None
     weights: Float64 | None = None
     bottom: Float64 | None = None
+    heaviest: float | None = None
     parameter: float | None = None
     biased: str = ""
 
@@ -193,7 +195,8 @@ def _weighted(
     weights = user_sums(rows.weight, rows.user, rows.n_users)
     bottom = user_sums(np.ones(len(rows)), rows.user, rows.n_users) if by_rows else weights
     events = user_sums(rows.weight * rows.outcome, rows.user, rows.n_users)
-    return Valued(linear, effective, events, weights, bottom)
+    heaviest = float(rows.weight.max(initial=0.0))
+    return Valued(linear, effective, events, weights, bottom, heaviest)
 
 
 def _effective(moment: Float64, weight: Float64) -> float:

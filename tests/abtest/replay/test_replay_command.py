@@ -132,3 +132,23 @@ def test_options_that_cannot_be(
     result = abtest("replay", "-t", "random", "-c", "popular", "--data", log, *arguments)
     assert (result.code, result.out) == (2, "")
     assert expected in result.err
+
+
+def test_a_bandit_log_from_table_to_verdict(abtest: Run, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    lines = ["item,got,p,new"]
+    for _ in range(3_000):
+        item = int(random.integers(0, 4))
+        got = int(random.random() < (0.2, 0.4, 0.6, 0.1)[item])
+        lines.append(f"{item},{got},0.25,{(0.1, 0.2, 0.6, 0.1)[item]}")
+    (tmp_path / "choices.csv").write_text("\n".join(lines) + "\n")
+    names = "action=item,reward=got,propensity=p,target=new"
+    done = abtest("data", "import", "choices.csv", "log", "--propensities", names)
+    assert done.code == 0, done.err
+    result = abtest("replay", "--data", "log", "--target-probability", "target_probability")
+    assert result.code == 0, result.err
+    assert "caution" in result.out
+    assert "as logged" in result.out
+    wrong = abtest("replay", "--data", "log", "--target-probability", "new")
+    assert wrong.code == 3
+    assert "no column 'new'" in wrong.err
