@@ -21,7 +21,7 @@ from reports.results import (
 from reports.statistics.multiplicity import adjusted_confidence, holm
 from reports.verdict.judge import judge
 from reports.verdict.rule import DecisionRule
-from simulator.replay import Comparison, MetricResult, ReplayResult
+from simulator.replay import METRICS, Comparison, MetricResult, ReplayResult
 from simulator.replay import Estimate as Found
 from simulator.replay.result import UNUSABLE, USABLE, Overlap
 from simulator.replay.summary import at_level
@@ -116,6 +116,8 @@ def _row(
 ) -> MetricComparison:
     found = metric.best
     scale, unit = _SCALE[metric.unit]
+    if METRICS[metric.name].per_comment:
+        unit = unit.replace("impressions", "comments seen").replace("impression", "comment seen")
     difference, relative = at_level(found, level)
     role: Role = (
         "primary"
@@ -212,7 +214,7 @@ def _checks(result: ReplayResult) -> list[HealthCheck]:
         )  # fmt: skip
     for treatment, metric in primary.items():
         found = metric.best
-        if result.overlap[treatment].verdict == UNUSABLE:
+        if not METRICS[metric.name].per_comment and (result.overlap[treatment].verdict == UNUSABLE):
             continue
         status = {USABLE: "pass", UNUSABLE: "fail"}.get(found.verdict, "warn")
         detail = "; ".join(found.reasons) or (

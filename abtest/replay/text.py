@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from abtest.replay.ask import Replayed, seed_spread
 from abtest.tables import table
 from reports.results import ExperimentResult
 from reports.verdict import words
 from simulator.replay import Estimate, Identified, MetricResult, ReplayResult
-from simulator.replay.result import UNUSABLE, USABLE
+from simulator.replay.result import UNUSABLE, USABLE, Overlap
 
 WIDTH = 80
 
@@ -40,7 +40,10 @@ def replay_text(replayed: Replayed, experiment: ExperimentResult) -> str:
     lines += ["", *_wrapped(result.definition), "", "What this log identifies"]
     lines += [textwrap.indent(identification_text(result.identification), "  "), ""]
     counts = [f"{name.replace('_', ' ')} {n:,}" for name, n in result.rows.items() if n]
-    lines += [*_wrapped(f"Impressions: {'; '.join(counts)}."), "", _overlap(result), ""]
+    lines += [*_wrapped(f"Impressions: {'; '.join(counts)}."), "", _overlap(result.overlap), ""]
+    if result.comment_overlap:
+        lines += ["Places of comment sections, those above as shown", ""]
+        lines += [_overlap(result.comment_overlap), ""]
     for treatment in result.treatments:
         lines += [f"{treatment} against {result.control}, per impression", ""]
         lines += [_metrics(result.of(treatment)), ""]
@@ -63,9 +66,9 @@ def _verdict_of(result: ReplayResult, treatment: str) -> str:
     return f"{found.verdict}: {'; '.join(found.reasons)}"
 
 
-def _overlap(result: ReplayResult) -> str:
+def _overlap(overlaps: Mapping[str, Overlap]) -> str:
     rows = []
-    for found in result.overlap.values():
+    for found in overlaps.values():
         expected = "?" if found.expected_effective is None else f"{found.expected_effective:,.0f}"
         missing = (
             "?" if found.unsupported_share is None else f"{100 * found.unsupported_share:.0f} %"

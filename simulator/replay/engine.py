@@ -24,7 +24,7 @@ from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import CrossFit, row_weights
 from simulator.replay.models.regression import Regressor
-from simulator.replay.result import CAUTION, UNUSABLE, USABLE, ReplayResult
+from simulator.replay.result import CAUTION, UNUSABLE, USABLE, MetricResult, Overlap, ReplayResult
 from simulator.replay.target_policy import TargetPolicy
 from simulator.replay.targets import CommentScorer, Predict, Scorer, Target, targets
 from simulator.replay.valuation import CommentStage
@@ -110,11 +110,13 @@ def replay(
         logged = logged_rows(
             dataset, propensity_column=propensity_column, rows=rows, pool=pool, since_ms=since_ms
         )
-    wanted = _wanted(logged, metrics, changed, treatments, control, ranks, notes)
-    main = primary if primary in wanted else PRIMARY if PRIMARY in wanted else wanted[0]
-    if primary is not None and primary not in wanted:
+    listed = _listed(dataset, metrics, changed)
+    wanted = _wanted(logged, metrics, changed, treatments, control, ranks, notes, bool(listed))
+    every = [*wanted, *listed]
+    main = primary if primary in every else PRIMARY if PRIMARY in every else every[0]
+    if primary is not None and primary not in every:
         raise DataError(f"the primary metric '{primary}' cannot be replayed from this log.",
-                        f"Choose one of {', '.join(wanted)}.")  # fmt: skip
+                        f"Choose one of {', '.join(every)}.")  # fmt: skip
     models = _models(dataset, logged, wanted, model) if "videos" in changed else {}
     found: dict[str, Target] = {}
     if "videos" in changed:
@@ -123,12 +125,18 @@ def replay(
             dataset, logged, {n: scorers[n] for n in names}, target, seed=seed, models=predict
         )
     sections: dict[str, CommentStage] = {}
+    seen: list[MetricResult] = []
+    comment_overlaps: dict[str, Overlap] = {}
     if "comments" in changed:
         comments = comment_decisions(dataset, since_ms)
         best = comment_target or TargetPolicy()
         scored = {n: orders.get(n, _as_given) for n in names}
         chances = targets(dataset, comments, scored, best, seed=seed)
         sections = comment_stages(logged, comments, chances)
+        if listed:
+            seen, comment_overlaps = _of_comments(
+                comments, chances, listed, main, treatments, control, conservative
+            )
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
                   for k, v in comments.accounting.items() if v and "without" in k]  # fmt: skip
     cluster = np.unique(logged.user, return_inverse=True)[1]
@@ -137,6 +145,7 @@ def replay(
     results = metric_results(
         logged, weighted, overlaps, models, wanted, main, treatments, control, conservative
     )
+    results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
     mains = [m.best.verdict for m in results if m.name == main]
     warnings = [*logged.warnings, *notes]
     warnings += shortfalls(list(overlaps.values()), logged.kind)
@@ -153,6 +162,7 @@ def replay(
         eligible_size=(int(sizes.min()), int(sizes.max())),
         uniform=logged.uniform,
         overlap=overlaps,
+        comment_overlap=comment_overlaps,
         metrics=results,
         verdict=next(v for v in (UNUSABLE, CAUTION, USABLE) if v in mains),
         warnings=warnings,
@@ -204,12 +214,14 @@ def _wanted(
     control: str,
     ranks: Mapping[str, tuple[str, ...]],
     notes: list[str],
+    others: bool,
 ) -> list[str]:
     """Metrics that the log has and that these policies' identified stages can move."""
     available = [
         name
         for name in metrics or METRICS
-        if METRICS[name].column in logged.outcomes
+        if not METRICS[name].per_comment
+        and METRICS[name].column in logged.outcomes
         and not np.isnan(logged.outcomes[METRICS[name].column]).all()
     ]
     silent = [n for n in available if not np.nan_to_num(logged.outcomes[METRICS[n].column]).any()]
@@ -227,12 +239,44 @@ def _wanted(
                 f"{', '.join(refused)} would also move with the order of comments, which this "
                 "log does not identify: no figure."
             )
-    if not available:
+    if not available and not others:
         raise DataError(
             "no metric of this log can be replayed for these policies.",
             f"Asked for: {', '.join(metrics)}." if metrics else f"See: {identify.KEEP_BOTH}",
         )
     return available
+
+
+def _listed(dataset: Dataset, metrics: Sequence[str] | None, changed: frozenset[str]) -> list[str]:
+    """Metrics per comment seen."""
+    if "comments" not in changed or not dataset.has("comment_events"):
+        return []
+    return [name for name in metrics or METRICS if METRICS[name].per_comment]
+
+
+def _of_comments(
+    comments: LoggedRows,
+    chances: Mapping[str, Target],
+    listed: list[str],
+    main: str,
+    treatments: tuple[str, ...],
+    control: str,
+    conservative: bool,
+) -> tuple[list[MetricResult], dict[str, Overlap]]:
+    """What one place of a section is worth, those above it as shown."""
+    known = [
+        name
+        for name in listed
+        if METRICS[name].column in comments.outcomes
+        and np.nan_to_num(comments.outcomes[METRICS[name].column]).any()
+    ]
+    cluster = np.unique(comments.user, return_inverse=True)[1]
+    weighted = {n: weighted_rows(comments, own, None, cluster) for n, own in chances.items()}
+    overlaps = {n: policy_overlap(n, w, chances[n], comments) for n, w in weighted.items()}
+    results = metric_results(
+        comments, weighted, overlaps, {}, known, main, treatments, control, conservative
+    )
+    return results, overlaps
 
 
 def _models(

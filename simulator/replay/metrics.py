@@ -1,4 +1,8 @@
-"""Declare the metrics of replay: what each reads, and which stages of a page can move it."""
+"""Declare the metrics of replay: what each reads, and which stages of a page can move it.
+
+A metric per comment seen asks what one place of a section would have earned if the policy had
+chosen its comment, those above it as shown. It needs far less of a log than a whole order.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ class ReplayMetric:
         direction: ``"up"`` if more is better.
         comments: Whether the order of comments can move it, once a section is open. Opening itself
             comes before any comment is seen.
+        per_comment: Whether it is a mean over comments seen, not over impressions.
     """
 
     label: str
@@ -34,6 +39,7 @@ class ReplayMetric:
     positive: bool = False
     direction: Literal["up", "down"] = "up"
     comments: bool = False
+    per_comment: bool = False
 
     def values(self, outcomes: dict[str, Float64]) -> Float64:
         """float64[N] with NaN for unknown."""
@@ -63,6 +69,15 @@ METRICS: dict[str, ReplayMetric] = {
     ),
     "comment_replies": ReplayMetric(
         "Comment replies per impression", "count", "comment_replies", comments=True
+    ),
+    "comment_dwell_ms": ReplayMetric(
+        "Time on a comment seen", "ms", "comment_stay_time", per_comment=True
+    ),
+    "comment_like_share": ReplayMetric(
+        "Likes of a comment seen", "share", "comment_likes", per_comment=True
+    ),
+    "comment_reply_share": ReplayMetric(
+        "Replies to a comment seen", "share", "comment_replies", per_comment=True
     ),
     "reward": ReplayMetric("Reward per choice", "count", "reward"),
 }

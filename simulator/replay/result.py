@@ -136,6 +136,8 @@ class ReplayResult:
         verdict: Of the primary metric, the worst treatment's.
         warnings: Sentences for people.
         definition: What exactly was estimated.
+        comment_overlap: Per policy, of the places of comment sections; empty where that stage
+            stays as logged.
     """
 
     treatments: tuple[str, ...]
@@ -151,6 +153,7 @@ class ReplayResult:
     verdict: str
     warnings: list[str]
     definition: str
+    comment_overlap: dict[str, Overlap] = field(default_factory=dict)
 
     def of(self, treatment: str) -> list[MetricResult]:
         """The metrics of one treatment."""

@@ -159,3 +159,24 @@ def page_truth(score: np.ndarray, share: float, worth: np.ndarray) -> float:
 
 def by_item(score: np.ndarray) -> Callable[[object], np.ndarray]:
     return lambda requests: score[np.maximum(requests.candidates, 0)].astype(np.float32)  # type: ignore[attr-defined]
+
+
+def page_weight(video: int, video_share: float = 0.5) -> float:
+    """How often a logged page shows a video."""
+    worth = np.zeros(VIDEOS)
+    worth[video] = SLOTS
+    return slot_truth(LOGGED_VIDEOS, video_share, worth, video_share)
+
+
+def place_truth(video: int, score: np.ndarray, share: float, logged_share: float = 0.6) -> float:
+    """Sum over places of the chance to reach one times the target's dwell there."""
+    total = 0.0
+    for rank in range(COMMENTS):
+        for above in itertools.permutations(range(COMMENTS), rank):
+            chance = GO_ON**rank
+            for place, comment in enumerate(above):
+                chance *= chances(LOGGED_COMMENTS[video], list(above[:place]), logged_share)[
+                    comment
+                ]
+            total += chance * float(chances(score, list(above), share) @ DWELL[video])
+    return total

@@ -117,6 +117,30 @@ def test_comment_orders_are_valued_where_their_decisions_are_logged(
         assert np.mean(hits) > 0.87, (name, np.mean(hits))
 
 
+def test_one_place_of_a_section_is_worth_what_the_policy_would_put_there(
+    decision_dataset: MakeLog,
+) -> None:
+    """Mean time on the comment at a place that was reached, those above it as shown."""
+    orders = {"good": platform.by_item(LONG), "poor": platform.by_item(-LONG)}
+    result = run(
+        decision_dataset(platform.make(8, users=1_200)), comment_scorers=orders,
+        stage="comments", metrics=["comment_dwell_ms"],
+    )  # fmt: skip
+    weights = np.array([platform.page_weight(v) for v in range(platform.VIDEOS)]) * platform.OPEN
+    for name, sign in (("good", 1.0), ("poor", -1.0)):
+        top = sum(
+            w * platform.place_truth(v, sign * LONG.reshape(platform.VIDEOS, -1)[v], COMMENT_SHARE)
+            for v, w in enumerate(weights)
+        )
+        truth = top / (weights.sum() * (1 + platform.GO_ON + platform.GO_ON**2))
+        metric = result.metrics[0].estimates["snips"]
+        found = metric.treatment if name == "good" else metric.control
+        assert found is not None
+        assert abs(found.value - truth) < 4 * found.standard_error
+        assert found.standard_error < 0.05 * truth
+    assert result.comment_overlap["good"].expected_effective is not None
+
+
 def test_both_stages_at_once(decision_dataset: MakeLog) -> None:
     worth = [platform.OPEN * _stays(score) for score in (LONG, -LONG)]
     truth = [
