@@ -21,6 +21,8 @@ Float64 = NDArray[np.float64]
 LEAST_EFFECTIVE, GOOD_EFFECTIVE = 100.0, 400.0
 LEAST_EVENTS, GOOD_EVENTS = 10.0, 60.0
 LEAST_USERS, GOOD_USERS = 20, 100
+WEIGHT_EDGES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Lower ends of the bins of weights; a weight of 0 has a bin of its own before them."""
 _WARN_TOP_USER = 0.2
 _WARN_UNSUPPORTED, _MOST_UNSUPPORTED = 0.05, 0.25
 
@@ -108,7 +110,17 @@ def overlap(
         comment_effective=comment_effective,
         verdict=UNUSABLE if refuse else CAUTION if warn else USABLE,
         reasons=refuse + warn,
+        rows_by_weight=_histogram(weight, None),
+        weight_by_weight=_histogram(weight, weight),
     )
+
+
+def _histogram(weight: Float64, amount: Float64 | None) -> list[float]:
+    """Shares of rows, or of an amount, with weight 0 and per bin of `WEIGHT_EDGES`."""
+    place = np.where(weight > 0, np.searchsorted(WEIGHT_EDGES, weight, side="right"), 0)
+    sums = np.bincount(place, weights=amount, minlength=len(WEIGHT_EDGES) + 1)
+    total = float(sums.sum())
+    return [float(s) / total if total > 0 else 0.0 for s in sums]
 
 
 def _judge_size(size: float, told: str, refuse: list[str], warn: list[str]) -> None:

@@ -31,6 +31,8 @@ class Overlap:
             that stage stays as logged.
         verdict: ``"usable"``, ``"caution"`` or ``"unusable"``.
         reasons: Why the verdict is not ``"usable"``.
+        rows_by_weight: Share of the rows in each bin of `diagnostics.WEIGHT_EDGES`.
+        weight_by_weight: Share of all weight in each bin.
     """
 
     policy: str
@@ -48,6 +50,8 @@ class Overlap:
     comment_effective: float | None
     verdict: str
     reasons: list[str]
+    rows_by_weight: list[float] = field(default_factory=list)
+    weight_by_weight: list[float] = field(default_factory=list)
 
     @property
     def effective(self) -> float:
