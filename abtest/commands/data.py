@@ -71,7 +71,7 @@ def import_command(
 
       abtest data import choices.csv logs/mine --propensities action=item,reward=click,propensity=p
     """
-    from simulator.logs.importers import bandit, import_logs, import_mapped
+    from simulator.logs.importers import import_logs, import_mapped
 
     if sql is not None and map_file is None:
         raise UsageError("--sql needs a map of the result's columns.", "Add: --map MAP.toml")
@@ -86,6 +86,8 @@ def import_command(
     *files, target = sources
     if bad_rows not in {"fail", "skip"}:
         raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
+    from simulator.logs.importers import bandit
+
     console = Console()
     bad: BadRows = "skip" if bad_rows == "skip" else "fail"
     with console.stage("import", f"importing {', '.join(map(str, files)) or 'the query'}"):

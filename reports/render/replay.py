@@ -174,6 +174,7 @@ def _forests(found: Mapping[str, Any]) -> Iterator[Forest]:
             verdict = str(one.get("verdict", ""))
             shape = verdict if verdict in ("usable", "caution") else "unusable"
             reasons = one.get("reasons")
+            identity = f"replay-f{number}-{i}"
             rows.append(
                 Row(
                     name,
@@ -182,7 +183,7 @@ def _forests(found: Mapping[str, Any]) -> Iterator[Forest]:
                     _value(one.get("treatment"), share, metric.get("unit")),
                     formats.lift(lifts[name]),
                     formats.interval(lifts[name]),
-                    charts.row_bar(lifts[name], shape, domain, f"replay-f{number}-{i}", name, width=320),
+                    charts.row_bar(lifts[name], shape, domain, identity, name, width=320),
                     _count(one.get("effective")),
                     verdict,
                     "; ".join(map(str, reasons)) if isinstance(reasons, list) else "",
