@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from abtest.policy_tools.check import CheckResult
     from policies.registry import PolicyRecord
     from simulator.logs.describe import Comparison, Statistic
-    from simulator.replay import Estimate, MetricResult, ReplayResult
 
 
 def table(
@@ -122,69 +121,3 @@ def check_table(results: Sequence[CheckResult]) -> str:
         [("ok" if r.passed else "FAILED", r.name, r.detail) for r in results],
         header=("", "check", "detail"),
     )
-
-
-def replay_table(result: ReplayResult) -> str:
-    """`abtest replay`: rows and overlap, then one line per metric and estimator."""
-    counts = [f"{name.replace('_', ' ')}: {n:,}" for name, n in result.rows.items() if n]
-    lines = [
-        f"{result.treatment} against {result.control}, from the log alone: {result.verdict}",
-        result.definition,
-        "",
-        f"impressions  {'; '.join(counts)}",
-        "",
-        table(
-            [
-                (
-                    o.policy,
-                    f"{o.matched_rows:,}",
-                    f"{o.matched_users:,}",
-                    f"{o.effective_sample_size:,.0f}",
-                    f"{o.mean_weight:.3f}",
-                    o.verdict,
-                )
-                for o in result.overlap.values()
-            ],
-            header=("policy", "matched rows", "users", "effective rows", "mean weight", "overlap"),
-            right=(1, 2, 3, 4),
-        ),
-        "",
-        table(
-            [row for metric in result.metrics for row in _replay_rows(metric)],
-            header=("metric", "estimator", "control", "treatment", "lift", "95 % interval"),
-            right=(2, 3, 4),
-        ),
-    ]
-    lines += [f"warning: {warning}" for warning in result.warnings]
-    return "\n".join(lines)
-
-
-def _replay_rows(metric: MetricResult) -> list[tuple[str, ...]]:
-    share = metric.unit == "share"
-    rows: list[tuple[str, ...]] = []
-    for name, found in metric.estimates.items():
-        lift = found.relative
-        rows.append(
-            (
-                metric.name,
-                name,
-                _replay_value(found.control, share),
-                _replay_value(found.treatment, share),
-                "-" if lift is None else f"{100 * lift.value:+.1f} %",
-                "-" if lift is None else _percent_range(lift.low, lift.high),
-            )
-        )
-    return rows
-
-
-def _percent_range(low: float | None, high: float | None) -> str:
-    """An interval of a lift; an end that the data do not bound is left open."""
-    start = "below" if low is None else f"{100 * low:+.1f} %"
-    end = "above" if high is None else f"{100 * high:+.1f} %"
-    return f"{start} to {end}"
-
-
-def _replay_value(estimate: Estimate | None, share: bool) -> str:
-    if estimate is None:
-        return "-"
-    return f"{100 * estimate.value:.2f} %" if share else f"{estimate.value / 1000:.3f} s"

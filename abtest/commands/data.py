@@ -44,6 +44,14 @@ def import_command(
     encoding: Annotated[
         str | None, typer.Option("--encoding", help="Of files that are not UTF-8: gbk, latin-1.")
     ] = None,
+    propensities: Annotated[
+        str | None,
+        typer.Option(
+            "--propensities",
+            help="Columns of a table of logged choices: action=COL,reward=COL,propensity=COL and "
+            "user, time, position, target.",
+        ),
+    ] = None,
     bad_rows: Annotated[
         str, typer.Option("--bad-rows", help="fail (default), or skip and count them.")
     ] = "fail",
@@ -58,6 +66,10 @@ def import_command(
       abtest data import log_standard_4_08_to_4_21_1k.csv logs/one-file --bad-rows skip
 
       abtest data import events.parquet logs/mine --map map.toml
+
+      abtest data import obd/random/men/men.csv logs/men --format open-bandit
+
+      abtest data import choices.csv logs/mine --propensities action=item,reward=click,propensity=p
     """
     from simulator.logs.dataset import Dataset
     from simulator.logs.importers import import_logs, import_mapped
@@ -65,6 +77,8 @@ def import_command(
 
     if sql is not None and map_file is None:
         raise UsageError("--sql needs a map of the result's columns.", "Add: --map MAP.toml")
+    if propensities is not None and (map_file is not None or sql is not None):
+        raise UsageError("--propensities and --map exclude each other.")
     if map_file is not None and log_format != "auto":
         raise UsageError("--map and --format exclude each other.")
     if len(sources) < (1 if sql is not None else 2):
@@ -74,10 +88,15 @@ def import_command(
     *files, target = sources
     if bad_rows not in {"fail", "skip"}:
         raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
+    from simulator.logs.importers import bandit
+
     console = Console()
     bad: BadRows = "skip" if bad_rows == "skip" else "fail"
     with console.stage("import", f"importing {', '.join(map(str, files)) or 'the query'}"):
-        if map_file is not None:
+        if propensities is not None or log_format == bandit.FORMAT:
+            names = None if propensities is None else bandit.parse_columns(propensities)
+            report = bandit.import_bandit(files, target, names, bad_rows=bad, overwrite=force)
+        elif map_file is not None:
             report = import_mapped(
                 files,
                 target,

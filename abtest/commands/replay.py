@@ -1,15 +1,18 @@
-"""`abtest replay`: what a log alone says about another ranker."""
+"""Parse the options of `abtest replay`."""
 
 from __future__ import annotations
 
-import json
+import shlex
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from abtest.commands import options
+from abtest.config import load_config, parse_percent
 from abtest.console import Console
-from abtest.errors import UsageError
+from abtest.errors import ExitCode, UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -18,55 +21,173 @@ def register(app: typer.Typer) -> None:
 
 
 def replay_command(
-    treatment: Annotated[str, typer.Option("--treatment", "-t", help="Policy to value.")],
-    control: Annotated[str, typer.Option("--control", "-c", help="Policy to compare with.")],
-    data: Annotated[str, typer.Option("--data", help="A dataset directory, or 'demo'.")] = "demo",
+    treatment: Annotated[
+        list[str] | None,
+        typer.Option("--treatment", "-t", help="Policy to value. Repeatable."),
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option("--control", "-c", help="Policy to compare with.")
+    ] = None,
+    data: options.Data = None,
+    stage: Annotated[
+        str,
+        typer.Option(
+            "--stage",
+            help="What the policies change: auto (what they rank and the log identifies), videos "
+            "or comments; the other stays as logged.",
+        ),
+    ] = "auto",
+    explore_share: Annotated[
+        str | None,
+        typer.Option("--explore-share", help="Share of slots filled at random, as in run."),
+    ] = None,
+    explore_comments: Annotated[
+        str, typer.Option("--explore-comments", help="The same for places of comment lists.")
+    ] = "0%",
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", help="Draw by a softmax of scores in place of the best."),
+    ] = None,
     top_share: Annotated[
         float | None,
         typer.Option(
             "--top-share",
-            help="A policy shows one of its best videos out of this share of those eligible "
-            "(default 0.1 of a pool, the single best of recorded candidates).",
+            help="Draw uniformly from this share of best candidates: needs less of the log, and "
+            "values another policy than run deploys.",
         ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="Repeatable; default: all.")
+    ] = None,
+    primary: Annotated[
+        str | None, typer.Option("--primary", help="Default: comment watch time.")
+    ] = None,
+    min_effect: Annotated[
+        str | None, typer.Option("--min-effect", help="Smallest effect worth shipping, as 0.5%.")
     ] = None,
     propensity: Annotated[
         str, typer.Option("--propensity", help="Column with the probability of what was shown.")
     ] = "propensity",
+    target_probability: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target-probability",
+            help="Column with another policy's probability of what was shown, in place of -t. "
+            "Repeatable.",
+        ),
+    ] = None,
     rows: Annotated[
         str,
         typer.Option("--rows", help="auto, random (uniform exposure) or all (propensities)."),
     ] = "auto",
-    training_seed: Annotated[int, typer.Option("--training-seed", help="Seed of training.")] = 1,
+    pool: Annotated[
+        str,
+        typer.Option("--pool", help="auto, random (what was exposed) or all (every video)."),
+    ] = "auto",
+    reward_model: Annotated[
+        str,
+        typer.Option("--reward-model", help="linear, boosting (needs scikit-learn) or none."),
+    ] = "linear",
+    conservative: Annotated[
+        bool, typer.Option("--conservative", help="Empirical-likelihood intervals.")
+    ] = False,
+    training_seed: Annotated[
+        int | None, typer.Option("--training-seed", help="Seed of training.")
+    ] = None,
+    training_seeds: Annotated[
+        int, typer.Option("--training-seeds", help="Train so often, and show how lifts differ.")
+    ] = 1,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory to create.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="File to write the report to.")
+    ] = None,
+    config: options.ConfigFile = None,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Counterfactual estimates from a log with random exposure or recorded propensities.
+    """Value rankers on a log that has random exposure, propensities or decisions.
 
-    No simulation: matching, IPS and self-normalised IPS, with intervals clustered by user.
+    Nobody is simulated. What the log cannot tell is refused with the reason, before anything is
+    trained; exit code 4 where it tells too little.
 
     [bold]Examples[/bold]
 
-      abtest replay --treatment lsvcr --control sasrec --data logs/kuairand
+      abtest replay --treatment lsvcr --control sasrec --data runs/x/log
 
-      abtest replay -t sasrec -c popular --data demo --top-share 0.05
+      abtest replay -t likes -c newest --data runs/x/log --stage comments
+
+      abtest replay -t sasrec -c popular --data logs/kuairand --top-share 0.1
+
+      abtest replay --data logs/bandit --target-probability target_probability
     """
-    from abtest.replay import replay_policies
+    # Imported here so that `abtest --help` stays quick.
+    from abtest.replay import ReplayOptions, replay_policies
+    from abtest.replay.record import as_experiment
+    from abtest.replay.text import identification_text, replay_text
+    from abtest.replay.write import write_run
     from abtest.run.oracle import refuse_oracles
-    from abtest.tables import replay_table
+    from abtest.run.run_directory import check_free
+    from reports.render.html import write_html
+    from simulator.replay import TargetPolicy
+    from simulator.replay.result import UNUSABLE
 
-    refuse_oracles([treatment, control])
-    if rows not in {"auto", "random", "all"}:
-        raise UsageError(f"--rows is '{rows}', expected auto, random or all.")
-    result = replay_policies(
-        treatment,
-        control,
-        data,
-        top_share=top_share,
+    settings = load_config(
+        {
+            "treatment": tuple(treatment or ()),
+            "control": control,
+            "data": data,
+            "explore_share": None if explore_share is None else parse_percent(explore_share),
+            "min_effect": None if min_effect is None else parse_percent(min_effect),
+            "training_seed": training_seed,
+        },
+        file=config,
+    )
+    if target_probability and (treatment or control):
+        raise UsageError("--target-probability excludes --treatment and --control.")
+    refuse_oracles([*settings.treatment, settings.control])
+    if out is not None:
+        check_free(out)
+    if html is not None and html.is_dir():
+        raise UsageError(
+            f"--html {html} is a directory.", f"Example: --html {html / 'report.html'}"
+        )
+    console = Console(quiet=quiet)
+    asked = ReplayOptions(
+        treatments=settings.treatment,
+        control=settings.control,
+        data=settings.data,
+        target=TargetPolicy(settings.explore_share, temperature, top_share),
+        comment_target=TargetPolicy(parse_percent(explore_comments)),
+        stage=stage,
+        metrics=tuple(metric or ()),
+        primary=primary,
+        min_effect=settings.min_effect,
         propensity_column=propensity,
         rows=rows,  # type: ignore[arg-type]
-        seed=training_seed,
-        console=Console(),
+        pool=pool,  # type: ignore[arg-type]
+        model=reward_model,
+        conservative=conservative,
+        seed=settings.training_seed,
+        seeds=training_seeds,
+        given=tuple(target_probability or ()),
+        policies=settings.policies,
     )
+    replayed = replay_policies(
+        asked,
+        console=console,
+        announce=lambda table: console.note(f"this log:\n{identification_text(table)}"),
+    )
+    experiment = as_experiment(replayed, asked, command=shlex.join(["abtest", *sys.argv[1:]]))
+    if out is not None:
+        write_run(experiment, asked, out)
+    if html is not None:
+        write_html(experiment, html)
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False, indent=1, allow_nan=False))
+        typer.echo(experiment.to_json(), nl=False)
     else:
-        typer.echo(replay_table(result))
+        typer.echo(replay_text(replayed, experiment))
+        for where in (None if out is None else out / "report.html", html):
+            if where is not None:
+                typer.echo(f"\nReport: {where}")
+    if replayed.result.verdict == UNUSABLE:
+        raise typer.Exit(int(ExitCode.UNTRUSTWORTHY))

@@ -71,7 +71,7 @@ def policies(result: ExperimentResult) -> list[Table]:
 
 def reproduction(result: ExperimentResult) -> Table:
     """Everything else in the context: seeds, versions, data hash."""
-    apart = ("command", "configuration", "environment", "policies")
+    apart = ("command", "configuration", "environment", "policies", "replay")
     rest = {key: value for key, value in result.context.items() if key not in apart}
     return _listed("What it takes to get the same result", rest)
 

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from reports import formats
-from reports.render import charts, download, facts, svg
+from reports.render import charts, download, facts, replay, svg
 from reports.results import (
     ArmComparison,
     ArmDistribution,
@@ -71,6 +71,7 @@ def render_html(result: ExperimentResult) -> str:
         result=result,
         chips=words.chips(result),
         environment=facts.environment(result),
+        replay=replay.replay_view(result),
         policies=facts.policies(result),
         reproduction=facts.reproduction(result),
         command=_text(result, "command"),

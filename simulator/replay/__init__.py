@@ -1,18 +1,27 @@
-"""Counterfactual estimates from logged data: matching, IPS and self-normalised IPS."""
+"""Estimate counterfactual values from logged data, with diagnostics that decide what is usable."""
 
-from simulator.replay.engine import METRICS, replay
+from simulator.replay.engine import replay
 from simulator.replay.estimators import Estimate
+from simulator.replay.given import replay_given
+from simulator.replay.identification import Identified, identification
+from simulator.replay.metrics import METRICS
 from simulator.replay.result import Comparison, MetricResult, Overlap, ReplayResult
-from simulator.replay.targets import Scorer, ScorerError
+from simulator.replay.target_policy import TargetPolicy
+from simulator.replay.targets import CommentScorer, Scorer, ScorerError
 
 __all__ = [
     "METRICS",
+    "CommentScorer",
     "Comparison",
     "Estimate",
+    "Identified",
     "MetricResult",
     "Overlap",
     "ReplayResult",
     "Scorer",
     "ScorerError",
+    "TargetPolicy",
+    "identification",
     "replay",
+    "replay_given",
 ]

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from simulator.behaviours import BEHAVIOURS
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
-from simulator.requests import Int32, Int64
+from simulator.replay.logged import LoggedRows, outcome_arrays, padded_lists
+from simulator.replay.metrics import OUTCOME_COLUMNS
+from simulator.requests import Int32
 
 Float64 = NDArray[np.float64]
 Rows = Literal["auto", "random", "all"]
 Pool = Literal["auto", "random", "all"]
 
-REMEDY = "Use --propensity COL, a random-exposure log, or simulate: abtest run"
-_OUTCOME_COLUMNS = tuple(dict.fromkeys(b.column for b in BEHAVIOURS if b.replay is not None))
-
-
-@dataclass(frozen=True)
-class LoggedRows:
-    """Usable impressions, sorted by user and time.
-
-    Attributes:
-        user: int32[N], dense user index.
-        video: int32[N], the video that was shown.
-        time_ms: int64[N].
-        propensity: float64[N], probability that the log's policy showed this video, in (0, 1].
-        candidates: int32[N, C] eligible videos per row (-1 padded), or None if all share ``pool``.
-        pool: int32[P] eligible videos of every row, or None.
-        uniform: Whether every eligible video was equally likely in every row.
-        outcomes: Raw outcome columns, float64[N] with NaN for unknown.
-        accounting: Rows read and why others were not used.
-        kind: ``"candidates"``, ``"random pool"`` or ``"all videos"``.
-        warnings: What to mention about these rows.
-    """
-
-    user: Int32
-    video: Int32
-    time_ms: Int64
-    propensity: Float64
-    candidates: Int32 | None
-    pool: Int32 | None
-    uniform: bool
-    outcomes: dict[str, Float64]
-    accounting: dict[str, int]
-    kind: str
-    warnings: list[str]
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    def sizes(self) -> Int64:
-        """int64[N]: number of eligible videos per row."""
-        if self.candidates is not None:
-            return np.asarray((self.candidates >= 0).sum(axis=1), dtype=np.int64)
-        assert self.pool is not None
-        return np.full(len(self), len(self.pool), dtype=np.int64)
+REMEDY = (
+    "Use --propensity COL, a log with random exposure (is_rand) or with decisions, "
+    "or simulate: abtest run"
+)
 
 
 def logged_rows(
@@ -112,11 +73,18 @@ def logged_rows(
     if pool == "all":
         videos = np.arange(dataset.catalogue().n_videos, dtype=np.int32)
         return _with_pool(dataset, frame, random, read, videos, "all videos")
+    if rows == "all":
+        raise DataError(
+            "--rows all needs to know what could have been shown in every row: the log has no "
+            "decisions and no 'candidates' column.",
+            "Use --rows random, or if every video of the dataset could have been shown: --pool all",
+        )
     if not random.any():
         raise DataError(
             f"replay needs the videos that could have been shown: column '{propensity_column}' "
-            "holds probabilities, but there is no 'candidates' column.",
-            "If they are over all videos of the dataset: --pool all. Or simulate: abtest run",
+            "holds probabilities, but the log has no decisions and no 'candidates' column.",
+            "If they are over all videos of the dataset: --pool all. Or write a log with "
+            "decisions: abtest run --keep-log",
         )
     not_random = int((~random).sum())
     frame, random = frame.filter(pl.Series(random)), random[random]
@@ -140,7 +108,7 @@ def _read(
     rows: Rows,
     since_ms: int | None,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    columns = [c for c in _OUTCOME_COLUMNS if dataset.has_column("impressions", c)]
+    columns = [c for c in OUTCOME_COLUMNS if dataset.has_column("impressions", c)]
     exprs = [pl.col("user_id"), pl.col("video_id"), pl.col("time_ms"), *map(pl.col, columns)]
     sort = ["user_id", "time_ms"]
     if dataset.has_column("impressions", "position"):
@@ -179,11 +147,12 @@ def _with_candidates(
     dataset: Dataset, frame: pl.DataFrame, random: NDArray[np.bool_], read: dict[str, int]
 ) -> LoggedRows:
     catalogue = dataset.catalogue()
-    listed = frame.select(pl.int_range(pl.len()).alias("row"), "candidates").explode("candidates")
-    listed = listed.drop_nulls().unique(maintain_order=True)
-    index = np.asarray(catalogue.video_index(listed["candidates"].to_numpy()), dtype=np.int32)
-    row = listed["row"].to_numpy().astype(np.int64)[index >= 0]
-    index = index[index >= 0]
+    row, _, identifiers, _ = padded_lists(frame["candidates"])
+    index = np.asarray(catalogue.video_index(identifiers), dtype=np.int32)
+    # A video listed twice counts once; one that the catalogue lacks cannot be scored.
+    known = pl.DataFrame({"row": row, "video": index}).filter(pl.col("video") >= 0)
+    known = known.unique(maintain_order=True)
+    row, index = known["row"].to_numpy(), known["video"].to_numpy()
     counts = np.bincount(row, minlength=frame.height)
     first = np.cumsum(counts) - counts
     candidates = np.full((frame.height, max(int(counts.max(initial=0)), 1)), -1, dtype=np.int32)
@@ -280,20 +249,18 @@ def _rows(
         raise DataError(f"no impression can be replayed ({reasons}).", REMEDY)
     kept = frame.filter(pl.Series(keep))
     user = np.searchsorted(dataset.user_ids(), kept["user_id"].to_numpy()).astype(np.int32)
-    outcomes = {
-        name: kept[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        for name in _OUTCOME_COLUMNS
-        if name in kept.columns
-    }
     return LoggedRows(
         user=user,
-        video=video[keep],
+        shown=video[keep],
         time_ms=kept["time_ms"].to_numpy().astype(np.int64),
+        page=np.arange(int(keep.sum())),
+        position=np.zeros(int(keep.sum()), dtype=np.int64),
         propensity=propensity[keep],
         candidates=None if candidates is None else candidates[keep],
+        logging=None,
         pool=pool,
         uniform=uniform,
-        outcomes=outcomes,
+        outcomes=outcome_arrays(kept),
         accounting={**accounting, "used": int(keep.sum())},
         kind=kind,
         warnings=warnings,

@@ -1,284 +1,326 @@
-"""Counterfactual values of two rankers from one log, without simulating anybody."""
+"""Estimate what other rankers would have earned on the log that there is, simulating nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.behaviours import BEHAVIOURS
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
-from simulator.replay.eligible import LoggedRows, Pool, Rows, logged_rows
-from simulator.replay.estimators import (
-    Estimate,
-    Linear,
-    effective_sample_size,
-    ips,
-    ratio,
-    snips,
+from simulator.replay import identification as identify
+from simulator.replay.comment_stage import comment_stages
+from simulator.replay.decisions import (
+    comment_decisions,
+    declared_pool,
+    has_decisions,
+    video_decisions,
 )
-from simulator.replay.result import Comparison, MetricResult, Overlap, ReplayResult
-from simulator.replay.targets import Scorer, Target, targets, top_counts
-from simulator.requests import Int64
+from simulator.replay.diagnostics import shortfalls
+from simulator.replay.eligible import Pool, Rows, logged_rows
+from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
+from simulator.replay.logged import LoggedRows
+from simulator.replay.metrics import METRICS, PRIMARY
+from simulator.replay.models.crossfit import CrossFit, row_weights
+from simulator.replay.models.regression import Regressor
+from simulator.replay.result import CAUTION, UNUSABLE, USABLE, MetricResult, Overlap, ReplayResult
+from simulator.replay.target_policy import TargetPolicy
+from simulator.replay.targets import CommentScorer, Predict, Scorer, Target, targets
+from simulator.replay.valuation import CommentStage
 
 Float64 = NDArray[np.float64]
-
-LEAST_EFFECTIVE = 50.0
-LEAST_USERS = 10
-_WARN_EFFECTIVE = 200.0
-_WARN_TOP_USER = 0.2
-_WARN_UNSUPPORTED = 0.05
-TOO_LITTLE, CAUTION, OK = "too little overlap", "caution", "ok"
-
-
-@dataclass(frozen=True)
-class _Metric:
-    label: str
-    unit: str
-    column: str
-    positive: bool = False
-
-    def values(self, logged: LoggedRows) -> Float64:
-        raw = logged.outcomes[self.column]
-        return np.where(np.isnan(raw), np.nan, raw > 0) if self.positive else raw
-
-
-METRICS: dict[str, _Metric] = {
-    b.replay[0]: _Metric(
-        b.replay[1], "ms" if b.kind == "time" else "share", b.column, positive=b.kind == "visit"
-    )
-    for b in BEHAVIOURS
-    if b.replay is not None
-}
+Make = Callable[[Float64], Regressor]
 
 
 def replay(
     dataset: Dataset,
-    scorers: dict[str, Scorer],
+    scorers: Mapping[str, Scorer],
     *,
-    treatment: str,
+    treatment: str | Sequence[str],
     control: str,
+    comment_scorers: Mapping[str, CommentScorer] | None = None,
+    ranks: Mapping[str, tuple[str, ...]] | None = None,
+    stage: str = "auto",
     metrics: Sequence[str] | None = None,
+    primary: str | None = None,
+    target: TargetPolicy | None = None,
+    comment_target: TargetPolicy | None = None,
     top_share: float | None = None,
     propensity_column: str = "propensity",
     rows: Rows = "auto",
     pool: Pool = "auto",
     since_ms: int | None = None,
+    model: Make | None = None,
+    conservative: bool = False,
     seed: int = 0,
 ) -> ReplayResult:
-    """Estimate per-impression metrics under two target policies, and their difference.
+    """Estimate per-impression metrics under target policies, and their differences.
 
-    Each used impression has a set E of eligible videos (its ``candidates``, or a common pool). A
-    ranker stands for the policy that shows one of its best ``m = max(1, ceil(top_share * |E|))``
-    videos of E with equal probability; an impression's weight is that probability over the logging
-    one. Histories are those before the impression. What is estimated is the mean outcome of an
-    impression if its video had been chosen by the policy and everything else, such as the rest of
-    the page and the earlier impressions, had been as logged.
+    Each used impression has candidates and the probability with which the log's policy showed what
+    it showed. A ranker stands for the policy that `run` deploys (`TargetPolicy`); an impression's
+    weight is the ranker's probability of the shown video over the logging one. What is estimated is
+    the mean outcome of an impression if its own video (and, where comment orders are identified,
+    its comment list) had been chosen by the ranker and everything before it had been as logged. It
+    is per impression, not per user-day: how many impressions a person sees does not move.
 
     Args:
-        dataset: A log with uniformly random exposure or recorded propensities.
-        scorers: Functions of a batch of requests, by policy name.
-        treatment: Key of ``scorers``.
+        dataset: A log with decisions, random exposure, or propensities with candidates.
+        scorers: Functions of a batch of video requests, by policy name.
+        treatment: Key of ``scorers``, or several.
         control: Another, or the same for an A/A comparison.
+        comment_scorers: The same for comment sections; a policy without one keeps the platform's
+            order.
+        ranks: By policy, what it ranks; default: videos, and comments if it has a comment scorer.
+        stage: ``"auto"`` (what the policies rank and the log identifies), ``"videos"`` or
+            ``"comments"``: the other stage stays as logged.
         metrics: Names out of `METRICS`; default: all that the log has.
-        top_share: See above; default 0.1 for a pool, the single best of a candidate list.
+        primary: Name of the primary metric; default: comment watch time if there is one.
+        target: How video scores become choices.
+        comment_target: The same for comments; default: the best first.
+        top_share: Short for ``TargetPolicy(top_share=...)``.
         propensity_column: Impressions column with logging probabilities.
-        rows: See `logged_rows`.
+        rows: See `logged_rows`; ignored where the log holds decisions, unless ``"random"``.
         pool: See `logged_rows`.
         since_ms: Only impressions at or after this time are used; histories hold earlier ones.
-        seed: Of request keys and of the order of ties.
+        model: Gives a fresh regressor for an outcome; None for no doubly robust estimators.
+        conservative: Empirical-likelihood intervals in place of Student's.
+        seed: Of request keys.
 
     Raises:
         DataError: the log cannot be replayed, or an option is wrong.
         ScorerError: a scorer broke its contract.
     """
-    _check(dataset, scorers, treatment, control, metrics, top_share, rows, pool)
-    logged = logged_rows(
-        dataset, propensity_column=propensity_column, rows=rows, pool=pool, since_ms=since_ms
-    )
-    sizes = logged.sizes()
-    m = top_counts(sizes, top_share, logged.candidates is not None)
-    wanted = {name: scorers[name] for name in dict.fromkeys((treatment, control))}
-    found = targets(dataset, logged, wanted, m, seed=seed)
+    treatments = (treatment,) if isinstance(treatment, str) else tuple(treatment)
+    target = target or TargetPolicy(top_share=top_share)
+    _check(dataset, scorers, treatments, control, metrics, primary, rows, pool, stage)
+    names = list(dict.fromkeys((*treatments, control)))
+    orders = dict(comment_scorers or {})
+    ranks = ranks or {n: ("videos", *(("comments",) if n in orders else ())) for n in names}
+    table = identify.identification(dataset, propensity_column)
+    if pool == "auto" and declared_pool(dataset) == "all":
+        pool = "all"
+    if pool == "all":
+        table[0] = identify.Identified("videos", True, "propensities over all videos")
+    changed, notes = identify.stages_to_change(table, {n: ranks[n] for n in names}, stage)
+    decided = has_decisions(dataset, "videos") and rows != "random" and pool == "auto"
+    if decided:
+        logged = video_decisions(dataset, since_ms)
+    else:
+        logged = logged_rows(
+            dataset, propensity_column=propensity_column, rows=rows, pool=pool, since_ms=since_ms
+        )
+    listed = _listed(dataset, metrics, changed)
+    wanted = _wanted(logged, metrics, changed, treatments, control, ranks, notes, bool(listed))
+    every = [*wanted, *listed]
+    main = primary if primary in every else PRIMARY if PRIMARY in every else every[0]
+    if primary is not None and primary not in every:
+        raise DataError(f"the primary metric '{primary}' cannot be replayed from this log.",
+                        f"Choose one of {', '.join(every)}.")  # fmt: skip
+    models = _models(dataset, logged, wanted, model) if "videos" in changed else {}
+    found: dict[str, Target] = {}
+    if "videos" in changed:
+        predict: dict[str, Predict] = {name: fit.predict for name, fit in models.items()}
+        found = targets(
+            dataset, logged, {n: scorers[n] for n in names}, target, seed=seed, models=predict
+        )
+    sections: dict[str, CommentStage] = {}
+    seen: list[MetricResult] = []
+    comment_overlaps: dict[str, Overlap] = {}
+    if "comments" in changed:
+        comments = comment_decisions(dataset, since_ms)
+        best = comment_target or TargetPolicy()
+        scored = {n: orders.get(n, _as_given) for n in names}
+        chances = targets(dataset, comments, scored, best, seed=seed)
+        sections = comment_stages(logged, comments, chances)
+        if listed:
+            seen, comment_overlaps = _of_comments(
+                comments, chances, listed, main, treatments, control, conservative
+            )
+        notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
+                  for k, v in comments.accounting.items() if v and "without" in k]  # fmt: skip
     cluster = np.unique(logged.user, return_inverse=True)[1]
-    overlap = {name: _overlap(name, target, logged, cluster) for name, target in found.items()}
-    usable = {name: o.verdict != TOO_LITTLE for name, o in overlap.items()}
-    results = [
-        _metric(name, logged, found, usable, treatment, control, cluster)
-        for name in (metrics or METRICS)
-        if METRICS[name].column in logged.outcomes
-        and not np.isnan(logged.outcomes[METRICS[name].column]).all()
-    ]
-    verdicts = [o.verdict for o in overlap.values()] + ([CAUTION] if logged.warnings else [])
-    warnings = list(logged.warnings)
-    if treatment == control:
-        warnings.append(f"both policies are '{treatment}': the difference is 0 by construction.")
+    weighted = {n: weighted_rows(logged, found.get(n), sections.get(n), cluster) for n in names}
+    overlaps = {n: policy_overlap(n, w, found.get(n), logged) for n, w in weighted.items()}
+    results = metric_results(
+        logged, weighted, overlaps, models, wanted, main, treatments, control, conservative
+    )
+    results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
+    mains = [m.best.verdict for m in results if m.name == main]
+    warnings = [*logged.warnings, *notes]
+    warnings += shortfalls(list(overlaps.values()), logged.kind)
+    if control in treatments:
+        warnings.append(f"both policies are '{control}': the difference is 0 by construction.")
+    sizes = logged.sizes()
     return ReplayResult(
-        treatment=treatment,
+        treatments=treatments,
         control=control,
+        identification=table,
+        stages=tuple(s for s in ("videos", "comments") if s in changed),
         rows=logged.accounting,
         eligible=logged.kind,
         eligible_size=(int(sizes.min()), int(sizes.max())),
-        chosen=(int(m.min()), int(m.max())),
         uniform=logged.uniform,
-        overlap=overlap,
+        overlap=overlaps,
+        comment_overlap=comment_overlaps,
         metrics=results,
-        verdict=next(v for v in (TOO_LITTLE, CAUTION, OK) if v in verdicts),
-        warnings=warnings + [f"{o.policy}: {r}" for o in overlap.values() for r in o.reasons],
-        definition=_definition(logged, m),
+        verdict=next(v for v in (UNUSABLE, CAUTION, USABLE) if v in mains),
+        warnings=warnings,
+        definition=_definition(logged, changed, target),
     )
+
+
+def _as_given(_: object) -> None:
+    """The platform's own order of comments."""
+    return
 
 
 def _check(
     dataset: Dataset,
-    scorers: dict[str, Scorer],
-    treatment: str,
+    scorers: Mapping[str, Scorer],
+    treatments: tuple[str, ...],
     control: str,
     metrics: Sequence[str] | None,
-    top_share: float | None,
+    primary: str | None,
     rows: str,
     pool: str,
+    stage: str,
 ) -> None:
-    for name in (treatment, control):
+    for name in (*treatments, control):
         if name not in scorers:
             raise DataError(f"no scorer for '{name}'.", f"Given: {', '.join(scorers)}.")
-    for name in metrics or ():
+    for name in (*(metrics or ()), *([primary] if primary else [])):
         if name not in METRICS:
             raise DataError(f"unknown replay metric '{name}'.", f"Known: {', '.join(METRICS)}.")
-    if top_share is not None and not 0.0 < top_share <= 1.0:
-        raise DataError(f"top share is {top_share}, expected a share above 0 and up to 1.", "")
-    for option, value in (("rows", rows), ("pool", pool)):
-        if value not in ("auto", "random", "all"):
-            raise DataError(f"{option} is '{value}'.", "Choose auto, random or all.")
-    if not dataset.has("impressions"):
+    for option, chosen, allowed in (
+        ("rows", rows, ("auto", "random", "all")),
+        ("pool", pool, ("auto", "random", "all")),
+        ("stage", stage, ("auto", "videos", "comments")),
+    ):
+        if chosen not in allowed:
+            raise DataError(f"{option} is '{chosen}'.", f"Choose one of {', '.join(allowed)}.")
+    if not dataset.has("impressions") or dataset.info.rows.get("impressions") == 0:
         raise DataError(
             f"the dataset at {dataset.path} has no impressions, so there is nothing to replay.",
             "Check it: abtest data describe DIR",
         )
 
 
-def _definition(logged: LoggedRows, m: Int64) -> str:
-    count = f"{m.min():,}" if m.min() == m.max() else f"{m.min():,} to {m.max():,}"
-    best = "its best video" if m.max() == 1 else f"one of its {count} best videos, equally likely,"
+def _wanted(
+    logged: LoggedRows,
+    metrics: Sequence[str] | None,
+    changed: frozenset[str],
+    treatments: tuple[str, ...],
+    control: str,
+    ranks: Mapping[str, tuple[str, ...]],
+    notes: list[str],
+    others: bool,
+) -> list[str]:
+    """Metrics that the log has and that these policies' identified stages can move."""
+    available = [
+        name
+        for name in metrics or METRICS
+        if not METRICS[name].per_comment
+        and METRICS[name].column in logged.outcomes
+        and not np.isnan(logged.outcomes[METRICS[name].column]).all()
+    ]
+    silent = [n for n in available if not np.nan_to_num(logged.outcomes[METRICS[n].column]).any()]
+    if silent and len(silent) < len(available) and metrics is None:
+        available = [name for name in available if name not in silent]
+        notes.append(f"0 in every row of the log, left out: {', '.join(silent)}.")
+    if changed == {"comments"}:
+        available = [name for name in available if METRICS[name].comments]
+    rank_comments = any("comments" in ranks[name] for name in (*treatments, control))
+    if rank_comments and "comments" not in changed:
+        refused = [name for name in available if METRICS[name].comments]
+        available = [name for name in available if name not in refused]
+        if refused:
+            notes.append(
+                f"{', '.join(refused)} would also move with the order of comments, which this "
+                "log does not identify: no figure."
+            )
+    if not available and not others:
+        raise DataError(
+            "no metric of this log can be replayed for these policies.",
+            f"Asked for: {', '.join(metrics)}." if metrics else f"See: {identify.KEEP_BOTH}",
+        )
+    return available
+
+
+def _listed(dataset: Dataset, metrics: Sequence[str] | None, changed: frozenset[str]) -> list[str]:
+    """Metrics per comment seen."""
+    if "comments" not in changed or not dataset.has("comment_events"):
+        return []
+    return [name for name in metrics or METRICS if METRICS[name].per_comment]
+
+
+def _of_comments(
+    comments: LoggedRows,
+    chances: Mapping[str, Target],
+    listed: list[str],
+    main: str,
+    treatments: tuple[str, ...],
+    control: str,
+    conservative: bool,
+) -> tuple[list[MetricResult], dict[str, Overlap]]:
+    """What one place of a section is worth, those above it as shown."""
+    known = [
+        name
+        for name in listed
+        if METRICS[name].column in comments.outcomes
+        and np.nan_to_num(comments.outcomes[METRICS[name].column]).any()
+    ]
+    cluster = np.unique(comments.user, return_inverse=True)[1]
+    weighted = {n: weighted_rows(comments, own, None, cluster) for n, own in chances.items()}
+    overlaps = {n: policy_overlap(n, w, chances[n], comments) for n, w in weighted.items()}
+    results = metric_results(
+        comments, weighted, overlaps, {}, known, main, treatments, control, conservative
+    )
+    return results, overlaps
+
+
+def _models(
+    dataset: Dataset, logged: LoggedRows, wanted: list[str], make: Make | None
+) -> dict[str, CrossFit]:
+    if make is None:
+        return {}
+    catalogue = dataset.catalogue()
+    duration = np.log1p(np.maximum(catalogue.duration_ms, 0).astype(np.float64))
+    position = logged.position.astype(np.float64)
+    fitted = {}
+    for name in wanted:
+        outcome = METRICS[name].values(logged.outcomes)
+        fitted[name] = CrossFit(
+            logged.user,
+            logged.shown,
+            catalogue.n_videos,
+            outcome,
+            weight=row_weights(logged.propensity),
+            context=position[:, None],
+            group=catalogue.category,
+            item_features=duration[:, None],
+            make=make,
+        )
+    return fitted
+
+
+def _definition(logged: LoggedRows, changed: frozenset[str], target: TargetPolicy) -> str:
     among = {
+        "decisions": "of the slot's candidates",
         "candidates": "of the candidates recorded with the impression",
         "random pool": f"of the {len(logged.pool) if logged.pool is not None else 0:,} videos "
         "that were exposed at random",
         "all videos": "of all videos",
     }[logged.kind]
+    parts = []
+    if "videos" in changed:
+        parts.append(f"each policy had shown {target.describe(among)}")
+    if "comments" in changed:
+        parts.append("each opened section had stood in the policy's order")
+    rest = {1: "the other stage and everything before it as logged"}.get(
+        len(changed), "everything before it as logged"
+    )
     return (
-        f"Mean outcome of a logged impression if each policy had shown {best} {among}, "
-        "everything else as logged. 95 % intervals, clustered by user."
-    )
-
-
-def _overlap(
-    name: str, target: Target, logged: LoggedRows, cluster: NDArray[np.integer]
-) -> Overlap:
-    weight = target.probability / logged.propensity
-    n_users = int(cluster.max()) + 1
-    per_user = np.bincount(cluster, weights=weight, minlength=n_users)
-    matched = weight > 0
-    effective = effective_sample_size(weight)
-    normaliser = ratio(weight, np.ones_like(weight), cluster, n_users)
-    interval = Estimate.of(normaliser) if normaliser is not None else None
-    mean, error = float(weight.mean()), interval.standard_error if interval else None
-    top_user = float(per_user.max() / per_user.sum()) if matched.any() else None
-    unsupported = None if np.isnan(target.unsupported) else target.unsupported
-    matched_users = int((per_user > 0).sum())
-    refuse, warn = [], []
-    if not matched.any():
-        refuse.append("not one logged impression shows a video that this policy would choose.")
-    elif effective < LEAST_EFFECTIVE:
-        refuse.append(
-            f"the {int(matched.sum()):,} matching impressions are worth {effective:.1f} "
-            f"independent ones; at least {LEAST_EFFECTIVE:.0f} are needed."
-        )
-    if matched.any() and matched_users < LEAST_USERS:
-        refuse.append(f"they come from {matched_users} users; at least {LEAST_USERS} are needed.")
-    if not refuse:
-        if effective < _WARN_EFFECTIVE:
-            warn.append(f"the effective sample size is only {effective:.0f}.")
-        if top_user is not None and top_user > _WARN_TOP_USER:
-            warn.append(f"one user holds {100 * top_user:.0f} % of all weight.")
-        if unsupported is not None and unsupported > _WARN_UNSUPPORTED:
-            warn.append(
-                f"{100 * unsupported:.0f} % of its choices are videos that the log never shows; "
-                "SNIPS and matching speak about the others only, IPS counts them as 0."
-            )
-        if error is not None and abs(mean - 1.0) > max(4.0 * error, 0.02):
-            warn.append(
-                f"weights average {mean:.2f} instead of 1: the propensities are not those of the "
-                "eligible videos, or the policy chooses what the log could not show."
-            )
-    return Overlap(
-        policy=name,
-        rows=len(logged),
-        users=n_users,
-        matched_rows=int(matched.sum()),
-        matched_users=matched_users,
-        effective_sample_size=effective,
-        mean_weight=mean,
-        mean_weight_error=error,
-        max_weight=float(weight.max()),
-        top_user_share=top_user,
-        unsupported_share=unsupported,
-        verdict=TOO_LITTLE if refuse else CAUTION if warn else OK,
-        reasons=refuse + warn,
-    )
-
-
-def _metric(
-    name: str,
-    logged: LoggedRows,
-    found: dict[str, Target],
-    usable: dict[str, bool],
-    treatment: str,
-    control: str,
-    cluster: NDArray[np.integer],
-) -> MetricResult:
-    metric = METRICS[name]
-    value = metric.values(logged)
-    known = ~np.isnan(value)
-    value, cluster, propensity = value[known], cluster[known], logged.propensity[known]
-    n_users = int(cluster.max()) + 1
-    by_policy: dict[str, dict[str, Linear | None]] = {}
-    for policy, target in found.items():
-        chosen = target.probability[known]
-        weight = chosen / propensity
-        by_policy[policy] = {}
-        if logged.uniform:
-            match = (chosen > 0).astype(np.float64)
-            by_policy[policy]["matching"] = ratio(match * value, match, cluster, n_users)
-        by_policy[policy]["ips"] = ips(weight, value, cluster, n_users)
-        by_policy[policy]["snips"] = snips(weight, value, cluster, n_users)
-        if not usable[policy]:
-            by_policy[policy] = dict.fromkeys(by_policy[policy])
-    return MetricResult(
-        name=name,
-        label=metric.label,
-        unit=metric.unit,
-        rows=int(known.sum()),
-        logged_mean=float(value.mean()),
-        estimates={
-            estimator: _comparison(by_policy[treatment][estimator], by_policy[control][estimator])
-            for estimator in by_policy[treatment]
-        },
-    )
-
-
-def _comparison(treatment: Linear | None, control: Linear | None) -> Comparison:
-    difference = relative = None
-    if treatment is not None and control is not None:
-        difference = Estimate.of(treatment - control)
-        lift = treatment.relative_to(control)
-        relative = None if lift is None else Estimate.of(lift)
-    return Comparison(
-        treatment=None if treatment is None else Estimate.of(treatment),
-        control=None if control is None else Estimate.of(control),
-        difference=difference,
-        relative=relative,
+        f"Mean outcome of a logged impression if {' and '.join(parts)}, {rest}. "
+        "Per impression, not per user-day. 95 % intervals, clustered by user."
     )

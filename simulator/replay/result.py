@@ -1,11 +1,14 @@
-"""What replay found: plain, JSON-serialisable dataclasses."""
+"""Hold what replay found: plain, JSON-serialisable records."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from simulator.replay.estimators import Estimate
+from simulator.replay.estimators import Estimate, Linear
+from simulator.replay.identification import Identified
+
+USABLE, CAUTION, UNUSABLE = "usable", "caution", "unusable"
 
 
 @dataclass(frozen=True)
@@ -16,14 +19,20 @@ class Overlap:
         policy: Its name.
         rows, users: Used impressions and their users.
         matched_rows, matched_users: Those whose shown video the policy could have chosen.
-        effective_sample_size: Kish's, of the importance weights.
+        expected_effective: Rows' worth of information that the log's *design* promises: rows over
+            the expected squared weight; None where the log does not tell all probabilities.
+        effective_sample_size: Kish's, of the weights that happened to be drawn.
         mean_weight: Should be 1; 1 less the policy's mass on what the log cannot show.
         mean_weight_error: Its standard error, clustered by user.
         max_weight: Largest importance weight.
         top_user_share: Largest share of all weight held by one user.
-        unsupported_share: Share of the policy's choices that the log never shows; None if unknown.
-        verdict: ``"ok"``, ``"caution"`` or ``"too little overlap"``.
-        reasons: Why the verdict is not ``"ok"``.
+        unsupported_share: Share of the policy's choices that the log cannot show; None if unknown.
+        comment_effective: The same as ``expected_effective`` for whole comment orders; None where
+            that stage stays as logged.
+        verdict: ``"usable"``, ``"caution"`` or ``"unusable"``.
+        reasons: Why the verdict is not ``"usable"``.
+        rows_by_weight: Share of the rows in each bin of `diagnostics.WEIGHT_EDGES`.
+        weight_by_weight: Share of all weight in each bin.
     """
 
     policy: str
@@ -31,50 +40,87 @@ class Overlap:
     users: int
     matched_rows: int
     matched_users: int
+    expected_effective: float | None
     effective_sample_size: float
     mean_weight: float
     mean_weight_error: float | None
     max_weight: float
     top_user_share: float | None
     unsupported_share: float | None
+    comment_effective: float | None
     verdict: str
     reasons: list[str]
+    rows_by_weight: list[float] = field(default_factory=list)
+    weight_by_weight: list[float] = field(default_factory=list)
+
+    @property
+    def effective(self) -> float:
+        """By design where that is known, else as drawn."""
+        known = self.expected_effective
+        return self.effective_sample_size if known is None else known
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric by one estimator; None where the log cannot say.
+    """One metric by one estimator; None where the log says nothing at all.
 
     Attributes:
         treatment, control: Values of the two policies.
         difference: Treatment less control, paired by user.
-        relative: Treatment over control, less one; None too where control is not clearly above 0.
+        relative: Treatment over control, less one (Fieller).
+        p_value: Two-sided, of no difference.
+        detectable: Smallest relative effect found with 80 % power at this precision.
+        effective: Rows' worth of information behind this estimator, of the worse policy.
+        verdict: ``"usable"``, ``"caution"`` or ``"unusable"``.
+        reasons: Why it is not usable.
+        parameter: Of a tuned estimator.
+        linear: Treatment's and control's influences, for callers that adjust intervals.
     """
 
     treatment: Estimate | None
     control: Estimate | None
     difference: Estimate | None
     relative: Estimate | None
+    p_value: float | None = None
+    detectable: float | None = None
+    effective: float | None = None
+    verdict: str = UNUSABLE
+    reasons: list[str] = field(default_factory=list)
+    parameter: float | None = None
+    linear: tuple[Linear, Linear] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """One per-impression metric.
+    """One per-impression metric of one treatment.
 
     Attributes:
         name: Such as ``"click_rate"``.
-        label, unit: For people; units are ``"share"`` and ``"ms"``, per impression.
+        treatment: The policy compared with the control.
+        label, unit: For people; units are per impression.
+        role: ``"primary"``, ``"secondary"`` or ``"guardrail"``.
+        direction: ``"up"`` if more is better, else ``"down"``.
         rows: Used rows with a known value.
         logged_mean: Mean over those rows: the value of what was really shown.
-        estimates: By estimator: ``"matching"`` (uniform logs only), ``"ips"``, ``"snips"``.
+        recommended: The estimator to read first, chosen by rule and not by result.
+        estimates: By estimator.
     """
 
     name: str
+    treatment: str
     label: str
     unit: str
+    role: str
+    direction: str
     rows: int
     logged_mean: float
+    recommended: str
     estimates: dict[str, Comparison]
+
+    @property
+    def best(self) -> Comparison:
+        """By the recommended estimator."""
+        return self.estimates[self.recommended]
 
 
 @dataclass(frozen=True)
@@ -82,33 +128,57 @@ class ReplayResult:
     """The answer of `simulator.replay.replay`.
 
     Attributes:
-        treatment, control: Names.
+        treatments, control: Names.
+        identification: What the log identifies.
+        stages: What the policies change here; the other stage is as logged.
         rows: How many impressions were read, used, and not used for which reason.
-        eligible: ``"candidates"``, ``"random pool"`` or ``"all videos"``.
+        eligible: ``"decisions"``, ``"candidates"``, ``"random pool"`` or ``"all videos"``.
         eligible_size: (smallest, largest) number of eligible videos per row.
-        chosen: (smallest, largest) m: a policy shows one of its m best, uniformly.
         uniform: Whether every eligible video was equally likely.
         overlap: Per policy name.
-        metrics: In order.
-        verdict: The worse of the two overlap verdicts; at best ``"caution"`` if the log itself
-            gives cause for doubt.
+        metrics: In order, per treatment.
+        verdict: Of the primary metric, the worst treatment's.
         warnings: Sentences for people.
         definition: What exactly was estimated.
+        comment_overlap: Per policy, of the places of comment sections; empty where that stage
+            stays as logged.
     """
 
-    treatment: str
+    treatments: tuple[str, ...]
     control: str
+    identification: list[Identified]
+    stages: tuple[str, ...]
     rows: dict[str, int]
     eligible: str
     eligible_size: tuple[int, int]
-    chosen: tuple[int, int]
     uniform: bool
     overlap: dict[str, Overlap]
     metrics: list[MetricResult]
     verdict: str
     warnings: list[str]
     definition: str
+    comment_overlap: dict[str, Overlap] = field(default_factory=dict)
+
+    def of(self, treatment: str) -> list[MetricResult]:
+        """The metrics of one treatment."""
+        return [m for m in self.metrics if m.treatment == treatment]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-serialisable dictionary without NaN."""
-        return asdict(self)
+        """A JSON-serialisable dictionary without NaN and without influences."""
+        document = asdict(self, dict_factory=_without_linear)
+        plain: dict[str, Any] = _finite(document)
+        return plain
+
+
+def _without_linear(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in items if key != "linear"}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

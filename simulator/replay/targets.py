@@ -1,8 +1,8 @@
-"""The target policy that a ranker stands for: one of its best eligible videos, chosen uniformly."""
+"""Score every logged choice as each policy would have, and reduce it to what estimators need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset
 from simulator.randomness import mix, purpose_key
-from simulator.replay.eligible import LoggedRows
 from simulator.replay.histories import Waves
-from simulator.requests import Int32, Int64, VideoRequests
+from simulator.replay.logged import LoggedRows
+from simulator.replay.target_policy import TargetPolicy
+from simulator.requests import CommentRequests, Int32, Int64, VideoRequests
 
 Float64 = NDArray[np.float64]
 Scorer = Callable[[VideoRequests], NDArray[np.float32]]
 """Scores the candidates of a batch of requests, float32[B, C]; higher is better."""
+CommentScorer = Callable[[CommentRequests], NDArray[np.float32] | None]
+"""The same for comments; None keeps the platform's order."""
+Predict = Callable[[Int64, Int32], Float64]
+"""``predict(rows, items)``: modelled outcome float64[B, C] of items int32[B, C] (-1 padded)."""
 
-_CELLS = 4_000_000
-"""Scores held at a time: bounds memory to a few hundred MB whatever the pool."""
+_CELLS = 1_000_000
+"""Cells worked on at a time: bounds memory to some tens of MB whatever the pool."""
 
 
 class ScorerError(SimulatorError):
@@ -29,99 +34,170 @@ class ScorerError(SimulatorError):
 
 @dataclass(frozen=True)
 class Target:
-    """Probabilities of the shown videos under the target policy.
+    """One policy on the logged choices of one stage.
 
     Attributes:
-        probability: float64[N]: 1/m where the shown video is among the m best, else 0.
-        rank: int64[N]: rank of the shown video among the eligible ones, from 1.
-        unsupported: Mean share of the m best that no used row of the log ever shows; NaN where
-            candidates differ between rows.
+        probability: float64[N], of what was shown.
+        second_moment: float64[N], expectation of the squared weight under the log's policy; NaN
+            where the log does not tell the other candidates' probabilities.
+        unsupported: float64[N], probability of what the log could not have shown; NaN if unknown.
+        expected: By model: float64[N], its outcome averaged over the policy's choices.
     """
 
     probability: Float64
-    rank: Int64
-    unsupported: float
-
-
-def top_counts(sizes: Int64, top_share: float | None, per_row_candidates: bool) -> Int64:
-    """int64[N]: m, how many of the eligible videos count as the ranker's choice.
-
-    ``m = max(1, ceil(top_share * |E|))``; the default is 1 for candidate lists and a share of 0.1
-    for pools.
-    """
-    if top_share is None:
-        if per_row_candidates:
-            return np.ones_like(sizes)
-        top_share = 0.1
-    exact = np.asarray(top_share * sizes, dtype=np.float64)
-    # 0.1 * 30 is 3.0000000000000004: that is 3 videos, not 4.
-    return np.maximum(np.ceil(exact - 1e-9).astype(np.int64), 1)
+    second_moment: Float64
+    unsupported: Float64
+    expected: dict[str, Float64]
 
 
 def targets(
-    dataset: Dataset, logged: LoggedRows, scorers: dict[str, Scorer], m: Int64, *, seed: int
+    dataset: Dataset,
+    logged: LoggedRows,
+    scorers: Mapping[str, Scorer] | Mapping[str, CommentScorer],
+    policy: TargetPolicy,
+    *,
+    seed: int,
+    models: Mapping[str, Predict] | None = None,
 ) -> dict[str, Target]:
-    """Rank the shown video of every row under every scorer.
+    """Probabilities of the shown items under every scorer.
 
-    ``VideoRequests.row`` and ``.user`` are both the dense user index, so a scorer that caches per
-    row needs ``len(dataset.user_ids())`` rows.
+    A page is scored once, with the history before it; its places are then filled from the top,
+    each given what the log shows above. ``row`` and ``user`` of the requests are both the dense
+    user index, so a scorer that caches per row needs ``len(dataset.user_ids())`` rows.
 
     Args:
         dataset: The log; histories come from all of it, not only from the used rows.
-        logged: The used rows.
-        scorers: By name.
-        m: int64[N], from `top_counts`.
-        seed: For request keys and for the order of ties.
+        logged: The used rows of one stage.
+        scorers: By name; of videos, or of comments if the rows are of comment sections.
+        policy: How scores become choices.
+        seed: For request keys.
+        models: Reward models by name, for doubly robust estimators.
 
     Raises:
         ScorerError: a scorer broke its contract.
     """
-    n = len(logged)
-    ranks = {name: np.zeros(n, dtype=np.int64) for name in scorers}
-    unsupported = dict.fromkeys(scorers, 0.0)
+    n, models = len(logged), models or {}
+    out = {
+        name: Target(np.zeros(n), np.full(n, np.nan), np.full(n, np.nan),
+                     {model: np.zeros(n) for model in models})
+        for name in scorers
+    }  # fmt: skip
     request_key = purpose_key(seed, "replay.request")
-    tie_key = purpose_key(seed, "replay.tie")
-    never_shown = None
-    if logged.pool is not None:
-        never_shown = ~np.isin(logged.pool, logged.video)
-    width = logged.candidates.shape[1] if logged.pool is None else len(logged.pool)  # type: ignore[union-attr]
-    block = max(1, _CELLS // max(width, 1))
-    waves = Waves(dataset, logged.user, logged.time_ms)
+    first = np.flatnonzero(np.diff(logged.page, prepend=-1))
+    end = np.append(first[1:], n)
+    never_shown = None if logged.pool is None else ~np.isin(logged.pool, logged.shown)
+    width = logged.candidates.shape[1] if logged.candidates is not None else len(logged.pool)  # type: ignore[arg-type]
+    block = max(1, _CELLS // max(width, 1) // max(int((end - first).max(initial=1)), 1))
+    waves = Waves(dataset, logged.user[first], logged.time_ms[first])
     for step, (wave, people) in enumerate(waves):
         for start in range(0, len(wave), block):
-            rows, who = wave[start : start + block], people[start : start + block]
-            requests = VideoRequests(
-                row=logged.user[rows],
-                user=logged.user[rows],
-                time_ms=logged.time_ms[rows],
-                key=mix(request_key, logged.user[rows], logged.time_ms[rows], step),
-                candidates=_candidates(logged, rows),
-                history=waves.state.view(who),
+            pages, who = wave[start : start + block], people[start : start + block]
+            lead = first[pages]
+            count = end[pages] - lead
+            of_page = np.repeat(np.arange(len(pages)), count)
+            rows = (
+                lead[of_page] + np.arange(len(of_page)) - np.repeat(np.cumsum(count) - count, count)
             )
+            page = _Page(logged, rows, of_page)
+            key = mix(request_key, logged.user[lead], logged.time_ms[lead], step)
+            requests = _requests(logged, lead, key, page.lists, waves.state.view(who))
             for name, scorer in scorers.items():
-                scores = _checked(name, scorer(requests), requests, dataset)
-                ranks[name][rows] = _rank(scores, requests.candidates, logged.video[rows], tie_key)
-                if never_shown is not None and never_shown.any():
-                    unsupported[name] += _unsupported(scores, m[rows], never_shown)
-    return {
-        name: Target(
-            probability=np.where(rank <= m, 1.0 / m, 0.0),
-            rank=rank,
-            unsupported=unsupported[name] / n if logged.pool is not None else float("nan"),
-        )
-        for name, rank in ranks.items()
+                scores = scorer(requests)  # type: ignore[arg-type]
+                if scores is None:
+                    # The platform's order: the list as the ranker was given it.
+                    order = -np.arange(page.lists.shape[1], dtype=np.float32)
+                    scores = np.broadcast_to(order, page.lists.shape)
+                scores = _checked(name, scores, requests, dataset)
+                _fill(out[name], page, scores, policy, never_shown, models)
+    return out
+
+
+class _Page:
+    """Rows of some pages, with what can still be chosen in each."""
+
+    def __init__(self, logged: LoggedRows, rows: Int64, of_page: NDArray[np.int64]) -> None:
+        self.rows, self.of_page = rows, of_page
+        leads = np.flatnonzero(np.diff(of_page, prepend=-1))
+        self.shown = logged.shown[rows]
+        if logged.candidates is not None:
+            self.cells = logged.candidates[rows]
+        else:
+            assert logged.pool is not None
+            self.cells = np.broadcast_to(logged.pool, (len(rows), len(logged.pool)))
+        self.lists = np.ascontiguousarray(self.cells[leads])
+        self.logging = None if logged.logging is None else logged.logging[rows]
+        self.propensity = logged.propensity[rows]
+        self.uniform = logged.uniform
+        self.free = self.cells >= 0
+        rank = np.arange(len(rows)) - leads[of_page]
+        for depth in range(1, int(rank.max(initial=0)) + 1):
+            at = np.flatnonzero(rank == depth)
+            # A row inherits what was gone on the row above, and what that row showed.
+            gone = ~self.free[at - 1] | (self.cells[at - 1] == self.shown[at - 1][:, None])
+            self.free[at] &= ~gone
+        if self.logging is not None:
+            # Where places above are missing from the log, its own zeros say what stood there.
+            incomplete = logged.position[rows] > rank
+            self.free[incomplete] &= self.logging[incomplete] > 0
+        same = self.cells == self.shown[:, None]
+        self.at = np.argmax(same & self.free, axis=1)
+        self.present = (same & self.free).any(axis=1)
+
+
+def _fill(
+    target: Target,
+    page: _Page,
+    scores: NDArray[np.float32],
+    policy: TargetPolicy,
+    never_shown: NDArray[np.bool_] | None,
+    models: Mapping[str, Predict],
+) -> None:
+    usable = page.free.any(axis=1)
+    free = page.free.copy()
+    free[~usable, 0] = True  # Any cell: the row is not present and gets no weight.
+    chance = policy.probabilities(scores[page.of_page], free)
+    number = np.arange(len(page.rows))
+    target.probability[page.rows] = np.where(page.present, chance[number, page.at], 0.0)
+    logging = page.logging
+    if logging is None and page.uniform:
+        logging = np.where(free, (1.0 / free.sum(axis=1))[:, None], 0.0).astype(np.float32)
+    if logging is not None:
+        seen = logging > 0
+        square = np.where(seen, chance**2 / np.where(seen, logging, 1.0), 0.0)
+        target.second_moment[page.rows] = square.sum(axis=1)
+        target.unsupported[page.rows] = np.where(seen, 0.0, chance).sum(axis=1)
+    if never_shown is not None:
+        target.unsupported[page.rows] = chance @ never_shown
+    for name, predict in models.items():
+        value = predict(page.rows, page.cells)
+        target.expected[name][page.rows] = np.einsum("bc,bc->b", chance, value)
+
+
+def _requests(
+    logged: LoggedRows,
+    lead: Int64,
+    key: NDArray[np.uint64],
+    lists: Int32,
+    history: object,
+) -> VideoRequests | CommentRequests:
+    common = {
+        "row": logged.user[lead],
+        "user": logged.user[lead],
+        "time_ms": logged.time_ms[lead],
+        "key": key,
+        "candidates": lists,
+        "history": history,
     }
-
-
-def _candidates(logged: LoggedRows, rows: Int64) -> Int32:
-    if logged.candidates is not None:
-        return logged.candidates[rows]
-    assert logged.pool is not None
-    return np.broadcast_to(logged.pool, (len(rows), len(logged.pool))).copy()
+    if logged.section is None:
+        return VideoRequests(**common)  # type: ignore[arg-type]
+    return CommentRequests(video=logged.section[lead], **common)  # type: ignore[arg-type]
 
 
 def _checked(
-    name: str, scores: NDArray[np.float32], requests: VideoRequests, dataset: Dataset
+    name: str,
+    scores: NDArray[np.float32],
+    requests: VideoRequests | CommentRequests,
+    dataset: Dataset,
 ) -> NDArray[np.float32]:
     scores = np.asarray(scores)
     if scores.shape != requests.candidates.shape:
@@ -133,34 +209,16 @@ def _checked(
     bad = ~np.isfinite(scores) & (requests.candidates >= 0)
     if bad.any():
         row, column = (int(x[0]) for x in np.nonzero(bad))
-        video = dataset.catalogue().video_ids[requests.candidates[row, column]]
+        catalogue, item = dataset.catalogue(), requests.candidates[row, column]
+        video = isinstance(requests, VideoRequests)
+        what = (
+            f"video {catalogue.video_ids[item]}"
+            if video
+            else (f"comment {catalogue.comment_ids[item]}")
+        )
         raise ScorerError(
-            f"'{name}' returned a non-finite score for video {video} "
+            f"'{name}' returned a non-finite score for {what} "
             f"(user {dataset.user_ids()[requests.user[row]]}).",
             "Check it: abtest policy check FILE:CLASS",
         )
     return scores
-
-
-def _rank(
-    scores: NDArray[np.float32], candidates: Int32, shown: Int32, tie_key: np.uint64
-) -> Int64:
-    """Rank of the shown video, from 1; equal scores are ordered by a fixed hash of the video."""
-    is_shown = candidates == shown[:, None]
-    own = np.where(is_shown, scores, -np.inf).max(axis=1, keepdims=True)
-    real = candidates >= 0
-    better = (scores > own) & real
-    tied = (scores == own) & real & ~is_shown
-    count = better.sum(axis=1)
-    if tied.any():
-        row, column = np.nonzero(tied)
-        first = mix(tie_key, candidates[row, column]) < mix(tie_key, shown[row])
-        count = count + np.bincount(row[first], minlength=len(shown))
-    return np.asarray(count + 1, dtype=np.int64)
-
-
-def _unsupported(scores: NDArray[np.float32], m: Int64, never_shown: NDArray[np.bool_]) -> float:
-    """Sum over rows of the share of the m best pool videos that the log never shows."""
-    kth = np.partition(scores, -int(m[0]), axis=1)[:, -int(m[0])][:, None]
-    best = scores >= kth
-    return float(((best & never_shown).sum(axis=1) / best.sum(axis=1)).sum())

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from scipy.stats import t as student
 
-from simulator.replay.estimators.linear import Float64, Linear
+from simulator.replay.estimators.linear import Float64, Linear, effective_sample_size
 
 LEVEL = 0.95
-RARE_USERS = 40
-"""Up to so many users with an event, a share has the interval of weighted counts."""
+RARE_EVENTS = 20.0
+"""Below so many equally heavy events, a share has the interval of weighted counts."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,19 @@ class Estimate:
 
 
 def degrees_of_freedom(influence: Float64, users: int) -> float:
-    """How many users' worth of information the variance estimate rests on.
+    """Degrees of freedom of a variance that is a sum of squared influences ``u`` of G users.
 
-    The variance is a sum of squared influences ``u``. If few users dominate it, it is as noisy as
-    a variance of ``(sum u^2)^2 / sum u^4`` users' (Satterthwaite's argument, Biometrics 1946, with
-    influences in place of components); never more than the contributing users less one.
+    A chi-squared variable with f degrees has squared coefficient of variation ``2 / f``; that of
+    the summed squares is ``sum u^4 / (sum u^2)^2 - 1 / G`` (Satterthwaite, Biometrics 1946). Normal
+    influences give G; a few large ones give few degrees. Never more than the users less one.
     """
     square = influence**2
-    fourth = float((square**2).sum())
-    if fourth <= 0:
-        return float(max(users - 1, 1))
-    return float(min(max(square.sum() ** 2 / fourth, 1.0), max(users - 1, 1)))
+    total = float(square.sum()) ** 2
+    most = float(max(users - 1, 1))
+    if total <= 0:
+        return most
+    variation = float((square**2).sum()) / total - 1.0 / max(users, 1)
+    return float(np.clip(2.0 / variation, 1.0, most)) if variation > 0 else most
 
 
 def critical(linear: Linear, level: float = LEVEL) -> float:
@@ -131,7 +133,7 @@ def weighted_count(
     Args:
         top: float64[G], sum of weight times event of each user, non-negative.
         normaliser: What the sums are divided by.
-        largest: The largest sum that one user could have had.
+        largest: The largest weight that one more event could have.
         level: Confidence.
         variance: Of the rate if it is known to be larger than the events' own, because the
             normaliser is noisy too.
@@ -142,7 +144,7 @@ def weighted_count(
     tail = (1.0 - level) / 2.0
     rate = float(top.sum()) / normaliser
     variance = max(float((top**2).sum()) / normaliser**2, variance if rate > 0 else 0.0)
-    extra = max(largest, float(top.max(initial=0.0))) / normaliser
+    extra = largest / normaliser
     low = 0.0
     if variance > 0:
         low = variance / (2 * rate) * float(chi2.ppf(tail, 2 * rate**2 / variance))
@@ -152,7 +154,12 @@ def weighted_count(
 
 
 def share_interval(
-    linear: Linear, events: Float64, weight: Float64, normaliser: float, level: float = LEVEL
+    linear: Linear,
+    events: Float64,
+    weight: Float64,
+    normaliser: float,
+    level: float = LEVEL,
+    largest: float | None = None,
 ) -> Estimate | None:
     """Interval of a share: Student's, or that of rare events where events or non-events are few.
 
@@ -162,16 +169,18 @@ def share_interval(
         weight: float64[G], per user the sum of weights.
         normaliser: What the sums are divided by; of SNIPS the total weight.
         level: Confidence.
+        largest: Weight of the heaviest single row; the largest sum of a user if None.
     """
     plain = Estimate.of(linear, level)
     if plain is None or plain.low is None or plain.high is None:
         return plain
     low, high, variance = plain.low, plain.high, plain.standard_error**2
-    largest = float(weight.max(initial=0.0))
+    if largest is None:
+        largest = float(weight.max(initial=0.0))
     misses = np.maximum(weight - events, 0.0)
-    if (events > 0).sum() <= RARE_USERS:
+    if effective_sample_size(events) < RARE_EVENTS:
         low, high = weighted_count(events, normaliser, largest, level, variance)
-    elif (misses > 1e-12 * largest).sum() <= RARE_USERS:
+    elif effective_sample_size(np.where(misses > 1e-12 * largest, misses, 0.0)) < RARE_EVENTS:
         lower, upper = weighted_count(misses, normaliser, largest, level, variance)
         total = float(weight.sum()) / normaliser
         low, high = total - upper, total - lower

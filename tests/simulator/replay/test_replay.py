@@ -147,13 +147,15 @@ def test_matching_equals_snips_when_every_row_has_the_same_pool(memory_dataset: 
 
 def test_definition_numbers_and_json(memory_dataset: Make) -> None:
     result = run(memory_dataset(uniform_log(2), VIDEOS), metrics=None)
-    assert (result.eligible_size, result.chosen) == ((30, 30), (3, 3))
+    assert result.eligible_size == (30, 30)
     assert [m.name for m in result.metrics] == ["click_rate", "play_time_ms"]
     assert set(METRICS) > {m.name for m in result.metrics}
-    assert "one of its 3 best videos" in result.definition
+    assert "the best of the 30 videos that were exposed at random" in result.definition
+    assert "Per impression, not per user-day" in result.definition
     overlap = result.overlap["good"]
     assert overlap.effective_sample_size == pytest.approx(overlap.matched_rows)
-    assert overlap.mean_weight == pytest.approx(overlap.matched_rows * 10 / overlap.rows)
+    assert overlap.mean_weight == pytest.approx(overlap.matched_rows * 30 / overlap.rows)
+    assert overlap.expected_effective == pytest.approx(overlap.rows / 30)
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["eligible"] == "random pool"
 
 
@@ -171,8 +173,13 @@ def test_ties_are_broken_alike_for_everybody(memory_dataset: Make) -> None:
     dataset = memory_dataset(uniform_log(5), VIDEOS)
     flat = {"flat": by_video(np.zeros(VIDEOS)), "poor": by_video(POOR)}
     result = replay(dataset, flat, treatment="flat", control="poor", top_share=0.1)
-    # Three videos are chosen of thirty: about a tenth of the rows match, not all and not none.
-    assert 0.04 < result.overlap["flat"].matched_rows / result.overlap["flat"].rows < 0.2
+    # No video is better than another: every row matches, and the value is what was shown.
+    overlap, metric = result.overlap["flat"], result.metrics[0]
+    assert overlap.matched_rows == overlap.rows
+    assert overlap.expected_effective == pytest.approx(overlap.rows)
+    found = metric.estimates["snips"].treatment
+    assert found is not None
+    assert found.value == pytest.approx(metric.logged_mean)
 
 
 def test_histories_are_those_strictly_before_the_impression(memory_dataset: Make) -> None:
@@ -207,9 +214,9 @@ def test_a_policy_that_wants_what_was_never_shown_gets_no_number(memory_dataset:
     scorers = {"unseen": by_video(score), "poor": by_video(np.concatenate([POOR, np.zeros(10)]))}
     result = replay(dataset, scorers, treatment="unseen", control="poor", pool="all", rows="all")
     overlap = result.overlap["unseen"]
-    assert (overlap.matched_rows, overlap.verdict) == (0, "too little overlap")
+    assert (overlap.matched_rows, overlap.verdict) == (0, "unusable")
     assert overlap.unsupported_share == 1.0
-    assert result.verdict == "too little overlap"
+    assert result.verdict == "unusable"
     for found in result.metrics[0].estimates.values():
         assert found.treatment is None
         assert found.difference is None
@@ -224,31 +231,34 @@ def test_half_the_mass_on_unseen_videos_is_said(memory_dataset: Make) -> None:
     result = replay(dataset, scorers, treatment="half", control="half", pool="all", top_share=0.1)
     overlap = result.overlap["half"]
     assert overlap.unsupported_share == pytest.approx(0.5)
-    assert overlap.verdict == "caution"
-    assert any("never shows" in reason for reason in overlap.reasons)
+    assert overlap.verdict == "unusable"
+    assert any("50 % of its choices could not" in reason for reason in overlap.reasons)
 
 
-def test_few_users_are_too_little(memory_dataset: Make) -> None:
-    result = run(memory_dataset(uniform_log(9, users=4), VIDEOS))
-    assert result.verdict == "too little overlap"
-    assert result.metrics[0].estimates["snips"].treatment is None
+def test_few_users_are_unusable(memory_dataset: Make) -> None:
+    result = run(memory_dataset(uniform_log(9, users=4), VIDEOS), top_share=0.5)
+    assert result.verdict == "unusable"
+    assert any("from 4 users" in r for r in result.overlap["good"].reasons)
 
 
 def test_propensities_over_other_sets_are_noticed(memory_dataset: Make) -> None:
     frame = uniform_log(10).with_columns(pl.lit(0.9, pl.Float32).alias("propensity"))
     with_wrong = run(memory_dataset(frame, VIDEOS))
     assert any("over other sets" in warning for warning in with_wrong.warnings)
-    assert with_wrong.verdict == "caution"
     assert with_wrong.metrics == run(memory_dataset(uniform_log(10), VIDEOS)).metrics
 
 
 def test_logs_that_cannot_be_replayed_are_refused_with_the_reason(memory_dataset: Make) -> None:
     plain = uniform_log(1).drop("is_rand")
     cases = [
-        (plain, {}, "no 'propensity' column"),
+        (plain, {}, "no column 'propensity'"),
         (plain.with_columns(pl.lit(0, pl.Int8).alias("is_rand")), {}, "no row is marked is_rand"),
         (plain, {"propensity_column": "p"}, "no column 'p'"),
-        (plain.with_columns(pl.lit(0.1).alias("propensity")), {"rows": "all"}, "'candidates'"),
+        (
+            plain.with_columns(pl.lit(0.1).alias("propensity")),
+            {"rows": "all"},
+            "nothing tells what else",
+        ),
         (plain.head(0), {}, "no impressions"),
         (uniform_log(1), {"top_share": 0.0}, "top share"),
         (uniform_log(1), {"rows": "some"}, "rows is 'some'"),

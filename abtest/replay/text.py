@@ -1,0 +1,177 @@
+"""Write a replay as plain text of at most 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from abtest.replay.ask import Replayed, seed_spread
+from abtest.tables import table
+from reports.results import ExperimentResult
+from reports.verdict import words
+from simulator.replay import Estimate, Identified, MetricResult, ReplayResult
+from simulator.replay.result import UNUSABLE, USABLE, Overlap
+
+WIDTH = 80
+
+
+def identification_text(lines: Sequence[Identified]) -> str:
+    """What the log identifies, one paragraph per line of the table."""
+    out = []
+    for line in lines:
+        mark = "identified" if line.identified else "not identified"
+        out += _wrapped(f"{line.subject:<9} {mark}: {line.why}.", "  ")
+        if line.way_out:
+            out += _wrapped(line.way_out, "    ", first="    ")
+    return "\n".join(out)
+
+
+def replay_text(replayed: Replayed, experiment: ExperimentResult) -> str:
+    """The whole answer: verdict, what the log identifies, overlap, metrics, estimators."""
+    result = replayed.result
+    lines: list[str] = []
+    for comparison in experiment.comparisons:
+        lines += _wrapped(f"{comparison.treatment} against {comparison.control}, from the log "
+                          f"alone: {_verdict_of(result, comparison.treatment)}")  # fmt: skip
+        lines += _wrapped(words.sentence(experiment, comparison), "  ", first="  ")
+        decision = words.decision(experiment, comparison)
+        if decision:
+            lines += _wrapped(decision, "  ", first="  ")
+    lines += ["", *_wrapped(result.definition), "", "What this log identifies"]
+    lines += [textwrap.indent(identification_text(result.identification), "  "), ""]
+    counts = [f"{name.replace('_', ' ')} {n:,}" for name, n in result.rows.items() if n]
+    lines += [*_wrapped(f"Impressions: {'; '.join(counts)}."), "", _overlap(result.overlap), ""]
+    if result.comment_overlap:
+        lines += ["Places of comment sections, those above as shown", ""]
+        lines += [_overlap(result.comment_overlap), ""]
+    for treatment in result.treatments:
+        lines += [f"{treatment} against {result.control}, per impression", ""]
+        lines += [_metrics(result.of(treatment)), ""]
+        primary = next(m for m in result.of(treatment) if m.role == "primary")
+        lines += _wrapped(
+            f"{primary.label} by every estimator; {primary.recommended} is read first, by rule:"
+        )
+        lines += ["", _estimators(primary), ""]
+    lines += _seeds(replayed)
+    for warning in result.warnings:
+        lines += _wrapped(f"warning: {warning}", "  ")
+    return "\n".join(lines).rstrip()
+
+
+def _verdict_of(result: ReplayResult, treatment: str) -> str:
+    primary = next(m for m in result.of(treatment) if m.role == "primary")
+    found = primary.best
+    if found.verdict == USABLE:
+        return USABLE
+    return f"{found.verdict}: {'; '.join(found.reasons)}"
+
+
+def _overlap(overlaps: Mapping[str, Overlap]) -> str:
+    rows = []
+    for found in overlaps.values():
+        expected = "?" if found.expected_effective is None else f"{found.expected_effective:,.0f}"
+        missing = (
+            "?" if found.unsupported_share is None else f"{100 * found.unsupported_share:.0f} %"
+        )
+        rows.append(
+            (
+                found.policy[:22],
+                f"{found.matched_rows:,}",
+                expected,
+                f"{found.effective_sample_size:,.0f}",
+                f"{found.mean_weight:.2f}",
+                missing,
+                found.verdict,
+            )
+        )
+    return table(
+        rows,
+        header=("policy", "matched", "worth, by design", "as drawn", "weight", "unseen", "overlap"),
+        right=(1, 2, 3, 4, 5),
+    )
+
+
+def _metrics(metrics: Sequence[MetricResult]) -> str:
+    rows = []
+    for metric in metrics:
+        found = metric.best
+        shown = found.verdict != UNUSABLE
+        lift = found.relative if shown else None
+        rows.append(
+            (
+                metric.name + ("*" if metric.role == "primary" else ""),
+                _value(found.control if shown else None, metric.unit),
+                _value(found.treatment if shown else None, metric.unit),
+                _percent(lift),
+                _interval(lift),
+                found.verdict,
+            )
+        )
+    return table(
+        rows,
+        header=("metric", "control", "treatment", "lift", "95 % interval", "verdict"),
+        right=(1, 2, 3),
+    )
+
+
+def _estimators(metric: MetricResult) -> str:
+    order = [metric.recommended, *[n for n in metric.estimates if n != metric.recommended]]
+    rows = []
+    for name in order:
+        found = metric.estimates[name]
+        rows.append(
+            (
+                name,
+                _value(found.control, metric.unit),
+                _value(found.treatment, metric.unit),
+                _percent(found.relative),
+                _interval(found.relative),
+                "-" if found.effective is None else f"{found.effective:,.0f}",
+                found.verdict,
+            )
+        )
+    return table(
+        rows,
+        header=("estimator", "control", "treatment", "lift", "95 % interval", "worth", "verdict"),
+        right=(1, 2, 3, 5),
+    )
+
+
+def _seeds(replayed: Replayed) -> list[str]:
+    if len(replayed.seeds) < 2:
+        return []
+    lines = []
+    for name in replayed.result.treatments:
+        lifts = [
+            f"{100 * found[name][0]:+.1f} %" for found in replayed.seeds.values() if name in found
+        ]
+        spread = 100 * seed_spread(replayed.seeds, name)
+        lines += _wrapped(
+            f"Primary lift of {name} over {len(replayed.seeds)} training seeds: "
+            f"{', '.join(lifts)} (standard deviation {spread:.1f} points)."
+        )
+    return [*lines, ""]
+
+
+def _value(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None:
+        return "-"
+    if unit == "share":
+        return f"{100 * estimate.value:.2f} %"
+    return f"{estimate.value / 1000:.3f} s" if unit == "ms" else f"{estimate.value:.4f}"
+
+
+def _percent(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{100 * estimate.value:+.1f} %"
+
+
+def _interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    low = "any" if estimate.low is None else f"{100 * estimate.low:+.1f}"
+    high = "any" if estimate.high is None else f"{100 * estimate.high:+.1f}"
+    return f"{low} to {high} %"
+
+
+def _wrapped(text: str, indent: str = "", first: str = "") -> list[str]:
+    return textwrap.wrap(text, WIDTH - 2, initial_indent=first, subsequent_indent=indent)

@@ -1,0 +1,136 @@
+"""Put logged rows and target probabilities together into overlaps and metric results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.replay.diagnostics import overlap
+from simulator.replay.logged import LoggedRows
+from simulator.replay.metrics import GUARDRAILS, METRICS
+from simulator.replay.models.crossfit import CrossFit
+from simulator.replay.pages import cumulative_products
+from simulator.replay.result import MetricResult, Overlap
+from simulator.replay.summary import compare, recommended
+from simulator.replay.targets import Target
+from simulator.replay.valuation import CommentStage, Valued, Weighted, value
+
+
+def weighted_rows(
+    logged: LoggedRows,
+    target: Target | None,
+    section: CommentStage | None,
+    cluster: NDArray[np.integer],
+) -> Weighted:
+    """What estimators need of one policy; None for a stage that is as logged."""
+    n = len(logged)
+    ones = np.ones(n)
+    page = page_moment = None
+    if target is not None and logged.kind == "decisions":
+        page = cumulative_products(target.probability / logged.propensity, logged.page)
+        page_moment = cumulative_products(target.second_moment, logged.page)
+    return Weighted(
+        user=cluster,
+        n_users=int(cluster.max()) + 1,
+        target=ones if target is None else target.probability,
+        logging=ones if target is None else logged.propensity,
+        second_moment=ones if target is None else target.second_moment,
+        page=page,
+        page_moment=page_moment,
+        comments=section,
+        uniform=logged.uniform and target is not None,
+        expected={} if target is None else target.expected,
+    )
+
+
+def policy_overlap(
+    name: str, policy: Weighted, target: Target | None, logged: LoggedRows
+) -> Overlap:
+    """How much of the log speaks about a policy."""
+    unsupported = np.zeros(len(logged)) if target is None else target.unsupported
+    if target is not None and logged.kind == "random pool":
+        # The pool is what happened to be shown: videos of it that never were are unseen. Their
+        # share of the exposure is about that of videos shown once (Good, Biometrika 1953).
+        counts = np.bincount(logged.shown)
+        unsupported = np.full(len(logged), float((counts == 1).sum()) / len(logged))
+    comments = None
+    if policy.comments is not None:
+        moment = float((policy.second_moment * policy.comments.second_moment).mean())
+        comments = len(logged) / moment if moment > 0 else 0.0
+    return overlap(
+        name, policy.weight, policy.second_moment, unsupported, policy.user, policy.n_users,
+        comments,
+    )  # fmt: skip
+
+
+def metric_results(
+    logged: LoggedRows,
+    weighted: Mapping[str, Weighted],
+    overlaps: Mapping[str, Overlap],
+    models: Mapping[str, CrossFit],
+    wanted: list[str],
+    main: str,
+    treatments: tuple[str, ...],
+    control: str,
+    conservative: bool,
+) -> list[MetricResult]:
+    """Every metric of every treatment by every estimator.
+
+    Args:
+        logged: The rows.
+        weighted: Per policy.
+        overlaps: Per policy.
+        models: Reward models, per metric.
+        wanted: Names of the metrics.
+        main: The primary one.
+        treatments: Policies to be compared with the control.
+        control: The policy that they are compared with.
+        conservative: Empirical-likelihood intervals.
+    """
+    results = []
+    valued: dict[str, dict[str, dict[str, Valued]]] = {}
+    for name in wanted:
+        outcome = METRICS[name].values(logged.outcomes)
+        known = ~np.isnan(outcome)
+        shown = models[name].of_shown(logged.shown) if name in models else None
+        valued[name] = {
+            policy: value(METRICS[name], name, logged.outcomes, known, own, shown)
+            for policy, own in weighted.items()
+        }
+    for treatment in treatments:
+        for name in wanted:
+            metric = METRICS[name]
+            outcome = metric.values(logged.outcomes)
+            outcome = outcome[~np.isnan(outcome)]
+            estimates = {
+                estimator: compare(
+                    valued[name][treatment][estimator],
+                    valued[name][control][estimator],
+                    [overlaps[treatment], overlaps[control]],
+                    outcome,
+                    share=metric.unit == "share",
+                    same=treatment == control,
+                    conservative=conservative,
+                )
+                for estimator in valued[name][treatment]
+                if estimator in valued[name][control]
+            }
+            results.append(
+                MetricResult(
+                    name=name,
+                    treatment=treatment,
+                    label=metric.label,
+                    unit=metric.unit,
+                    role="primary"
+                    if name == main
+                    else ("guardrail" if name in GUARDRAILS else "secondary"),
+                    direction=metric.direction,
+                    rows=len(outcome),
+                    logged_mean=float(outcome.mean()),
+                    recommended=recommended(estimates),
+                    estimates=estimates,
+                )
+            )
+    return results

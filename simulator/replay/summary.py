@@ -1,0 +1,168 @@
+"""Compare two estimates of a metric: intervals, p value, detectable effect, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from simulator.replay.diagnostics import judge
+from simulator.replay.estimators import Estimate, empirical_likelihood, fieller
+from simulator.replay.estimators.intervals import (
+    LEVEL,
+    degrees_of_freedom,
+    difference_of,
+    share_interval,
+)
+from simulator.replay.estimators.linear import Linear
+from simulator.replay.result import Comparison, Overlap
+from simulator.replay.valuation import Valued
+
+_POWER = 0.8
+PREFERENCE = ("sndr", "cascade", "snips", "matching", "ips")
+"""Which estimator to read first: the one with most information per row among those whose intervals
+held their promise on logs of known truth (docs/replay.md). Never chosen by its result."""
+
+
+def recommended(estimators: Collection[str]) -> str:
+    """The estimator to read first."""
+    return next((name for name in PREFERENCE if name in estimators), next(iter(estimators)))
+
+
+def compare(
+    treatment: Valued,
+    control: Valued,
+    overlaps: list[Overlap],
+    outcome: NDArray[np.float64],
+    *,
+    share: bool,
+    same: bool,
+    conservative: bool = False,
+) -> Comparison:
+    """One metric by one estimator.
+
+    Args:
+        treatment: Its value.
+        control: Its value.
+        overlaps: Of both policies.
+        outcome: float64[N], the logged outcome.
+        share: Whether the outcome is 0/1.
+        same: Whether both are one policy, so that the difference is 0 exactly.
+        conservative: Empirical-likelihood intervals where the estimator allows.
+    """
+    effective = min(treatment.effective, control.effective)
+    linears = [treatment.linear, control.linear]
+    verdict, reasons = judge(overlaps, effective, outcome, linears, treatment.biased)
+    first = _interval(treatment, share, conservative)
+    second = _interval(control, share, conservative)
+    if treatment.linear is None or control.linear is None:
+        return Comparison(
+            first, second, None, None, None, None, effective, verdict, reasons, treatment.parameter
+        )
+    paired = treatment.linear - control.linear
+    if same:
+        zero = Estimate(0.0, 0.0, 0.0, 0.0)
+        return Comparison(
+            first, second, zero, zero, None, None, effective, verdict, reasons,
+            treatment.parameter, (treatment.linear, control.linear),
+        )  # fmt: skip
+    plain = Estimate.of(paired)
+    difference = plain
+    if plain is not None and first is not None and second is not None:
+        student_like = _is_student(first, treatment.linear) and _is_student(second, control.linear)
+        if not student_like:
+            difference = difference_of(first, second, paired)
+    return Comparison(
+        treatment=first,
+        control=second,
+        difference=difference,
+        relative=fieller(treatment.linear, control.linear),
+        p_value=p_value(paired),
+        detectable=_detectable(paired, control.linear),
+        effective=effective,
+        verdict=verdict,
+        reasons=reasons,
+        parameter=treatment.parameter,
+        linear=(treatment.linear, control.linear),
+    )
+
+
+def p_value(paired: Linear) -> float | None:
+    """Two-sided Student test of a difference of 0; None without noise to judge by."""
+    error = paired.standard_error
+    if error == 0.0:
+        return None
+    freedom = degrees_of_freedom(paired.influence, int(paired.contributes.sum()))
+    return float(2.0 * student.sf(abs(paired.value) / error, freedom))
+
+
+def _interval(valued: Valued, share: bool, conservative: bool) -> Estimate | None:
+    linear = valued.linear
+    if linear is None:
+        return None
+    plain = Estimate.of(linear)
+    if valued.events is None or valued.weights is None or valued.bottom is None:
+        return _never_empty(plain, linear)
+    if share:
+        plain = share_interval(
+            linear,
+            valued.events,
+            valued.weights,
+            float(valued.bottom.sum()),
+            largest=valued.heaviest,
+        )
+    if conservative and plain is not None:
+        wide = empirical_likelihood(valued.events, valued.bottom)
+        if wide is not None:
+            low = None if wide.low is None or plain.low is None else min(wide.low, plain.low)
+            high = None if wide.high is None or plain.high is None else max(wide.high, plain.high)
+            plain = Estimate(plain.value, plain.standard_error, low, high)
+    return _never_empty(plain, linear)
+
+
+def _never_empty(estimate: Estimate | None, linear: Linear) -> Estimate | None:
+    """No interval of width zero: without any variation the data give no upper bound."""
+    if estimate is None or estimate.standard_error > 0 or estimate.low != estimate.high:
+        return estimate
+    return Estimate(estimate.value, 0.0, min(0.0, linear.value), None)
+
+
+def _is_student(estimate: Estimate, linear: Linear) -> bool:
+    plain = Estimate.of(linear, LEVEL)
+    return plain is not None and (plain.low, plain.high) == (estimate.low, estimate.high)
+
+
+def _detectable(paired: Linear, control: Linear) -> float | None:
+    """Smallest relative effect that a two-sided 5 % test finds with 80 % power."""
+    if control.value <= 0 or paired.standard_error == 0:
+        return None
+    freedom = degrees_of_freedom(paired.influence, int(paired.contributes.sum()))
+    quantiles = float(student.ppf(0.5 + LEVEL / 2, freedom) + student.ppf(_POWER, freedom))
+    return quantiles * paired.standard_error / control.value
+
+
+def at_level(found: Comparison, level: float) -> tuple[Estimate | None, Estimate | None]:
+    """Difference and relative lift at another level of confidence.
+
+    An interval that is not Student's is stretched by the ratio of Student's quantiles.
+    """
+    if found.linear is None or found.difference is None or level == LEVEL:
+        return found.difference, found.relative
+    treatment, control = found.linear
+    paired = treatment - control
+    usual, wanted = Estimate.of(paired), Estimate.of(paired, level)
+    relative = fieller(treatment, control, level)
+    if usual is None or wanted is None or usual.width() == 0:
+        return found.difference, found.relative
+    stretch = wanted.width() / usual.width()
+    value = found.difference.value
+    low, high = found.difference.low, found.difference.high
+    difference = Estimate(
+        value,
+        found.difference.standard_error,
+        None if low is None else value - stretch * (value - low),
+        None if high is None else value + stretch * (high - value),
+    )
+    return difference, relative

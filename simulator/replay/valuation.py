@@ -1,0 +1,227 @@
+"""Estimate one metric under one policy by every estimator that the log allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.replay.estimators import Linear, Rows
+from simulator.replay.estimators.blend import blend
+from simulator.replay.estimators.linear import user_sums
+from simulator.replay.estimators.nested import nested_snips
+from simulator.replay.estimators.single import (
+    direct,
+    doubly_robust,
+    inverse_propensity,
+    matching,
+    self_normalised,
+    self_normalised_doubly_robust,
+    shrinkage_dr,
+    switch_dr,
+)
+from simulator.replay.estimators.tuning import limits, slope, strengths
+from simulator.replay.metrics import ReplayMetric
+
+Float64 = NDArray[np.float64]
+
+_MODEL_ALONE = "the model's own error is in no interval"
+_TUNED = "the interval leaves out the bias that the tuning accepts"
+
+
+@dataclass(frozen=True)
+class CommentStage:
+    """Sections of the impressions and the weights of their orders under one policy.
+
+    Attributes:
+        impression: int64[K], impression of every comment that was seen.
+        cumulative: float64[K], weight of the order down to it.
+        values: By outcome column, float64[K]: what happened at that comment.
+        whole: float64[N], weight of all that was seen, per impression; 1 where nothing was.
+        second_moment: float64[N], expectation of ``whole`` squared along the logged path.
+        cascade_moment: float64[K], the same of ``cumulative``.
+    """
+
+    impression: NDArray[np.int64]
+    cumulative: Float64
+    values: Mapping[str, Float64]
+    whole: Float64
+    second_moment: Float64
+    cascade_moment: Float64
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """The logged impressions as one policy sees them.
+
+    Attributes:
+        user: int[N], 0 .. ``n_users`` - 1.
+        n_users: Number of users.
+        target, logging: float64[N], probabilities of the shown video; ones if that stage is as
+            logged.
+        second_moment: float64[N] of the video weights.
+        page: float64[N], product of the video weights down to this slot; None without pages.
+        page_moment: float64[N], expectation of its square along the logged path.
+        comments: The comment stage, None if it is as logged.
+        uniform: Whether all eligible videos were equally likely.
+        expected: By metric: float64[N], the reward model averaged over the policy's choices.
+    """
+
+    user: NDArray[np.integer]
+    n_users: int
+    target: Float64
+    logging: Float64
+    second_moment: Float64
+    page: Float64 | None
+    page_moment: Float64 | None
+    comments: CommentStage | None
+    uniform: bool
+    expected: Mapping[str, Float64] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> Float64:
+        """float64[N]: video weights."""
+        return self.target / self.logging
+
+
+@dataclass(frozen=True)
+class Valued:
+    """One estimate.
+
+    Attributes:
+        linear: Value and influences; None where the log says nothing.
+        effective: Rows' worth behind it; by design where known.
+        events: float64[G], weighted outcomes per user, of estimators that are weighted means; None
+            for others.
+        weights: float64[G], sums of weights per user, likewise.
+        bottom: float64[G], what is summed up to be divided by, likewise: weights, or rows of IPS.
+        heaviest: Weight of the heaviest row, likewise.
+        parameter: Of a tuned estimator.
+        biased: What the interval leaves out; empty for estimators without bias.
+    """
+
+    linear: Linear | None
+    effective: float
+    events: Float64 | None = None
+    weights: Float64 | None = None
+    bottom: Float64 | None = None
+    heaviest: float | None = None
+    parameter: float | None = None
+    biased: str = ""
+
+
+def value(
+    metric: ReplayMetric,
+    name: str,
+    outcomes: Mapping[str, Float64],
+    known: NDArray[np.bool_],
+    policy: Weighted,
+    model: Float64 | None,
+) -> dict[str, Valued]:
+    """All estimates of one metric under one policy.
+
+    Args:
+        metric: Which.
+        name: Its name, a key of ``policy.expected``.
+        outcomes: Columns, float64[N].
+        known: bool[N], rows with a known outcome.
+        policy: Weights.
+        model: float64[N], reward model of what was shown; None without.
+    """
+    y = np.where(known, metric.values(dict(outcomes)), 0.0)
+    keep = np.flatnonzero(known)
+    stage = policy.comments if metric.comments else None
+    rows = Rows(
+        policy.user[keep], policy.n_users, y[keep], policy.target[keep], policy.logging[keep]
+    )
+    video_moment = policy.second_moment[keep]
+    size = _effective(video_moment, rows.weight)
+    found: dict[str, Valued] = {}
+    corrected = rows
+    if stage is not None:
+        whole = stage.whole[keep]
+        both = _effective(video_moment * stage.second_moment[keep], rows.weight * whole)
+        weighted = rows.with_outcome(y[keep] * whole)
+        found["ips"] = _weighted(inverse_propensity(weighted), weighted, both, by_rows=True)
+        found["snips"] = _weighted(self_normalised(weighted), weighted, both)
+        seen = np.zeros(len(y), dtype=bool)
+        seen[stage.impression] = True
+        if metric.column != "play_time_ms":
+            linear = nested_snips(
+                rows.weight, seen[keep], whole, y[keep], rows.user, policy.n_users
+            )
+            found["nested"] = Valued(linear, both)
+        cascade, moment = _cascade(metric, outcomes, y, stage)
+        cascaded = _effective(video_moment * moment[keep], rows.weight * np.sqrt(moment[keep]))
+        corrected, size = rows.with_outcome(cascade[keep]), cascaded
+        found["cascade"] = _weighted(self_normalised(corrected), corrected, size)
+    else:
+        if policy.uniform:
+            found["matching"] = _weighted(matching(rows), rows.with_weight(rows.target), size)
+        found["ips"] = _weighted(inverse_propensity(rows), rows, size, by_rows=True)
+        found["snips"] = _weighted(self_normalised(rows), rows, size)
+        if policy.page is not None and policy.page_moment is not None:
+            paged = rows.with_weight(policy.page[keep])
+            moment_size = _effective(policy.page_moment[keep], paged.weight)
+            found["page"] = _weighted(self_normalised(paged), paged, moment_size)
+    if model is not None and name in policy.expected:
+        found |= _with_model(corrected, model[keep], policy.expected[name][keep], size)
+    return found
+
+
+def _with_model(rows: Rows, model: Float64, expected: Float64, size: float) -> dict[str, Valued]:
+    full = Rows(rows.user, rows.n_users, rows.outcome, rows.target, rows.logging, model, expected)
+    found = {
+        "dm": Valued(direct(full), size, biased=_MODEL_ALONE),
+        "dr": Valued(doubly_robust(full), size),
+        "sndr": Valued(self_normalised_doubly_robust(full), size),
+    }
+    for name, tuned in (
+        ("switch_dr", slope(lambda p: switch_dr(full, p), limits(full.weight))),
+        ("dr_os", slope(lambda p: shrinkage_dr(full, p), strengths(full.weight))),
+    ):
+        if tuned is not None:
+            found[name] = Valued(tuned.linear, size, parameter=tuned.parameter, biased=_TUNED)
+    parts = [self_normalised(rows), found["dr"].linear, found["sndr"].linear]
+    found["blend"] = Valued(blend([p for p in parts if p is not None]), size)
+    return found
+
+
+def _weighted(
+    linear: Linear | None, rows: Rows, effective: float, *, by_rows: bool = False
+) -> Valued:
+    weights = user_sums(rows.weight, rows.user, rows.n_users)
+    bottom = user_sums(np.ones(len(rows)), rows.user, rows.n_users) if by_rows else weights
+    events = user_sums(rows.weight * rows.outcome, rows.user, rows.n_users)
+    heaviest = float(rows.weight.max(initial=0.0))
+    return Valued(linear, effective, events, weights, bottom, heaviest)
+
+
+def _effective(moment: Float64, weight: Float64) -> float:
+    """Rows over the expected squared weight; over the drawn one where that is unknown."""
+    if len(moment) == 0:
+        return 0.0
+    level = float(moment.mean())
+    if not np.isnan(level):
+        return len(moment) / level if level > 0 else 0.0
+    square = float((weight**2).sum())
+    return float(weight.sum()) ** 2 / square if square > 0 else 0.0
+
+
+def _cascade(
+    metric: ReplayMetric, outcomes: Mapping[str, Float64], y: Float64, stage: CommentStage
+) -> tuple[Float64, Float64]:
+    """The outcome with each comment's part weighted by the order down to it alone.
+
+    What no comment accounts for, such as the moment of opening, is not weighted. The moment is the
+    expected squared weight, averaged over an impression's comments; 1 where none was seen.
+    """
+    column = "comment_stay_time" if metric.column == "play_time_ms" else metric.column
+    part = np.nan_to_num(stage.values[column])
+    n = len(y)
+    change = np.bincount(stage.impression, weights=(stage.cumulative - 1.0) * part, minlength=n)
+    count = np.bincount(stage.impression, minlength=n)
+    moment = np.bincount(stage.impression, weights=stage.cascade_moment, minlength=n)
+    return y + change, np.where(count > 0, moment / np.maximum(count, 1), 1.0)

@@ -1,0 +1,154 @@
+"""`abtest replay` from a dataset on disk to exit code, text, results.json and report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from reports.results import ExperimentResult
+from simulator.logs.dataset import DatasetWriter
+from simulator.logs.schema import TABLES
+from tests.simulator.replay import decision_log as platform
+
+Run = Callable[..., Any]
+
+
+def write(log: platform.DecisionLog, path: Path, **randomisation: dict[str, object]) -> Path:
+    """The platform's log as a dataset."""
+    frames = {f.name: getattr(log, f.name) for f in dataclasses.fields(log)}
+    frames["users"] = log.impressions.select("user_id").unique().sort("user_id")
+    frames["videos"] = pl.DataFrame({"video_id": np.arange(platform.VIDEOS)})
+    with DatasetWriter(
+        path, name="platform", source="test", licence="none", randomisation=randomisation or None
+    ) as writer:
+        for name, frame in frames.items():
+            if frame is not None:
+                types = TABLES[name].dtypes()
+                columns = [pl.col(c).cast(types[c]) for c in frame.columns]
+                writer.append(name, frame.select(columns))
+    return path
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(platform.make(1, users=300, pages=4), tmp_path_factory.mktemp("log") / "log")
+
+
+def test_a_usable_log_ends_with_a_verdict_and_files(abtest: Run, log: Path, tmp_path: Path) -> None:
+    result = abtest(
+        "replay", "-t", "random", "-c", "popular", "--data", log, "--explore-share", "40%",
+        "--out", "out", "--html", "page.html", "--primary", "click_rate",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    # What the log identifies is said before anything is trained.
+    assert result.err.index("videos    identified") < result.err.index("training")
+    assert "Per impression, not per user-day" in " ".join(result.out.split())
+    assert max(len(line) for line in result.out.splitlines()) <= 82
+    document = (tmp_path / "out" / "results.json").read_text()
+    experiment = ExperimentResult.from_json(document)
+    primary = experiment.comparisons[0].metrics[0]
+    assert (primary.metric, primary.unit) == ("click_rate", "% of impressions")
+    secondary = [m for m in experiment.comparisons[0].metrics if m.role == "secondary"]
+    assert all("Holm" in m.family for m in secondary if m.p_value is not None)
+    assert "popular" in (tmp_path / "page.html").read_text()
+    assert (
+        json.loads((tmp_path / "out" / "plan.json").read_text())["replay"]["control"] == "popular"
+    )
+    shown = abtest("compare", "out", "out")
+    assert shown.code == 0, shown.err
+
+
+def test_too_little_overlap_is_unusable_and_exits_with_4(abtest: Run, tmp_path: Path) -> None:
+    short = write(platform.make(2, users=25, pages=4), tmp_path / "short")
+    result = abtest("replay", "-t", "random", "-c", "popular", "--data", short, "--json")
+    assert result.code == 4, result.err
+    experiment = ExperimentResult.from_json(result.out)
+    assert experiment.comparisons[0].verdict.state == "no verdict"
+    assert experiment.comparisons[0].metrics[0].relative is None
+    assert any(check.status == "fail" for check in experiment.health)
+
+
+def test_what_is_not_identified_is_refused_before_training(abtest: Run, tmp_path: Path) -> None:
+    bare = write(
+        dataclasses.replace(platform.make(3, users=30), comment_decisions=None), tmp_path / "bare"
+    )
+    result = abtest("replay", "-t", "likes", "-c", "newest", "--data", bare)
+    assert result.code == 3
+    assert "comments  not identified" in result.err
+    assert "--keep-log" in result.err
+    assert "training" not in result.err
+
+
+def test_comment_orders_are_replayed_with_the_videos_as_logged(abtest: Run, log: Path) -> None:
+    result = abtest(
+        "replay", "-t", "newest", "-c", "likes", "--data", log, "--stage", "comments",
+        "--explore-comments", "50%", "--json",
+    )  # fmt: skip
+    assert result.code in (0, 4), result.err
+    found = json.loads(result.out)["context"]["replay"]
+    assert found["stages"] == ["comments"]
+    assert {m["name"] for m in found["metrics"]} >= {"comment_stay_ms"}
+
+
+def test_settings_of_the_project_file_reach_the_policies(
+    abtest: Run, log: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "abtest.toml").write_text("[policies.itemknn]\nneighbours = 0\n")
+    refused = abtest("replay", "-t", "itemknn", "-c", "popular", "--data", log)
+    assert refused.code == 2, refused.err
+    assert "neighbours" in refused.err
+
+
+def test_several_treatments_and_training_seeds(abtest: Run, log: Path) -> None:
+    result = abtest(
+        "replay", "-t", "random", "-t", "itemknn", "-c", "popular", "--data", log,
+        "--explore-share", "40%", "--primary", "click_rate", "--training-seeds", "2",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "itemknn against popular, per impression" in result.out
+    assert "over 2 training seeds" in " ".join(result.out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--rows", "some"), "--rows is 'some'"),
+        (("--stage", "audio"), "--stage is 'audio'"),
+        (("--metric", "clicks"), "unknown metric 'clicks'"),
+        (("--reward-model", "deep"), "--reward-model is 'deep'"),
+        (("--training-seeds", "0"), "--training-seeds is 0"),
+    ],
+)
+def test_options_that_cannot_be(
+    abtest: Run, log: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    result = abtest("replay", "-t", "random", "-c", "popular", "--data", log, *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert expected in result.err
+
+
+def test_a_bandit_log_from_table_to_verdict(abtest: Run, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    lines = ["item,got,p,new"]
+    for _ in range(3_000):
+        item = int(random.integers(0, 4))
+        got = int(random.random() < (0.2, 0.4, 0.6, 0.1)[item])
+        lines.append(f"{item},{got},0.25,{(0.1, 0.2, 0.6, 0.1)[item]}")
+    (tmp_path / "choices.csv").write_text("\n".join(lines) + "\n")
+    names = "action=item,reward=got,propensity=p,target=new"
+    done = abtest("data", "import", "choices.csv", "log", "--propensities", names)
+    assert done.code == 0, done.err
+    result = abtest("replay", "--data", "log", "--target-probability", "target_probability")
+    assert result.code == 0, result.err
+    assert "caution" in result.out
+    assert "as logged" in result.out
+    wrong = abtest("replay", "--data", "log", "--target-probability", "new")
+    assert wrong.code == 3
+    assert "no column 'new'" in wrong.err
