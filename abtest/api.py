@@ -19,17 +19,19 @@ from typing import Any, Literal
 import polars as pl
 
 from abtest.analyze import analyze_table
-from abtest.config import Design, config_of
+from abtest.config import Design, config_of, parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.protocol import TASKS, Protocol, contestants, evaluate_policies
 from abtest.observed import ObservedOptions
-from abtest.replay import replay_policies
+from abtest.replay import ReplayOptions, replay_policies
+from abtest.replay.record import as_experiment
 from abtest.returned import EvaluationResult, Experiment, ReplayOutcome
 from abtest.run.datasets import open_dataset
 from abtest.run.experiment import run_experiment
 from abtest.run.oracle import refuse_oracles
 from simulator.logs.dataset import Dataset
+from simulator.replay import TargetPolicy
 from simulator.requests import Signal
 
 Names = str | Sequence[str]
@@ -205,45 +207,56 @@ def analyze(
 
 
 def replay(
-    treatment: str,
+    treatment: Names,
     control: str,
     *,
     data: str | Path = "demo",
+    stage: Literal["auto", "videos", "comments"] = "auto",
+    explore_share: float | str = 0.0,
+    temperature: float | None = None,
     top_share: float | None = None,
     propensity: str = "propensity",
     rows: Literal["auto", "random", "all"] = "auto",
     training_seed: int = 1,
+    settings: Settings | None = None,
     progress: bool = False,
 ) -> ReplayOutcome:
-    """Estimate from a log alone what another ranker would have done.
+    """Estimate from a log alone what other rankers would have done.
 
     Args:
-        treatment: Policy to value.
+        treatment: One policy to value, or several.
         control: Policy to compare with.
         data: A dataset directory, or ``"demo"``.
-        top_share: A policy shows one of its best videos out of this share of those eligible.
+        stage: What the policies change; the other stage stays as logged.
+        explore_share: Share of slots filled at random, as a number or as ``"2%"``.
+        temperature: Draw by a softmax of scores in place of the best.
+        top_share: Draw uniformly from this share of the best candidates.
         propensity: Column with the probability of what was shown.
         rows: Which impressions are replayed.
         training_seed: Of training.
+        settings: Per policy name.
         progress: Show progress on standard error.
 
     Raises:
         UsageError: an argument is out of range.
-        DataError: the log cannot be replayed.
+        DataError: the log does not identify what was asked.
     """
-    refuse_oracles([treatment, control])
-    return ReplayOutcome(
-        replay_policies(
-            treatment,
-            control,
-            str(data),
-            top_share=top_share,
-            propensity_column=propensity,
-            rows=rows,
-            seed=training_seed,
-            console=Console(quiet=not progress),
-        )
+    names = _several(treatment)
+    refuse_oracles([*names, control])
+    share = parse_percent(explore_share) if isinstance(explore_share, str) else explore_share
+    asked = ReplayOptions(
+        treatments=names,
+        control=control,
+        data=str(data),
+        target=TargetPolicy(share, temperature, top_share),
+        stage=stage,
+        propensity_column=propensity,
+        rows=rows,
+        seed=training_seed,
+        policies=settings or {},
     )
+    replayed = replay_policies(asked, console=Console(quiet=not progress))
+    return ReplayOutcome(as_experiment(replayed, asked, command="abtest.replay(...)"), replayed)
 
 
 def evaluate(

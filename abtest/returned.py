@@ -13,11 +13,11 @@ from abtest.conclusion import conclude
 from abtest.errors import ExitCode, UsageError
 from abtest.evaluate.results import TaskResult, records
 from abtest.evaluate.tables import evaluation_tables
-from abtest.tables import replay_table
+from abtest.replay.ask import Replayed
+from abtest.replay.text import replay_text
 from reports.render.html import render_html
 from reports.render.terminal import render
 from reports.results import Estimate, ExperimentResult, MetricComparison
-from simulator.replay import ReplayResult
 
 _FRAME = '<iframe srcdoc="{}" width="100%" height="900" style="border:0"></iframe>'
 """A page of its own, so that its styles stay in it."""
@@ -86,39 +86,25 @@ class ReplayOutcome:
     """What a log alone says.
 
     Attributes:
-        result: Every number, see `simulator.replay.ReplayResult`.
+        result: Every number of the report, see `reports.results.ExperimentResult`.
+        replayed: Every estimator and the overlap, see `abtest.replay.ask.Replayed`.
     """
 
-    result: ReplayResult
+    result: ExperimentResult
+    replayed: Replayed
 
     def __str__(self) -> str:
         """The table of the terminal."""
-        return replay_table(self.result)
+        return replay_text(self.replayed, self.result)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return _preformatted(str(self))
+        return _FRAME.format(html.escape(render_html(self.result)))
 
     def metrics(self) -> pl.DataFrame:
-        """A row per metric and estimator: values, relative lift with interval."""
-        return pl.DataFrame(
-            [
-                {
-                    "metric": metric.name,
-                    "unit": metric.unit,
-                    "estimator": name,
-                    "control": None if found.control is None else found.control.value,
-                    "treatment": None if found.treatment is None else found.treatment.value,
-                    "lift": None if found.relative is None else found.relative.value,
-                    "lift_low": None if found.relative is None else found.relative.low,
-                    "lift_high": None if found.relative is None else found.relative.high,
-                }
-                for metric in self.result.metrics
-                for name, found in metric.estimates.items()
-            ],
-            infer_schema_length=None,
-        )
+        """A row per treatment and metric: values, lift with interval, p values, outcome."""
+        return Experiment(self.result, None).metrics()
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from abtest.paths import cache_directory, write_text
+from abtest.files import write_text
+from abtest.paths import cache_directory
 from abtest.tables import table
 from simulator.calibration import experiments
 from simulator.calibration.contrasts import published_contrasts
