@@ -22,10 +22,9 @@ from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, Int32, VideoRequests
 from simulator.response.base import Population
-from simulator.response.truth import WorldPopulation
+from simulator.response.truth import SWIPE_SECONDS, WorldPopulation
 
 VALUES = ("comment_time", "comment_rate", "clicks")
-_SWIPE_SECONDS = 0.4
 _BLOCK = 2_048
 """Candidate sections weighed at once, for the processor's cache."""
 
@@ -108,7 +107,7 @@ class Oracle(Policy):
         page = people.page(rows, videos, people.world.in_grid(requests.key), requests.time_ms)
         refund = c.session_refund * page.pleasure * expected.click
         seconds = (expected.play_seconds + comments) * (1.0 - refund)
-        seconds += _SWIPE_SECONDS + c.session_skip_cost * (1.0 - expected.click)
+        seconds += SWIPE_SECONDS + c.session_skip_cost * (1.0 - expected.click)
         return np.asarray(comments / seconds, dtype=np.float32)
 
     def score_comments(self, requests: CommentRequests) -> Scores | None:

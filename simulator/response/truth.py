@@ -43,7 +43,8 @@ __all__ = ["Expectations", "SectionExpectations", "WorldPopulation", "WorldRespo
 
 _FINISH, _SESSION, _VISIT = 13 << 16, 14 << 16, 15 << 16
 _TAU_DAYS = 20.0
-_SWIPE_SECONDS = 0.4
+SWIPE_SECONDS = 0.4
+"""Time that leaving an impression takes from a session."""
 _PLAYS_ON = 0.93
 _NEVER = -(1 << 62)
 _SATISFACTION_MOVES = 0.1
@@ -236,7 +237,7 @@ class WorldPopulation(Population):
         play_ms = watched.play_ms + stay_ms * running
         elapsed = np.maximum(play_ms, stay_ms).astype(np.float32) * np.float32(0.001)
         glance = ~watched.flags["click"] & page.grid
-        elapsed += np.float32(_SWIPE_SECONDS) + np.float32(c.grid_seconds) * glance
+        elapsed += np.float32(SWIPE_SECONDS) + np.float32(c.grid_seconds) * glance
         elapsed *= real
         passed = ~watched.flags["click"] & ~page.grid
         pleased = page.pleasure * watched.flags["click"]

@@ -202,15 +202,21 @@ def test_the_rate_counts_the_seconds_that_the_world_takes(small_log: Path) -> No
         requests.time_ms,
     )
     c = people.world.config
+    page = people.page(
+        requests.row.astype(np.int64),
+        requests.candidates,
+        people.world.in_grid(requests.key),
+        requests.time_ms,
+    )
     watching = (expected.play_seconds + scores["comment_time"]) * (
-        1.0 - c.session_refund * expected.click
+        1.0 - c.session_refund * page.pleasure * expected.click
     ) + c.session_skip_cost * (1.0 - expected.click)
     real = (requests.candidates >= 0) & (scores["comment_time"] > 0.01)
     assert real.sum() > 200
     swipe = scores["comment_time"][real] / scores["comment_rate"][real] - watching[real]
     # What `simulator.response.truth` adds for every impression that is left by a swipe.
-    assert swipe == pytest.approx(np.full(real.sum(), truth._SWIPE_SECONDS), abs=0.02)
-    assert truth._SWIPE_SECONDS == 0.4
+    assert swipe == pytest.approx(np.full(real.sum(), truth.SWIPE_SECONDS), abs=0.02)
+    assert truth.SWIPE_SECONDS == 0.4
 
 
 @pytest.mark.usefixtures("cache")

@@ -147,8 +147,10 @@ def test_the_command_that_a_report_prints_gives_its_configuration(abtest: Run) -
         for field in dataclasses.fields(config)
         if getattr(config, field.name) == getattr(default, field.name)
     }
-    # Everything that has a flag is changed; data takes a path, a twin design keeps no log.
-    assert unchanged <= {"data", "policies", "control", "keep_log"}
+    # Everything that has a flag is changed; data takes a path and a sample of it data, a twin
+    # design keeps no log.
+    assert unchanged <= {"data", "policies", "control", "keep_log", "sample_users"}
+    assert "--sample-users 90" in RunConfig(data="logs/x", sample_users=90).command()
     assert "--keep-log" in RunConfig(keep_log=True).command().split()
     words = shlex.split(config.command())
     printed = abtest(*words[1:], "--dry-run")
