@@ -2,6 +2,7 @@
 
     python -m benchmarks.world
     python -m benchmarks.world --policy random --policy sasrec --policy lsvcr
+    python -m benchmarks.world --beside OTHER_CHECKOUT
 
 The bare loop draws clicks and log-normal watch times from 64-dimensional dot products for slates of
 10 videos in batches of 4,096 people: what a simulator without behaviour would cost. It runs in
@@ -9,6 +10,9 @@ double precision, numpy's default, as a product of matrices and as an einsum, an
 precision that the environment computes with. Everything runs in this process, one after the other,
 on one thread, and is timed by the processor's clock: a busy machine slows all down, but does not
 let the one wait for the other.
+
+With ``--beside``, the platform's own log is made by this checkout and by another one in turn, in
+processes of their own, and the ratio of their times is printed: what a change of structure costs.
 """
 
 from __future__ import annotations
@@ -16,8 +20,11 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ[_name] = "1"
@@ -83,13 +90,69 @@ def environment(world: World, ranker: Ranker | None, users: int, days: int) -> t
     return impressions(feed), seconds
 
 
+_ONE_LOG = """
+import sys, time
+import numpy as np
+from simulator.feed import Feed
+from simulator.requests import HistoryState
+from simulator.response.platform import PlatformRanker
+from simulator.response.truth import WorldResponse
+from simulator.retrieval import Retrieval
+from simulator.world import World
+try:
+    from simulator.loop import drive
+except ModuleNotFoundError:  # older checkouts
+    from abtest.run.serving import drive
+world, n = World.create("default", 1), int(sys.argv[1])
+users = np.arange(n, dtype=np.int32)
+start = world.config.start_ms
+feed = Feed(
+    world.catalogue(), WorldResponse(world).population(users), users, seed=1, start_ms=start,
+    end_ms=start + 86_400_000, history=HistoryState(n), batch=2048,
+    retrieval=Retrieval(world.catalogue(), world.popularity()),
+)
+ranker = PlatformRanker(world, users)
+began = time.process_time()
+drive(feed, ranker)
+seconds = time.process_time() - began
+print(seconds / feed.outcomes.to_frame(users.astype(np.int64))["impressions"].sum() * 1e6)
+"""
+
+
+def beside(other: Path, users: int, times: int) -> None:
+    """Print CPU microseconds per impression of both checkouts, run by run, and their ratio.
+
+    The two take turns, and the ratio is that of the fastest runs: other work on the machine only
+    ever adds time.
+    """
+    here = Path(__file__).parents[1]
+    found: dict[Path, list[float]] = {other.resolve(): [], here: []}
+    for _ in range(times):
+        for checkout, costs in found.items():
+            run = subprocess.run(
+                [sys.executable, "-c", _ONE_LOG, str(users)], check=True, capture_output=True,
+                text=True, cwd=checkout, env={**os.environ, "PYTHONPATH": str(checkout)},
+            )  # fmt: skip
+            costs.append(float(run.stdout))
+    for checkout, costs in found.items():
+        shown = ", ".join(f"{cost:.3f}" for cost in costs)
+        print(f"{checkout}: {shown} microseconds per impression")
+    before, after = (min(costs) for costs in found.values())
+    print(f"this checkout takes {after / before:.3f} times as long")
+
+
 def main() -> None:
     """Print a line per policy and the ratio to the bare loop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", action="append", help="repeatable; default: random")
     parser.add_argument("--users", type=int, default=32_768, help="fewer for slow policies")
     parser.add_argument("--days", type=int, default=1)
+    parser.add_argument("--beside", type=Path, help="folder of another checkout")
+    parser.add_argument("--times", type=int, default=3, help="runs of each, with --beside")
     options = parser.parse_args()
+    if options.beside is not None:
+        beside(options.beside, options.users, options.times)
+        return
     torch.set_num_threads(1)
     config = RunConfig()
     console = Console()
