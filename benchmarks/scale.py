@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale --rows 1000000 5000000 20000000
 
-Writes made-up logs in KuaiRand's layout, and runs each stage on each in its own process. Prints wall
-time, processor time and the most memory held, and slopes per million rows between the smallest
+Writes made-up logs in KuaiRand's layout, and runs each stage on each in its own process. Prints
+wall time, processor time and the most memory held, and slopes per million rows between the smallest
 and the largest log.
 """
 

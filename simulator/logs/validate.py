@@ -47,7 +47,7 @@ def check(dataset: Dataset) -> list[Finding]:
 
 
 def _values(dataset: Dataset, table: Table) -> list[Finding]:
-    """Nulls, bounds and labels of every column, in one pass."""
+    """Nulls, bounds and labels of every column, in one pass; values of the bad ones in another."""
     present = [c for c in table.columns if dataset.has_column(table.name, c.name)]
     checks = [(c, *found) for c in present for found in _rules(c)]
     rows = dataset.scan(table.name).with_row_index("_row")
@@ -58,25 +58,27 @@ def _values(dataset: Dataset, table: Table) -> list[Finding]:
         bad = bad.fill_null(False)
         wanted.append(bad.sum().alias(f"count {number}"))
         wanted.append(pl.col("_row").filter(bad).min().alias(f"row {number}"))
-        wanted.append(
-            pl.col(checks[number][0].name).filter(bad).first().cast(pl.String).alias(f"v {number}")
-        )
-    found = rows.select(wanted).collect().row(0, named=True)
+    found = rows.select(wanted).collect(engine="streaming").row(0, named=True)
+    wrong = [number for number in range(len(checks)) if found[f"count {number}"]]
+    first = {found[f"row {number}"] for number in wrong}
+    names = list(dict.fromkeys(checks[number][0].name for number in wrong))
+    shown = rows.filter(pl.col("_row").is_in(list(first))).select("_row", *names) if wrong else None
+    values = (
+        {} if shown is None else shown.collect(engine="streaming").rows_by_key("_row", named=True)
+    )
     findings = []
-    for number, (column, rule, _) in enumerate(checks):
+    for number in wrong:
+        column, rule, _ = checks[number]
         count, row = found[f"count {number}"], found[f"row {number}"]
-        if not count:
-            continue
-        value = found[f"v {number}"]
-        shown = "empty" if value is None else value
+        value = values[row][0][column.name]
         findings.append(
             Finding(
                 table.name,
                 column.name,
                 row,
                 "error",
-                f"{table.name} row {row}: {column.name} is {shown}, expected {rule}. "
-                f"{_rows(count)}.",
+                f"{table.name} row {row}: {column.name} is {'empty' if value is None else value}, "
+                f"expected {rule}. {_rows(count)}.",
                 "Correct the source and import again: abtest data import",
             )
         )
@@ -109,19 +111,43 @@ def _duplicates(dataset: Dataset, table: Table) -> list[Finding]:
         severity, hint = "warning", "Usual in KuaiRand (0.6 to 0.9 % of rows); they are kept"
     else:
         return []
-    rows = dataset.scan(table.name).with_row_index("_row").select("_row", *key)
-    repeated = rows.group_by(key).agg(pl.len(), pl.col("_row").sort().get(1, null_on_oob=True))
-    found = (
-        repeated.filter(pl.col("len") > 1)
-        .select((pl.col("len") - 1).sum().alias("count"), pl.col("_row").min().alias("row"))
-        .collect(engine="streaming")
-        .row(0, named=True)
-    )
-    if not found["count"]:
+    count, row = _repeated(dataset, table.name, key)
+    if not count:
         return []
-    message = f"{table.name} row {found['row']}: {what}. {_rows(found['count'])}."
+    message = f"{table.name} row {row}: {what}. {_rows(count)}."
     column = key[0] if len(key) == 1 else ""
-    return [Finding(table.name, column, found["row"], severity, message, hint)]
+    return [Finding(table.name, column, row, severity, message, hint)]
+
+
+def _repeated(dataset: Dataset, table: str, key: list[str]) -> tuple[int, int | None]:
+    """How many rows repeat the key of an earlier row, and the first that does.
+
+    Only rows whose hash occurs twice are looked at again, and of the hashes one part at a time is
+    kept: memory does not grow with the table, unless most of it is repeated.
+    """
+    rows = dataset.scan(table).with_row_index("_row").select("_row", *key)
+    parts = -(-dataset.info.rows[table] // _HASHES) or 1
+    hashed = pl.struct(key).hash(seed=1)
+    count, first = 0, None
+    for part in range(parts):
+        chosen = rows.filter(pl.col(key[0]).hash(seed=2) % parts == part) if parts > 1 else rows
+        hashes = chosen.select(hashed.alias("hash")).collect(engine="streaming")["hash"].sort()
+        twice = hashes.filter(hashes == hashes.shift(1)).unique()
+        if len(twice) == 0:
+            continue
+        again = (
+            chosen.filter(hashed.is_in(twice.implode())).collect(engine="streaming").sort("_row")
+        )
+        repeats = again.filter(~pl.struct(key).is_first_distinct())
+        if repeats.height:
+            count += repeats.height
+            earliest = int(repeats["_row"][0])
+            first = earliest if first is None else min(first, earliest)
+    return count, first
+
+
+_HASHES = 8_000_000
+"""Hashes of rows that are kept at a time, eight bytes each."""
 
 
 _REFERENCES = (
@@ -149,7 +175,7 @@ def _references(dataset: Dataset) -> list[Finding]:
         found = (
             rows.join(known, on=column, how="anti")
             .select(pl.len().alias("count"), pl.col("_row").min().alias("row"))
-            .collect()
+            .collect(engine="streaming")
             .row(0, named=True)
         )
         if found["count"]:

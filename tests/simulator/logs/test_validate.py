@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import polars as pl
 import pytest
 
+from simulator.logs import validate
 from simulator.logs.dataset import Dataset
 from simulator.logs.schema import TABLES
 from simulator.logs.validate import check
@@ -52,6 +54,24 @@ def test_duplicates(make_dataset: Make) -> None:
     assert found["users"].severity == "error"
     assert (found["users"].column, found["users"].row) == ("user_id", 1)
     assert found["impressions"].severity == "warning"
+
+
+@pytest.mark.parametrize("at_a_time", [1, 5, 1_000])
+def test_repeated_impressions_are_counted_whatever_is_kept_in_memory(
+    make_dataset: Make, monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    monkeypatch.setattr(validate, "_HASHES", at_a_time)
+    random = np.random.default_rng(at_a_time)
+    for number in range(8):
+        keys = random.integers(0, 4, (random.integers(1, 40), 3))
+        user, video, time = keys.T.tolist()
+        rows = impressions(user_id=user, video_id=video, time_ms=time)
+        found = [f for f in check(make_dataset(rows, f"log{number}")) if "twice" in f.message]
+        told = [tuple(key) for key in keys.tolist()]
+        repeats = [n for n, key in enumerate(told) if key in told[:n]]
+        assert [f.row for f in found] == repeats[:1]
+        if repeats:
+            assert f" {len(repeats)} row" in found[0].message
 
 
 def test_dangling_references(make_dataset: Make) -> None:
