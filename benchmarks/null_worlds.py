@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -103,7 +104,7 @@ class CommentsOf(Policy):
         return self._other.score_comments(requests)
 
 
-def with_traits(people: WorldPopulation, **traits: NDArray[np.floating]) -> WorldPopulation:
+def with_traits(people: WorldPopulation, **traits: Any) -> WorldPopulation:
     """The same people as someone sees them who is mistaken about some traits."""
     other = people.copy()
     other.people = dataclasses.replace(people.people, **traits)
