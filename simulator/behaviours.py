@@ -109,7 +109,12 @@ BEHAVIOURS = (
               outcome="comments_written", reward="comments_written"),
     Behaviour("forward", "flag", "is_forward", "forwarded",
               outcome="forwards", reward="forwards"),
-    Behaviour("collect", "flag", "is_collect", "collected"),
+    Behaviour(
+        "collect", "flag", "is_collect", "collected",
+        outcome="collects", reward="collects",
+        metrics=(MetricDefinition("collects", "Collects", "per user-day", ("collects",)),),
+        replay=("collect_rate", "Collect rate"),
+    ),
     Behaviour(
         "hate", "flag", "is_hate", "asked for less of this",
         outcome="hates", reward="hates",

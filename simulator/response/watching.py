@@ -24,7 +24,7 @@ Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
 
 GRID_TAB, FEED_TAB = 0, 1
-_WATCH = 11 << 16
+_WATCH, _COLLECT = 11 << 16, 21 << 16
 _DRAWS = 7
 _LONG_VIEW_SECONDS = 18.0
 _VALID_SECONDS = 7.0
@@ -78,7 +78,7 @@ class Expectations:
     They hold for a slot that is reached. Play times are in seconds and exclude comment time.
 
     Attributes:
-        click, like, follow, forward, hate, long_view: Probabilities.
+        click, like, follow, forward, collect, hate, long_view: Probabilities.
         open: Probability that the comment section is opened.
         write: Probability that a comment is written.
         profile: Probability that the author's profile is visited.
@@ -90,6 +90,7 @@ class Expectations:
     like: Float32
     follow: Float32
     forward: Float32
+    collect: Float32
     hate: Float32
     open: Float32
     write: Float32
@@ -149,6 +150,8 @@ def draw(
     follow = rare < _p_follow(c, page, click, like)
     forward = (rare >= _FORWARD) & (rare < _forward_rate(c, page, click) + _FORWARD)
     hate = (rare >= _HATE) & (rare < _hate_rate(c, page, click) + _HATE)
+    drawn = uniforms(key, 1, _COLLECT + np.arange(slots)[:, None])[0].T
+    collect = drawn < _p_collect(c, click, like)
     write = opened & (u[5] < _p_write(c, click, like))
     visit = _profile_rate(c, page, click)
     profile = (u[6] < visit) | follow
@@ -162,6 +165,7 @@ def draw(
             "follow": follow,
             "comment": write,
             "forward": forward,
+            "collect": collect,
             "hate": hate,
         },
         profile_stay_ms=_profile_stay_ms(profile, visit, u[6]),
@@ -174,7 +178,7 @@ def expectations(world: World, people: People, page: Page, preview: Int32) -> Ex
     """What `draw` draws from; opening and writing are integrated over the law of play time."""
     c = world.config
     yes = np.ones(page.videos.shape, dtype=np.bool_)
-    names = ("like", "follow", "forward", "hate", "open", "write", "profile")
+    names = ("like", "follow", "forward", "collect", "hate", "open", "write", "profile")
     found = {name: np.zeros_like(page.click) for name in names}
     logit = _open_logit(world, people, page, preview)
     if_like = logit + np.float32(c.open_like)
@@ -194,6 +198,7 @@ def expectations(world: World, people: People, page: Page, preview: Int32) -> Ex
         for like, weight, p_open in zip((yes, ~yes), weights, opening, strict=True):
             follow = _p_follow(c, page, click, like)
             found["follow"] += weight * follow
+            found["collect"] += weight * _p_collect(c, click, like)
             found["profile"] += weight * (1.0 - (1.0 - visit) * (1.0 - follow))
             found["open"] += weight * p_open
             found["write"] += weight * p_open * np.minimum(_p_write(c, click, like), 1.0)
@@ -224,6 +229,12 @@ def _forward_rate(c: WorldConfig, page: Page, click: Bool) -> Float32:
     """float32[B, S]: probability of forwarding, to be cut at its place among the rare deeds."""
     rate = np.float32(c.forward_rate) * np.exp(np.float32(c.forward_relevance) * page.relevance)
     return np.asarray(rate * _after_click(click))
+
+
+def _p_collect(c: WorldConfig, click: Bool, like: Bool) -> Float32:
+    """float32[B, S]: probability of collecting, given click and like."""
+    rate = np.float32(c.collect_rate) * (1.0 + np.float32(c.collect_like - 1.0) * like)
+    return np.asarray(np.minimum(rate * _after_click(click), 1.0), dtype=np.float32)
 
 
 def _profile_rate(c: WorldConfig, page: Page, click: Bool) -> Float32:

@@ -47,6 +47,8 @@ class WorldConfig:
             ``click_quality`` also weigh taste and quality in a video's relevance to a person.
         grid_*: Pages of the two-column tab, where a click is a tap on a cover.
         play_*: Play time given a click; ``*_relevance`` per unit of relevance.
+        collect_*: Collecting a video: the rate, times ``collect_like`` after a like. No published
+            figure is at hand; the default is about as rare as forwarding.
         like_*, follow_*, forward_*, hate_*, profile_*, write_*: Feedback; ``*_relevance``: log-odds
             of a like, log rate of the others, per unit of relevance (of hating: how it falls).
             ``follow_like``, ``write_like`` and ``hate_click`` raise a rate where the video is liked
@@ -127,6 +129,8 @@ class WorldConfig:
     follow_relevance: float = 0.7
     forward_rate: float = 0.0005
     forward_relevance: float = 0.2
+    collect_rate: float = 0.0006
+    collect_like: float = 25.0
     hate_rate: float = 0.0006
     hate_click: float = 1.0
     hate_relevance: float = 0.8

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from simulator.behaviours import OUTCOMES
+from simulator.behaviours import BY_NAME, COUNTED_FLAGS, OUTCOMES
 from simulator.calendar import CHINA_OFFSET_MS, DAY_MS
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.initial_history import initial_history
@@ -24,6 +24,7 @@ FIRST_DAY = (START_MS + CHINA_OFFSET_MS) // DAY_MS
 
 # No log tells how long a session's last page took.
 COUNTED = tuple(name for name in OUTCOMES if name != "session_time_ms")
+BY_HAND = ("click", "long_view", "like", "follow", "comment", "forward", "hate")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def recounted(log: dict[str, pl.DataFrame]) -> pl.DataFrame:
     sessions = impressions.group_by("user_id", "session_id").agg(pl.col("time_ms").min())
     active = pl.concat([impressions, log["later"]]).select("user_id", DAY).unique()
     tomorrow = active.with_columns(pl.col("day") - 1, returned=pl.lit(1))
+    later_flags = {flag: to for flag, to in COUNTED_FLAGS.items() if flag not in BY_HAND}
     parts = [
         by_day(
             impressions,
@@ -69,6 +71,7 @@ def recounted(log: dict[str, pl.DataFrame]) -> pl.DataFrame:
             pl.col("is_hate").sum().alias("hates"),
             (pl.col("comment_stay_time") > 0).sum().alias("comment_opens"),
             pl.col("comment_stay_time").sum().alias("comment_watch_time_ms"),
+            *(pl.col(BY_NAME[flag].column).sum().alias(to) for flag, to in later_flags.items()),
         ).join(tomorrow, on=["user_id", "day"], how="left"),
         by_day(sessions, pl.len().alias("sessions")),
         by_day(

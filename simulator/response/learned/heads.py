@@ -11,27 +11,22 @@ from typing import Final
 
 from simulator.behaviours import BY_NAME, COUNTED_FLAGS
 
-OUTCOMES: Final = (
-    "click",
-    "long_view",
-    "open",
-    "like",
-    "hate",
-    "follow",
-    "comment",
-    "forward",
-    "profile",
-    "end",
-)
+_FIRST: Final = (
+    "click", "long_view", "open", "like", "hate", "follow", "comment", "forward", "profile",
+)  # fmt: skip
+
+OUTCOMES: Final = (*_FIRST, *(name for name in COUNTED_FLAGS if name not in _FIRST), "end")
 """Binary outcomes. ``open``: the comment section was opened; ``profile``: the author's profile was
-visited; ``end``: the session ended after this impression."""
+visited; ``end``: the session ended after this impression. Other flags of the table of behaviours
+are drawn after these."""
 
 COLUMNS: Final[dict[str, str]] = {
     name: BY_NAME[name].column for name in OUTCOMES if name in COUNTED_FLAGS
 }
 """Outcomes read directly from a 0/1 column of the impressions table."""
 
-CLICK, LONG_VIEW, OPEN, LIKE, HATE, FOLLOW, COMMENT, FORWARD, PROFILE, END = range(len(OUTCOMES))
+CLICK, LONG_VIEW, OPEN, LIKE, HATE, FOLLOW, COMMENT, FORWARD, PROFILE = range(len(_FIRST))
+END: Final = len(OUTCOMES) - 1
 
 GAUSSIANS: Final = ("play", "stay")
 """Times, modelled as Gaussian on the normal-score scale of `quantiles.QuantileTable`."""

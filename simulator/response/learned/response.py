@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from simulator import behaviours
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.requests import Int32, Int64
@@ -41,7 +42,7 @@ def _silent(stage: str, fraction: float, detail: str) -> None:
 def code_version() -> str:
     """Hash of this package's source: a cached model belongs to the code that learned it."""
     digest = hashlib.blake2b(digest_size=10)
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(behaviours.__file__)):
         digest.update(file.name.encode() + b"\x00" + file.read_bytes() + b"\x00")
     return digest.hexdigest()
 
