@@ -76,8 +76,9 @@ def number(value: float | None, *, signed: bool = False, decimals: int | None = 
 
 
 def whole(value: float) -> str:
-    """A sum: whole where it is large, else with four digits."""
-    return number(value, decimals=0 if abs(value) >= 1000.0 or value == int(value) else None)
+    """A sum: without decimals where it is large or a count, else with four digits."""
+    counted = abs(value - round(value)) < 1e-9 * max(abs(value), 1.0)
+    return number(value, decimals=0 if counted or abs(value) >= 1000.0 else None)
 
 
 def trimmed(value: float) -> str:

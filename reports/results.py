@@ -429,7 +429,7 @@ class ExperimentResult:
         """
         return (
             json.dumps(
-                _finite(dataclasses.asdict(self)),
+                finite(dataclasses.asdict(self)),
                 ensure_ascii=False,
                 allow_nan=False,
                 indent=None if compact else 1,
@@ -491,14 +491,14 @@ def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "schema_version": SCHEMA_VERSION, "comparisons": comparisons}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Plain JSON values with None for every number that JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 

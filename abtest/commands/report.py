@@ -1,7 +1,9 @@
-"""`abtest report` and `abtest compare`."""
+"""Show finished runs: `abtest report` and `abtest compare`."""
 
 from __future__ import annotations
 
+import enum
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +12,7 @@ import typer
 
 from abtest.commands import options
 from abtest.errors import ExitCode, RunDataError, UsageError
+from reports.results import ExperimentResult
 
 RunPath = Annotated[Path, typer.Argument(help="A run directory.")]
 
@@ -20,9 +23,8 @@ def register(app: typer.Typer) -> None:
     app.command("compare")(compare)
 
 
-def _load(path: Path) -> object:
+def _load(path: Path) -> ExperimentResult:
     from abtest.run.run_directory import RunDirectory
-    from reports.results import ExperimentResult
 
     RunDirectory.open(path)
     file = path / "results.json"
@@ -33,48 +35,121 @@ def _load(path: Path) -> object:
     return ExperimentResult.from_json(file.read_text(encoding="utf-8"))
 
 
-def report(run: RunPath, as_json: options.Json = False) -> None:
+class Format(enum.StrEnum):
+    """What `abtest report` writes."""
+
+    TABLE = "table"
+    HTML = "html"
+    MARKDOWN = "md"
+    CSV = "csv"
+    JSON = "json"
+
+
+ReportFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        help="table; html (report.html is written anew); md for a pull request; csv; json.",
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Write to this file, not to standard output.")
+]
+
+
+def report(
+    run: RunPath,
+    chosen: ReportFormat = Format.TABLE,
+    out: Out = None,
+    as_json: options.Json = False,
+) -> None:
     """Show a finished run again, and write its report.html anew.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       abtest report runs/lsvcr-vs-sasrec
+
+      abtest report runs/lsvcr-vs-sasrec --format md
+
+      abtest report runs/lsvcr-vs-sasrec --format csv --out metrics.csv
     """
-    from reports.render.html import write_html
-    from reports.render.terminal import render
-    from reports.results import ExperimentResult
+    from reports.render.download import to_csv
+    from reports.render.html import render_html, write_html
+    from reports.render.markdown import render_markdown
 
     result = _load(run)
-    assert isinstance(result, ExperimentResult)
-    write_html(result, run / "report.html")
-    if as_json:
-        typer.echo(result.to_json(), nl=False)
+    chosen = Format.JSON if as_json else chosen
+    page = run / "report.html"
+    if chosen is not Format.HTML or out is None:
+        write_html(result, page)
+    if chosen is Format.HTML and out is None:
+        typer.echo(f"Report: {page}")
         return
-    ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
-    typer.echo(render(result, width=None, ascii_only=ascii_only, color=sys.stdout.isatty()))
-    typer.echo(f"\nReport: {run / 'report.html'}")
-    if any(check.status == "fail" for check in result.health):
+    if chosen is Format.TABLE:
+        written = _table(result, page)
+    elif chosen is Format.HTML:
+        written = render_html(result)
+    elif chosen is Format.MARKDOWN:
+        written = render_markdown(result)
+    else:
+        written = to_csv(result) if chosen is Format.CSV else result.to_json()
+    _put(written, out)
+    failed = any(check.status == "fail" for check in result.health)
+    if chosen is Format.TABLE and failed:
         raise typer.Exit(int(ExitCode.UNTRUSTWORTHY))
+
+
+def _table(result: ExperimentResult, page: Path) -> str:
+    from reports.render.terminal import render
+
+    ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
+    shown = render(result, width=None, ascii_only=ascii_only, color=sys.stdout.isatty())
+    return f"{shown}\n\nReport: {page}\n"
+
+
+def _put(text: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}.", "Choose another --out") from None
+    typer.echo(f"Written: {out}")
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two or more run directories.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with a forest per metric.")
+    ] = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Put the primary metric of several runs side by side.
+    """Put several runs side by side.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       abtest compare runs/lsvcr-vs-sasrec runs/lsvcr-vs-sasrec-2
+
+      abtest compare runs/a runs/b runs/c --html compared.html
     """
     from reports.render.comparison import render_comparison
-    from reports.results import ExperimentResult
+    from reports.render.comparison_page import comparison_json, render_comparison_html
 
     if len(runs) < 2:
         raise UsageError("compare needs two runs.", "Example: abtest compare runs/a runs/b")
-    loaded: list[tuple[str, ExperimentResult]] = []
-    for path in runs:
-        result = _load(path)
-        assert isinstance(result, ExperimentResult)
-        loaded.append((str(path), result))
-    ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
-    typer.echo(render_comparison(loaded, ascii_only=ascii_only))
+    loaded = [(str(path), _load(path)) for path in runs]
+    if as_json:
+        _put(comparison_json(loaded), None)
+    else:
+        ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
+        typer.echo(render_comparison(loaded, ascii_only=ascii_only))
+    if html is not None:
+        words = ["abtest", "compare", *map(str, runs), "--html", str(html)]
+        page = render_comparison_html(loaded, command=shlex.join(words))
+        try:
+            html.write_text(page, encoding="utf-8", newline="\n")
+        except OSError as error:
+            hint = "Choose another --html"
+            raise UsageError(f"cannot write {html}: {error.strerror}.", hint) from None
+        typer.echo(f"\nPage: {html}", err=as_json)

@@ -29,7 +29,7 @@ from abtest.run.fidelity import environment_facts, fit_response
 from abtest.run.run_directory import RunDirectory, check_free, default_path
 from abtest.run.run_log import PACKAGES, RunLog, installed
 from abtest.run.simulate import SimulationSpec, group_count
-from abtest.run.sizing import analyze_outcomes, simulate
+from abtest.run.sizing import analyze_outcomes, simulate, warn_if_weak
 from abtest.run.training import TrainedPolicy, train
 from abtest.version import __version__
 from policies.errors import UnknownPolicy
@@ -135,6 +135,7 @@ def _run(
             directory.complete(outcomes)
             context = _context(config, dataset, spec, trained, people)
             result = analyze_outcomes(config, outcomes, plan, arms, context)
+        warn_if_weak(config, result, people, console)
         if config.keep_log:
             _keep_log(config, dataset, directory, people, console)
         write_text(directory.path / "results.json", result.to_json())

@@ -77,15 +77,7 @@ def size_by_power(
     """Number of people, from the detectable effect of the pilot groups."""
     pilot = PILOT_GROUPS * GROUP_SIZE
     result = analyze_outcomes(config, directory.collect(PILOT_GROUPS), plan, spec.arms, {})
-    detectable = max(
-        (
-            m.detectable_effect
-            for c in result.comparisons
-            for m in c.metrics
-            if m.role == "primary" and m.detectable_effect is not None
-        ),
-        default=None,
-    )
+    detectable = _detectable(result)
     if detectable is None:
         return config.max_users
     needed = people_needed(pilot, detectable, config.detect)
@@ -102,6 +94,33 @@ def size_by_power(
             f"For +/-{formats.share(config.detect)}: --users {needed}"
         )
     return people
+
+
+def _detectable(result: ExperimentResult) -> float | None:
+    """Relative effect that the weakest treatment's test of the primary metric detects."""
+    return max(
+        (
+            m.detectable_effect
+            for c in result.comparisons
+            for m in c.metrics
+            if m.role == "primary" and m.detectable_effect is not None
+        ),
+        default=None,
+    )
+
+
+def warn_if_weak(
+    config: RunConfig, result: ExperimentResult, people: int, console: Console
+) -> None:
+    """Say what a number of people that was asked for can detect, where that is too little."""
+    detectable = _detectable(result)
+    if config.users is None or detectable is None or detectable <= config.detect:
+        return
+    needed = people_needed(people, detectable, config.detect)
+    console.warn(
+        f"{people:,} people can detect only +/-{formats.percent(detectable, signed=False)} in "
+        f"{config.primary} (80 % power). For +/-{formats.share(config.detect)}: --users {needed}"
+    )
 
 
 def people_needed(pilot: int, detectable: float, wanted: float) -> int:

@@ -1,4 +1,4 @@
-"""Several runs side by side: the primary metric of each, and what the runs do not share."""
+"""Write several runs side by side, and what the runs do not share."""
 
 from __future__ import annotations
 
@@ -46,12 +46,7 @@ def render_comparison(
     else:
         lines += found
     lines.append("")
-    for sentence in dict.fromkeys(s for _, result in runs for s in words.oracles(result)):
-        lines += wrap(clean(f"oracle: {sentence}."), columns, "", "  ")
-    for summary in seed_summaries([result for _, result in runs]):
-        for text in summary.sentences():
-            lines += wrap(clean(text), columns, "", "  ")
-    for text in _differences(runs):
+    for text in comparison_facts(runs):
         lines += wrap(clean(text), columns, "", "  ")
     return "\n".join(lines).rstrip()
 
@@ -72,6 +67,15 @@ def _rows(name: str, result: ExperimentResult, clean: Callable[[str], str]) -> l
             ]
         )
     return rows
+
+
+def comparison_facts(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
+    """Sentences below the lifts: oracles, seeds summarised, what the runs do not share."""
+    results = [result for _, result in runs]
+    oracles = dict.fromkeys(s for result in results for s in words.oracles(result))
+    lines = [f"oracle: {sentence}." for sentence in oracles]
+    lines += [text for summary in seed_summaries(results) for text in summary.sentences()]
+    return lines + _differences(runs)
 
 
 def _differences(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:

@@ -6,7 +6,6 @@ All text is escaped: names come from logs and plugins. Equal results give equal 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from typing import Any
 import jinja2
 
 from reports import formats
-from reports.render import charts, download, facts, replay, svg
+from reports.render import charts, download, facts, replay, svg, templating
+from reports.render.page import write_page
+from reports.render.symbols import SYMBOLS
 from reports.results import (
     ArmComparison,
     ArmDistribution,
@@ -27,27 +28,6 @@ from reports.results import (
 )
 from reports.verdict import words
 
-_TEMPLATES = Path(__file__).with_name("templates")
-
-SYMBOLS = {
-    "better": "▲",
-    "worse": "▼",
-    "not clear": "○",
-    "within margin": "■",
-    "margin broken": "▼",
-    "no data": "–",
-    "suspicious": "?",
-    "as expected": "✓",
-    "false alarm": "!",
-    "no verdict": "✕",
-    "pass": "✓",
-    "warn": "!",
-    "fail": "✕",
-    "not run": "–",
-    "note": "i",
-}
-"""Beside every word that is also coloured, so that neither colour nor the word is needed alone."""
-
 
 def write_html(result: ExperimentResult, path: Path) -> None:
     """Write the report; an old file stays whole until the new one is.
@@ -55,13 +35,7 @@ def write_html(result: ExperimentResult, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(render_html(result), encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_page(render_html(result), path)
 
 
 def render_html(result: ExperimentResult) -> str:
@@ -83,13 +57,7 @@ def render_html(result: ExperimentResult) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templating.environment().overlay()
     written = (
         words.adjusted,
         words.adjustment_note,
@@ -146,9 +114,6 @@ def _environment() -> jinja2.Environment:
         "uncorrected_treatments": _uncorrected_treatments,
         "warnings": words.warnings,
     }
-    environment.filters["typographic"] = formats.typographic
-    environment.filters["plain"] = formats.plain
-    environment.filters["short"] = formats.shortened
     environment.filters["primary_of"] = _primary_of
     environment.filters["metric_of"] = _metric_of
     return environment

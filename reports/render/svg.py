@@ -81,38 +81,40 @@ def text(x: float, y: float, content: str, *, anchor: str = "middle", style: str
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{shown}</text>'
 
 
+_CHARACTER = 6.8
+"""Width of a character of an axis label, in pixels."""
+
+
 def tick_labels(
     ticks: Sequence[float],
     scale: Scale,
     y: float,
     width: float,
     *,
-    room: float,
     label: Callable[[float], str] | None = None,
 ) -> list[str]:
-    """Labels of an axis: zero and both ends first, others where they have ``room`` pixels.
+    """Labels of an axis: zero and both ends first, others where there is room.
 
     Args:
         ticks: Values, ascending.
         scale: Of the axis.
         y: Of the text.
         width: Of the image.
-        room: Smallest distance of two labels.
         label: How a value is written; as a lift if None.
     """
     write = label or tick_percent
     ends = {ticks[0], ticks[-1]} if ticks else set()
     order = sorted(ticks, key=lambda t: (abs(t) > 1e-12, t not in ends, abs(t)))
-    placed: list[float] = []
+    taken: list[tuple[float, float]] = []
     body = []
     for tick in order:
-        x = scale.at(tick)
-        if any(abs(x - other) < room for other in placed):
+        shown, x = write(tick), scale.at(tick)
+        half = _CHARACTER * len(shown) / 2.0
+        x = min(max(x, half), width - half)
+        if any(x - half < right + 6.0 and x + half > left - 6.0 for left, right in taken):
             continue
-        placed.append(x)
-        anchor = "start" if x < room / 2 else "end" if x > width - room / 2 else "middle"
-        x = 0.0 if anchor == "start" else width if anchor == "end" else x
-        body.append(text(x, y, write(tick), anchor=anchor))
+        taken.append((x - half, x + half))
+        body.append(text(x, y, shown))
     return body
 
 

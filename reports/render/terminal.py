@@ -160,7 +160,9 @@ class _Page:
             for factor, part in zip(split.factors, words.factor_parts(split), strict=False)
         ]
         rows.append(["  Together", "", "", "", words.factor_parts(split)[-1]])
-        head = ["  Factor", "control", "treatment", "lift", "part"]
+        primary = next(iter(words.of_role(comparison, "primary")), None)
+        how = words.adjusted(self._result, primary) if primary else ""
+        head = ["  Factor", "control", "treatment", f"lift {how}".strip(), "part"]
         lines = table(head, rows, self._width)
         if lines is None:
             self._say(words.factor_line(split), "  ")

@@ -24,7 +24,7 @@ def row_axis(domain: svg.Domain, identity: str, width: int = ROW_WIDTH) -> Marku
     """The scale above a column of `row_bar`s, labelled at zero and at both ends."""
     scale = svg.Scale(*domain, _INSET, width - _INSET)
     body = [svg.line(scale.at(t), 18, scale.at(t), 22, "grid") for t in domain.ticks()]
-    body += svg.tick_labels(domain.ticks(), scale, 13, width, room=48.0)
+    body += svg.tick_labels(domain.ticks(), scale, 13, width)
     return svg.frame(body, width=width, height=22, identity=identity, title="Scale of the bars")
 
 
@@ -93,7 +93,7 @@ def lift_chart(
     scale = svg.Scale(*domain, 28.0, width - 28.0)
     body = _minimum(min_effect, scale, top, bottom)
     body += [svg.line(scale.at(t), top, scale.at(t), bottom, "grid") for t in domain.ticks()]
-    body += svg.tick_labels(domain.ticks(), scale, bottom + 18, width, room=50.0, label=label)
+    body += svg.tick_labels(domain.ticks(), scale, bottom + 18, width, label=label)
     body.append(svg.line(scale.at(0.0), top, scale.at(0.0), bottom, "zero"))
     left, right = ("worse", "better") if metric.direction == "up" else ("better", "worse")
     zero = scale.at(0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,8 @@ def test_run_prints_a_verdict_and_writes_a_report(
     assert result.code == 0, result.err
     assert "simulated" in result.out
     assert "Report: run/report.html" in result.out
+    weak = re.search(r"300 people can detect only \+/-([\d.]+) % .* --users (\d+)", result.err)
+    assert weak is not None and float(weak[1]) > 3.5 and int(weak[2]) > 300
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
@@ -59,6 +62,22 @@ def test_run_prints_a_verdict_and_writes_a_report(
             "sessions", "return_next_day", "hates"} <= set(metrics)  # fmt: skip
     again = abtest("report", "run")
     assert again.code == 0
+    markdown = abtest("report", "run", "--format", "md")
+    assert markdown.code == 0 and markdown.out.startswith("## ")
+    csv = abtest("report", "run", "--format", "csv", "--out", "metrics.csv")
+    assert csv.out == "Written: metrics.csv\n"
+    rows = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + len(metrics)
+    assert json.loads(abtest("report", "run", "--format", "json").out) == results
+    (tmp_path / "run" / "report.html").write_text("old")
+    assert abtest("report", "run", "--format", "html").out == "Report: run/report.html\n"
+    assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8") == page
+    assert abtest("report", "run", "--format", "pdf").code == 2
+    both = abtest("compare", "run", "run", "--html", "both.html")
+    assert both.code == 0 and "Page: both.html" in both.out
+    assert json.loads(abtest("compare", "run", "run", "--json").out)["runs"][1]["run"] == "run"
+    lost = abtest("report", "run", "--format", "md", "--out", "no/such/x.md")
+    assert lost.code == 2 and "cannot write no/such/x.md" in lost.err
     assert again.out.splitlines()[0] == result.out.splitlines()[0]
 
 

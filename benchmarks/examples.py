@@ -1,0 +1,103 @@
+"""Make docs/examples: reports of small runs, one for each way an experiment can come out.
+
+    python -m benchmarks.examples              make all anew (minutes)
+    python -m benchmarks.examples --render     write report.md again from the stored results.json
+
+Every folder holds results.json and what `abtest report --format md` makes of it; a test compares
+the two, so that an example never shows what the program no longer writes. The worlds are small and
+the runs short: their numbers show what a report says, not what a policy is worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from reports.render.markdown import render_markdown
+from reports.results import ExperimentResult
+
+FOLDER = Path(__file__).parents[1] / "docs" / "examples"
+SMALL = ("--world", "small", "--log-users", "600", "--days", "2")
+RUNS: dict[str, tuple[str, ...]] = {
+    "better": ("-t", "oracle", "-c", "popular", "--users", "2048"),
+    "not-clear": ("-t", "itemknn", "-c", "popular", "--users", "2048"),
+    "guardrail-broken": (
+        "-t", "oracle", "-c", "popular", "--users", "2048", "--guardrail", "play_time=-1%",
+    ),
+    "several-arms": (
+        "-t", "random", "-t", "itemknn", "-t", "oracle", "-c", "popular", "--users", "2048",
+    ),
+    "twin": ("-t", "oracle", "-c", "popular", "--users", "512", "--design", "twin"),
+    "a-a": ("-t", "popular", "-c", "popular", "--users", "2048"),
+}  # fmt: skip
+
+
+def render(folder: Path) -> str:
+    """report.md of an example, from its results.json."""
+    text = (folder / "results.json").read_text(encoding="utf-8")
+    return render_markdown(ExperimentResult.from_json(text))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--render", action="store_true", help="only write report.md again")
+    parser.add_argument("--only", action="append", help="one example; repeatable")
+    asked = parser.parse_args()
+    if not asked.render:
+        make(asked.only or [*RUNS, "split-broken"])
+    for folder in sorted(path for path in FOLDER.iterdir() if path.is_dir()):
+        (folder / "report.md").write_text(render(folder), encoding="utf-8", newline="\n")
+        print(folder)
+
+
+def make(names: Sequence[str]) -> None:
+    """Run the examples and keep their results."""
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        for name in names:
+            if name == "split-broken":
+                _split_broken(place)
+            else:
+                _abtest("run", *SMALL, *RUNS[name], "--out", str(place / name))
+            target = FOLDER / name
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(place / name / "results.json", target / "results.json")
+
+
+def _split_broken(place: Path) -> None:
+    """A run from whose treatment every fourth user was lost."""
+    source = place / "whole"
+    _abtest("run", *SMALL, *RUNS["better"], "--out", str(source))
+    table = pl.read_parquet(source / "outcomes.parquet")
+    lost = (pl.col("arm") == "oracle") & (pl.col("user_id") % 4 == 0)
+    table.filter(~lost).with_columns(
+        comment_watch_seconds=pl.col("comment_watch_time_ms") / 1000.0
+    ).write_parquet(place / "users.parquet")
+    _abtest(
+        "analyze", str(place / "users.parquet"), "--control", "popular", "--day", "day",
+        "--start", "0", "--metric", "comment_watch_seconds", "--metric", "ctr=clicks/impressions",
+        "--out", str(place / "split-broken"),
+        untrusted=True,
+    )  # fmt: skip
+
+
+def _abtest(*arguments: str, untrusted: bool = False) -> None:
+    """Run a command.
+
+    Raises:
+        SystemExit: it failed; exit code 4 is what an example of a broken split ends with.
+    """
+    done = subprocess.run([sys.executable, "-m", "abtest", *arguments], check=False)
+    if done.returncode != (4 if untrusted else 0):
+        raise SystemExit(f"abtest {' '.join(arguments)} ended with {done.returncode}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The pages in a real Chromium: nothing beside the page, no errors, readable by everybody."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reports.render.comparison_page import render_comparison_html
+from reports.render.html import render_html
+from reports.results import ExperimentResult
+from tests.reports.conftest import make_result
+from tests.reports.render import browser as driver
+from tests.reports.render.browser import Browser
+
+pytestmark = pytest.mark.skipif(bool(driver.missing()), reason=driver.missing() or "there is one")
+
+LONG = ("an arm name that somebody typed without an end " * 6)[:250]
+HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
+PAGES = ("single", "several", "twin", "hostile", "compared")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    found = Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def pages(result: ExperimentResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    context = {**result.context, "command": "abtest run " + "x" * 400}
+    several = make_result(2, {"sasrec": 1.0, "lsvcr": 1.2, "popular": 0.8}, users=200)
+    twin = make_result(3, design="twin", users=150)
+    hostile = make_result(4, {LONG: 1.0, "W" * 250: 1.2, HOSTILE: 0.9}, users=150, context=context)
+    for name, text in {
+        "single": render_html(result),
+        "several": render_html(several),
+        "twin": render_html(twin),
+        "hostile": render_html(hostile),
+        "compared": render_comparison_html([("a" * 120, several), (HOSTILE, hostile)]),
+    }.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return folder
+
+
+# Whatever sticks out to the right of the page, or scrolls by itself, sideways.
+BESIDE = """
+document.querySelectorAll('details').forEach(d => d.open = true);
+const wide = [];
+if (document.documentElement.scrollWidth > innerWidth) wide.push('the page');
+for (const e of document.body.querySelectorAll('*')) {
+  const style = getComputedStyle(e);
+  if (e.closest('svg') && e.tagName !== 'svg') continue;
+  if (e.closest('.unseen') || e.closest('thead') || e.classList.contains('skip')) continue;
+  const box = e.getBoundingClientRect();
+  if (box.width && box.right > innerWidth + 1) wide.push(e.tagName + '.' + e.className);
+  if (e.scrollWidth > e.clientWidth + 1 && ['auto', 'scroll'].includes(style.overflowX))
+    wide.push('scrolls: ' + e.tagName);
+}
+return wide.slice(0, 5);
+"""
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_beside_the_page_and_nothing_goes_wrong(
+    browser: Browser, pages: Path, name: str, width: int
+) -> None:
+    browser.open(pages / f"{name}.html", width=width)
+    assert browser.run(BESIDE) == []
+    assert browser.run("return innerWidth") == width
+    assert [entry["message"] for entry in browser.log()] == []
+    assert "taken" not in browser.run("return document.title").replace("='taken'", "")
+
+
+def test_rows_stack_on_a_phone_and_name_their_columns(browser: Browser, pages: Path) -> None:
+    script = """
+    const cell = document.querySelector('.metrics.stacks tbody td');
+    return [getComputedStyle(cell).display, getComputedStyle(cell, '::before').content];
+    """
+    browser.open(pages / "single.html", width=380)
+    assert browser.run(script) == ["flex", '"Outcome"']
+    browser.open(pages / "single.html", width=1280)
+    assert browser.run(script) == ["table-cell", "none"]
+
+
+def test_an_arm_takes_less_than_three_screens(browser: Browser, pages: Path) -> None:
+    browser.open(pages / "several.html", width=1280)
+    heights = browser.run(
+        "return [...document.querySelectorAll('section.comparison')].map(s => s.offsetHeight)"
+    )
+    assert len(heights) == 2 and max(heights) < 3 * 900
+
+
+def test_the_first_screen_holds_verdict_chart_factors_and_checks(
+    browser: Browser, pages: Path
+) -> None:
+    browser.open(pages / "single.html", width=1280)
+    for part in (".verdict .sentence", ".evidence .wide svg", ".factors", ".checks summary"):
+        bottom = browser.run(
+            "return document.querySelector(arguments[0]).getBoundingClientRect().bottom", part
+        )
+        assert 0 < bottom < 800, part
+
+
+def test_light_and_dark_differ(browser: Browser, pages: Path) -> None:
+    colours = []
+    for dark in (False, True):
+        browser.open(pages / "single.html", width=1280, dark=dark)
+        colours.append(
+            browser.run("return getComputedStyle(document.documentElement).backgroundColor")
+        )
+    light, dark_one = (sum(map(int, re.findall(r"\d+", c)[:3])) for c in colours)
+    assert light > 600 and dark_one < 150
+
+
+def test_it_prints(browser: Browser, pages: Path) -> None:
+    browser.open(pages / "hostile.html", width=1280)
+    printed = base64.b64decode(browser.command("Page.printToPDF", paperWidth=8.27,
+                                               paperHeight=11.69)["data"])  # fmt: skip
+    assert printed.startswith(b"%PDF-")
+    # At the width of the paper less its margins, nothing is cut on the right.
+    browser.command("Emulation.setEmulatedMedia", media="print")
+    browser.command("Emulation.setDeviceMetricsOverride", width=673, height=1000,
+                    deviceScaleFactor=1, mobile=False)  # fmt: skip
+    assert browser.run(BESIDE) == []
+
+
+@pytest.mark.skipif(driver.axe_source() is None, reason="no axe-core here: npm install axe-core")
+@pytest.mark.parametrize(
+    ("name", "dark"),
+    [("single", False), ("single", True), ("several", True), ("twin", False), ("hostile", False),
+     ("compared", True)],
+)  # fmt: skip
+def test_axe_finds_no_violation(browser: Browser, pages: Path, name: str, dark: bool) -> None:
+    browser.open(pages / f"{name}.html", width=1280, dark=dark)
+    browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    browser.run(driver.axe_source() or "")
+    found = browser.run_async(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run().then(r => done(r.violations.map(v => v.id + ': ' + v.nodes[0].html)));"
+    )
+    assert found == []

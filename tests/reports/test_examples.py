@@ -1,0 +1,38 @@
+"""docs/examples show what the program writes today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reports.render.html import render_html
+from reports.render.markdown import render_markdown
+from reports.results import ExperimentResult
+
+FOLDER = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = sorted(path for path in FOLDER.iterdir() if path.is_dir())
+
+
+def stored(folder: Path) -> ExperimentResult:
+    return ExperimentResult.from_json((folder / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_what_its_results_give(folder: Path) -> None:
+    """If this fails: python -m benchmarks.examples --render, and look at the difference."""
+    result = stored(folder)
+    assert (folder / "report.md").read_text(encoding="utf-8") == render_markdown(result)
+    assert render_html(result).startswith("<!doctype html>")
+
+
+def test_there_is_an_example_of_every_way_to_come_out() -> None:
+    results = {path.name: stored(path) for path in EXAMPLES}
+    states = {name: result.comparisons[0].verdict for name, result in results.items()}
+    assert states["better"].state == "better"
+    assert states["not-clear"].state == "not clear"
+    assert states["guardrail-broken"].broken
+    assert states["split-broken"].finding == "check failed"
+    assert states["a-a"].state in ("as expected", "false alarm")
+    assert len(results["several-arms"].comparisons) == 3
+    assert results["twin"].design == "twin"
