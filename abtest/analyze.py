@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from abtest.console import Console
 from abtest.files import write_text
 from abtest.observed import ObservedOptions, check_split, columns_of, parse_split, plan_of
 from abtest.run.run_directory import RUNS, check_free
+from abtest.user_tables import open_users
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
 from reports.render.html import write_html
 from reports.results import ExperimentResult
-from reports.users.files import Observed, UserFile
+from reports.users.files import Observed
 
 
 def analyze_observed(
@@ -49,10 +50,15 @@ def analyze_table(
     """
     if out is not None:
         check_free(out)
-    file = UserFile(options.table)
+    file = open_users(
+        options.table,
+        encoding=options.encoding,
+        delimiter=options.delimiter,
+        bad_rows=options.bad_rows,
+    )
     plan = plan_of(options, file)
     split = parse_split(options.split)
-    with console.stage("read", f"reading {options.table}"):
+    with console.stage("read", f"reading {file.source.name}"):
         observed = file.read(
             columns_of(options, plan, file.columns),
             control=options.control,
@@ -73,22 +79,25 @@ def analyze_table(
             design="observed",
             planned_split=split,
             simulated=False,
-            context=_context(options, plan, observed, command),
+            context=_context(file.source.files, plan, observed, command),
         )
     return result, None if out is None else _write(result, out, options)
 
 
 def _context(
-    options: ObservedOptions, plan: AnalysisPlan, observed: Observed, command: str
+    files: Sequence[Path], plan: AnalysisPlan, observed: Observed, command: str
 ) -> dict[str, Any]:
-    with options.table.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    digest = hashlib.blake2b(digest_size=8)
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    name = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
     packages = ("numpy", "scipy", "polars")
     return {
         "command": command,
         "design": "observed",
         "users": sum(observed.table.size(arm) for arm in observed.table.arms),
-        "data": {"name": options.table.name, "content_hash": digest, "rows": observed.rows},
+        "data": {"name": name, "content_hash": digest.hexdigest(), "rows": observed.rows},
         "metrics": {name: _definition(vars(m)) for name, m in plan.metrics.items()},
         "adjustment": {
             "covariates": list(observed.covariates) if observed.table.has_pre else [],
@@ -119,6 +128,12 @@ def _default_path(result: ExperimentResult) -> Path:
     return path
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
 def _write(result: ExperimentResult, path: Path, options: ObservedOptions) -> Path:
     """The run directory; complete or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +141,7 @@ def _write(result: ExperimentResult, path: Path, options: ObservedOptions) -> Pa
     if temporary.exists():
         shutil.rmtree(temporary)
     temporary.mkdir()
-    asked = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+    asked = {k: _plain(v) for k, v in vars(options).items()}
     plan = {"abtest_version": abtest.__version__, "analyze": asked}
     write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
     write_text(temporary / "results.json", result.to_json())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,9 @@ from reports.analysis.metric_files import (
     parse_metric,
     read_metrics,
 )
-from reports.plan import AnalysisPlan
+from reports.plan import AnalysisPlan, Metric
 from reports.users.files import Columns, UserFile
+from reports.users.risk import MATURE, Absent
 from reports.users.rows import Aggregation
 from reports.verdict.rule import parse_rule
 
@@ -26,13 +29,14 @@ SLOPES = ("common", "by-arm")
 RATES = ("auto", "score", "pooled", "welch")
 CORRECT = ("both", "treatments", "metrics", "none")
 CORRECTIONS = ("holm", "bh")
+ABSENT: tuple[Absent, ...] = get_args(Absent)
 
 
 @dataclass(frozen=True)
 class ObservedOptions:
     """What `abtest analyze` was asked; see its help."""
 
-    table: Path
+    table: tuple[Path, ...]
     user: str = "user_id"
     arm: str = "arm"
     metrics: tuple[str, ...] = ()
@@ -43,6 +47,8 @@ class ObservedOptions:
     segments: tuple[str, ...] = ()
     day: str | None = None
     start: str | None = None
+    absent: str = "error"
+    joined: str | None = None
     split: str | None = None
     primary: str | None = None
     guardrails: tuple[str, ...] = ()
@@ -54,6 +60,10 @@ class ObservedOptions:
     correct: str = "both"
     correction: str = "holm"
     slopes: str = "common"
+    ratio_covariate: str = "parts"
+    encoding: str | None = None
+    delimiter: str | None = None
+    bad_rows: str = "fail"
 
 
 def plan_of(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
@@ -68,6 +78,8 @@ def plan_of(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
         declared += read_metrics(options.metrics_file, per=per)
     for text in [*options.metrics, *_undeclared_guardrails(options, declared, file)]:
         chosen = parse_metric(text, file.columns, per=per, built_in=PLATFORM_METRICS)
+        if len(chosen.numerator) == 1 and not chosen.denominator:
+            chosen = _as_retention(chosen, file.columns)
         declared.append(Declared(chosen))
     if not declared:
         keys = {options.user, options.arm, options.day}
@@ -93,6 +105,15 @@ def plan_of(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
     )
 
 
+def _as_retention(chosen: Metric, columns: Sequence[str]) -> Metric:
+    """``active@7``: users active on the seventh day after they joined, of those whose day came."""
+    (name,) = chosen.numerator
+    if name in columns or not _is_retention(name):
+        return chosen
+    mature = f"{MATURE}{name.rsplit('@', 1)[1]}"
+    return dataclasses.replace(chosen, denominator=(mature,), percent=True, unit="%")
+
+
 def columns_of(options: ObservedOptions, plan: AnalysisPlan, columns: Sequence[str]) -> Columns:
     """The columns to read.
 
@@ -100,7 +121,15 @@ def columns_of(options: ObservedOptions, plan: AnalysisPlan, columns: Sequence[s
         UsageError: a covariate with an unknown aggregation.
     """
     covariates = dict(_covariate(text, columns) for text in options.covariates)
-    outcomes = [c for m in plan.metrics.values() for c in (*m.numerator, *m.denominator)]
+    named = [c for m in plan.metrics.values() for c in (*m.numerator, *m.denominator)]
+    retention = _retention(named, columns)
+    if retention and options.joined is None:
+        raise UsageError(
+            f"'{retention[0][0]}@{retention[0][1]}' needs the day on which each user joined.",
+            "Name its column: --joined COLUMN",
+        )
+    outcomes = [c for c in named if c in columns or not _is_retention(c)]
+    outcomes += [column for column, _ in retention]
     return Columns(
         user=options.user,
         arm=options.arm,
@@ -109,7 +138,27 @@ def columns_of(options: ObservedOptions, plan: AnalysisPlan, columns: Sequence[s
         segments=tuple(dict.fromkeys([*options.strata, *options.segments])),
         day=options.day,
         aggregations={name: how for name, how in covariates.items() if how is not None},
+        joined=options.joined,
+        absent=_absent(options.absent),
+        retention=tuple(retention),
     )
+
+
+def _absent(text: str) -> Absent:
+    for known in ABSENT:
+        if text == known:
+            return known
+    raise UsageError(f"--absent is '{text}'.{suggest(text, ABSENT)}", _known(ABSENT))
+
+
+def _is_retention(name: str) -> bool:
+    return re.fullmatch(r".+@\d+", name) is not None
+
+
+def _retention(names: Sequence[str], columns: Sequence[str]) -> list[tuple[str, int]]:
+    """Outcome columns and days after joining, of names as ``active@7``."""
+    found = [n.rsplit("@", 1) for n in names if n not in columns and _is_retention(n)]
+    return list(dict.fromkeys((c, int(day)) for c, day in found if c != MATURE.rstrip("@")))
 
 
 def parse_split(text: str | None) -> dict[str, float] | None:

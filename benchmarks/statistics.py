@@ -271,7 +271,7 @@ def ours_analyze(path: Path) -> Run:
     def run() -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             result, _ = analyze_observed(
-                ObservedOptions(path, "user_id", "arm", metrics_file=metrics),
+                ObservedOptions((path,), "user_id", "arm", metrics_file=metrics),
                 out=Path(folder) / "run",
                 command="",
                 console=Console(quiet=True),

@@ -24,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 
 def analyze(
-    table: Annotated[Path, typer.Argument(help="Parquet or CSV: rows of users.")],
+    table: Annotated[
+        list[Path],
+        typer.Argument(help="Rows of users: CSV (packed or not) or Parquet; files or directories."),
+    ],
     user: Annotated[str, typer.Option("--user", help="Column of the user.")] = "user_id",
     arm: Annotated[str, typer.Option("--arm", help="Column of the arm.")] = "arm",
     metric: Annotated[
@@ -56,6 +59,13 @@ def analyze(
     day: Annotated[str | None, typer.Option("--day", help="Column of the day.")] = None,
     start: Annotated[
         str | None, typer.Option("--start", help="First day; what is earlier is the time before.")
+    ] = None,
+    absent: Annotated[
+        str,
+        typer.Option("--absent", help="A day without a row of a user: error, zero or not-at-risk."),
+    ] = "error",
+    joined: Annotated[
+        str | None, typer.Option("--joined", help="Column of the day on which the user joined.")
     ] = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Planned, as control=90,treatment=10.")
@@ -101,6 +111,9 @@ def analyze(
     slopes: Annotated[
         str, typer.Option("--slopes", help="Of the covariates: common or by-arm.")
     ] = "common",
+    encoding: options.Encoding = None,
+    delimiter: options.Delimiter = None,
+    bad_rows: options.BadRows = "fail",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory to create.")] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -125,7 +138,7 @@ def analyze(
     from reports.render.terminal import render
 
     asked = ObservedOptions(
-        table=table,
+        table=tuple(table),
         user=user,
         arm=arm,
         metrics=tuple(metric or ()),
@@ -136,6 +149,8 @@ def analyze(
         segments=tuple(segment or ()),
         day=day,
         start=start,
+        absent=absent,
+        joined=joined,
         split=split,
         primary=primary,
         guardrails=tuple(guardrail or ()),
@@ -147,6 +162,9 @@ def analyze(
         correct=correct,
         correction=correction,
         slopes=slopes,
+        encoding=encoding,
+        delimiter=delimiter,
+        bad_rows=bad_rows,
     )
     result, directory = analyze_observed(
         asked, out=out, command=_command(asked), console=Console(quiet=quiet)
@@ -166,7 +184,7 @@ def _command(asked: ObservedOptions) -> str:
     """The command that does the same again."""
     names = {"metrics": "metric", "metrics_file": "metrics", "covariates": "covariate"}
     names |= {"segments": "segment", "guardrails": "guardrail"}
-    words = ["abtest", "analyze", str(asked.table)]
+    words = ["abtest", "analyze", *map(str, asked.table)]
     for field in dataclasses.fields(asked)[1:]:
         value = getattr(asked, field.name)
         if value == field.default and field.name not in ("user", "arm"):

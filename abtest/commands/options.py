@@ -24,6 +24,14 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes; the result does not depend on it."),
 ]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Of text that is neither UTF-8 nor UTF-16, as gbk."),
+]
+Delimiter = Annotated[
+    str | None, typer.Option("--delimiter", help="Between cells; default: found out.")
+]
+BadRows = Annotated[str, typer.Option("--bad-rows", help="fail (default), or skip and count them.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 Llm = Annotated[
     str | None,

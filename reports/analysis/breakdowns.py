@@ -76,8 +76,12 @@ def daily_lifts(
             return None
         return found, None if relative is None else scaled(relative)
 
-    alone = [seen_at(look_at(day, only=True), 1) for day in range(table.days)]
-    so_far = [seen_at(look_at(day, only=False), day + 1) for day in range(table.days)]
+    # Days that occur, which need not follow each other: the last look is the whole experiment.
+    alone = [seen_at(look_at(day, only=True), 1) for day in table.calendar]
+    so_far = [
+        seen_at(look_at(day, only=False), number)
+        for number, day in enumerate(table.calendar, start=1)
+    ]
     found = always_valid([seen[0] for seen in so_far if seen], plan.confidence)
     bands = iter([None if one is None else Band(one.low, one.high) for one in found])
     return tuple(
@@ -87,7 +91,7 @@ def daily_lifts(
             cumulated[1] if cumulated else None,
             next(bands) if cumulated else None,
         )
-        for day, (one, cumulated) in enumerate(zip(alone, so_far, strict=True))
+        for day, one, cumulated in zip(table.calendar, alone, so_far, strict=True)
     )
 
 
@@ -123,12 +127,14 @@ def novelty(
     known = MetricColumns(during, 1, chosen, plan.covariates if table.has_pre else None).known
 
     def columns(part: UserTable) -> Float:
-        daily = [matrix(part.until(day, True), chosen, 1) for day in range(table.days)]
+        daily = [matrix(part.until(day, True), chosen, 1) for day in table.calendar]
         return np.column_stack([*daily, known(part)])
 
     try:
         control, treatment = arm_moments(table, columns, pair)
-        trend = effect_trend(control, treatment, table.days, confidence=plan.confidence)
+        trend = effect_trend(
+            control, treatment, table.days, dates=table.calendar, confidence=plan.confidence
+        )
     except StatisticsError:
         return None
     return Novelty(
@@ -222,6 +228,8 @@ def two_parts(
     try:
         for columns in estimated.read():
             for arm, own in zip(parts, columns, strict=True):
+                if (own[:, 1] != 1.0).any():
+                    return None
                 zeros += int((own[:, 0] == 0.0).sum())
                 arm.append(two_part_moments(own[:, 0]))
         if zeros < ZERO_INFLATED * sum(arm.users for arm in estimated.arms):

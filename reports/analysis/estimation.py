@@ -217,6 +217,13 @@ class _Study:
         """Each group, or why it cannot be estimated."""
         found: dict[Group, Estimated | StatisticsError] = {}
         caps: dict[Group, Cap] = {}
+        if self.columns.chosen.cap is not None and self.columns.at_risk(self.users):
+            problem = StatisticsError(
+                "a capped metric needs the same days of every user.",
+                "Here users are at risk on days of their own.",
+                "Leave the cap out.",
+            )
+            return dict.fromkeys(self.sizes, problem)
         if self.columns.chosen.cap is not None:
             tried = group_caps(self.users, self.columns, self.pair, self.segment, self.sizes)
             caps = {group: cap for group, cap in tried.items() if isinstance(cap, Cap)}
@@ -248,7 +255,7 @@ class _Study:
             for group, rows in group_rows(part, self.pair, self.segment, groups):
                 for cells, own in zip(found[group], rows, strict=True):
                     values = _capped(everyone[own], caps.get(group))
-                    if group in binary and not _is_binary(values[:, 0], chosen.scale):
+                    if group in binary and not _is_binary(values, chosen.scale):
                         binary.discard(group)
                     if strata is None:
                         _add(cells, None, values)
@@ -314,8 +321,10 @@ def _of_rates(found: Estimated, rates: Rates) -> Estimated:
     )
 
 
-def _is_binary(values: Float, unit: float) -> bool:
-    return bool(((values == 0.0) | (values == unit)).all())
+def _is_binary(columns: Float, unit: float) -> bool:
+    """Whether every user counts once and has the event or not."""
+    events = (columns[:, 0] == 0.0) | (columns[:, 0] == unit)
+    return bool(events.all() and (columns[:, 1] == 1.0).all())
 
 
 def _capped(columns: Float, cap: Cap | None) -> Float:

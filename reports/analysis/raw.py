@@ -15,7 +15,7 @@ from reports.plan import AnalysisPlan, Metric
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
 from reports.statistics.moments import Float, Moments
-from reports.users.table import Users, matrix
+from reports.users.table import AT_RISK, Users, matrix
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ def raw_values(
     metrics = [plan.metric(name) for name in names]
     moments: dict[tuple[str, str], Moments] = {}
     sums: dict[tuple[str, str], Float] = {}
+    at_risk = False
     for part in users.parts():
+        at_risk = AT_RISK in part.during.columns
         for chosen in metrics:
             values = matrix(part.during, chosen, users.days)
             for arm in arms:
@@ -56,7 +58,9 @@ def raw_values(
                 sums[key] = sums[key] + own.sum(axis=0) if key in sums else own.sum(axis=0)
     return {
         chosen.name: {
-            arm: _value(chosen, moments[chosen.name, arm], sums[chosen.name, arm], users.days)
+            arm: _value(
+                chosen, moments[chosen.name, arm], sums[chosen.name, arm], users.days, at_risk
+            )
             for arm in arms
         }
         for chosen in metrics
@@ -71,9 +75,10 @@ def _moments(values: Float) -> Moments:
         return Moments(len(values), np.full(2, np.nan), np.full((2, 2), np.nan))
 
 
-def _value(chosen: Metric, moments: Moments, sums: Float, days: int) -> RawValue:
-    # A mean's columns are per day: its total is over days, its base is user-days.
-    per = 1 if chosen.denominator else days
+def _value(chosen: Metric, moments: Moments, sums: Float, days: int, at_risk: bool) -> RawValue:
+    # A mean's columns are per day: its total is over days, its base is user-days. Where users are
+    # at risk on days of their own, they are sums already.
+    per = 1 if chosen.denominator or at_risk else days
     total, base = float(sums[0]) * per, float(sums[1]) * per
     value = float(sums[0] / sums[1]) if sums[1] else math.nan
     try:

@@ -125,6 +125,7 @@ def effect_trend(
     *,
     relative: bool = True,
     time: Literal["linear", "log"] = "linear",
+    dates: Sequence[int] | None = None,
     confidence: float = 0.95,
 ) -> Trend:
     """Least-squares slope of the daily effects, tested with the correlation between days.
@@ -136,6 +137,7 @@ def effect_trend(
         relative: Daily lifts over the control, or absolute differences.
         time: Effect against the day, or against log(1 + day), which suits one that wears off
             quickly and then stays.
+        dates: Day numbers, rising, of the D days; 0 to D - 1 if None.
         confidence: Of the interval.
 
     Raises:
@@ -144,7 +146,7 @@ def effect_trend(
     """
     if days < 2:
         raise StatisticsError("a trend needs at least two days.", f"There are {days}.")
-    at = np.arange(days, dtype=np.float64)
+    at = np.asarray(range(days) if dates is None else dates, dtype=np.float64)
     if time == "log":
         at = np.log1p(at)
     weights = (at - at.mean()) / ((at - at.mean()) ** 2).sum()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from reports.users.errors import TableError
 
@@ -12,7 +11,7 @@ CONTROLS = ("control", "baseline")
 
 
 def ordered_arms(
-    names: Iterable[str], control: str | None, planned: Sequence[str], path: Path
+    names: Iterable[str], control: str | None, planned: Sequence[str], path: str
 ) -> list[str]:
     """Arm names of a table, control first.
 
@@ -20,7 +19,7 @@ def ordered_arms(
         names: That are in the table.
         control: As given; None if it can be told from the names.
         planned: Arms of the planned split; empty if there is none.
-        path: Of the table.
+        path: Name of the table.
 
     Raises:
         TableError: fewer than two arms, an unknown control, or names that differ by blanks or case
@@ -49,7 +48,7 @@ def ordered_arms(
     return [control, *[arm for arm in arms if arm != control]]
 
 
-def _refuse_lookalikes(arms: Sequence[str], planned: Sequence[str], path: Path) -> None:
+def _refuse_lookalikes(arms: Sequence[str], planned: Sequence[str], path: str) -> None:
     seen: dict[str, str] = {}
     for arm in dict.fromkeys([*planned, *arms]):
         plain = " ".join(arm.split()).casefold()

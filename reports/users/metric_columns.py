@@ -15,7 +15,7 @@ from reports.statistics.distributions.quantiles import needed_ranks, quantile_of
 from reports.statistics.errors import StatisticsError
 from reports.statistics.moments import Float
 from reports.users.reductions import Columns, quantiles, total, values_at
-from reports.users.table import Rows, Users, UserTable, covariates, matrix
+from reports.users.table import AT_RISK, Rows, Users, UserTable, covariates, matrix
 
 Look = Callable[[UserTable], pl.DataFrame]
 """Sums of a part's users, in their order: of all experiment days, or of some."""
@@ -66,6 +66,12 @@ class MetricColumns:
     def of(self, part: UserTable) -> Float:
         """float64[users, 2 + k]: ``values`` and ``known``."""
         return np.concatenate([self.values(part), self.known(part)], axis=1)
+
+    def at_risk(self, users: Users) -> bool:
+        """Whether users have days at risk of their own."""
+        return not self.chosen.denominator and any(
+            AT_RISK in part.during.columns for part in users.parts()
+        )
 
     def limited(self, users: Users) -> MetricColumns:
         """With the limits of all users' covariates, if the metric is capped."""

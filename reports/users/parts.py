@@ -19,6 +19,7 @@ import polars as pl
 
 from reports.users.before import KnownBefore, one_number
 from reports.users.errors import TableError
+from reports.users.risk import JOINED, Risk
 from reports.users.rows import BEFORE, Columns
 from reports.users.table import SEGMENT, UserTable
 
@@ -136,8 +137,21 @@ class UserFrames(NamedTuple):
     several: dict[str, int]
 
     @classmethod
-    def of_rows(cls, rows: pl.DataFrame, wanted: Columns) -> UserFrames:
-        """Outcomes of a user's rows are added up; a covariate becomes one number per user."""
+    def of_rows(
+        cls,
+        rows: pl.DataFrame,
+        wanted: Columns,
+        risk: Risk,
+        calendar: Sequence[int],
+    ) -> UserFrames:
+        """Outcomes of a user's rows are added up; a covariate becomes one number per user.
+
+        Args:
+            rows: Of ``RowReader.finish``.
+            wanted: The columns.
+            risk: What a day without a row means.
+            calendar: Days of the experiment, from the whole table.
+        """
         before = [c for c in rows.columns if c.startswith(BEFORE)]
         segments = [SEGMENT + name for name in wanted.segments]
         several: dict[str, int] = {}
@@ -160,10 +174,12 @@ class UserFrames(NamedTuple):
         if not by_day:
             outcomes = users.select(*reversed(_KEYS), *wanted.outcomes, *segments)
             return cls(outcomes, known, by_day, several)
+        joined = [JOINED] if wanted.joined is not None else []
         days = rows.group_by(*_KEYS, "day").agg(
-            pl.col(wanted.outcomes).sum(), pl.col(segments).first()
+            pl.col(wanted.outcomes).sum(), pl.col([*segments, *joined]).first()
         )
-        return cls(days.sort(*_KEYS, "day"), known, by_day, several)
+        days = risk.applied(days.sort(*_KEYS, "day"), calendar)
+        return cls(days.drop(joined), known, by_day, several)
 
     def table(self, arms: Sequence[str], known: KnownBefore) -> UserTable:
         """All users, in memory."""
@@ -191,7 +207,7 @@ class UserParts:
 
     Attributes:
         arms: Arm names, control first.
-        days: Number of experiment days; 1 for a table without days.
+        calendar: Experiment days that occur, counted from the start; [0] without days.
         has_pre: Whether anything is known from before the experiment.
         has_days: Whether outcomes are known day by day.
         known: Columns from before the experiment.
@@ -203,7 +219,7 @@ class UserParts:
     ) -> None:
         self._store = Store()
         self.arms = list(arms)
-        self.days, self.has_pre, self.has_days = 1, False, False
+        self.calendar, self.has_pre, self.has_days = [0], False, False
         self._parts: list[dict[str, _Place]] = []
         kept = []
         seen: set[int] = set()
@@ -215,7 +231,7 @@ class UserParts:
             if own.by_day:
                 seen |= set(own.outcomes["day"].unique().to_list())
         if self.has_days:
-            self.days = max(sum(day >= 0 for day in seen), 1)
+            self.calendar = sorted(day for day in seen if day >= 0) or [0]
         self.has_pre = kept[0][1] is not None or any(day < 0 for day in seen)
         self._sizes = dict.fromkeys(arms, 0)
         for outcomes, before in kept:
@@ -238,10 +254,15 @@ class UserParts:
             return UserTable.of_users(frame, self.arms, before=known, complete=False)
         table = UserTable(frame, self.arms, complete=False)
         # Of the whole experiment: a part may lack days.
-        table.days, table.has_pre = self.days, past
+        table.calendar, table.has_pre = self.calendar, past
         if known is not None:
             table.add_before(known)
         return table
+
+    @property
+    def days(self) -> int:
+        """Number of experiment days; 1 for a table without days."""
+        return len(self.calendar)
 
     def size(self, arm: str) -> int:
         """Users of one arm."""
@@ -252,4 +273,6 @@ class UserParts:
         for places in self._parts:
             frames = {name: self._store.get(place) for name, place in places.items()}
             rows = frames.pop("rows", None)
-            yield UserTable.of_sums(frames, rows, self.arms, days=self.days, has_pre=self.has_pre)
+            yield UserTable.of_sums(
+                frames, rows, self.arms, calendar=self.calendar, has_pre=self.has_pre
+            )

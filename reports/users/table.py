@@ -21,6 +21,8 @@ Float = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 SEGMENT = "segment_"
+AT_RISK = "days at risk"
+"""Outcome column: 1 for every experiment day on which the user could have done something."""
 _KEYS = ("arm", "user_id")
 
 
@@ -29,13 +31,17 @@ class Users(Protocol):
 
     Attributes:
         arms: Arm names, control first.
-        days: Number of experiment days; 1 for a table without days.
+        calendar: Experiment days that occur, counted from the start; [0] without days.
         has_pre: Whether anything is known from before the experiment.
     """
 
     arms: list[str]
-    days: int
+    calendar: list[int]
     has_pre: bool
+
+    @property
+    def days(self) -> int:
+        """Number of experiment days; 1 for a table without days."""
 
     @property
     def has_days(self) -> bool:
@@ -61,7 +67,7 @@ class UserTable:
 
     Attributes:
         arms: Arm names, control first.
-        days: Number of experiment days; 1 for a table without days.
+        calendar: Experiment days that occur, counted from the start; [0] without days.
         has_pre: Whether anything is known from before the experiment.
     """
 
@@ -76,7 +82,7 @@ class UserTable:
         if complete:
             self._frame = frame.sort("arm", "user_id", "day")
             _check_arms(frame["arm"], arms)
-        self.days = max(frame.filter(pl.col("day") >= 0)["day"].n_unique(), 1)
+        self.calendar = frame.filter(pl.col("day") >= 0)["day"].unique().sort().to_list() or [0]
         self.has_pre = bool((frame["day"] < 0).any())
 
     @classmethod
@@ -101,7 +107,7 @@ class UserTable:
         table.arms = list(arms)
         if complete:
             _check_arms(users["arm"], arms)
-        table.days = 1
+        table.calendar = [0]
         table.has_pre = before is not None
         segments = [c for c in users.columns if c.startswith(SEGMENT)]
         table.__dict__["during"] = users.drop(segments)
@@ -120,7 +126,7 @@ class UserTable:
         rows: pl.DataFrame | None,
         arms: Sequence[str],
         *,
-        days: int,
+        calendar: Sequence[int],
         has_pre: bool,
     ) -> UserTable:
         """A part of a larger table, as ``per_user`` gave it.
@@ -129,15 +135,20 @@ class UserTable:
             frames: Of ``per_user``.
             rows: One per (user_id, arm, day), sorted by (arm, user_id, day); None without days.
             arms: Control first; some may be missing.
-            days: Of the whole experiment.
+            calendar: Of the whole experiment.
             has_pre: Whether anything is known from before it.
         """
         table = cls.__new__(cls)
         table._frame = rows
         table.arms = list(arms)
-        table.days, table.has_pre = days, has_pre
+        table.calendar, table.has_pre = list(calendar), has_pre
         table.__dict__.update(frames)
         return table
+
+    @property
+    def days(self) -> int:
+        """Number of experiment days; 1 for a table without days."""
+        return len(self.calendar)
 
     @property
     def has_days(self) -> bool:
@@ -147,7 +158,8 @@ class UserTable:
     @property
     def known(self) -> list[str]:
         """Columns from before the experiment."""
-        return [c for c in self.before.columns if c not in _KEYS] if self.has_pre else []
+        skip = {*_KEYS, AT_RISK}
+        return [c for c in self.before.columns if c not in skip] if self.has_pre else []
 
     @property
     def segment_names(self) -> list[str]:
@@ -208,6 +220,15 @@ class UserTable:
         picked = [pl.col(name).first() for name in names]
         return self._frame.group_by(_KEYS).agg(picked).sort(_KEYS)
 
+    def first_days(self) -> pl.DataFrame:
+        """``arm``, ``day`` and ``users``: how many came on each experiment day, by arm."""
+        assert self._frame is not None
+        there = pl.col("day") >= 0
+        if AT_RISK in self._frame.columns:
+            there &= pl.col(AT_RISK) > 0
+        first = self._frame.filter(there).group_by(_KEYS).agg(pl.col("day").min())
+        return first.group_by("arm", "day").len("users")
+
     def repeated_days(self) -> int:
         """Rows beyond the first of their user, arm and day."""
         if self._frame is None:
@@ -246,10 +267,15 @@ def _check_arms(column: pl.Series, arms: Sequence[str]) -> None:
 
 
 def matrix(sums: pl.DataFrame, chosen: Metric, days: int) -> Float:
-    """float64[users, 2]: numerator and denominator of one metric per user."""
+    """float64[users, 2]: numerator and denominator of one metric per user.
+
+    A mean is per user-day: of all days, or, where users are at risk on days of their own, of those.
+    """
     numerator = _total(sums, chosen.numerator) * chosen.scale
     if chosen.denominator:
         return np.stack([numerator, _total(sums, chosen.denominator)], axis=1)
+    if AT_RISK in sums.columns:
+        return np.stack([numerator, _total(sums, (AT_RISK,))], axis=1)
     return np.stack([numerator / days, np.ones(len(numerator))], axis=1)
 
 

@@ -172,17 +172,17 @@ def changed(table: pl.DataFrame, name: str, row: int, value: object) -> pl.DataF
             ("revenue", 1202, "abc"),
             ("-m", "revenue"),
             3,
-            "line 1,204: revenue is 'abc', expected a number. 1 bad",
+            "line 1,204: revenue is 'abc', expected a number (empty is not 0). 1 bad",
         ),
         (
             ("revenue", 7, "inf"),
             ("-m", "revenue"),
             3,
-            "line 9: revenue is 'inf', expected a finite number",
+            "line 9: revenue is 'inf', expected a number",
         ),
-        (("revenue", 0, "NaN"), ("-m", "revenue"), 3, "line 2: revenue is 'NaN'"),
-        (("revenue", 3, None), ("-m", "revenue"), 3, "line 5: revenue is missing"),
-        (("arm", 4, None), ("-m", "revenue"), 3, "line 6: arm is missing"),
+        (("revenue", 0, "NaN"), ("-m", "revenue"), 3, "line 2: revenue is 'nan'"),
+        (("revenue", 3, None), ("-m", "revenue"), 3, "line 5: revenue is empty"),
+        (("arm", 4, None), ("-m", "revenue"), 3, "line 6: arm is empty"),
     ],
 )
 def test_bad_input_is_named(

@@ -18,6 +18,7 @@ LABELS = {
     "users": "Users",
     "balance": "Balance before",
     "srm_segments": "Split by segment",
+    "srm_days": "Split day by day",
     "carry_over": "Carry-over",
     "silent": "Metrics",
     "outliers": "Outliers",
@@ -90,6 +91,14 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "split as planned in segments": lambda f: (
         f"as planned in {_all(f['levels'], 'level')} of the segments (smallest "
         f"{formats.p_equals(f['p'])}, corrected)"
+    ),
+    "split as planned on all days": lambda f: (
+        f"as planned on all {_noun(f['days'], 'day')} while users joined (always valid "
+        f"{formats.p_equals(f['p'])})"
+    ),
+    "split broken on a day": lambda f: (
+        f"traffic split is broken: {_split(f)} of the users who had joined by day {f['day']} "
+        f"(always valid {formats.p_exact(f['p'])})"
     ),
     "split broken in a segment": lambda f: (
         f"traffic split is broken where '{f['segment']}' is '{f['level']}': {_split(f)} "

@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 from statsmodels.regression.linear_model import OLS
 
+from abtest.user_tables import open_users
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, Metric
 from reports.users import files
-from reports.users.files import Columns, Observed, UserFile
+from reports.users.files import Columns, Observed
 
 SPEND = Metric("spend", "Spend", "per user", ("spend",))
 PLAN = AnalysisPlan("spend", (), {}, metrics={"spend": SPEND}, covariates=("spend",))
@@ -48,7 +49,7 @@ def scattered(table: pl.DataFrame) -> pl.DataFrame:
 
 def read(table: pl.DataFrame, path: Path, **more: Any) -> Observed:
     table.write_parquet(path)
-    return UserFile(path).read(Columns("user_id", "arm", ("spend",), **more), control="control")
+    return open_users([path]).read(Columns("user_id", "arm", ("spend",), **more), control="control")
 
 
 def lift(observed: Observed) -> tuple[float, float | None, float | None]:

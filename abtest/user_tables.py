@@ -1,0 +1,231 @@
+"""Open a table of users for analysis: every command that takes one reads it through here."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import polars as pl
+
+from abtest.errors import UsageError
+from reports.users.days import EXPECTED, Days
+from reports.users.errors import TableError
+from reports.users.files import UserFile
+from reports.users.rows import Role
+from simulator.tables import (
+    BadRows,
+    Batch,
+    Kind,
+    Number,
+    Read,
+    Table,
+    Tally,
+    Text,
+    Whole,
+    as_text,
+    open_table,
+)
+
+_PACKED = (".gz", ".zst", ".bz2", ".xz")
+_UNPACKED = 10
+"""How many times its size a packed table has, roughly and rather more."""
+_SHORTEST_ROW = 8
+_CHUNK = 1 << 22
+
+
+def open_users(
+    paths: Sequence[Path | str],
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    bad_rows: str = "fail",
+) -> UserFile:
+    """A table of users in files, directories or both.
+
+    Args:
+        paths: Where it is. A name that is no file and has ``*``, ``?`` or ``[`` in it is a pattern.
+        encoding: Of text that is neither UTF-8 nor UTF-16.
+        delimiter: Between cells; None finds out.
+        bad_rows: "fail", or "skip" to leave them out and count them.
+
+    Raises:
+        DataError: nothing there, or not a table.
+        UsageError: an unknown choice for bad rows.
+    """
+    if bad_rows not in get_args(BadRows):
+        raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
+    found = [path for one in paths for path in _expanded(str(one))]
+    table = open_table(found, encoding=encoding, delimiter=delimiter)
+    name = ", ".join(str(path) for path in paths)
+    return UserFile(_Rows(table, name, "skip" if bad_rows == "skip" else "fail"))
+
+
+def _expanded(name: str) -> list[Path]:
+    if Path(name).exists() or not glob.has_magic(name):
+        return [Path(name)]
+    pattern = Path(name)
+    root = Path(pattern.anchor) if pattern.is_absolute() else Path()
+    below = pattern.relative_to(root) if pattern.is_absolute() else pattern
+    return sorted(root.glob(str(below))) or [pattern]
+
+
+class _Rows:
+    """`reports.users.rows.RowSource` of a table in files."""
+
+    def __init__(self, table: Table, name: str, bad_rows: BadRows) -> None:
+        self.name = name
+        self.schema: Mapping[str, pl.DataType] = table.schema
+        self.files = table.files
+        self._table = table
+        self._tally = Tally(bad_rows=bad_rows)
+
+    def rows_at_most(self) -> int:
+        """See `RowSource`; of packed files a guess."""
+        return sum(_rows_of(path, text=self._table.is_text) for path in self._table.files)
+
+    def batches(
+        self, roles: Mapping[str, Role], days: Mapping[str, Days]
+    ) -> Iterator[pl.DataFrame]:
+        """See `RowSource`."""
+        arms = _Arm()
+        kinds: dict[str, Kind] = {}
+        for name, role in roles.items():
+            kinds[name] = arms if role == "arm" else _kind(role, days.get(name))
+        for batch in self._table.read(kinds, self._tally):
+            yield batch.frame
+        arms.check(self.name)
+
+    def places(self, user_column: str, user: Any, arm_column: str) -> list[tuple[str, str]]:
+        """See `RowSource`."""
+        kinds: dict[str, Kind] = {user_column: _Id(), arm_column: Text()}
+        found = []
+        for batch in self._table.read(kinds, Tally(bad_rows="skip")):
+            rows = (batch.frame[user_column] == user).arg_true()
+            arms = batch.frame[arm_column]
+            found += [(str(arms[row]), self._place(batch, row)) for row in rows]
+        return found
+
+    def _place(self, batch: Batch, row: int) -> str:
+        place = batch.place(row)
+        return place.removeprefix(f"{batch.path} ") if len(self._table.files) == 1 else place
+
+    def notes(self) -> list[str]:
+        """See `RowSource`."""
+        said = []
+        if self._tally.rejected:
+            first = self._tally.examples[0] if self._tally.examples else ""
+            said.append(f"{self._tally.rejected:,} bad rows of {self.name} were skipped; {first}")
+        for reason, count in self._tally.repaired.items():
+            said.append(f"{count:,} cells of {self.name} were changed: {reason}")
+        return said
+
+
+def _kind(role: Role, days: Days | None) -> Kind:
+    if role == "user":
+        return _Id()
+    if role in ("day", "joined"):
+        assert days is not None
+        return _Day(days)
+    if role == "segment":
+        return Text()
+    if role == "covariate":
+        return Number()
+    return Number(required=True, expected=OUTCOME)
+
+
+OUTCOME = "a number (empty is not 0)"
+
+
+@dataclass(frozen=True)
+class _Id:
+    """A user's id: whole numbers stay numbers, texts stay texts."""
+
+    required: bool = True
+    expected: str = "the user of the row"
+    dtype: pl.DataType = field(default_factory=pl.String)
+
+    def read(self, column: pl.Series) -> Read:
+        """See `Kind.read`."""
+        if column.dtype.is_integer():
+            values = column
+        elif column.dtype.is_float():
+            return Whole(required=True).read(column)
+        else:
+            values = as_text(column)
+            values = values.set(values.str.to_lowercase().is_in(["nan", "null"]), None)
+        bad = values.is_null()
+        return Read(values, bad if bad.any() else None)
+
+    def why(self, cell: object) -> str:
+        """See `Kind.why`."""
+        return Whole().why(cell) if isinstance(cell, float) else ""
+
+
+@dataclass
+class _Arm:
+    """An arm's name without blanks around it; remembers names that differ by blanks only."""
+
+    required: bool = True
+    expected: str = "the arm of the row"
+    dtype: pl.DataType = field(default_factory=pl.String)
+    _written: dict[str, set[str]] = field(default_factory=dict)
+
+    def read(self, column: pl.Series) -> Read:
+        """See `Kind.read`."""
+        values = as_text(column)
+        if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+            for one in column.cast(pl.String).drop_nulls().unique().to_list():
+                self._written.setdefault(one.strip(), set()).add(one)
+        bad = values.is_null()
+        return Read(values, bad if bad.any() else None)
+
+    def why(self, cell: object) -> str:
+        """See `Kind.why`."""
+        return ""
+
+    def check(self, name: str) -> None:
+        """After the last batch.
+
+        Raises:
+            TableError: two names differ by blanks only.
+        """
+        for written in self._written.values():
+            if len(written) > 1:
+                one, other = sorted(written)[:2]
+                raise TableError(
+                    f"is {other!r} of {name} the same arm as {one!r} (in the table)?",
+                    "The names differ by blanks or case only.",
+                    "Make them alike",
+                )
+
+
+@dataclass(frozen=True)
+class _Day:
+    """A day, as `reports.users.days` understands it."""
+
+    days: Days
+    required: bool = True
+    expected: str = EXPECTED
+    dtype: pl.DataType = field(default_factory=pl.Int64)
+
+    def read(self, column: pl.Series) -> Read:
+        """See `Kind.read`."""
+        values, bad = self.days.read(column)
+        bad = bad | values.is_null()
+        return Read(values, bad if bad.any() else None)
+
+    def why(self, cell: object) -> str:
+        """See `Kind.why`."""
+        return ""
+
+
+def _rows_of(path: Path, *, text: bool) -> int:
+    if path.suffix.lower() in _PACKED:
+        return path.stat().st_size * _UNPACKED // _SHORTEST_ROW
+    if not text:
+        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    with path.open("rb") as file:
+        return 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK), b""))
