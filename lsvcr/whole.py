@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lsvcr.serving.video_fusion import VideoFusion, fit_fusion
 from lsvcr.text.tables import TextTables
 from policies.base import Scores
-from policies.comments.value.fit import BETTER_TEXTS, Fitted, HeldVisits
+from policies.comments.value.fuse import ScoreComments, own_weight
 from policies.comments.value.model import ValueModel
 from policies.comments.value.texts import TextSpace, whitened
 from policies.comments.value_policy import (
@@ -25,17 +25,12 @@ from policies.comments.value_policy import (
     value_arrays,
     value_of,
 )
-from policies.evaluation.dwell import DwellCorrelation, from_visit_mean, log_dwell
-from policies.evaluation.seen_visits import score_seen
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
-from simulator.logs.reads import SeenComments
 from simulator.requests import CommentRequests, VideoRequests
 
-Float64 = NDArray[np.float64]
-ScoreComments = Callable[[CommentRequests], Scores | None]
 ScoreVideos = Callable[[VideoRequests], Scores]
-"""Both score a group of their own at each call: what is cached by row is forgotten before."""
+"""Scores a group of its own at each call: what is cached by row is forgotten before."""
 
 
 @dataclass
@@ -127,7 +122,8 @@ def fit_whole(
         progress=lambda *_: None,
         more_spaces=lambda lsa: _language_spaces(tables, lsa, settings.width),
     )
-    weight, told = _own_weight(fitted, paper_comments)
+    weight, told = own_weight(fitted, paper_comments)
+    told = {"paper's score": told} if told else {}
     fusion, told_videos = fit_fusion(dataset, paper_videos, seed=seed)
     summary = {"comment value": {**fitted.summary, **told}, "video fusion": told_videos}
     return WholeRanker(fitted.model, weight, fusion), summary
@@ -139,45 +135,3 @@ def _language_spaces(tables: TextTables, lsa: TextSpace, width: int) -> dict[str
         return {}
     language = whitened(tables.embeddings.astype(np.float32), tables.comment, tables.title, width)
     return {"language model": language, "both": lsa.beside(language)}
-
-
-def _own_weight(fitted: Fitted, paper_comments: ScoreComments) -> tuple[float, dict[str, Any]]:
-    """Weight of the paper's comment score beside the comment value; 0 where it adds too little.
-
-    The weight is learned from half of the held people and judged on the other half, both ways.
-    """
-    if fitted.model is None or fitted.judged is None or fitted.held is None:
-        return 0.0, {}
-    held = fitted.held
-    own = scores_of(held, paper_comments)
-    if own is None:
-        return 0.0, {}
-    value = held.scores(fitted.judged)
-    parts = np.stack([from_visit_mean(v, held.visit) for v in (value, own)], axis=1)
-    y = from_visit_mean(log_dwell(held.seen.dwell_ms), held.visit)
-    side = held.person % 2 == 0
-    fused = np.zeros(len(held))
-    for learned in (side, ~side):
-        fused[~learned] = parts[~learned] @ _least_squares(parts[learned], y[learned])
-    with_own, alone = held.correlation(fused), held.correlation(value)
-    gain: DwellCorrelation = with_own.minus(alone)
-    told = {
-        "paper's score": {
-            "dwell_r alone": round(held.correlation(own).r, 4),
-            "adds": [round(float(v), 4) for v in (gain.r, *gain.interval)],
-        }
-    }
-    if gain.r < BETTER_TEXTS:
-        return 0.0, told
-    weights = _least_squares(parts, y)
-    return float(weights[1] / weights[0]) if weights[0] > 0.0 else 0.0, told
-
-
-def scores_of(held: HeldVisits, score: ScoreComments) -> Float64 | None:
-    """float64[n]: what a policy scores the comments seen by held-out people, at those moments."""
-    seen = SeenComments(**{**vars(held.seen), "visit": held.visit})
-    return score_seen(seen, held.history, score)
-
-
-def _least_squares(x: Float64, y: Float64) -> Float64:
-    return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)

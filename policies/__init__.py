@@ -19,5 +19,6 @@ register(
     comment_sasrec="policies.comments.sasrec:CommentSASRec",
     comment_value="policies.comments.value_policy:CommentValue",
     no_taste="policies.comments.value_policy:NoTaste",
+    fused="policies.comments.fused:Fused",
     text_similarity="policies.comments.text_similarity:TextSimilarity",
 )

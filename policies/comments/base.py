@@ -36,6 +36,9 @@ class CommentPolicySettings(Settings):
 class CommentPolicy(Policy):
     """Base of the comment rankers; a subclass overrides the methods named ``*_comments``.
 
+    Attributes:
+        left_out: bool[U], people whose events `fit_comments` must not learn from; None for nobody.
+
     Raises:
         UnknownPolicy: ``videos`` names none, or one that ranks no videos of its own.
     """
@@ -56,6 +59,7 @@ class CommentPolicy(Policy):
             )
         self._videos = registry.create(videos)
         self._summary: dict[str, Any] = {}
+        self.left_out: NDArray[np.bool_] | None = None
 
     def fit_comments(self, dataset: Dataset, *, seed: int, progress: Progress) -> dict[str, Any]:
         """Train what ranks the comments; returns facts about it for `training_summary`."""

@@ -65,7 +65,11 @@ class CommentSASRec(CommentPolicy):
         # Without comment events "discussed" means opened sections, of unknown comments.
         nothing = np.zeros((0, 1), dtype=np.int32)
         comments = nothing if events.comments is None else events.comments
-        user = np.repeat(events.user[: len(comments)], comments.shape[1])
+        user = events.user[: len(comments)]
+        if self.left_out is not None:
+            kept = ~self.left_out[user]
+            user, comments = user[kept], comments[kept]
+        user = np.repeat(user, comments.shape[1])
         self._model.fit(
             Sequences.of(user, comments.ravel()),
             catalogue.n_comments,

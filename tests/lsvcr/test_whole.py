@@ -11,8 +11,9 @@ import pytest
 
 from lsvcr.policy import LSVCR
 from lsvcr.serving.video_fusion import VideoFusion, _bonus, _Impressions
-from lsvcr.whole import WholeRanker, scores_of
+from lsvcr.whole import WholeRanker
 from policies.comments.value.fit import HeldVisits
+from policies.comments.value.fuse import scores_of
 from policies.comments.value.visits import Visits
 from policies.registry import create
 from simulator.logs.initial_history import histories_before

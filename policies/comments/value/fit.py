@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from policies.base import Progress
 from policies.comments.value.facts import age_facts
 from policies.comments.value.model import ValueModel
-from policies.comments.value.regression import NormalEquations
+from policies.comments.value.regression import HEADS, NormalEquations
 from policies.comments.value.texts import TextSpace
 from policies.comments.value.visits import Visits
 from policies.evaluation.dwell import DwellCorrelation, dwell_r
@@ -131,6 +131,7 @@ def fit_value(
         "held": len(held),
         "served": served,
         "why": reason,
+        "other heads": _other_heads(best, held),
     }
     progress("comment value", 1.0, f"dwell_r {best.best.r:.3f}, likes {likes.r:.3f}")
     if served == "platform":
@@ -195,6 +196,21 @@ def _choose(
         by_precision |= {value: judged(penalty, value, True) for value in PRECISIONS}
     precision = max(by_precision, key=lambda key: by_precision[key].r)
     return _Choice(name, equations, penalty, precision, lowest, by_precision[precision])
+
+
+def _other_heads(best: _Choice, held: HeldVisits) -> dict[str, float]:
+    """Within-visit correlation of the heads that do not rank with what they predict."""
+    personal = best.personal is not None
+    found = best.equations.solve(best.penalty, everybody=False, personal=personal)
+    outcomes = (~held.seen.last, held.seen.touched)
+    told = {}
+    for head, outcome in enumerate(outcomes, start=1):
+        model = best.equations.model(found, 0.0, personal=personal, head=head)
+        # dwell_r looks at the logarithm of seconds: 1 for yes, 0 for no.
+        as_dwell = np.where(outcome, round(1_000 * np.e), 1_000)
+        scores = held.scores(model)
+        told[HEADS[head]] = round(dwell_r(scores, as_dwell, held.visit, held.person).r, 4)
+    return told
 
 
 def _served(likes: DwellCorrelation, best: _Choice) -> tuple[str, str]:

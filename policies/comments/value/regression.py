@@ -128,9 +128,11 @@ class NormalEquations:
         result: Float64 = found
         return result
 
-    def model(self, coefficients: Float64, precision: float, *, personal: bool) -> ValueModel:
-        """The model of the head of log dwell."""
-        parts = np.split(coefficients[:, 0], self.columns.stops[:-1])
+    def model(
+        self, coefficients: Float64, precision: float, *, personal: bool, head: int = 0
+    ) -> ValueModel:
+        """The model of a head, log dwell unless told otherwise."""
+        parts = np.split(coefficients[:, head], self.columns.stops[:-1])
         static, age, text, match, rank, crossed = parts
         d, k = self.columns.width, self.columns.crossed
         prior = np.zeros((2, d, d), dtype=np.float32)

@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from policies.comments.value.fit import HeldVisits
+from policies.comments.value.fit import HeldVisits, fit_value
+from policies.comments.value.fuse import own_weight
 from policies.comments.value.taste import updated, visits_of
-from policies.comments.value.texts import whitened
+from policies.comments.value.texts import lsa_space, whitened
 from policies.comments.value.visits import sample_visits
+from policies.errors import UnknownPolicy
 from policies.registry import create
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.initial_history import initial_history
@@ -268,3 +270,50 @@ def test_a_history_keeps_the_hundred_comments_read_last() -> None:
             assert (reads.comment[line, len(kept) :] == -1).all()
     assert view.reads_version().tolist() == [len(told[2]), len(told[0])]
     assert HistoryState(2).view(np.arange(2)).reads().comment.shape == (2, 0)
+
+
+@pytest.mark.parametrize("comments", ["text-similarity", "comment-sasrec:epochs=1,dim=8"])
+def test_another_policys_score_is_weighed_by_what_it_adds(
+    tasteful: Dataset, tmp_path: Path, comments: str
+) -> None:
+    policy, again = (create("fused", comments=comments, width=8) for _ in range(2))
+    policy.fit(tasteful, seed=1)
+    told = policy.training_summary()
+    assert {"dwell_r alone", "adds"} <= set(told["fused"]) or told["served"] == "platform"
+    policy.save(tmp_path)
+    again.load(tmp_path, tasteful)
+    requests = requests_at_the_end(tasteful, np.arange(30))
+    for each in (policy, again):
+        each.reset(30)
+    first, second = policy.score_comments(requests), again.score_comments(requests)
+    assert (first is None) == (second is None)
+    if first is not None and second is not None:
+        np.testing.assert_array_equal(first, second)
+
+
+def test_what_cannot_be_fused_is_refused() -> None:
+    for spec in ("fused:comments=sasrec", "fused:comments=fused"):
+        with pytest.raises(UnknownPolicy, match="expected a policy that ranks comments only"):
+            create(spec)
+
+
+def test_an_informative_score_is_given_weight_and_noise_none(tasteful: Dataset) -> None:
+    seen = seen_comments(tasteful)
+    visits = sample_visits(tasteful, seen, 20_000, seed=1)
+    spaces = {"LSA": lsa_space(tasteful, 8)}
+    fitted = fit_value(tasteful, visits, spaces, taste=False, reads=False, progress=lambda *_: None)
+    texts = tasteful.comment_texts()
+    style = np.array([WORDS.index(text.rsplit(" ", 1)[0]) for text in texts])
+
+    def truth(requests: CommentRequests) -> Any:
+        own = style[np.maximum(requests.candidates, 0)] == (requests.user % 4)[:, None]
+        return own.astype(np.float32)
+
+    weight, told = own_weight(fitted, truth)
+    if fitted.model is not None:
+        assert told["adds"][0] > 0.1 and weight > 0.0
+        noise = np.random.default_rng(1)
+        weight, told = own_weight(
+            fitted, lambda r: noise.normal(size=r.candidates.shape).astype(np.float32)
+        )
+        assert weight == 0.0 and abs(told["adds"][0]) < 0.005
