@@ -46,7 +46,7 @@ def steps(work: Path, users: int, log_users: int) -> dict[str, Path]:
     """Directories of the results, made where they are missing."""
     treatments = [word for policy in POLICIES for word in ("-t", policy)]
     size = ("--users", str(users), "--log-users", str(log_users), "--days", "1")
-    written, log = work / "written", work / "written" / "log"
+    log = work / "written" / "log"
     runs: dict[str, tuple[str, ...]] = {
         "written": ("run", "-t", CONTROL, "-c", CONTROL, *WORLD, *size,
                     "--explore-share", "30%", "--keep-log"),
@@ -102,8 +102,8 @@ def report(found: dict[str, Lifts]) -> None:
             a, b = np.array([*both, (0.0, 0.0)]).T
             low, high = _bootstrap(a, b)
             slope = float((a * b).sum() / (b * b).sum())
-            print(f"{name}: rank correlation {spearmanr(a, b)[0]:.2f} ({low:.2f} to {high:.2f} over "
-                  f"policies), mean error {100 * np.abs(a - b)[:-1].mean():.1f} points, slope "
+            print(f"{name}: rank correlation {spearmanr(a, b)[0]:.2f} ({low:.2f} to {high:.2f} "
+                  f"over policies), mean error {100 * np.abs(a - b)[:-1].mean():.1f} points, slope "
                   f"{slope:.2f}")  # fmt: skip
 
 
