@@ -83,19 +83,26 @@ def one_log(task: tuple[float, int, int]) -> list[dict[str, Any]]:
     return rows
 
 
-def study(logs: int, jobs: int) -> list[dict[str, Any]]:
-    """Every log, with its truth."""
+def study(logs: int, jobs: int, keep: Path | None) -> list[dict[str, Any]]:
+    """Every log, with its truth; what is kept already is not drawn again."""
     known = {share: truths(share) for share in SHARES.values()}
-    tasks = [(s, u, seed) for s in SHARES.values() for u in USERS for seed in range(logs)]
+    tasks = [(s, u, seed) for seed in range(logs) for u in USERS for s in SHARES.values()]
     found: list[dict[str, Any]] = []
+    if keep is not None and keep.is_file():
+        found = [json.loads(line) for line in keep.read_text().splitlines()]
+        done = {(r["share"], r["users"], r["seed"]) for r in found}
+        tasks = [task for task in tasks if task not in done]
     with ProcessPoolExecutor(jobs) as pool:
-        for rows in pool.map(one_log, tasks, chunksize=4):
+        for task, rows in zip(tasks, pool.map(one_log, tasks), strict=True):
             for row in rows:
                 truth = known[row["share"]]
                 a, b = truth[row["ranker"]][row["metric"]], truth["logged"][row["metric"]]
                 exact = {"treatment": a, "difference": a - b, "relative": a / b - 1.0}
-                row["truth"] = exact[row["side"]]
-                found.append(row)
+                row |= {"truth": exact[row["side"]], "seed": task[2]}
+            found += rows
+            if keep is not None:
+                with keep.open("a") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
     return found
 
 
@@ -185,15 +192,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--logs", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--keep", type=Path, help="JSON lines of all estimates; read if there.")
+    parser.add_argument(
+        "--keep", type=Path, help="JSON lines of all estimates; goes on from there."
+    )
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
-    if options.keep and options.keep.is_file():
-        rows = [json.loads(line) for line in options.keep.read_text().splitlines()]
-    else:
-        rows = study(options.logs, options.jobs)
-        if options.keep:
-            options.keep.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = study(options.logs, options.jobs, options.keep)
     report(rows)
     if options.figure:
         figure(rows, options.figure)

@@ -31,13 +31,32 @@ def replay_text(replayed: Replayed, experiment: ExperimentResult) -> str:
     result = replayed.result
     lines: list[str] = []
     for comparison in experiment.comparisons:
-        lines += _wrapped(f"{comparison.treatment} against {comparison.control}, from the log "
-                          f"alone: {_verdict_of(result, comparison.treatment)}")  # fmt: skip
+        lines += _heading(result, comparison.treatment)
         lines += _wrapped(words.sentence(experiment, comparison), "  ", first="  ")
         decision = words.decision(experiment, comparison)
         if decision:
             lines += _wrapped(decision, "  ", first="  ")
-    lines += ["", *_wrapped(result.definition), "", "What this log identifies"]
+    lines += ["", *_body(result), *_seeds(replayed), *_warnings(result)]
+    return "\n".join(lines).rstrip()
+
+
+def result_text(result: ReplayResult) -> str:
+    """The same without an experiment's verdict."""
+    lines: list[str] = []
+    for treatment in result.treatments:
+        lines += _heading(result, treatment)
+    return "\n".join([*lines, "", *_body(result), *_warnings(result)]).rstrip()
+
+
+def _heading(result: ReplayResult, treatment: str) -> list[str]:
+    return _wrapped(
+        f"{treatment} against {result.control}, from the log alone: "
+        f"{_verdict_of(result, treatment)}"
+    )
+
+
+def _body(result: ReplayResult) -> list[str]:
+    lines = [*_wrapped(result.definition), "", "What this log identifies"]
     lines += [textwrap.indent(identification_text(result.identification), "  "), ""]
     counts = [f"{name.replace('_', ' ')} {n:,}" for name, n in result.rows.items() if n]
     lines += [*_wrapped(f"Impressions: {'; '.join(counts)}."), "", _overlap(result.overlap), ""]
@@ -52,10 +71,11 @@ def replay_text(replayed: Replayed, experiment: ExperimentResult) -> str:
             f"{primary.label} by every estimator; {primary.recommended} is read first, by rule:"
         )
         lines += ["", _estimators(primary), ""]
-    lines += _seeds(replayed)
-    for warning in result.warnings:
-        lines += _wrapped(f"warning: {warning}", "  ")
-    return "\n".join(lines).rstrip()
+    return lines
+
+
+def _warnings(result: ReplayResult) -> list[str]:
+    return [line for w in result.warnings for line in _wrapped(f"warning: {w}", "  ")]
 
 
 def _verdict_of(result: ReplayResult, treatment: str) -> str:

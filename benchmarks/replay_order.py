@@ -1,0 +1,134 @@
+"""Compare how replay, simulation on the log and the world itself order policies.
+
+    python -m benchmarks.replay_order --work /tmp/order
+
+Three answers to one question, each by the command line:
+
+    log         abtest run popular against itself in the small world, 30 % of the slots at random,
+                --keep-log
+    replay      abtest replay of every policy against popular on that log
+    simulation  abtest run --data LOG: people learned from the log, both arms simulated
+    truth       abtest run in the world that wrote the log, twin design
+
+Lifts are relative and per impression. Comment time per impression of a run is its comment watch
+time over its videos shown. Replay asks about one slot with the rest of the page as logged, so that
+its lifts and the truth's need not agree in size. Steps that are done are kept in the directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+POLICIES = ("random", "itemknn", "ease", "two-tower", "sasrec", "gru4rec", "bert4rec")
+CONTROL = "popular"
+WORLD = ("--world", "small")
+METRICS = {"click_rate": "click_rate", "comment_open_rate": "comment_open_rate",
+           "comment_time": "comment_stay_ms"}  # fmt: skip
+Lifts = dict[str, dict[str, float]]
+
+
+def abtest(*words: str) -> None:
+    """Run a command; exit code 4 (unusable, no verdict) is an answer too."""
+    print("$ abtest", *words, flush=True)
+    done = subprocess.run([sys.executable, "-m", "abtest", *words], capture_output=True, text=True)
+    if done.returncode not in (0, 4):
+        raise SystemExit(done.stderr[-2_000:])
+
+
+def steps(work: Path, users: int, log_users: int) -> dict[str, Path]:
+    """Directories of the results, made where they are missing."""
+    treatments = [word for policy in POLICIES for word in ("-t", policy)]
+    size = ("--users", str(users), "--log-users", str(log_users), "--days", "1")
+    log = work / "written" / "log"
+    runs: dict[str, tuple[str, ...]] = {
+        "written": ("run", "-t", CONTROL, "-c", CONTROL, *WORLD, *size,
+                    "--explore-share", "30%", "--keep-log"),
+        "replay": ("replay", *treatments, "-c", CONTROL, "--data", str(log), "--stage", "videos"),
+        "simulation": ("run", *treatments, "-c", CONTROL, "--data", str(log),
+                       "--days", "1", "--design", "twin"),
+        "truth": ("run", *treatments, "-c", CONTROL, *WORLD, *size, "--design", "twin"),
+    }  # fmt: skip
+    for name, words in runs.items():
+        if not (work / name / "results.json").is_file():
+            abtest(*words, "--out", str(work / name))
+    return {name: work / name for name in ("replay", "simulation", "truth")}
+
+
+def lifts(folder: Path, *, replayed: bool) -> Lifts:
+    """Relative lift per policy and metric."""
+    document = json.loads((folder / "results.json").read_text())
+    found: Lifts = {}
+    for comparison in document["comparisons"]:
+        by_name = {m["metric"]: (m["relative"] or {}).get("value") for m in comparison["metrics"]}
+        own: dict[str, float] = {}
+        for name, replay_name in METRICS.items():
+            if replayed:
+                value = by_name.get(replay_name)
+            elif name == "comment_time":
+                time, shown = by_name.get("comment_watch_time"), by_name.get("impressions")
+                value = None if time is None or shown is None else (1 + time) / (1 + shown) - 1
+            else:
+                value = by_name.get(name)
+            if value is not None:
+                own[name] = float(value)
+        found[comparison["treatment"]] = own
+    return found
+
+
+def report(found: dict[str, Lifts]) -> None:
+    """Print lifts, and how each answer orders the policies beside the truth."""
+    truth = found["truth"]
+    for metric in METRICS:
+        print(f"\n{metric}: lift over {CONTROL}, %")
+        print(f"{'policy':<12}" + "".join(f"{name:>12}" for name in found))
+        for policy in POLICIES:
+            cells = [f[policy].get(metric) for f in found.values()]
+            print(f"{policy:<12}" + "".join(
+                f"{'-':>12}" if c is None else f"{100 * c:12.1f}" for c in cells))  # fmt: skip
+        for name in ("replay", "simulation"):
+            both = [(found[name][p][metric], truth[p][metric]) for p in POLICIES
+                    if metric in found[name][p] and metric in truth[p]]  # fmt: skip
+            if len(both) < 4:
+                print(f"{name}: too few usable figures")
+                continue
+            # The control belongs to the order too: its lift is 0 by definition.
+            a, b = np.array([*both, (0.0, 0.0)]).T
+            low, high = _bootstrap(a, b)
+            slope = float((a * b).sum() / (b * b).sum())
+            print(f"{name}: rank correlation {spearmanr(a, b)[0]:.2f} ({low:.2f} to {high:.2f} "
+                  f"over policies), mean error {100 * np.abs(a - b)[:-1].mean():.1f} points, slope "
+                  f"{slope:.2f}")  # fmt: skip
+
+
+def _bootstrap(a: np.ndarray, b: np.ndarray, draws: int = 2_000) -> tuple[float, float]:
+    """Percentiles of the rank correlation over resampled policies."""
+    random = np.random.default_rng(1)
+    values = []
+    for _ in range(draws):
+        at = random.integers(0, len(a), len(a))
+        if len(set(a[at])) > 2 and len(set(b[at])) > 2:
+            values.append(float(spearmanr(a[at], b[at])[0]))
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--users", type=int, default=2_000)
+    parser.add_argument("--log-users", type=int, default=1_000)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    folders = steps(options.work, options.users, options.log_users)
+    report({name: lifts(f, replayed=name == "replay") for name, f in folders.items()})
+
+
+if __name__ == "__main__":
+    main()
