@@ -198,7 +198,7 @@ def analyze(
         else:
             path = Path(table)
         result, directory = analyze_table(
-            ObservedOptions(table=path, **asked),
+            ObservedOptions(table=(path,), **asked),
             out=None if out is None else Path(out),
             command="abtest.analyze(...)",
             console=Console(quiet=not progress),

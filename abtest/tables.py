@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from abtest.policy_tools.check import CheckResult
     from policies.registry import PolicyRecord
     from simulator.logs.describe import Comparison, Statistic
-    from simulator.replay import ReplayResult
 
 
 def table(
@@ -122,10 +121,3 @@ def check_table(results: Sequence[CheckResult]) -> str:
         [("ok" if r.passed else "FAILED", r.name, r.detail) for r in results],
         header=("", "check", "detail"),
     )
-
-
-def replay_table(result: ReplayResult) -> str:
-    """`abtest replay` from Python: see `abtest.replay.text`."""
-    from abtest.replay.text import result_text
-
-    return result_text(result)

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import polars as pl
 
@@ -146,6 +146,7 @@ class _Id:
     required: bool = True
     expected: str = "the user of the row"
     dtype: pl.DataType = field(default_factory=pl.String)
+    parses: Literal["text"] = "text"
 
     def read(self, column: pl.Series) -> Read:
         """See `Kind.read`."""
@@ -171,6 +172,7 @@ class _Arm:
     required: bool = True
     expected: str = "the arm of the row"
     dtype: pl.DataType = field(default_factory=pl.String)
+    parses: Literal["text"] = "text"
     _written: dict[str, set[str]] = field(default_factory=dict)
 
     def read(self, column: pl.Series) -> Read:
@@ -210,6 +212,7 @@ class _Day:
     required: bool = True
     expected: str = EXPECTED
     dtype: pl.DataType = field(default_factory=pl.Int64)
+    parses: Literal["text"] = "text"
 
     def read(self, column: pl.Series) -> Read:
         """See `Kind.read`."""

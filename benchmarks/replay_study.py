@@ -29,7 +29,7 @@ from simulator.replay import TargetPolicy, replay
 from simulator.replay.models.regression import for_outcome
 
 SHARES = {"explore 50 %": 0.5, "explore 10 %": 0.1}
-USERS = (200, 1_000, 5_000)
+USERS = (100, 400, 1_600)
 METRICS = ("click_rate", "hate_rate", "comment_open_rate", "comment_stay_ms")
 TARGET = TargetPolicy(explore_share=0.05)
 TRUTH_LOGS, TRUTH_USERS = 40, 5_000

@@ -121,7 +121,7 @@ def replay_command(
       abtest replay --data logs/bandit --target-probability target_probability
     """
     # Imported here so that `abtest --help` stays quick.
-    from abtest.replay import ReplayOptions, replay_log
+    from abtest.replay import ReplayOptions, replay_policies
     from abtest.replay.record import as_experiment
     from abtest.replay.text import identification_text, replay_text
     from abtest.replay.write import write_run
@@ -172,7 +172,7 @@ def replay_command(
         given=tuple(target_probability or ()),
         policies=settings.policies,
     )
-    replayed = replay_log(
+    replayed = replay_policies(
         asked,
         console=console,
         announce=lambda table: console.note(f"this log:\n{identification_text(table)}"),

@@ -105,7 +105,7 @@ class Replayed:
     seeds: dict[int, dict[str, tuple[float, float | None, float | None]]]
 
 
-def replay_log(
+def replay_policies(
     asked: ReplayOptions,
     *,
     console: Console,
@@ -169,30 +169,6 @@ def replay_log(
             )
     lifts = {asked.seed + i: _lifts(result) for i, result in enumerate(results)}
     return Replayed(results[0], dataset, cut_ms, summaries, lifts)
-
-
-def replay_policies(
-    treatment: str,
-    control: str,
-    data: str,
-    *,
-    top_share: float | None = None,
-    propensity_column: str = "propensity",
-    rows: Rows = "auto",
-    seed: int = 1,
-    console: Console,
-) -> ReplayResult:
-    """Replay one policy against another: `replay_log` with few options, for use from Python."""
-    asked = ReplayOptions(
-        treatments=(treatment,),
-        control=control,
-        data=data,
-        target=TargetPolicy(top_share=top_share),
-        propensity_column=propensity_column,
-        rows=rows,
-        seed=seed,
-    )
-    return replay_log(asked, console=console).result
 
 
 def _given(asked: ReplayOptions, console: Console) -> Replayed:

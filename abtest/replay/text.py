@@ -40,14 +40,6 @@ def replay_text(replayed: Replayed, experiment: ExperimentResult) -> str:
     return "\n".join(lines).rstrip()
 
 
-def result_text(result: ReplayResult) -> str:
-    """The same without an experiment's verdict."""
-    lines: list[str] = []
-    for treatment in result.treatments:
-        lines += _heading(result, treatment)
-    return "\n".join([*lines, "", *_body(result), *_warnings(result)]).rstrip()
-
-
 def _heading(result: ReplayResult, treatment: str) -> list[str]:
     return _wrapped(
         f"{treatment} against {result.control}, from the log alone: "
@@ -139,13 +131,15 @@ def _estimators(metric: MetricResult) -> str:
     rows = []
     for name in order:
         found = metric.estimates[name]
+        shown = found.verdict != UNUSABLE
+        lift = found.relative if shown else None
         rows.append(
             (
                 name,
-                _value(found.control, metric.unit),
-                _value(found.treatment, metric.unit),
-                _percent(found.relative),
-                _interval(found.relative),
+                _value(found.control if shown else None, metric.unit),
+                _value(found.treatment if shown else None, metric.unit),
+                _percent(lift),
+                _interval(lift),
                 "-" if found.effective is None else f"{found.effective:,.0f}",
                 found.verdict,
             )

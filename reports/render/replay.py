@@ -164,10 +164,9 @@ def _forests(found: Mapping[str, Any]) -> Iterator[Forest]:
             continue
         first = str(metric.get("recommended", ""))
         order = sorted(estimates, key=lambda name: name != first)
-        known = {n: estimates[n] for n in order if isinstance(estimates[n], Mapping)}
+        known = {n: _shown(estimates[n]) for n in order if isinstance(estimates[n], Mapping)}
         lifts = {n: _estimate(e.get("relative")) for n, e in known.items()}
-        shown = [lifts[n] for n, e in known.items() if e.get("verdict") != "unusable"]
-        domain = svg.lift_domain(shown or list(lifts.values())[:1])
+        domain = svg.lift_domain(lifts.values())
         share = metric.get("unit") == "share"
         rows = []
         for i, (name, one) in enumerate(known.items()):
@@ -195,6 +194,13 @@ def _forests(found: Mapping[str, Any]) -> Iterator[Forest]:
             charts.row_axis(domain, f"replay-axis{number}", 320),
             tuple(rows),
         )
+
+
+def _shown(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An estimate without its figures where it is unusable."""
+    if found.get("verdict") != "unusable":
+        return found
+    return {k: v for k, v in found.items() if k not in ("control", "treatment", "relative")}
 
 
 def _mappings(values: object) -> list[Mapping[str, Any]]:

@@ -1,0 +1,181 @@
+"""Compare offline criteria with the truth: do they order policies as a twin experiment does?
+
+    python -m benchmarks.criteria --world small --log-users 1500 --users 2048 --worlds 3
+    python -m benchmarks.criteria --task videos --world small --log-users 1500 --users 2048
+
+For every world, all policies are evaluated offline on its log (``abtest evaluate --split time``)
+and live through one twin experiment, as the treatment's comments (``sasrec+NAME``) or videos
+(``NAME+sasrec``) against ``sasrec``. Prints each policy's criteria beside its lift in comment watch
+time, and per criterion Spearman's rank correlation with the lift and the pairs that both order
+alike. Intervals are percentiles of a bootstrap over policies, within each world: they answer for
+other policies of the kind that are listed, not for other worlds.
+
+The lifts are read after everything else is fixed. Runs are kept in ``--folder`` and not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from abtest.config import RunConfig
+from abtest.console import Console
+from abtest.evaluate.protocol import Protocol, contestants, evaluate_policies
+from abtest.run.datasets import builtin_dataset
+from abtest.tables import table
+from benchmarks.seeds import kept, of_arms
+
+COMMENTS = (
+    "likes",
+    "newest",
+    "text-similarity",
+    "text-similarity:video_share=1",
+    "text-similarity:video_share=0",
+    "comment-sasrec",
+    "comment-sasrec:epochs=2",
+    "fused:comments=text-similarity",
+    "fused:comments=comment-sasrec",
+    "no-taste",
+    "comment-value",
+    "comment-value:reads=false",
+    "comment-value:width=8",
+    "lsvcr:variant=paper",
+)
+VIDEOS = (
+    "random",
+    "popular",
+    "itemknn",
+    "ease",
+    "gru4rec",
+    "hstu",
+    "fmlprec",
+    "bert4rec",
+    "unisrec",
+    "two-tower",
+    "lsvcr",
+    "lsvcr:variant=paper",
+)
+CONTROL = "sasrec"
+RESAMPLES = 2_000
+
+Floats = NDArray[np.float64]
+
+
+def offline(
+    policies: list[str], task: str, config: RunConfig, console: Console
+) -> dict[str, Floats]:
+    """Criterion to float64[policies]; NaN where a policy has no figure."""
+    dataset = builtin_dataset(
+        config.world, config.world_seed, config.log_users, config.burn_in_days, console
+    )
+    protocol = Protocol(
+        tasks=("comments",) if task == "comments" else ("videos",),
+        seeds=(config.training_seed,),
+        split="time",
+        test_share=0.2,
+    )
+    rows = contestants(policies, {}, ablations=False)
+    (result,) = evaluate_policies(rows, dataset, protocol, console)
+    found: dict[str, Floats] = {}
+    for number, policy in enumerate(policies):
+        for scores in result.policies:
+            if scores.label == policy:
+                for name, mean in scores.metrics.items():
+                    found.setdefault(name, np.full(len(policies), np.nan))[number] = mean.value
+    return found
+
+
+def truth(policies: list[str], task: str, config: RunConfig, folder: Path) -> Floats:
+    """float64[policies]: log lifts in comment watch time."""
+    lifts = []
+    for policy in policies:
+        arm = f"{CONTROL}+{policy}" if task == "comments" else f"{policy}+{CONTROL}"
+        run = RunConfig(**{**vars(config), "treatment": (arm,)})
+        metric = of_arms([kept(run, folder, None)], arm)[0]
+        lifts.append(0.0 if metric.relative is None else float(np.log1p(metric.relative.value)))
+    return np.array(lifts)
+
+
+def agreement(criterion: Floats, lift: Floats) -> tuple[float, float]:
+    """Spearman's correlation, and the share of pairs in the same order (ties count half)."""
+    known = np.isfinite(criterion)
+    x, y = criterion[known], lift[known]
+    if len(x) < 3 or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
+        return np.nan, np.nan
+    first, second = np.triu_indices(len(x), 1)
+    product = np.sign(x[first] - x[second]) * np.sign(y[first] - y[second])
+    return float(stats.spearmanr(x, y).statistic), float((product.mean() + 1.0) / 2.0)
+
+
+def pooled(criteria: list[Floats], lifts: list[Floats], seed: int = 1) -> tuple[Floats, Floats]:
+    """Mean agreement over worlds, float64[2], and its 95 % interval, float64[2, 2]."""
+    rng = np.random.default_rng(seed)
+    value = np.mean([agreement(c, y) for c, y in zip(criteria, lifts, strict=True)], axis=0)
+    drawn = []
+    for _ in range(RESAMPLES):
+        # The same policies in every world: they are what is sampled.
+        chosen = rng.integers(0, len(lifts[0]), len(lifts[0]))
+        each = [agreement(c[chosen], y[chosen]) for c, y in zip(criteria, lifts, strict=True)]
+        drawn.append(np.mean(each, axis=0))
+    return value, np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--task", choices=("comments", "videos"), default="comments")
+    parser.add_argument("--policies", nargs="*", help="other policies than the list in this file")
+    parser.add_argument("--world", default="default", help="a preset")
+    parser.add_argument("--worlds", type=int, default=1)
+    parser.add_argument("--users", type=int, default=8_192)
+    parser.add_argument("--log-users", type=int, default=4_000)
+    parser.add_argument("--folder", type=Path, default=Path("runs/criteria"))
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    policies = options.policies or list(COMMENTS if options.task == "comments" else VIDEOS)
+    console = Console(quiet=True)
+    criteria: dict[str, list[Floats]] = {}
+    lifts = []
+    for world in range(1, options.worlds + 1):
+        config = RunConfig(
+            treatment=(policies[0],),
+            control=CONTROL,
+            world=options.world,
+            design="twin",
+            users=options.users,
+            log_users=options.log_users,
+            seed=100 * world + 1,
+            training_seed=1,
+            world_seed=world,
+        )
+        for name, values in offline(policies, options.task, config, console).items():
+            criteria.setdefault(name, []).append(values)
+        lifts.append(truth(policies, options.task, config, options.folder))
+    names = list(criteria)
+    order = np.argsort(-np.mean(lifts, axis=0))
+    rows = [
+        (
+            policies[i],
+            *[f"{np.mean([values[i] for values in criteria[name]]):.3f}" for name in names],
+            f"{100 * np.expm1(np.mean([lift[i] for lift in lifts])):+.1f} %",
+        )
+        for i in order
+    ]
+    print(table(rows, header=("policy", *names, "lift"), right=range(1, len(names) + 2)))
+    print()
+    lines = []
+    for name in names:
+        value, interval = pooled(criteria[name], lifts)
+        spans = [f"{value[k]:.2f} ({interval[0, k]:.2f} to {interval[1, k]:.2f})" for k in (0, 1)]
+        lines.append((name, *spans))
+    print(table(lines, header=("criterion", "Spearman (95 %)", "pairs ordered alike (95 %)")))
+
+
+if __name__ == "__main__":
+    main()
