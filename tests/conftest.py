@@ -1,8 +1,17 @@
-"""Settings of all tests: a slow machine is not a failure, so property tests have no deadline."""
+"""Set up all tests: property tests without a deadline, one thread per process.
+
+Tests run in two processes on two cores. A second thread in each makes small models several times
+slower, so the threads of torch and Polars are set before either is imported.
+"""
 
 from __future__ import annotations
 
-from hypothesis import settings
+import os
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from hypothesis import settings  # noqa: E402
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
