@@ -26,15 +26,16 @@ from reports.results import ExperimentResult
 FOLDER = Path(__file__).parents[1] / "docs" / "examples"
 SMALL = ("--world", "small", "--log-users", "600", "--days", "2")
 RUNS: dict[str, tuple[str, ...]] = {
-    "better": ("-t", "oracle", "-c", "popular", "--users", "2048"),
-    "not-clear": ("-t", "itemknn", "-c", "popular", "--users", "2048"),
+    "better": ("-t", "itemknn", "-c", "popular", "--users", "2048", "--guardrail", "hates=-30%"),
+    "not-clear": ("-t", "ease", "-c", "itemknn", "--users", "2048"),
     "guardrail-broken": (
-        "-t", "oracle", "-c", "popular", "--users", "2048", "--guardrail", "play_time=-1%",
+        "-t", "oracle-comments", "-c", "popular", "--users", "512", "--design", "twin",
+        "--guardrail", "impressions=-0.5%",
     ),
     "several-arms": (
-        "-t", "random", "-t", "itemknn", "-t", "oracle", "-c", "popular", "--users", "2048",
+        "-t", "random", "-t", "ease", "-t", "itemknn", "-c", "popular", "--users", "4096",
     ),
-    "twin": ("-t", "oracle", "-c", "popular", "--users", "512", "--design", "twin"),
+    "twin": ("-t", "itemknn", "-c", "popular", "--users", "512", "--design", "twin"),
     "a-a": ("-t", "popular", "-c", "popular", "--users", "2048"),
 }  # fmt: skip
 
@@ -76,7 +77,7 @@ def _split_broken(place: Path) -> None:
     source = place / "whole"
     _abtest("run", *SMALL, *RUNS["better"], "--out", str(source))
     table = pl.read_parquet(source / "outcomes.parquet")
-    lost = (pl.col("arm") == "oracle") & (pl.col("user_id") % 4 == 0)
+    lost = (pl.col("arm") == "itemknn") & (pl.col("user_id") % 4 == 0)
     table.filter(~lost).with_columns(
         comment_watch_seconds=pl.col("comment_watch_time_ms") / 1000.0
     ).write_parquet(place / "users.parquet")
