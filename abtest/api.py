@@ -22,7 +22,8 @@ from abtest.analyze import analyze_table
 from abtest.config import Design, config_of, parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
-from abtest.evaluate.protocol import TASKS, Protocol, contestants, evaluate_policies
+from abtest.evaluate.asked import TASKS, Protocol
+from abtest.evaluate.protocol import contestants, evaluate_policies
 from abtest.observed import ObservedOptions
 from abtest.replay import ReplayOptions, replay_policies
 from abtest.replay.record import as_experiment

@@ -24,7 +24,8 @@ from scipy import stats
 
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.evaluate.protocol import Protocol, contestants, evaluate_policies
+from abtest.evaluate.asked import Protocol
+from abtest.evaluate.protocol import contestants, evaluate_policies
 from abtest.run.datasets import builtin_dataset
 from abtest.tables import table
 from benchmarks.seeds import kept, of_arms

@@ -13,7 +13,7 @@ from abtest.console import Console
 from abtest.errors import UsageError
 
 if TYPE_CHECKING:
-    from abtest.evaluate.protocol import Protocol
+    from abtest.evaluate.asked import Protocol
     from simulator.requests import Signal
 
 DEFAULT_TEST_SHARE = 0.2
@@ -119,7 +119,7 @@ def _protocol(
     seed: int,
     signal: str,
 ) -> Protocol:
-    from abtest.evaluate.protocol import TASKS, Protocol
+    from abtest.evaluate.asked import TASKS, Protocol
 
     for flag, value, known in (
         ("task", task, (*TASKS, "both")),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from abtest.console import Console
 from abtest.errors import UsageError
+from abtest.evaluate.asked import Protocol
 from abtest.evaluate.results import PolicyScores, TaskResult
 from abtest.evaluate.statistics import Mean, differences, means
 from abtest.paths import cache_directory
@@ -31,36 +32,10 @@ from policies.evaluation.seen_visits import SeenVisits, seen_visits
 from policies.registry import create, policy_class, ranked_by, settings_of
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
-from simulator.requests import HistoryState, Signal
+from simulator.requests import HistoryState
 
-TASKS: tuple[Task, ...] = ("videos", "comments")
 DWELL_R = "dwell_r"
 """Name of the metric of `policies.evaluation.dwell`, where the log knows who saw what how long."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How policies are evaluated.
-
-    Attributes:
-        tasks: "videos", "comments" or both.
-        seeds: Training seeds.
-        split: "last" (each person's last event) or "time".
-        test_days, test_share: Of the time split, one of them; see
-            `policies.evaluation.holdout.split_time`.
-        candidates: None to rank everything; otherwise the size of a uniform sample.
-        seed: Of the sample and the bootstrap.
-        signal: Events that make the videos to be ranked.
-    """
-
-    tasks: tuple[Task, ...] = TASKS
-    seeds: tuple[int, ...] = (1,)
-    split: str = "last"
-    test_days: float | None = None
-    test_share: float | None = None
-    candidates: int | None = None
-    seed: int = 1
-    signal: Signal = "liked"
 
 
 @dataclass(frozen=True)

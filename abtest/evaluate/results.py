@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from abtest.errors import UsageError
+from abtest.evaluate.asked import Protocol
 from abtest.evaluate.statistics import Difference, Mean
 from abtest.files import write_text
-
-if TYPE_CHECKING:
-    from abtest.evaluate.protocol import Protocol
-    from policies.evaluation.evaluate import Task
+from policies.evaluation.evaluate import Task
 
 BIASED = (
     "biased: metrics over sampled candidates need not order policies as full ranking does "

@@ -6,8 +6,8 @@ import dataclasses
 import importlib.metadata
 from typing import Any
 
-import abtest
 from abtest.replay.ask import Replayed, ReplayOptions, seed_spread
+from abtest.version import __version__
 from reports.results import (
     SCHEMA_VERSION,
     ArmComparison,
@@ -265,7 +265,7 @@ def _context(replayed: Replayed, asked: ReplayOptions, command: str) -> dict[str
         "replay": result.to_dict(),
         "options": {"min_effect": asked.min_effect, "reward_model": asked.model},
         "versions": {
-            "abtest": abtest.__version__,
+            "abtest": __version__,
             **{name: importlib.metadata.version(name) for name in ("numpy", "scipy", "polars")},
         },
     }

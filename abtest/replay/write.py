@@ -7,8 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-import abtest
 from abtest.replay.ask import ReplayOptions
+from abtest.version import __version__
 from reports.render.html import write_html
 from reports.results import ExperimentResult
 
@@ -20,7 +20,7 @@ def write_run(result: ExperimentResult, asked: ReplayOptions, path: Path) -> Non
     if temporary.exists():
         shutil.rmtree(temporary)
     temporary.mkdir()
-    plan = {"abtest_version": abtest.__version__, "replay": dataclasses.asdict(asked)}
+    plan = {"abtest_version": __version__, "replay": dataclasses.asdict(asked)}
     text = json.dumps(plan, indent=1, sort_keys=True) + "\n"
     (temporary / "plan.json").write_text(text, encoding="utf-8", newline="\n")
     (temporary / "results.json").write_text(result.to_json(), encoding="utf-8", newline="\n")
