@@ -154,7 +154,9 @@ def forever(shared: Any, task: str, told: Callable[[float], None]) -> None:
 def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> None:
     script = tmp_path / "script.py"
     script.write_text(_PARENT, encoding="utf-8")
-    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    root = str(Path(__file__).parents[3])
+    command = [sys.executable, str(script), str(tmp_path)]
+    parent = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root})
     try:
         files = [tmp_path / "a", tmp_path / "b"]
         _wait(lambda: all(f.exists() and f.read_text() for f in files), 120.0)
