@@ -16,7 +16,7 @@ sys.modules[__name__].__class__ = Package
 
 register(
     lsvcr="lsvcr.policy:LSVCR",
-    oracle="abtest.run.oracle:Oracle",
-    oracle_video="abtest.run.oracle:OracleVideo",
-    oracle_comments="abtest.run.oracle:OracleComments",
+    oracle="abtest.run.arms.oracle:Oracle",
+    oracle_video="abtest.run.arms.oracle:OracleVideo",
+    oracle_comments="abtest.run.arms.oracle:OracleComments",
 )

@@ -14,10 +14,16 @@ from typing import Any
 
 import abtest
 from abtest.console import Console
+from abtest.experiment_tables.request import (
+    ObservedOptions,
+    check_split,
+    columns_of,
+    parse_split,
+    plan_of,
+)
+from abtest.experiment_tables.users import open_users
 from abtest.files import write_text
-from abtest.observed import ObservedOptions, check_split, columns_of, parse_split, plan_of
 from abtest.run.run_directory import RUNS, check_free
-from abtest.user_tables import open_users
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
 from reports.render.html import write_html

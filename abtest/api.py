@@ -24,13 +24,13 @@ from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.asked import TASKS, Protocol
 from abtest.evaluate.protocol import contestants, evaluate_policies
-from abtest.observed import ObservedOptions
+from abtest.experiment_tables.request import ObservedOptions
 from abtest.replay import ReplayOptions, replay_policies
 from abtest.replay.record import as_experiment
-from abtest.returned import EvaluationResult, Experiment, ReplayOutcome
+from abtest.results.returned import EvaluationResult, Experiment, ReplayOutcome
+from abtest.run.arms.oracle import refuse_oracles
 from abtest.run.datasets import open_dataset
 from abtest.run.experiment import run_experiment
-from abtest.run.oracle import refuse_oracles
 from simulator.logs.dataset import Dataset
 from simulator.replay import TargetPolicy
 from simulator.requests import Signal
@@ -167,7 +167,7 @@ def analyze(
         primary: The metric that decides; None for the first.
         out: Directory to create with report.html and results.json; None writes nothing.
         progress: Show progress on standard error.
-        **options: Further fields of `abtest.observed.ObservedOptions`.
+        **options: Further fields of `abtest.experiment_tables.request.ObservedOptions`.
 
     Raises:
         UsageError, PlanError: the arguments make no analysis.

@@ -26,10 +26,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from abtest.console import Console
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
+from abtest.run.arms.serving import BATCH, PolicyRanker
+from abtest.run.arms.training import load_policy, train
 from abtest.run.datasets import synthesise
-from abtest.run.serving import BATCH, PolicyRanker
-from abtest.run.training import load_policy, train
 from abtest.tables import table
 from policies.base import Policy, Scores
 from policies.videos.random import RandomPolicy

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from abtest.config import RunConfig
 from abtest.console import Console
+from abtest.run.arms.oracle import attach_oracles
+from abtest.run.arms.serving import PolicyRanker
+from abtest.run.arms.training import load_policy, train
 from abtest.run.datasets import builtin_dataset
-from abtest.run.oracle import attach_oracles
-from abtest.run.serving import PolicyRanker
-from abtest.run.training import load_policy, train
 from abtest.tables import table
 from policies.registry import create
 from simulator.calendar import DAY_MS

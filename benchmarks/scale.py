@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lib.kuairand_log import write_log
+from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import describe
 from simulator.logs.exporters import export_logs
 from simulator.logs.importers import import_logs
 from simulator.logs.interactions import interactions
-from simulator.logs.validate import check
 
 _FILES, _DATASET = "files", "dataset"
 

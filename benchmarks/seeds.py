@@ -31,7 +31,7 @@ from scipy import stats
 
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.run import training
+from abtest.run.arms import training
 from abtest.run.experiment import run_experiment
 from abtest.tables import table
 from reports import formats

@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 
 from abtest.config import RunConfig
 from abtest.console import Console
+from abtest.run.arms.serving import PolicyRanker
+from abtest.run.arms.training import load_policy, train
 from abtest.run.datasets import builtin_dataset
-from abtest.run.serving import PolicyRanker
-from abtest.run.training import load_policy, train
 from benchmarks.world_scale import impressions, new_feed
 from simulator.loop import Ranker, drive
 from simulator.response.platform import PlatformRanker
@@ -102,7 +102,7 @@ from simulator.world import World
 try:
     from simulator.loop import drive
 except ModuleNotFoundError:  # older checkouts
-    from abtest.run.serving import drive
+    from abtest.run.arms.serving import drive
 world, n = World.create("default", 1), int(sys.argv[1])
 users = np.arange(n, dtype=np.int32)
 start = world.config.start_ms

@@ -23,7 +23,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 import numpy as np
 from numpy.typing import NDArray
 
-from abtest.run.serving import PolicyRanker
+from abtest.run.arms.serving import PolicyRanker
 from policies.videos.random import RandomPolicy
 from simulator.calendar import DAY_MS
 from simulator.feed import Feed

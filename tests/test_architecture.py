@@ -26,8 +26,7 @@ SIMULATOR_LEAVES = tuple(
 )
 
 SHARED = (
-    "config", "console", "conclusion", "errors", "factors", "files", "metrics", "paths", "tables",
-    "version", "world_evidence",
+    "config", "console", "errors", "files", "paths", "results", "tables", "version",
 )  # fmt: skip
 """Modules of `abtest` that its rooms stand on."""
 
@@ -49,7 +48,7 @@ ALLOWED = {
             "policy_tools": ("run",),
             "evaluate": ("run",),
             "replay": ("run",),
-            "power": ("run", "user_tables"),
+            "power": ("run", "experiment_tables"),
         }.items()
     },
     "reports": ("reports",),

@@ -15,7 +15,7 @@ from abtest.console import Console
 from abtest.errors import ExitCode
 
 if TYPE_CHECKING:
-    from abtest.observed import ObservedOptions
+    from abtest.experiment_tables.request import ObservedOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -133,8 +133,8 @@ def analyze(
     """
     # Imported here so that `abtest --help` stays quick.
     from abtest.analyze import analyze_observed
-    from abtest.conclusion import conclude
-    from abtest.observed import ObservedOptions
+    from abtest.experiment_tables.request import ObservedOptions
+    from abtest.results.conclusion import conclude
     from reports.render.terminal import render
 
     asked = ObservedOptions(

@@ -71,9 +71,9 @@ def import_command(
 
       abtest data import choices.csv logs/mine --propensities action=item,reward=click,propensity=p
     """
+    from simulator.logs.checks.needs import needs, render_needs
     from simulator.logs.dataset import Dataset
     from simulator.logs.importers import import_logs, import_mapped
-    from simulator.logs.needs import needs, render_needs
 
     if sql is not None and map_file is None:
         raise UsageError("--sql needs a map of the result's columns.", "Add: --map MAP.toml")
@@ -180,8 +180,8 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
       abtest data check logs/kuairand
     """
     from abtest.run.datasets import open_dataset
-    from simulator.logs.needs import needs, render_needs
-    from simulator.logs.validate import check as check_dataset
+    from simulator.logs.checks.needs import needs, render_needs
+    from simulator.logs.checks.validate import check as check_dataset
 
     console = Console()
     opened = open_dataset(dataset, console, sound=False)

@@ -88,8 +88,8 @@ def evaluate(
     from abtest.evaluate.protocol import contestants, evaluate_policies
     from abtest.evaluate.results import check_output, document, write_output
     from abtest.evaluate.tables import evaluation_tables
+    from abtest.run.arms.oracle import refuse_oracles
     from abtest.run.datasets import open_dataset
-    from abtest.run.oracle import refuse_oracles
 
     refuse_oracles(policies)
     told = load_config({"data": data, "seed": seed}, file=config)
@@ -194,9 +194,9 @@ def train_command(
     Data, seed and the policy's settings that no flag names come from abtest.toml.
     """
     from abtest.config import load_config
+    from abtest.run.arms.oracle import refuse_oracles
+    from abtest.run.arms.training import train
     from abtest.run.datasets import open_dataset
-    from abtest.run.oracle import refuse_oracles
-    from abtest.run.training import train
     from policies.registry import settings_of
 
     refuse_oracles([policy])

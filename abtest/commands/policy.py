@@ -26,7 +26,7 @@ def register(root: typer.Typer) -> None:
 @app.command("list")
 def list_command(as_json: options.Json = False) -> None:
     """Every policy that can be named."""
-    from abtest.run.oracle import ORACLE_NOTE
+    from abtest.run.arms.oracle import ORACLE_NOTE
     from abtest.tables import policy_table
     from policies.registry import describe_all, plugin_warnings
 
@@ -65,7 +65,7 @@ def show(spec: Spec) -> None:
     """
     import inspect
 
-    from abtest.run.oracle import ORACLE_NOTE
+    from abtest.run.arms.oracle import ORACLE_NOTE
     from policies.registry import create
 
     policy = create(spec)
@@ -130,8 +130,8 @@ def check(
       abtest policy check my_policy.py:MyPolicy --data logs/kuairand
     """
     from abtest.policy_tools.check import check_policy
+    from abtest.run.arms.oracle import refuse_oracles
     from abtest.run.datasets import open_dataset, small_dataset
-    from abtest.run.oracle import refuse_oracles
     from abtest.tables import check_table
 
     refuse_oracles([spec])

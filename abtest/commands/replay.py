@@ -125,7 +125,7 @@ def replay_command(
     from abtest.replay.record import as_experiment
     from abtest.replay.text import identification_text, replay_text
     from abtest.replay.write import write_run
-    from abtest.run.oracle import refuse_oracles
+    from abtest.run.arms.oracle import refuse_oracles
     from abtest.run.run_directory import check_free
     from reports.render.html import write_html
     from simulator.replay import TargetPolicy

@@ -245,7 +245,7 @@ def _execute(
     quiet: bool,
 ) -> None:
     # Imported here so that `abtest --help` does not load torch.
-    from abtest.conclusion import conclude
+    from abtest.results.conclusion import conclude
     from abtest.run.experiment import run_experiment
     from reports.render.terminal import render
 

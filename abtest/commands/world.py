@@ -43,7 +43,7 @@ def experiments(
       abtest world experiments
       abtest world experiments --world small --users 2000
     """
-    from abtest.world_evidence import react, reactions_table, remember
+    from abtest.results.world_evidence import react, reactions_table, remember
     from simulator.world import World
     from simulator.world.config import WorldConfig
 
@@ -82,8 +82,8 @@ def calibrate(
       abtest world calibrate --out fitted.toml
       abtest data synth logs/fitted --world fitted.toml
     """
+    from abtest.results.world_evidence import contrasts_table, react, reactions_table
     from abtest.tables import comparison_table, number, table
-    from abtest.world_evidence import contrasts_table, react, reactions_table
     from simulator.calibration.fit import calibrate as fit
     from simulator.calibration.knobs import KNOBS
     from simulator.calibration.sample import Sample

@@ -18,8 +18,8 @@ from abtest.evaluate.asked import Protocol
 from abtest.evaluate.results import PolicyScores, TaskResult
 from abtest.evaluate.statistics import Mean, differences, means
 from abtest.paths import cache_directory
-from abtest.run.foreign import make
-from abtest.run.training import load_policy, train
+from abtest.run.arms.foreign import make
+from abtest.run.arms.training import load_policy, train
 from policies.errors import PolicyError
 from policies.evaluation.candidates import CommentCandidates, VideoCandidates
 from policies.evaluation.case_history import history_at

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from abtest.run.foreign import make
+from abtest.run.arms.foreign import make
 from policies.base import Policy, Scores
 from policies.ranking import checked_video_scores, rank_comments
 from policies.registry import create

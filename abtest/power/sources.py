@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from abtest.config import load_config, suggest
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
 from abtest.run.datasets import DEMO, open_dataset
 from abtest.run.run_directory import RunDirectory
 from reports.analysis.calibration import user_columns

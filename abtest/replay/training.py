@@ -13,7 +13,7 @@ import polars as pl
 
 from abtest.console import Console
 from abtest.paths import cache_directory
-from abtest.run.training import load_policy, train
+from abtest.run.arms.training import load_policy, train
 from policies.base import Policy, Scores
 from policies.ranking import checked_comment_scores, checked_video_scores
 from policies.registry import policy_class, ranked_by, settings_of

@@ -7,10 +7,10 @@ from pathlib import Path
 from abtest.config import DEMO_DATA, RunConfig
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
-from abtest.run.candidates import check_candidates
+from abtest.run.arms.candidates import check_candidates
+from abtest.run.arms.foreign import make
+from abtest.run.arms.oracle import check_control, check_dataset
 from abtest.run.datasets import builtin_dataset, sound_dataset
-from abtest.run.foreign import make
-from abtest.run.oracle import check_control, check_dataset
 from policies.registry import parts_of, settings_of
 from simulator.logs.dataset import Dataset
 

@@ -14,10 +14,10 @@ from abtest.paths import cache_directory
 from simulator.calendar import DAY_MS
 from simulator.errors import DataError
 from simulator.feed import Feed, FeedSettings
+from simulator.logs.checks.sound import ensure_sound
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.sample import sample_people
 from simulator.logs.schema import FORMAT_VERSION
-from simulator.logs.sound import ensure_sound
 from simulator.loop import Report, drive
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState

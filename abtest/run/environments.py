@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from abtest.run.candidates import candidate_stage
-from abtest.run.training import TrainedPolicy
+from abtest.run.arms.candidates import candidate_stage
+from abtest.run.arms.training import TrainedPolicy
 from simulator.behaviours import OUTCOMES
 from simulator.calendar import DAY_MS, china_day, china_midnight_ms
 from simulator.feed import Feed, FeedSettings

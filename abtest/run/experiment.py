@@ -17,10 +17,11 @@ import polars as pl
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.errors import AbtestError
-from abtest.factors import with_factors
 from abtest.files import write_text
-from abtest.metrics import PLATFORM_METRICS
 from abtest.paths import cache_directory
+from abtest.results.factors import with_factors
+from abtest.results.metrics import PLATFORM_METRICS
+from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.environments import EnvironmentSpec
@@ -30,7 +31,6 @@ from abtest.run.run_directory import RunDirectory, check_free, default_path
 from abtest.run.run_log import PACKAGES, RunLog, installed
 from abtest.run.simulate import SimulationSpec, group_count
 from abtest.run.sizing import analyze_outcomes, simulate, warn_if_weak
-from abtest.run.training import TrainedPolicy, train
 from abtest.version import __version__
 from policies.errors import UnknownPolicy
 from policies.registry import plugin_warnings, settings_of

@@ -11,9 +11,9 @@ from typing import Any
 from abtest.console import Console
 from abtest.files import locked, new_directory, write_text
 from abtest.paths import cache_directory
+from abtest.results.world_evidence import remembered
+from abtest.run.arms.training import fix_threads
 from abtest.run.environments import EnvironmentSpec
-from abtest.run.training import fix_threads
-from abtest.world_evidence import remembered
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
 from simulator.response.learned import LearnedResponse, code_version

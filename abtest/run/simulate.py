@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from abtest.console import Console
 from abtest.errors import Interrupted
 from abtest.files import write_parquet
+from abtest.run.arms.oracle import attach_oracles
+from abtest.run.arms.serving import ArmsRanker, PolicyRanker
+from abtest.run.arms.training import TrainedPolicy, load_policy
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.engines import Job, LocalEngine, WorkerDied
 from abtest.run.environments import Environment, EnvironmentSpec, relative_days
 from abtest.run.event_log import GroupLog
-from abtest.run.oracle import attach_oracles
 from abtest.run.run_directory import RunDirectory
-from abtest.run.serving import ArmsRanker, PolicyRanker
-from abtest.run.training import TrainedPolicy, load_policy
 from simulator.calendar import DAY_MS
 from simulator.feed import Feed
 from simulator.loop import Ranker, Report, drive

@@ -3,7 +3,7 @@
 With autograd the logits of a batch live until the backward pass: 54 MB for 2,048 events and 6,665
 videos, allocated afresh every step. Here loss and gradients are taken together, a few rows at a
 time in one small buffer, as in Hsu et al., "Liger Kernel" (arXiv 2410.10989, section 3.2):
-``python -m benchmarks.cross_entropy`` prints what that saves.
+``python -m benchmarks.models.cross_entropy`` prints what that saves.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ stands for the empty history, so that new users get a ranking too.
 
 What depends on the size of the catalogue and is left at None follows
 `SASRecSettings.by_size`. Held to the public implementations on ml-100k and Amazon
-Video: ``python -m benchmarks.policies``.
+Video: ``python -m benchmarks.models.policies``.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from simulator.replay.given import replay_given
 from simulator.replay.identification import Identified, identification
 from simulator.replay.metrics import METRICS
 from simulator.replay.result import Comparison, MetricResult, Overlap, ReplayResult
-from simulator.replay.target_policy import TargetPolicy
-from simulator.replay.targets import CommentScorer, Scorer, ScorerError
+from simulator.replay.target.target_policy import TargetPolicy
+from simulator.replay.target.targets import CommentScorer, Scorer, ScorerError
 
 __all__ = [
     "METRICS",

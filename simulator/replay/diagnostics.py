@@ -49,7 +49,7 @@ def overlap(
     Args:
         policy: Its name.
         weight: float64[N], importance weights of the video stage.
-        second_moment: float64[N], see `simulator.replay.targets.Target`.
+        second_moment: float64[N], see `simulator.replay.target.targets.Target`.
         unsupported: float64[N].
         user: int[N], 0 .. n_users - 1.
         n_users: Number of users.

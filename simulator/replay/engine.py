@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.replay import identification as identify
-from simulator.replay.comment_stage import comment_stages
 from simulator.replay.decisions import (
     comment_decisions,
     declared_pool,
@@ -25,8 +24,9 @@ from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import CrossFit, row_weights
 from simulator.replay.models.regression import Regressor
 from simulator.replay.result import CAUTION, UNUSABLE, USABLE, MetricResult, Overlap, ReplayResult
-from simulator.replay.target_policy import TargetPolicy
-from simulator.replay.targets import CommentScorer, Predict, Scorer, Target, targets
+from simulator.replay.target.comment_stage import comment_stages
+from simulator.replay.target.target_policy import TargetPolicy
+from simulator.replay.target.targets import CommentScorer, Predict, Scorer, Target, targets
 from simulator.replay.valuation import CommentStage
 
 Float64 = NDArray[np.float64]

@@ -11,10 +11,10 @@ from simulator.replay.diagnostics import overlap
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import GUARDRAILS, METRICS
 from simulator.replay.models.crossfit import CrossFit
-from simulator.replay.pages import cumulative_products
 from simulator.replay.result import MetricResult, Overlap
 from simulator.replay.summary import compare, recommended
-from simulator.replay.targets import Target
+from simulator.replay.target.pages import cumulative_products
+from simulator.replay.target.targets import Target
 from simulator.replay.valuation import CommentStage, Valued, Weighted, value
 
 

@@ -14,7 +14,7 @@ from simulator.replay.identification import Identified
 from simulator.replay.logged import LoggedRows, outcome_arrays
 from simulator.replay.metrics import METRICS, OUTCOME_COLUMNS, PRIMARY
 from simulator.replay.result import CAUTION, UNUSABLE, USABLE, ReplayResult
-from simulator.replay.targets import Target
+from simulator.replay.target.targets import Target
 
 AS_LOGGED = "as logged"
 

@@ -44,7 +44,7 @@ def abtest(
     """Run a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ABTEST_CACHE", str(shared_cache))
-    monkeypatch.setattr("abtest.run.training.TRAINING_THREADS", 1)
+    monkeypatch.setattr("abtest.run.arms.training.TRAINING_THREADS", 1)
 
     def invoke(*arguments: object) -> Result:
         capsys.readouterr()

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abtest.user_tables import open_users
+from abtest.experiment_tables.users import open_users
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, Metric
 from reports.users.files import Columns

@@ -91,7 +91,7 @@ def test_the_page_is_right(
     assert found.attempted > 15
     assert found.failed == 0
     # Results show as HTML; a report's styles stay in a page of its own.
-    from abtest.returned import Experiment
+    from abtest.results.returned import Experiment
     from reports.results import ExperimentResult
 
     text = (tmp_path / "runs" / "first" / "results.json").read_text(encoding="utf-8")

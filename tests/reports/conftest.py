@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from abtest.factors import with_factors
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.factors import with_factors
+from abtest.results.metrics import PLATFORM_METRICS
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
 from reports.results import ExperimentResult

@@ -20,7 +20,7 @@ def stored(folder: Path) -> ExperimentResult:
 
 @pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_what_its_results_give(folder: Path) -> None:
-    """If this fails: python -m benchmarks.examples --render, and look at the difference."""
+    """If this fails: python -m benchmarks.upkeep.examples --render, and look at the difference."""
     result = stored(folder)
     assert (folder / "report.md").read_text(encoding="utf-8") == render_markdown(result)
     assert render_html(result).startswith("<!doctype html>")

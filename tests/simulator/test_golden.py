@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from abtest.run.serving import ArmsRanker, PolicyRanker
+from abtest.run.arms.serving import ArmsRanker, PolicyRanker
 from policies.videos.random import RandomPolicy
 from simulator.calendar import DAY_MS
 from simulator.feed import Feed

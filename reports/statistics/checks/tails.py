@@ -21,7 +21,8 @@ are standardised by arm and their skewness is taken from all arms together, as i
 in scale only.
 
 The rule warns if the predicted coverage lacks a fifth of alpha: 94 % instead of 95 %, rho beyond
-0.2. `python -m benchmarks.certificate` shows that intervals cover 94 to 96 % where it is silent.
+0.2. `python -m benchmarks.inference.certificate` shows that intervals cover 94 to 96 % where it
+is silent.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ MOST_SKEWED = 0.3
 """Skewness of the estimate up to which an early look is read.
 
 Half as much again as ``tails.TOLERATED`` allows without a correction; found by
-``python -m benchmarks.certificate --only "9:1 from"``.
+``python -m benchmarks.inference.certificate --only "9:1 from"``.
 """
 
 # What is spent below this is bounded by the look's own tail (conservative): integration over

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from abtest.policy_tools.check import video_requests
-from abtest.run.candidates import IMPERSONAL, PROPOSED, PolicyRetrieval
+from abtest.run.arms.candidates import IMPERSONAL, PROPOSED, PolicyRetrieval
 from policies.base import Policy
 from policies.registry import create
 from simulator.logs.catalogue import Catalogue

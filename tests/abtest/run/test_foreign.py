@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from abtest.errors import ExitCode, UsageError, describe_error
-from abtest.run.foreign import guarded, make, read_only, seconds_per_call, told
+from abtest.run.arms.foreign import guarded, make, read_only, seconds_per_call, told
 from policies.base import Policy
 from policies.errors import PolicyContractError, PolicyError
 from simulator.requests import CommentRequests, HistoryState, VideoRequests

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from abtest.run.simulate import assign_arms
+from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset
-from simulator.logs.validate import check
 from tests.abtest.conftest import Result
 
 Run = Callable[..., Result]

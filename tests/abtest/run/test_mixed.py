@@ -14,7 +14,7 @@ from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.protocol import contestants
 from abtest.policy_tools.check import check_policy
-from abtest.run.training import load_policy, train
+from abtest.run.arms.training import load_policy, train
 from policies.errors import UnknownPolicy
 from policies.registry import create, parts_of, settings_of
 from simulator.logs.dataset import Dataset

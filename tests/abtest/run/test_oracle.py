@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 
 from abtest.console import Console
+from abtest.run.arms.oracle import Oracle
+from abtest.run.arms.training import train
 from abtest.run.datasets import synthesise
 from abtest.run.environments import EnvironmentSpec
-from abtest.run.oracle import Oracle
 from abtest.run.simulate import SimulationSpec, Simulator
-from abtest.run.training import train
 from policies.base import Policy
 from simulator.comment_sections import CommentSections
 from simulator.feed import FeedSettings

@@ -15,12 +15,12 @@ import pytest
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.errors import Interrupted, UsageError
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
 from abtest.run import sizing
+from abtest.run.arms.weights import check_weights, write_summary
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.run_directory import RunDirectory
 from abtest.run.sizing import people_needed
-from abtest.run.weights import check_weights, write_summary
 from policies.errors import CheckpointError
 from reports.plan import build_plan
 from reports.statistics.power import Baseline, PlannedTest, detectable_lift

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.lib.ratings import ratings_dataset, read_ratings
+from benchmarks.models.policies import Task
 from benchmarks.peers.exchange import Training, ndcg, ranks_of
-from benchmarks.policies import Task
 from policies.evaluation.holdout import held_out, training_part
 
 INTER = """user_id:token\titem_id:token\trating:float\ttimestamp:float

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, PlanError, build_plan
 from reports.results import ExperimentResult, MetricComparison

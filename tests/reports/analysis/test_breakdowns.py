@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy import optimize, stats
 
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
 from reports.analysis.analyze import analyze
 from reports.analysis.breakdowns import always_valid
 from reports.analysis.estimation import Estimated, estimate, estimate_levels

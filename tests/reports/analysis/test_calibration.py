@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
 from reports.analysis.analyze import analyze
 from reports.analysis.calibration import calibrate, calibration_check, user_columns
 from reports.analysis.estimation import estimate

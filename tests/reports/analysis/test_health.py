@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
 from reports import formats
 from reports.analysis.health import health_checks
 from reports.plan import AnalysisPlan

@@ -1,8 +1,8 @@
 """The certificate in short: coverage and error rates where methods usually fail.
 
-`python -m benchmarks.certificate` is the full one. Coverage over R experiments is compared with
-94 to 96 % by an exact binomial test: a test fails by chance once in 10,000 runs if coverage is at
-the edge of that range, hardly ever if it is 95 %. Seeds are fixed.
+`python -m benchmarks.inference.certificate` is the full one. Coverage over R experiments is
+compared with 94 to 96 % by an exact binomial test: a test fails by chance once in 10,000 runs if
+coverage is at the edge of that range, hardly ever if it is 95 %. Seeds are fixed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import certificate
-from benchmarks.certificate import ERROR_RATES, Scenario, Tally
+from benchmarks.inference import certificate
+from benchmarks.inference.certificate import ERROR_RATES, Scenario, Tally
 from benchmarks.lib import certificate_trials
 from benchmarks.lib.certificate_errors import peeking_always_valid, split_while_it_runs
 from benchmarks.lib.certificate_trials import Trial

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from statsmodels.regression.linear_model import OLS
 
-from abtest.user_tables import open_users
+from abtest.experiment_tables.users import open_users
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, Metric
 from reports.users import files

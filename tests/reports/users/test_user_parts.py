@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from abtest.user_tables import open_users
+from abtest.experiment_tables.users import open_users
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, Metric
 from reports.statistics.checks.aa import aa_p_values

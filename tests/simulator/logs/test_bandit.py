@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from simulator.errors import DataError
+from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset
 from simulator.logs.importers.bandit import import_bandit, parse_columns
-from simulator.logs.validate import check
 from simulator.replay import replay, replay_given
 
 OPEN_BANDIT = """,timestamp,item_id,position,click,propensity_score,user_feature_0

@@ -19,12 +19,12 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from simulator.errors import DataError
+from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.exporters import export_logs
 from simulator.logs.importers import import_logs
 from simulator.logs.importers.columns import SENTINELS
 from simulator.logs.schema import TABLES
-from simulator.logs.validate import check
 from tests.simulator.logs.conftest import impressions
 
 DAY_MS, CHINA_MS = 86_400_000, 8 * 3_600_000

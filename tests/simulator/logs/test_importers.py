@@ -13,10 +13,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 
 from simulator.errors import DataError
+from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset
 from simulator.logs.importers import import_logs, staging
 from simulator.logs.schema import TABLES
-from simulator.logs.validate import check
 from simulator.tables import streams
 
 HEADER = (

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 
 from simulator.errors import DataError
+from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset
 from simulator.logs.importers import import_mapped
 from simulator.logs.importers.expressions import parse
 from simulator.logs.importers.fields import hashed
 from simulator.logs.importers.guess import propose
-from simulator.logs.validate import check
 
 TABLE = """uid;item;when;watched;length;liked;kind
 ann;v1;2022-04-08 12:00:00;10.5;12;True;feed

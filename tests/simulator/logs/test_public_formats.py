@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from simulator.errors import DataError
+from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset
 from simulator.logs.importers import FORMATS, import_logs
 from simulator.logs.importers.fields import hashed
-from simulator.logs.validate import check
 
 CHINA_MIDNIGHT = 1_593_878_400_000
 """5 July 2020, 00:00 in China."""

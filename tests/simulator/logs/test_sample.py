@@ -10,9 +10,9 @@ import pytest
 
 from simulator.errors import DataError
 from simulator.logs import sample, scanning
+from simulator.logs.checks.sound import ensure_sound
 from simulator.logs.dataset import Dataset
 from simulator.logs.sample import sample_people
-from simulator.logs.sound import ensure_sound
 
 Make = Callable[..., Dataset]
 

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 
 from simulator.errors import DataError
 from simulator.logs import references, scanning
+from simulator.logs.checks.needs import needs, render_needs
+from simulator.logs.checks.sound import ensure_sound
+from simulator.logs.checks.validate import check
 from simulator.logs.content import HASHED_BY
 from simulator.logs.dataset import INFO_FILE, Dataset, DatasetWriter
-from simulator.logs.needs import needs, render_needs
-from simulator.logs.sound import ensure_sound
-from simulator.logs.validate import check
 
 Make = Callable[..., Dataset]
 START = 1_650_000_000_000
@@ -188,7 +188,7 @@ def test_changed_files_are_noticed_and_sound_ones_remembered(
         raise AssertionError("read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("simulator.logs.sound.batches", fails)
+        patch.setattr("simulator.logs.checks.sound.batches", fails)
         ensure_sound(dataset, memory)
     part = dataset.path / "impressions" / "part-00000.parquet"
     changed = pl.read_parquet(part).with_columns(play_time_ms=pl.lit(101, pl.Int64))

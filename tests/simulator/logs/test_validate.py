@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from simulator.logs import scanning
+from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset
 from simulator.logs.schema import TABLES
-from simulator.logs.validate import check
 from tests.simulator.logs.conftest import impressions
 
 Make = Callable[..., Dataset]

@@ -15,7 +15,7 @@ from scipy.stats import binom, norm
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.replay import METRICS, ReplayResult, ScorerError, replay
-from simulator.replay import targets as targets_module
+from simulator.replay.target import targets as targets_module
 from simulator.requests import VideoRequests
 
 EXTRACT = Path(__file__).parents[3] / "../shared/data/kuairand/log_random_4_22_to_5_08_1k.head.csv"

@@ -7,17 +7,17 @@ from typing import Literal
 
 import polars as pl
 
-from simulator.logs.content import hash_of_rows
-from simulator.logs.dataset import Dataset
-from simulator.logs.references import (
+from simulator.logs.checks.references import (
     repeated_identifiers,
     repeated_impressions,
     unknown_identifiers,
 )
+from simulator.logs.checks.sound import hash_problem
+from simulator.logs.checks.values import ValueChecks
+from simulator.logs.content import hash_of_rows
+from simulator.logs.dataset import Dataset
 from simulator.logs.scanning import batches
 from simulator.logs.schema import EVENT_TABLES, TABLES, Table
-from simulator.logs.sound import hash_problem
-from simulator.logs.values import ValueChecks
 
 
 @dataclass(frozen=True)

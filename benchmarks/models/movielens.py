@@ -1,9 +1,9 @@
 """Video policies on MovieLens 100k, the log on which public libraries are compared.
 
-    python -m benchmarks.movielens ml-100k.inter popular itemknn ease
-    python -m benchmarks.movielens ml-100k.inter itemknn:neighbours=50,shrinkage=10
-    python -m benchmarks.movielens ml-100k.inter gru4rec:epochs=8 --seeds 3
-    python -m benchmarks.movielens ml-100k.inter unisrec two-tower --items ml-100k.item
+    python -m benchmarks.models.movielens ml-100k.inter popular itemknn ease
+    python -m benchmarks.models.movielens ml-100k.inter itemknn:neighbours=50,shrinkage=10
+    python -m benchmarks.models.movielens ml-100k.inter gru4rec:epochs=8 --seeds 3
+    python -m benchmarks.models.movielens ml-100k.inter unisrec two-tower --items ml-100k.item
 
 The file is ml-100k.inter or Video.txt, see `benchmarks.lib.ratings`. Leave-last-out, full ranking,
 rated films removed, ties against the policy, one thread.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abtest.errors import UsageError
-from abtest.run.foreign import make
-from abtest.run.training import TrainedPolicy, load_policy
+from abtest.run.arms.foreign import make
+from abtest.run.arms.training import TrainedPolicy, load_policy
 from policies.base import Policy
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset

@@ -1,8 +1,8 @@
 """Does the online design find an effect that is known? Coverage over many random assignments.
 
-    python -m benchmarks.known_effect
-    python -m benchmarks.known_effect --users 20000 --days 2 --runs 1000
-    python -m benchmarks.known_effect --twin runs/of-abtest-run-with-design-twin
+    python -m benchmarks.inference.known_effect
+    python -m benchmarks.inference.known_effect --users 20000 --days 2 --runs 1000
+    python -m benchmarks.inference.known_effect --twin runs/of-abtest-run-with-design-twin
 
 One twin run of the built-in world (`abtest run --design twin --world small`) lets everybody live
 through a control and a treatment with the same luck, which gives both potential outcomes of each
@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import os
 
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ[_name] = "1"

@@ -1,6 +1,6 @@
 """What ranking costs inside the environment: people per second, with and without caches.
 
-    python -m benchmarks.ranking_cost --world small --log-users 1500
+    python -m benchmarks.models.ranking_cost --world small --log-users 1500
 
 Every policy ranks for the same people in the same days. ``ranking`` is the time spent in the
 policy and in sorting its scores, ``videos`` and ``comments`` its parts; the rest of a loop is the
@@ -30,9 +30,9 @@ import torch
 from numpy.typing import NDArray
 
 from abtest.console import Console
+from abtest.run.arms.serving import PolicyRanker
+from abtest.run.arms.training import load_policy, train
 from abtest.run.datasets import builtin_dataset
-from abtest.run.serving import PolicyRanker
-from abtest.run.training import load_policy, train
 from benchmarks.world_scale import impressions, new_feed
 from policies.base import Policy
 from policies.sequence.cache import RowCache

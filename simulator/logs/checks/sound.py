@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 
 from simulator.errors import DataError
+from simulator.logs.checks.values import ValueChecks
 from simulator.logs.content import HASHED_BY, content_hash, hash_of_rows
 from simulator.logs.dataset import INFO_FILE, Dataset
 from simulator.logs.scanning import batches
 from simulator.logs.schema import TABLES
-from simulator.logs.values import ValueChecks
 
 
 def ensure_sound(dataset: Dataset, memory: Path | None = None) -> None:

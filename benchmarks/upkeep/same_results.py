@@ -1,6 +1,6 @@
 """Compare what two checkouts of this project compute: a small run of every command in each.
 
-    python -m benchmarks.same_results BEFORE_CHECKOUT [--only run,replay] [--keep FOLDER]
+    python -m benchmarks.upkeep.same_results BEFORE_CHECKOUT [--only run,replay] [--keep FOLDER]
 
 Prints a row per output (files of datasets, runs and exports, and what commands print) with "same"
 or what differs: columns of a Parquet file, keys of a JSON document, lines of a text. Wall times
@@ -26,7 +26,7 @@ import polars as pl
 
 from abtest.tables import table
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parents[2]
 _LOG, _SMALL = "logs/small", ("--world", "small", "--log-users", "60", "--users", "100")
 _DAYS = ("--days", "1", "--burn-in-days", "2", "--workers", "1", "--quiet")
 

@@ -1,6 +1,6 @@
 """The catalogue's cross-entropy, with its gradients, beside the same by autograd: one thread.
 
-    python -m benchmarks.cross_entropy
+    python -m benchmarks.models.cross_entropy
 
 Both run alternately on the same numbers; times are the least of some repetitions.
 """

@@ -1,7 +1,7 @@
 """Make docs/examples: reports of small runs, one for each way an experiment can come out.
 
-    python -m benchmarks.examples              make all anew (minutes)
-    python -m benchmarks.examples --render     write report.md again from the stored results.json
+    python -m benchmarks.upkeep.examples              make all anew (minutes)
+    python -m benchmarks.upkeep.examples --render     write report.md anew from its results.json
 
 Every folder holds results.json and what `abtest report --format md` makes of it; a test compares
 the two, so that an example never shows what the program no longer writes. The worlds are small and
@@ -23,7 +23,7 @@ import polars as pl
 from reports.render.markdown import render_markdown
 from reports.results import ExperimentResult
 
-FOLDER = Path(__file__).parents[1] / "docs" / "examples"
+FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 SMALL = ("--world", "small", "--log-users", "600", "--days", "2")
 RUNS: dict[str, tuple[str, ...]] = {
     "better": ("-t", "itemknn", "-c", "popular", "--users", "2048", "--guardrail", "hates=-30%"),

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset
 from simulator.randomness import mix, purpose_key
-from simulator.replay.histories import Waves
 from simulator.replay.logged import LoggedRows
-from simulator.replay.target_policy import TargetPolicy
+from simulator.replay.target.histories import Waves
+from simulator.replay.target.target_policy import TargetPolicy
 from simulator.requests import CommentRequests, Int32, Int64, VideoRequests
 
 Float64 = NDArray[np.float64]

@@ -1,9 +1,9 @@
 """Speed and memory of the statistics module beside its peers, on the same files, in one run.
 
     pip install tea-tasting "ibis-framework[duckdb]" gbstats spotify-confidence "pandas<3"
-    python -m benchmarks.statistics
-    python -m benchmarks.statistics --case quantile --case bootstrap --repeats 5
-    python -m benchmarks.statistics --case analyze --users 1000000 --users 4000000
+    python -m benchmarks.inference.statistics
+    python -m benchmarks.inference.statistics --case quantile --case bootstrap --repeats 5
+    python -m benchmarks.inference.statistics --case analyze --users 1000000 --users 4000000
 
 Every library and case runs in a process of its own, one after the other. Times are medians of
 repeated runs after a first one that is not counted, with processor seconds (the least of the
@@ -263,7 +263,7 @@ def ours_analyze(path: Path) -> Run:
     """`abtest analyze` of three metrics, one of them capped, with everything it reports."""
     from abtest.analyze import analyze_observed
     from abtest.console import Console
-    from abtest.observed import ObservedOptions
+    from abtest.experiment_tables.request import ObservedOptions
 
     metrics = path.with_suffix(".toml")
     metrics.write_text(ANALYZED, encoding="utf-8")
@@ -374,7 +374,7 @@ def compare_libraries(case: str, path: Path, per_arm: int, repeats: int) -> None
         if package and importlib.util.find_spec(package) is None:
             print(f"{name:<36}not installed: pip install {PACKAGES[package]}")
             continue
-        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.statistics"]
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.inference.statistics"]
         command += ["--child", case, name, str(path), str(repeats)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -408,7 +408,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for per_arm in options.users or [1_000_000, 10_000_000]:
             path = Path(folder) / f"{per_arm}.parquet"
-            write = [sys.executable, "-c", f"from benchmarks.statistics import *; "
+            write = [sys.executable, "-c", f"from benchmarks.inference.statistics import *; "
                      f"write_users(Path({str(path)!r}), {per_arm})"]  # fmt: skip
             subprocess.run(write, check=True)
             for case in options.case or list(CASES):

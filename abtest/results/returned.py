@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from abtest.conclusion import conclude
 from abtest.errors import ExitCode, UsageError
 from abtest.evaluate.results import TaskResult, records
 from abtest.evaluate.tables import evaluation_tables
 from abtest.replay.ask import Replayed
 from abtest.replay.text import replay_text
+from abtest.results.conclusion import conclude
 from reports.render.html import render_html
 from reports.render.terminal import render
 from reports.results import Estimate, ExperimentResult, MetricComparison

@@ -1,8 +1,8 @@
 """What stage 1 of LSVCR (the alignment with a language model) adds, in the `small` world.
 
-    python -m benchmarks.alignment
-    python -m benchmarks.alignment --users 300 --seeds 1 --arms none aligned no-lm
-    python -m benchmarks.alignment --set videos=2000 comments=2000 batch=64
+    python -m benchmarks.models.alignment
+    python -m benchmarks.models.alignment --users 300 --seeds 1 --arms none aligned no-lm
+    python -m benchmarks.models.alignment --set videos=2000 comments=2000 batch=64
 
 Every arm and seed starts from the same embedded language model. "none" skips stage 1, "aligned"
 runs it whole, "no-X" without one loss; NAME=VALUE changes a setting of

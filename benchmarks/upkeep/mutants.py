@@ -1,7 +1,7 @@
 """Measure how many small faults in the numeric rooms the tests notice.
 
-    python -m benchmarks.mutants                         200 mutants, sampled by seed 1
-    python -m benchmarks.mutants --count 50 --room reports/statistics
+    python -m benchmarks.upkeep.mutants                         200 mutants, sampled by seed 1
+    python -m benchmarks.upkeep.mutants --count 50 --room reports/statistics
 
 A mutant is a copy of the project with one operator, number or condition changed. It is killed if
 a test that runs the changed line fails, and survives otherwise. Places are drawn uniformly over
@@ -43,7 +43,7 @@ BUDGET = 90.0
 def main() -> None:
     """Sample, run what has not been run, and print the score and the survivors."""
     options = _options()
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     files = [f for room in options.room for f in _sources(root, room)]
     tree = _fingerprint(root)
     folder = root / "runs" / "mutants" / tree

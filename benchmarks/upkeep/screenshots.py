@@ -1,7 +1,7 @@
 """Make the README's picture of a report: a small run, shown in Chromium, as docs/report.png.
 
-    python -m benchmarks.screenshots                  run, report, picture
-    python -m benchmarks.screenshots --run runs/x     the picture of a run that is there
+    python -m benchmarks.upkeep.screenshots                  run, report, picture
+    python -m benchmarks.upkeep.screenshots --run runs/x     the picture of a run that is there
 
 Needs Chromium (`apt-get install chromium`). The picture stays below 300 KB.
 """
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 LIMIT = 300_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RUN = (

@@ -1,7 +1,7 @@
 """Milliseconds per A/A replicate, beside a loop over the ordinary analysis of one split.
 
-    python -m benchmarks.aa
-    python -m benchmarks.aa --users 20000 --replicates 1000 --threads 1
+    python -m benchmarks.inference.aa
+    python -m benchmarks.inference.aa --users 20000 --replicates 1000 --threads 1
 
 20,000 users and 10 metrics by default: five means and five ratios, each adjusted for four
 covariates. Both paths compute the same p values (compared, to 1e-9, on the replicates of the loop).

@@ -1,8 +1,8 @@
 """SASRec on public logs: accuracy over seeds, training and ranking speed, beside public libraries.
 
-    python -m benchmarks.policies --data ml-100k.inter
-    python -m benchmarks.policies --data Video.txt --seeds 3 --set epochs=20
-    python -m benchmarks.policies --data ml-100k.inter --peers-python PYTHON --peers rectools
+    python -m benchmarks.models.policies --data ml-100k.inter
+    python -m benchmarks.models.policies --data Video.txt --seeds 3 --set epochs=20
+    python -m benchmarks.models.policies --data ml-100k.inter --peers-python PYTHON --peers rectools
 
 Leave-last-out, full ranking, seen items removed, ties against the model, best epoch by NDCG@10 on
 the last training event of up to 2,000 people; test events are seen by the evaluator alone. All
@@ -134,7 +134,7 @@ def ours(name: str, settings: dict[str, Any], training: Dataset, task: Task, see
 
 def library(name: str, options: argparse.Namespace, task: Task, folder: Path) -> Row:
     """Train one library in its interpreter; one line of the table."""
-    script = Path(__file__).parent / "peers" / (name.removesuffix("_pytorch") + "_sasrec.py")
+    script = Path(__file__).parents[1] / "peers" / (name.removesuffix("_pytorch") + "_sasrec.py")
     if name == "sasrec_pytorch":
         script = script.with_name("sasrec_pytorch.py")
     given, result = folder / "training.npz", folder / f"{name}.npz"

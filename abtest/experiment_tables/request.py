@@ -12,7 +12,7 @@ from typing import get_args
 
 from abtest.config import parse_percent, suggest
 from abtest.errors import UsageError
-from abtest.metrics import PLATFORM_METRICS
+from abtest.results.metrics import PLATFORM_METRICS
 from reports.analysis.metric_files import (
     Declared,
     build_observed_plan,

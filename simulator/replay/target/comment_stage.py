@@ -8,8 +8,8 @@ import numpy as np
 
 from simulator.replay.decisions import impression_of
 from simulator.replay.logged import LoggedRows
-from simulator.replay.pages import cumulative_products
-from simulator.replay.targets import Target
+from simulator.replay.target.pages import cumulative_products
+from simulator.replay.target.targets import Target
 from simulator.replay.valuation import CommentStage
 
 COLUMNS = ("comment_stay_time", "comment_likes", "comment_replies")

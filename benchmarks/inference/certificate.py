@@ -1,7 +1,7 @@
 """Do 95 % intervals cover 95 %, and tests err in 5 %? Every estimator, by simulation.
 
-    python -m benchmarks.certificate
-    python -m benchmarks.certificate --only cuped --replicates 8000
+    python -m benchmarks.inference.certificate
+    python -m benchmarks.inference.certificate --only cuped --replicates 8000
 
 Coverage, of the difference and of the lift, with the 95 % Clopper-Pearson interval of the worse of
 the two; how often the module warned of heavy tails; and a judgement:

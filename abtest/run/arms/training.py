@@ -15,8 +15,8 @@ from typing import Any
 from abtest.console import TRAINING, Console
 from abtest.files import locked, new_directory
 from abtest.paths import cache_directory
-from abtest.run.foreign import guarded, make, told
-from abtest.run.weights import SUMMARY, check_weights, damaged, write_summary
+from abtest.run.arms.foreign import guarded, make, told
+from abtest.run.arms.weights import SUMMARY, check_weights, damaged, write_summary
 from policies.base import Policy
 from policies.errors import CheckpointError, PolicyContractError
 from policies.mixed import Mixed

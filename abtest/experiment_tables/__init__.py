@@ -1,0 +1,1 @@
+"""Read the tables of real experiments, and what was asked of them."""

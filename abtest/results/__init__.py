@@ -1,0 +1,1 @@
+"""Say what a result means: metrics, factors, evidence, exit codes, and how it shows in Python."""

@@ -1,0 +1,1 @@
+"""Prepare what an arm serves: load, train, check and wrap its policies."""

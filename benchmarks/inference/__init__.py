@@ -1,0 +1,1 @@
+"""Measure the statistics: agreement, coverage, errors."""

@@ -1,0 +1,1 @@
+"""Measure the models: quality, cost, against public implementations."""

@@ -1,0 +1,1 @@
+"""Keep the project honest: examples, pictures, mutants, equal results."""

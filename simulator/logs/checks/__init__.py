@@ -1,0 +1,1 @@
+"""Check a dataset: values, references, files, and what it is good for."""

@@ -1,0 +1,1 @@
+"""Compute the probabilities with which a target policy would have chosen."""
