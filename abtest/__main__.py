@@ -1,4 +1,4 @@
-"""``python -m abtest``."""
+"""Run the command line by ``python -m abtest``."""
 
 from abtest.cli import main
 

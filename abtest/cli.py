@@ -1,4 +1,4 @@
-"""The command line: `abtest run`, `abtest demo` and their neighbours.
+"""Start the command line: `abtest run`, `abtest demo` and the other commands.
 
 Results go to standard output, everything else to standard error. Exit codes are in
 `abtest.errors.ExitCode`.

@@ -1,4 +1,4 @@
-"""What an experiment is: one typed record, from flags, environment, a TOML file and defaults.
+"""Define an experiment: one typed record, from flags, environment, a TOML file and defaults.
 
 Precedence: flags, then environment (``ABTEST_SEED=3``), then the file, then defaults. A key that
 nobody knows is an error with a suggestion, never ignored.

@@ -1,4 +1,4 @@
-"""Exit codes, the application's own errors, and how every room's errors map to them."""
+"""Define the application's errors and map every room's errors to exit codes."""
 
 from __future__ import annotations
 

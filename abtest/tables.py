@@ -1,4 +1,4 @@
-"""Plain-text tables that stay readable at 80 columns, in ASCII and in pipes."""
+"""Format plain-text tables that stay readable at 80 columns, in ASCII and in pipes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What measures us, side by side in one run."""
+"""Measure this project beside its peers: speed, memory, accuracy, error rates."""

@@ -1,4 +1,4 @@
-"""Compare offline criteria with the truth: do they order policies as a twin experiment does?
+"""Compare the order of policies by offline criteria with the order in a twin experiment.
 
     python -m benchmarks.criteria --world small --log-users 1500 --users 2048 --worlds 3
     python -m benchmarks.criteria --task videos --world small --log-users 1500 --users 2048

@@ -1,4 +1,4 @@
-"""Steps and impressions per second of the Gymnasium environments on one core.
+"""Measure steps and impressions per second of the Gymnasium environments on one core.
 
     python -m benchmarks.gym
 

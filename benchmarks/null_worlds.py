@@ -1,4 +1,4 @@
-"""Who keeps an advantage in which world: rankers that know one mechanism, in worlds without it.
+"""Compare rankers that know one mechanism in worlds with and without that mechanism.
 
     python -m benchmarks.null_worlds
     python -m benchmarks.null_worlds --trained lsvcr --users 2000

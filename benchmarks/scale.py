@@ -1,4 +1,4 @@
-"""How time and memory of every stage of a log grow with its rows.
+"""Measure how time and memory of every stage of a log grow with its rows.
 
     python -m benchmarks.scale --rows 1000000 5000000 20000000
 

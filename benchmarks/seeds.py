@@ -1,4 +1,4 @@
-"""Does a lift hold over training seeds and worlds, and how much of the head room is it?
+"""Measure how a lift varies over training seeds and worlds, and its share of the head room.
 
     python -m benchmarks.seeds --treatment lsvcr --control sasrec --training-seeds 5 --worlds 3
     python -m benchmarks.seeds --world benchmarks/worlds/small-no-comment-taste.toml

@@ -1,4 +1,4 @@
-"""Impressions per second of the environment on one core, beside a bare numpy loop.
+"""Measure impressions per second of the environment on one core, beside a bare numpy loop.
 
     python -m benchmarks.world
     python -m benchmarks.world --policy random --policy sasrec --policy lsvcr

@@ -1,4 +1,4 @@
-"""How long, and in how much memory, many people live for many days under `random`.
+"""Measure time and memory of many users who live for many days under `random`.
 
     python -m benchmarks.world_scale --users 1000000 --days 7
 

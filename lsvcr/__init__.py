@@ -1,1 +1,1 @@
-"""LSVCR: joint video and comment recommendation, trained with an LLM's help (arXiv 2403.13574)."""
+"""Recommend videos and comments jointly, trained with an LLM's help (LSVCR, arXiv 2403.13574)."""

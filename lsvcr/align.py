@@ -1,4 +1,4 @@
-"""Stage 1 on its own, on one device or several.
+"""Run stage 1 alone, on one device or several.
 
     python -m lsvcr.align --data logs/kuairand --llm DIR --out aligned
     torchrun --nproc-per-node 8 -m lsvcr.align --data logs/kuairand --llm DIR --out aligned

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors for the numbers, JSON for what they belong to; never pickles."""
+"""Store weights on disk: safetensors for numbers, JSON for what they belong to; no pickles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of the policies room. The application maps them to exit codes."""
+"""Define the errors of policies; the application maps them to exit codes."""
 
 from __future__ import annotations
 

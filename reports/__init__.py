@@ -1,1 +1,1 @@
-"""Outcome tables in, lift reports out."""
+"""Turn outcome tables into lift reports."""

@@ -290,6 +290,22 @@ def test_modules_form_no_circle() -> None:
         visit(module, ())
 
 
+FOLDERS = (*ROOMS, "benchmarks", "tests")
+MOST_LINES, MOST_FILES = 400, 18
+
+
+def test_files_and_folders_stay_small() -> None:
+    """One job per file and one subject per folder: both are split before they outgrow a reader."""
+    sizes: dict[Path, int] = {}
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= MOST_LINES, f"{path.relative_to(ROOT)} has {lines} lines: split it"
+        sizes[path.parent] = sizes.get(path.parent, 0) + 1
+    assert len(sizes) > 50
+    for folder, files in sizes.items():
+        assert files <= MOST_FILES, f"{folder.relative_to(ROOT)} has {files} files: split it"
+
+
 def test_the_policies_that_the_world_is_judged_with_are_not_named_in_it() -> None:
     for folder in ("simulator/world", "simulator/response"):
         for path in (ROOT / folder).rglob("*.py"):

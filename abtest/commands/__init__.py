@@ -1,1 +1,1 @@
-"""One module per family of commands; each has ``register(app)``."""
+"""Register the commands: one module per family, each with ``register(app)``."""

@@ -1,4 +1,4 @@
-"""`abtest data import|export|check|describe|synth`."""
+"""Parse the options of `abtest data import|export|check|describe|synth`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`abtest doctor`: what is installed, what works, where things are kept."""
+"""Print what is installed, what works and where things are kept: `abtest doctor`."""
 
 from __future__ import annotations
 

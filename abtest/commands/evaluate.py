@@ -1,4 +1,4 @@
-"""`abtest evaluate` and `abtest train`."""
+"""Parse the options of `abtest evaluate` and `abtest train`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options shared by several commands."""
+"""Define the options that several commands share."""
 
 from __future__ import annotations
 

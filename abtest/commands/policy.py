@@ -1,4 +1,4 @@
-"""`abtest policy list|show|new|check`."""
+"""Parse the options of `abtest policy list|show|new|check`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`abtest run` and `abtest demo`."""
+"""Parse the options of `abtest run` and `abtest demo`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of an offline evaluation, as one JSON document or as rows for a spreadsheet."""
+"""Write an offline evaluation as one JSON document or as rows for a spreadsheet."""
 
 from __future__ import annotations
 

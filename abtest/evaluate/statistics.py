@@ -1,4 +1,4 @@
-"""What a table of people by training seeds says: means, intervals, paired differences.
+"""Compute means, intervals and paired differences from a table of users by training seeds.
 
 One policy gives a value per person and training seed. People and seeds are crossed random effects
 without replication, ``y_su = mu + seed_s + person_u + e_su``, and the grand mean's variance is

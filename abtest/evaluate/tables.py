@@ -1,4 +1,4 @@
-"""`abtest evaluate` at the terminal: per task the metrics, their intervals, the differences."""
+"""Print an offline evaluation: per task the metrics, their intervals and the differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an analysed experiment means for the exit code."""
+"""Choose the exit code of an analysed experiment."""
 
 from __future__ import annotations
 

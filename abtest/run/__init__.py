@@ -1,1 +1,1 @@
-"""One experiment from a configuration to a report."""
+"""Run one experiment from a configuration to a report."""

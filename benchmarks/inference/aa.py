@@ -1,4 +1,4 @@
-"""Milliseconds per A/A replicate, beside a loop over the ordinary analysis of one split.
+"""Time an A/A replicate beside a loop over the ordinary analysis of one split.
 
     python -m benchmarks.inference.aa
     python -m benchmarks.inference.aa --users 20000 --replicates 1000 --threads 1

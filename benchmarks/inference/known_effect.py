@@ -1,4 +1,4 @@
-"""Does the online design find an effect that is known? Coverage over many random assignments.
+"""Measure the coverage of the online design's intervals for an effect that is known.
 
     python -m benchmarks.inference.known_effect
     python -m benchmarks.inference.known_effect --users 20000 --days 2 --runs 1000

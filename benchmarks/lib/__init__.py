@@ -1,1 +1,1 @@
-"""Helpers that several benchmarks share."""
+"""Share helpers between benchmarks."""

@@ -1,4 +1,4 @@
-"""Captions for a log whose films are named in a table of its own, as in MovieLens."""
+"""Add captions to a log whose films are named in a table of its own, as in MovieLens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error rates for the certificate: sequential methods under 200 looks, and the check of the split.
+"""Measure error rates of sequential methods under 200 looks, and of the check of the split.
 
 Every function runs a block of experiments without an effect (or with a known one that must stay
 inside) and returns how many it wrongly accuses.

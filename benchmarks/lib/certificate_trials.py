@@ -1,4 +1,4 @@
-"""Simulated experiments for the certificate: laws of users' values, and one trial per estimator.
+"""Simulate experiments for the certificate: distributions of values, one trial per estimator.
 
 A trial draws every user of both arms, calls the module as a report would, and says whether the
 interval holds the true effect and whether the module warned of heavy tails.

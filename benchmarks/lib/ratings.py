@@ -1,4 +1,4 @@
-"""The two public logs on which sequential recommenders are compared, as datasets.
+"""Import the two public logs on which sequential recommenders are compared.
 
 ``ml-100k.inter``: ``dataset/ml-100k`` of the repository RUCAIBox/RecBole; tab-separated user, item,
 rating and Unix seconds under a header. ``Video.txt``: ``python/data`` of pmixer/SASRec.pytorch;

@@ -1,4 +1,4 @@
-"""Settings on a benchmark's command line."""
+"""Read policy settings from a benchmark's command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stage 1 of LSVCR (the alignment with a language model) adds, in the `small` world.
+"""Measure what stage 1 of LSVCR, the alignment with a language model, adds in the `small` world.
 
     python -m benchmarks.models.alignment
     python -m benchmarks.models.alignment --users 300 --seeds 1 --arms none aligned no-lm

@@ -1,4 +1,4 @@
-"""Video policies on MovieLens 100k, the log on which public libraries are compared.
+"""Evaluate video policies on MovieLens 100k, the log on which public libraries are compared.
 
     python -m benchmarks.models.movielens ml-100k.inter popular itemknn ease
     python -m benchmarks.models.movielens ml-100k.inter itemknn:neighbours=50,shrinkage=10

@@ -1,4 +1,4 @@
-"""SASRec on public logs: accuracy over seeds, training and ranking speed, beside public libraries.
+"""Compare SASRec on public logs with public libraries: accuracy over seeds, speed.
 
     python -m benchmarks.models.policies --data ml-100k.inter
     python -m benchmarks.models.policies --data Video.txt --seeds 3 --set epochs=20

@@ -1,4 +1,4 @@
-"""What ranking costs inside the environment: people per second, with and without caches.
+"""Measure what ranking costs inside the environment: users per second, with and without caches.
 
     python -m benchmarks.models.ranking_cost --world small --log-users 1500
 

@@ -1,1 +1,1 @@
-"""Scripts that train public libraries' SASRec beside ours, run by an interpreter that has them."""
+"""Train public libraries' SASRec, run by an interpreter that has them installed."""

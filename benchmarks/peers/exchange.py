@@ -1,4 +1,4 @@
-"""What a benchmark hands to a library and gets back, and the one evaluator of both sides.
+"""Exchange data and scores with a library, and evaluate both sides with one evaluator.
 
 Numpy alone, because it also runs in the interpreter of the library.
 """

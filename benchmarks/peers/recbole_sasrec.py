@@ -1,4 +1,4 @@
-"""RecBole's SASRec with full cross-entropy; one example per target, as the library makes them.
+"""Train RecBole's SASRec with full cross-entropy; one example per target, as the library does.
 
 Hidden 64, 2 layers, 2 heads, length 50, its default batches of 2,048.
 """

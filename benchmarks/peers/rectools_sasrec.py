@@ -1,4 +1,4 @@
-"""RecTools' SASRec: softmax up to 20,000 items, sampled softmax with 256 negatives above.
+"""Train RecTools' SASRec: softmax up to 20,000 items, 256 sampled negatives above.
 
 Hidden 64, 2 layers, 2 heads, length 50, batches of 128, its own trainer.
 """

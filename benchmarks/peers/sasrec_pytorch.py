@@ -1,4 +1,4 @@
-"""SASRec.pytorch (pmixer): its model, sampler, loss and optimiser; ``--source`` is its ``python``.
+"""Train SASRec.pytorch (pmixer) with its own model, sampler, loss and optimiser.
 
 Batches of 128 and the pre-norm block, hidden 64, 2 layers, 2 heads, length 50.
 """

@@ -1,4 +1,4 @@
-"""What LSVCR learns from: both histories of every person, cut into windows with targets."""
+"""Cut both histories of every user into windows with targets."""
 
 from __future__ import annotations
 

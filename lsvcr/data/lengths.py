@@ -1,4 +1,4 @@
-"""An order of people in which neighbours have similar lengths of both histories."""
+"""Order users so that neighbours have similar lengths of both histories."""
 
 from __future__ import annotations
 

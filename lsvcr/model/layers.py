@@ -1,4 +1,4 @@
-"""The layers of LSVCR's sequential recommender: encoders, mixing and the two heads.
+"""Define the layers of LSVCR's sequential recommender: encoders, mixing and the two heads.
 
 Residual branches start at zero (Zhang et al., Fixup, ICLR 2019): see `lsvcr.model.sr_model`.
 """

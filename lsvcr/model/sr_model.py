@@ -1,4 +1,4 @@
-"""LSVCR's sequential recommender: the part that is kept in deployment.
+"""Define LSVCR's sequential recommender, the part that is deployed.
 
 Zheng et al., "Enhancing Sequential Recommender with Large Language Models for Joint Video and
 Comment Recommendation" (arXiv 2403.13574), section 4.2. Two histories, the videos somebody liked

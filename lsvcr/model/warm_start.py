@@ -1,4 +1,4 @@
-"""A closed-form start for the video task's text path, from which both stages begin.
+"""Compute a closed-form start for the video task's text path, from which both stages begin.
 
 Training compares people and texts by a sharp cosine. From a random start it first learns to make
 all titles alike, because differences that mean nothing cost the most; on a log of thousands of

@@ -1,4 +1,4 @@
-"""The deployed half of one task: tables of items, and the encoders of people."""
+"""Serve one task: tables of items and the encoders of users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoded histories of a group: of a history that has grown, only what is new is encoded."""
+"""Encode a group's histories; of a history that has grown, only what is new."""
 
 from __future__ import annotations
 

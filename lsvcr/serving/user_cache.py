@@ -1,4 +1,4 @@
-"""Encoded people of a group: what has not changed since the last request is not encoded again."""
+"""Cache the encoded users of a group, and encode only what changed since the last request."""
 
 from __future__ import annotations
 

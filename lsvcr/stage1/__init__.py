@@ -1,1 +1,1 @@
-"""Stage 1: align the sequential model with a language model."""
+"""Align the sequential model with a language model: stage 1."""

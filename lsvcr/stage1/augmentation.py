@@ -1,4 +1,4 @@
-"""Two views of the same histories, so that the two models cannot agree by what they both read.
+"""Augment histories into two views, so that the two models cannot agree by shared input.
 
 With probability 0.5 a history is augmented, and inside it each interaction with probability 0.3
 (Zheng et al., arXiv 2403.13574): of a video's popular comments the language model reads one and

@@ -1,4 +1,4 @@
-"""Examples of stage 1 as its two models read them: prompts in tokens, and rows of texts."""
+"""Batch examples of stage 1 for its two models: prompts in tokens, and rows of texts."""
 
 from __future__ import annotations
 

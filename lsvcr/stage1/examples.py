@@ -1,4 +1,4 @@
-"""Examples of stage 1: a person before an event, and what they liked or took part in next."""
+"""Make examples of stage 1: a user before an event, and what they liked or engaged with next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two models of stage 1 side by side, and the losses that make them agree.
+"""Join the two models of stage 1 and compute the losses that make them agree.
 
 Zheng et al. (arXiv 2403.13574), section 4.3. Texts pass through the language model as it is at that
 step: targets with gradients, the histories' texts without. Alignment uses no IDs.

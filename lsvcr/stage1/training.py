@@ -1,4 +1,4 @@
-"""Stage 1: personalised preference alignment of the sequential model with a language model.
+"""Train stage 1: align the sequential model's users with those of a language model.
 
 Zheng et al. (arXiv 2403.13574), section 4.3: one epoch over examples of both tasks, then every text
 is embedded once with the tuned language model, which is not needed any more. Differences: the

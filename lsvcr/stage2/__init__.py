@@ -1,1 +1,1 @@
-"""Stage 2: fine-tune the sequential model to recommend."""
+"""Fine-tune the sequential model to recommend: stage 2."""

@@ -1,4 +1,4 @@
-"""From a batch's histories to vectors of its people.
+"""Compute the vectors of a batch's users from their histories.
 
 Each distinct text that a batch needs is adapted once, whoever needs it
 (`lsvcr.data.inventory.TextVectors`).

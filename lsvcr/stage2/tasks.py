@@ -1,4 +1,4 @@
-"""What stage 2 learns from a batch, task by task.
+"""Compute the losses of stage 2 on a batch, task by task.
 
 Video task: cross-entropy over the catalogue. Comment task: cross-entropy over one comment that
 the person liked or replied to and up to 19 others under the same video. Both add 0.1 times a

@@ -1,4 +1,4 @@
-"""Stage 2: the SR model learns to recommend, one copy per task (`lsvcr.stage2.tasks`)."""
+"""Train stage 2: one copy of the SR model per task (`lsvcr.stage2.tasks`)."""
 
 from __future__ import annotations
 

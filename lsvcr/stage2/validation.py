@@ -1,4 +1,4 @@
-"""The metric that decides when stage 2 stops, on events that are the same at every call.
+"""Compute the metric that decides when stage 2 stops, on the same events at every call.
 
 Everything that does not depend on the model is gathered once: the held-out people, batched by
 length, and what their event competes with. Ties count against the model.

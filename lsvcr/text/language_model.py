@@ -1,4 +1,4 @@
-"""The embedded default language model: small, causal, made and trained on the log's own texts.
+"""Train the embedded default language model: small, causal, on the log's own texts.
 
 No download: a byte-level BPE vocabulary is learned from the captions and comments, and a small
 transformer of the Llama family is trained on them for next-token prediction. Used in training

@@ -1,4 +1,4 @@
-"""The language model of stage 1: any causal LM, read with its prompts and pooled over texts.
+"""Read texts and prompts with a causal language model, and pool its states over texts.
 
 Either a Hugging Face model by name or local directory, or the small one trained on the log's own
 texts. Used in training only; the deployed policy never loads this file.

@@ -1,4 +1,4 @@
-"""What the language model reads: both histories as numbered lists, and one of two questions.
+"""Write the language model's prompts: both histories as numbered lists, and a question.
 
 A prompt is a list of pieces: wording of ours, and numbers of texts of the log. The two never meet
 in a string: each piece is tokenised for itself, so that what people wrote stays data whatever it

@@ -1,4 +1,4 @@
-"""Text embeddings on disk: each text once per language model, only new texts are embedded.
+"""Store text embeddings on disk: each text once per language model, only new ones embedded.
 
 A store is a folder per language model and adapter, named by a hash of all that decides an
 embedding, with one safetensors file per batch of new texts. A text is known by the tokens that the

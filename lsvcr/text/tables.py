@@ -1,4 +1,4 @@
-"""Text embeddings of an inventory, each distinct text once, and how comments point to them."""
+"""Hold text embeddings of an inventory, each distinct text once, and how comments map to them."""
 
 from __future__ import annotations
 

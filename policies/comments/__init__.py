@@ -1,1 +1,1 @@
-"""Policies that rank comments."""
+"""Rank comments."""

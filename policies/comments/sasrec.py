@@ -1,4 +1,4 @@
-"""SASRec (Kang & McAuley, ICDM 2018) over the comments that a user liked or replied to.
+"""Rank comments by SASRec (Kang & McAuley, ICDM 2018) over comments liked or replied to.
 
 The encoder and its training are those of `policies.videos.sasrec`, items are comments instead of
 videos: the baseline that LSVCR's authors call SASRec on comments (arXiv 2403.13574). Differences

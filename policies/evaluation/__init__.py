@@ -1,1 +1,1 @@
-"""Splits, candidates and metrics of offline evaluation."""
+"""Split, rank and measure for offline evaluation."""

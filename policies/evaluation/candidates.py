@@ -1,4 +1,4 @@
-"""What competes with the events held out: everything, or a sample of it.
+"""Choose the candidates beside held-out events: the whole catalogue, or a sample of it.
 
 A sample is drawn by counters, from nothing but a seed and the person: every policy, every call and
 every batch meets the same one.

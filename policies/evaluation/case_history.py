@@ -1,4 +1,4 @@
-"""What is known of a person when something is ranked for them: all that happened before the cut."""
+"""Rebuild a user's history at the time of a held-out event: all that happened before the cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opened comment sections whose comments are to be ranked, and what the person took up in them."""
+"""Find opened comment sections to rank, and the comments engaged with in them."""
 
 from __future__ import annotations
 

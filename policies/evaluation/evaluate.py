@@ -1,4 +1,4 @@
-"""Offline evaluation of one policy: rank every case, note where what was chosen stands."""
+"""Evaluate one policy offline: rank every case, note the rank of what was chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a policy may train on, and the videos that it is asked for: leave-last-out, or a time split.
+"""Hold out videos for evaluation: leave the last out, or split by time.
 
 Leave-last-out holds back each person's last new video. A time split holds back everything from one
 moment on, for everybody: the only split in which nobody's future helps to rank another's (Ji, Sun,

@@ -1,4 +1,4 @@
-"""Ranking metrics from the ranks of what a person chose.
+"""Compute ranking metrics from the ranks of what a user chose.
 
 With P positives at ranks r (from 0) of one list:
 

@@ -1,1 +1,1 @@
-"""Encoders, losses and training shared by sequence models."""
+"""Encode, train and score sequences of events: shared by sequence models."""

@@ -1,4 +1,4 @@
-"""Encodings of users that have not changed since they were last encoded."""
+"""Cache encodings of users that have not changed since they were last encoded."""
 
 from __future__ import annotations
 

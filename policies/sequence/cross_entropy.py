@@ -1,4 +1,4 @@
-"""Cross-entropy over a whole catalogue, without keeping the logits.
+"""Compute cross-entropy over a whole catalogue without keeping the logits.
 
 With autograd the logits of a batch live until the backward pass: 54 MB for 2,048 events and 6,665
 videos, allocated afresh every step. Here loss and gradients are taken together, a few rows at a

@@ -1,4 +1,4 @@
-"""What the shared training and serving need of a sequence model."""
+"""Define what shared training and serving need of a sequence model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best of a whole catalogue for many people at once, without sorting the catalogue.
+"""Find the top of a whole catalogue for many users at once, without sorting the catalogue.
 
 The catalogue is dealt into columns of 16; whatever is among the best ``size`` lies in one of the
 ``size`` columns with the highest maxima. One pass over the scores finds those, and only their items

@@ -1,4 +1,4 @@
-"""Batches of sequences of similar lengths, so that little of them is padding."""
+"""Batch sequences of similar lengths, so that little of them is padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training that goes on where it was cut off, to the same bytes.
+"""Resume training where it was cut off, to the same bytes.
 
     with kept_in(folder):
         policy.fit(dataset, seed=1)

@@ -1,4 +1,4 @@
-"""Event sequences per user, cut into windows and batched by length."""
+"""Cut event sequences per user into windows and batch them by length."""
 
 from __future__ import annotations
 

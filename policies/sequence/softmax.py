@@ -1,4 +1,4 @@
-"""Cross-entropy of the next item: over the whole catalogue, or over shared sampled negatives."""
+"""Compute the next item's cross-entropy: whole catalogue, or shared sampled negatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training loop for every neural policy: AdamW, early stopping, best weights kept.
+"""Train every neural policy by one loop: AdamW, early stopping, best weights kept.
 
 Deterministic given the batches: the stopping rule counts epochs, never seconds. Within
 `policies.sequence.resume.kept_in` a run goes on from its last whole epoch, to the same weights.

@@ -1,1 +1,1 @@
-"""Vectors of texts without a language model."""
+"""Represent texts as vectors without a language model."""

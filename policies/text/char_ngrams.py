@@ -1,4 +1,4 @@
-"""TF-IDF of hashed character n-grams: text similarity without a language model or word borders.
+"""Compute TF-IDF of hashed character n-grams: text similarity without word borders.
 
 Works alike for Chinese, whose words are one to three characters, and for alphabets. Hashing as in
 Weinberger et al., ICML 2009, without signs; weights as in Salton & Buckley (1988) with logarithmic

@@ -1,4 +1,4 @@
-"""Fixed vectors of texts without a language model: latent semantic analysis of character n-grams.
+"""Compute fixed vectors of texts by latent semantic analysis of character n-grams.
 
 Deerwester et al. (1990): the leading singular vectors of the documents' weighted term counts. The
 terms are hashed character n-grams (`policies.text.char_ngrams`); the decomposition is the

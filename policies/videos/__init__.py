@@ -1,1 +1,1 @@
-"""Policies that rank videos."""
+"""Rank videos."""

@@ -1,4 +1,4 @@
-"""BERT4Rec: a bidirectional transformer that fills in masked items (Sun et al., CIKM 2019).
+"""Rank by BERT4Rec: a bidirectional transformer over masked items (Sun et al., CIKM 2019).
 
 Training hides a share of the items of a sequence and predicts them from both sides; a share of the
 sequences hides only the last item, which is what serving asks: it appends [mask].

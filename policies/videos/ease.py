@@ -1,4 +1,4 @@
-"""EASE: embarrassingly shallow autoencoders for sparse data (Steck, WWW 2019).
+"""Rank by EASE: embarrassingly shallow autoencoders for sparse data (Steck, WWW 2019).
 
 With G the videos' counts in common (``X'X``), P the inverse of ``G + lambda I``:
 ``W[i, j] = -P[i, j] / P[j, j]`` off the diagonal and 0 on it (equation 8). That is the linear model

@@ -1,4 +1,4 @@
-"""FMLP-Rec: an all-MLP model with learnable filters (Zhou et al., WWW 2022).
+"""Rank by FMLP-Rec: an all-MLP model with learnable filters (Zhou et al., WWW 2022).
 
 A filter layer multiplies the Fourier transform of a sequence, channel by channel, by learned
 coefficients, which is a circular convolution over the sequence.

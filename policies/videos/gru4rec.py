@@ -1,4 +1,4 @@
-"""GRU4Rec: gated recurrent units over sessions (Hidasi et al., ICLR 2016).
+"""Rank by GRU4Rec: gated recurrent units over sessions (Hidasi et al., ICLR 2016).
 
 Differences from the paper: cross-entropy over the whole catalogue, or over shared negatives with
 correction, instead of TOP1 over the other items of a parallel batch (Hidasi & Karatzoglou, CIKM

@@ -1,4 +1,4 @@
-"""HSTU: hierarchical sequential transduction units (Zhai et al., ICML 2024).
+"""Rank by HSTU: hierarchical sequential transduction units (Zhai et al., ICML 2024).
 
 A layer makes U, V, Q and K from one projection through SiLU; attention is ``SiLU(QK' + bias) / n``
 with a learned bias by distance, without softmax, so that the strength of a preference survives;

@@ -1,4 +1,4 @@
-"""ItemKNN: nearest videos by shrunk cosine (Sarwar et al., WWW 2001).
+"""Rank by ItemKNN: nearest videos by shrunk cosine (Sarwar et al., WWW 2001).
 
 Similarity of videos i and j, each met by n_i and n_j users and by n_ij together:
 ``n_ij / (sqrt(n_i n_j) + shrinkage)``; each video keeps its K most similar ones. The shrinkage and

@@ -1,4 +1,4 @@
-"""Popularity with time decay: the most liked of late, for everybody the same.
+"""Rank by popularity with time decay, the same for all users.
 
 After Ji et al., "A Re-visit of the Popularity Baseline in Recommender Systems" (SIGIR 2020): what
 is popular at the moment, not over all time. Differences: events decay exponentially instead of

@@ -1,4 +1,4 @@
-"""Uniformly random order: the floor under every other policy.
+"""Rank in uniformly random order: the floor under every other policy.
 
 No paper. Held to chance: of C candidates, it puts the right one among the first k in k / C cases.
 """

@@ -1,4 +1,4 @@
-"""SASRec: self-attentive sequential recommendation (Kang & McAuley, ICDM 2018).
+"""Rank by SASRec: self-attentive sequential recommendation (Kang & McAuley, ICDM 2018).
 
 Differences from the paper: cross-entropy over the whole catalogue (or shared sampled negatives,
 corrected for how often they are drawn, above 20,000 videos) instead of one negative per

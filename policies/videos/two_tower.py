@@ -1,4 +1,4 @@
-"""A two-tower retriever with corrected in-batch softmax (Yi et al., RecSys 2019).
+"""Rank by a two-tower model with corrected in-batch softmax (Yi et al., RecSys 2019).
 
 One tower makes a vector of a person, the other one of a video; a score is their cosine over a
 temperature, so that the best videos can be looked up. A batch's own targets are its negatives; as

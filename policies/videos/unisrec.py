@@ -1,4 +1,4 @@
-"""UniSRec: sequences of texts instead of identifiers (Hou et al., KDD 2022).
+"""Rank by UniSRec: sequences of texts instead of identifiers (Hou et al., KDD 2022).
 
 An item is its text: a fixed text vector goes through a mixture of experts, each a parametric
 whitening ``(x - b) W``, mixed by a noisy gate; a causal transformer reads the adapted vectors, and

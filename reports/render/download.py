@@ -1,4 +1,4 @@
-"""The numbers of a result as CSV, and files embedded in the report as ``data:`` addresses."""
+"""Write a result's numbers as CSV, and embed files in the report as ``data:`` addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The free-form context of an experiment as tables: whatever a policy or world has to say.
+"""Show the free-form context of an experiment, from policies or the world, as tables.
 
 Nothing here trusts the shape of what it is given; what it does not know, it lists as it is.
 """

@@ -1,4 +1,4 @@
-"""Plain-text layout: wrapping and tables that fit a width, also with wide characters."""
+"""Wrap text and lay out tables to a width, also with wide characters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which logged impressions can be used, what else could have been shown, and how likely it was."""
+"""Select the logged impressions that can be used, with their alternatives and propensities."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people do with what is shown: the built-in world's truth, or learned from a log."""
+"""Respond as users do: by the built-in world's truth, or as learned from a log."""

@@ -1,4 +1,4 @@
-"""The contract between the feed and whatever decides what people do.
+"""Define the contract between the feed and a model of users' responses.
 
 Two implementations exist: the built-in world's truth (`simulator.response.truth`) and a model
 learned from a log (`simulator.response.learned`). The feed calls, for each page:

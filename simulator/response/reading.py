@@ -1,4 +1,4 @@
-"""Reading a comment section: a cascade down the list.
+"""Draw how a comment section is read: a cascade down the list.
 
 The person reads comment k, then goes on with probability
 ``sigmoid(read_base + person + read_match * match + read_appeal * appeal - read_depth * k)``,

@@ -1,4 +1,4 @@
-"""The built-in world's truth: how its people watch, read, leave and come back.
+"""Draw how people of the built-in world watch, read, leave and come back.
 
 Equations, units and sources are in docs/world.md. All draws are addressed by the request's key
 and the slot, so they do not depend on who else is in the batch.
@@ -24,7 +24,7 @@ from simulator.response.reading import (
     section_expectations,
     writing_ms,
 )
-from simulator.response.visits import BREAK_MS, VisitClock
+from simulator.response.visits import VisitClock, next_start, pause_ms
 from simulator.response.watching import (
     Bool,
     Expectations,
@@ -48,8 +48,6 @@ SWIPE_SECONDS = 0.4
 _PLAYS_ON = 0.93
 _NEVER = -(1 << 62)
 _SATISFACTION_MOVES = 0.1
-_MOST_RESPONSIVE = 4.0
-_MOST_ABSENT = 0.5
 _CARRIED = (
     "_taste",
     "_interest",
@@ -148,21 +146,9 @@ class WorldPopulation(Population):
 
         The satisfied come sooner and stay away less often, above all those of low activity.
         """
-        c = self._config
-        activity = self.people.visits[rows]
-        pleased = np.float32(c.visits_satisfaction) * np.tanh(self._satisfaction[rows])
-        open_to = np.minimum(activity**-c.visits_low_activity, _MOST_RESPONSIVE)
-        rate = c.visits_per_day * activity * np.exp(open_to * pleased)
+        activity, satisfaction = self.people.visits[rows], self._satisfaction[rows]
         u = uniforms(key, 3, _VISIT)
-        absent = c.visits_absence * open_to * np.exp(-c.visits_absence_response * pleased)
-        absent = np.minimum(absent, _MOST_ABSENT)
-        away = u[2] < absent
-        days = np.where(away, u[2] / np.maximum(absent, 1e-30), 1.0).astype(np.float64)
-        away_ms = (-DAY_MS * c.visits_absence_days * np.log(days)).astype(np.int64)
-        later = self._clock.next_visit(now_ms + away_ms, rate.astype(np.float64), u[0])
-        minutes = -c.visits_soon_minutes * np.log(u[0].astype(np.float64))
-        soon = now_ms + BREAK_MS + (60_000.0 * minutes).astype(np.int64)
-        return np.where(~away & (u[1] < c.visits_soon * self._clock.busy(soon)), soon, later)
+        return next_start(self._config, self._clock, activity, satisfaction, now_ms, u)
 
     def begin_session(self, rows: Int64, time_ms: Int64, key: NDArray[np.uint64]) -> None:
         """A fresh budget; interest and satiation start anew; taste drifts with the date.
@@ -262,7 +248,7 @@ class WorldPopulation(Population):
         self._page = self._wrote = None
         left = left_over <= 0.0
         elapsed_ms = (1000.0 * row_sums(elapsed * reached)).astype(np.int64) + 1
-        elapsed_ms += self._pauses(u[slots], u[slots + 1]) * ~left
+        elapsed_ms += pause_ms(c, u[slots], u[slots + 1]) * ~left
         return Finished(
             reached=reached,
             play_ms=play_ms,
@@ -359,19 +345,6 @@ class WorldPopulation(Population):
     def _cells(self, rows: Int64, videos: Int32) -> Int64:
         """int64[B, S]: where the satiation of each video's topic stands, rows of 24 end to end."""
         return look_up(self._topic, videos) + (rows * N_TOPICS)[:, None]
-
-    def _pauses(self, whether: Float32, length: Float32) -> Int64:
-        """int64[B]: how long the phone is put down after the page, ms; short of a new session.
-
-        Args:
-            whether: float32[B], uniform draws.
-            length: float32[B], uniform draws.
-        """
-        c = self._config
-        # A log-logistic wait: the odds of a uniform, to a power.
-        minutes = c.pause_minutes * np.sqrt(length / (1.0 - length))
-        minutes = np.minimum(minutes, 25.0) * (whether < c.pause_share)
-        return np.asarray(minutes * 60_000.0, dtype=np.int64)
 
     def _satisfy(self, rows: Int64, pleased: Float32, reached: Bool) -> None:
         """Move the running mean of satisfaction by a page's mean over the slots reached."""

@@ -11,9 +11,14 @@ from simulator.calendar import CHINA_OFFSET_MS, DAY_MS, HOUR_MS
 from simulator.requests import Int64
 from simulator.world.config import WorldConfig
 
+Float32 = NDArray[np.float32]
+
 WEEK_HOURS = 168
 BREAK_MS = 31 * 60_000
 """Sessions are told apart by a gap of 30 minutes, so nobody returns sooner."""
+_MOST_RESPONSIVE = 4.0
+_MOST_ABSENT = 0.5
+_LONGEST_PAUSE_MINUTES = 25.0
 
 # Share of impressions per hour of day, China time, and per weekday from Monday: KuaiRand-27K
 # standard logs ("hour_profile.standard" and "dow_profile.standard", before 30 April).
@@ -86,3 +91,51 @@ class VisitClock:
         hours = np.interp(activity - week * self._edges[-1], self._edges, grid)
         time_ms: Int64 = ((week * WEEK_HOURS + hours) * HOUR_MS).astype(np.int64)
         return time_ms - self._offset_ms
+
+
+def next_start(
+    config: WorldConfig,
+    clock: VisitClock,
+    activity: Float32,
+    satisfaction: Float32,
+    now_ms: Int64,
+    u: Float32,
+) -> Int64:
+    """int64[B]: when the next session starts: soon, or by the clock, or after some days away.
+
+    The satisfied come sooner and stay away less often, above all those of low activity.
+
+    Args:
+        config: The world's parameters.
+        clock: When people come.
+        activity: float32[B], visits per day as a multiple of the world's average.
+        satisfaction: float32[B], running mean of the person's satisfaction.
+        now_ms: int64[B], end of the last session, Unix ms.
+        u: float32[3, B], uniform draws.
+    """
+    pleased = np.float32(config.visits_satisfaction) * np.tanh(satisfaction)
+    open_to = np.minimum(activity**-config.visits_low_activity, _MOST_RESPONSIVE)
+    rate = config.visits_per_day * activity * np.exp(open_to * pleased)
+    absent = config.visits_absence * open_to * np.exp(-config.visits_absence_response * pleased)
+    absent = np.minimum(absent, _MOST_ABSENT)
+    away = u[2] < absent
+    days = np.where(away, u[2] / np.maximum(absent, 1e-30), 1.0).astype(np.float64)
+    away_ms = (-DAY_MS * config.visits_absence_days * np.log(days)).astype(np.int64)
+    later = clock.next_visit(now_ms + away_ms, rate.astype(np.float64), u[0])
+    minutes = -config.visits_soon_minutes * np.log(u[0].astype(np.float64))
+    soon = now_ms + BREAK_MS + (60_000.0 * minutes).astype(np.int64)
+    return np.where(~away & (u[1] < config.visits_soon * clock.busy(soon)), soon, later)
+
+
+def pause_ms(config: WorldConfig, whether: Float32, length: Float32) -> Int64:
+    """int64[B]: how long the phone is put down after a page, ms; shorter than a new session's gap.
+
+    Args:
+        config: The world's parameters.
+        whether: float32[B], uniform draws.
+        length: float32[B], uniform draws.
+    """
+    # A log-logistic wait: the odds of a uniform, to a power.
+    minutes = config.pause_minutes * np.sqrt(length / (1.0 - length))
+    minutes = np.minimum(minutes, _LONGEST_PAUSE_MINUTES) * (whether < config.pause_share)
+    return np.asarray(minutes * 60_000.0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What one page does to a person: clicks, play time, feedback, opening the comments.
+"""Draw what a page does to a person: clicks, play time, feedback, opened comments.
 
 Equations, units and sources are in docs/world.md. Everything here is a function of the page's
 `Page`; the same functions draw outcomes and give their exact probabilities.

@@ -1,4 +1,4 @@
-"""The built-in world: people, videos, comments and how they meet."""
+"""Define the built-in world: people, videos and comments."""
 
 from simulator.world.world import World
 

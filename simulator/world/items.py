@@ -1,4 +1,4 @@
-"""Videos and comments of the built-in world: hidden qualities, and texts that carry them."""
+"""Draw videos and comments: hidden qualities, and texts that show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The people of the built-in world: drawn on demand, any range, always the same."""
+"""Draw the people of the built-in world on demand: any range, always the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words of the built-in world: topics, what their captions say, and how comments sound."""
+"""List the words of the built-in world: topics, captions and styles of comments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A world: the inventory, where people come from, and how to rebuild both from a few numbers."""
+"""Build a world from a few numbers: its inventory and where its people come from."""
 
 from __future__ import annotations
 

@@ -8,43 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from tests.abtest.field_files import arms, check, first, reported, table
+
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
-
-ABOVE = Path(__file__).parents[2:]
-
-
-def reported(name: str) -> Path:
-    """One of the inputs, in a folder beside the project or above it."""
-    for folder in ABOVE:
-        path = folder / "shared" / "data" / "field" / name
-        if path.is_file():
-            return path
-    pytest.skip(f"the reported input {name} is not here")
-
-
-def table(path: Path, **columns: Any) -> Path:
-    pl.DataFrame(columns).write_csv(path)
-    return path
-
-
-def arms(users: int, names: tuple[str, ...] = ("control", "new")) -> list[str]:
-    return [names[i % len(names)] for i in range(users)]
-
-
-def first(document: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(document)["comparisons"][0]["metrics"][0]
-    return found
-
-
-def check(document: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(c for c in json.loads(document)["health"] if c["name"] == name)
-    return found
 
 
 def test_a_large_offset_keeps_its_effect(abtest: Run, tmp_path: Path) -> None:

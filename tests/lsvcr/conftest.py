@@ -14,19 +14,27 @@ import torch
 from numpy.typing import NDArray
 
 import abtest  # noqa: F401  (registers lsvcr and the oracles)
+from lsvcr.policy import LSVCR
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.initial_history import initial_history
 from simulator.logs.schema import TABLES
 from simulator.requests import CommentRequests, HistoryState, VideoRequests
+from tests.lsvcr.scoring import LEARNING
 
 START_MS = 1_700_000_000_000
+
+
 VIDEOS, CHAIN, STYLES = 60, 15, 4
+
+
 STYLE_WORDS = (
     ("哈哈", "笑死", "绝了", "太搞笑"),
     ("加油", "支持", "好样的", "真棒"),
     ("为什么", "请问", "怎么做", "求教程"),
     ("感动", "泪目", "想家", "温暖"),
 )
+
+
 CHAIN_WORDS = ("烧烤 美食", "篮球 比赛", "吉他 翻唱", "小猫 日常")
 
 
@@ -255,3 +263,10 @@ def ask(dataset: Dataset) -> Asked:
 @pytest.fixture(scope="session")
 def asking() -> Callable[[Dataset], Asked]:
     return ask
+
+
+@pytest.fixture(scope="session")
+def fitted(planted: Any) -> LSVCR:
+    policy = LSVCR(**LEARNING)
+    policy.fit(planted.dataset, seed=1)
+    return policy

@@ -1,4 +1,4 @@
-"""Oracles: rankers that read the simulated world's truth. They show the head room, no more.
+"""Rank by the simulated world's truth, to show how much a ranker could gain at most.
 
 An oracle is named like a policy and ranks the treatment's pages in an experiment on the built-in
 world. It cannot be deployed, be the control, or run where nobody knows the truth: on people

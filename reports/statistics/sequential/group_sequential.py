@@ -1,4 +1,4 @@
-"""Design a test with a few planned looks: boundaries, power and futility.
+"""Plan a test with a few looks: boundaries, power and futility.
 
 A design rejects at look k if z_k passes b_k. The boundaries are exact for normal z with the
 correlation sqrt(t_j / t_k) between looks, whatever the times of the looks, because each is solved

@@ -1,4 +1,4 @@
-"""The columns of KuaiRand's and KuaiComt's files, as columns of the dataset."""
+"""Map the columns of KuaiRand's and KuaiComt's files to columns of the dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layouts of KuaiRand and KuaiComt."""
+"""Describe the files of KuaiRand and KuaiComt."""
 
 from __future__ import annotations
 

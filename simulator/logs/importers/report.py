@@ -1,4 +1,4 @@
-"""What an import did: read, kept, repaired, rejected, per table."""
+"""Report what an import did: rows read, kept, repaired and rejected, per table."""
 
 from __future__ import annotations
 

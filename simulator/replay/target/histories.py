@@ -1,4 +1,4 @@
-"""What the platform knew of each person before each logged impression, replayed forward in time."""
+"""Rebuild each user's history before each logged impression, forward in time."""
 
 from __future__ import annotations
 

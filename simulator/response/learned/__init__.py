@@ -1,4 +1,4 @@
-"""How people respond, learned from a log instead of a built-in world."""
+"""Respond as users of a log do, instead of by a built-in world."""
 
 from simulator.response.learned.response import LearnedResponse, code_version
 

@@ -1,4 +1,4 @@
-"""What a person carries from page to page: the last liked and hated videos.
+"""Carry the last liked and hated videos of a user from page to page.
 
 The same code replays a log during training and lives in the simulated population, so both see the
 same features. Moving averages of a person's own recent outcomes are left out on purpose. They

@@ -1,4 +1,4 @@
-"""From network outputs to outcomes: calibration, and one walk along the chain of outcomes."""
+"""Draw outcomes along a chain from calibrated network outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people read a ranked comment section, as far as the log tells.
+"""Read a ranked comment section as users of the log do, as far as the log tells.
 
 Three cases. (1) No comment was listed: only the total stay is known; it comes from the stay
 distribution. (2) The log has comment events with dwell times: reading walks down the list with a

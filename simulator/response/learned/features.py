@@ -1,4 +1,4 @@
-"""Arrays for training: what a log says about each impression, in dense indices and time order."""
+"""Turn a log's impressions into arrays, in dense indices and time order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outcomes a learned response predicts, in the order in which they are drawn.
+"""List the outcomes that a learned response predicts, in the order in which they are drawn.
 
 The joint distribution of one impression's outcomes is factorised as a chain: each outcome may
 depend on those before it. Sampling walks the chain once, so a like without a click is exactly as

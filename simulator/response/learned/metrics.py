@@ -1,4 +1,4 @@
-"""Held-out quality of probabilities and quantiles; all functions take plain arrays."""
+"""Measure held-out quality of probabilities and quantiles; all inputs are plain arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The multi-head network, in two equal forms: torch for training, numpy for simulation.
+"""Define the multi-head network in two equal forms: torch for training, numpy for simulation.
 
 A person vector p (own embedding + activity level + profile numbers) and a video vector q (own
 embedding + author + category + duration) meet in one hidden layer whose inputs are p, q, their

@@ -1,4 +1,4 @@
-"""Play time: one quantile function per (skip, click, long view) and duration group.
+"""Fit play times: one quantile function per (skip, click, long view) and duration group.
 
 Where the log's labels follow KuaiRand's single-column rules (click: play > 7 s, or to the end of a
 shorter video; long view: play >= 18 s, or to the end of a shorter one) in nearly all rows, drawn

@@ -1,4 +1,4 @@
-"""Simulated people who respond as the fitted model says."""
+"""Simulate people who respond as the fitted model says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good the fitted model is on impressions that neither training nor calibration has seen."""
+"""Measure the fitted model on impressions that neither training nor calibration used."""
 
 from __future__ import annotations
 
@@ -13,14 +13,9 @@ from simulator.response.learned.chain import Chain, play_state
 from simulator.response.learned.features import Float64, Impressions
 from simulator.response.learned.heads import END, OPEN, OUTCOMES
 from simulator.response.learned.playtime import duration_group
-from simulator.response.learned.training import (
-    TEST,
-    TRAIN,
-    Entities,
-    Fitted,
-    row_outputs,
-    some_rows,
-)
+from simulator.response.learned.split import TEST, TRAIN, some_rows
+from simulator.response.learned.tensors import Entities
+from simulator.response.learned.training import Fitted, row_outputs
 
 _DRAWS = 100
 _LEVELS = (0.1, 0.5, 0.9)

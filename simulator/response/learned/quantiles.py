@@ -1,4 +1,4 @@
-"""Empirical quantile functions per cell, and the normal scores they induce.
+"""Fit empirical quantile functions per cell, and compute the normal scores they induce.
 
 A time (play, comment stay) is modelled as ``F_cell^-1(Phi(mu + sigma * z))`` with ``z`` standard
 normal: the table carries the shape of the distribution, a network carries who and what shifts it.

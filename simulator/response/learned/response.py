@@ -1,4 +1,4 @@
-"""A response model learned from an imported log: fit, quality, storage."""
+"""Learn a response model from an imported log, measure its quality, store it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from simulator.response.learned.chain import Calibration, Chain
 from simulator.response.learned.comments import CommentModel
 from simulator.response.learned.features import Impressions, UserFeatures, video_durations
 from simulator.response.learned.network import Predictor
+from simulator.response.learned.optimisation import STAGE
 from simulator.response.learned.playtime import PlayTime
 from simulator.response.learned.population import Behaviour, LearnedPopulation
 from simulator.response.learned.quality import evaluate
 from simulator.response.learned.quantiles import QuantileTable
 from simulator.response.learned.sessions import SESSION_GAP_MS, ReturnModel
-from simulator.response.learned.training import STAGE, Entities, train
+from simulator.response.learned.tensors import Entities
+from simulator.response.learned.training import train
 
 FORMAT_VERSION = 1
 _ARRAYS, _FACTS = "response.safetensors", "response.json"

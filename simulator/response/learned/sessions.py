@@ -1,4 +1,4 @@
-"""When people come back: a renewal process in time rescaled by person and hour of day.
+"""Model returns: a renewal process in time rescaled by person and hour of day.
 
 Between sessions, a person's clock runs at ``rate_u * profile(hour)``. By the time-rescaling
 theorem (Brown et al., Neural Computation 14, 2002) the rescaled gaps of a Poisson visitor would be

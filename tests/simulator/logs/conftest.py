@@ -68,3 +68,14 @@ def impressions(**columns: list[int | None]) -> pl.DataFrame:
             for name, values in {**defaults, **columns}.items()
         ]
     )
+
+
+@pytest.fixture(scope="module")
+def world_log(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A day of 40 people in the built-in world."""
+    from abtest.console import Console
+    from abtest.run.datasets import synthesise
+
+    path = tmp_path_factory.mktemp("world") / "log"
+    synthesise(path, preset="small", seed=1, users=40, days=1, console=Console())
+    return Dataset.open(path)

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from simulator.errors import DataError
-from simulator.logs import references, scanning
+from simulator.logs import scanning
+from simulator.logs.checks import references
 from simulator.logs.checks.needs import needs, render_needs
 from simulator.logs.checks.sound import ensure_sound
 from simulator.logs.checks.validate import check

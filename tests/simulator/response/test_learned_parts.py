@@ -32,7 +32,7 @@ from simulator.response.learned.sessions import (
     _profile_inverse,
     hour_of_day,
 )
-from simulator.response.learned.training import split_by_time
+from simulator.response.learned.split import split_by_time
 
 CHINA = ZoneInfo("Asia/Shanghai")
 

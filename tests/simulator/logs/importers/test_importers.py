@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import re
 from pathlib import Path
 
-import hypothesis.strategies as st
 import polars as pl
 import pytest
-import zstandard
-from hypothesis import HealthCheck, given, settings
 
 from simulator.errors import DataError
 from simulator.logs.checks.validate import check
 from simulator.logs.dataset import Dataset
-from simulator.logs.importers import import_logs, staging
+from simulator.logs.importers import import_logs
 from simulator.logs.schema import TABLES
-from simulator.tables import streams
-
-HEADER = (
-    "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,"
-    "is_hate,long_view,play_time_ms,duration_ms,profile_stay_time,comment_stay_time,"
-    "is_profile_enter,is_rand,tab"
-)
-ROW = "7,3,20220408,0,1649349856990,1,1,0,1,0,0,1,43454,14233,0,27683,0,0,1"
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+from tests.simulator.logs.importers.kuairand_files import HEADER, ROW, write
 
 
 def test_one_log_file_with_values_as_they_are(tmp_path: Path) -> None:
@@ -56,46 +38,6 @@ def test_one_log_file_with_values_as_they_are(tmp_path: Path) -> None:
     assert "play_time_ms: slightly negative to 0: 1" in text
     assert "duration_ms: 0 to unknown: 1" in text
     assert check(dataset) == [f for f in check(dataset) if f.severity == "warning"]
-
-
-def test_bad_cells_name_file_line_and_remedy(tmp_path: Path) -> None:
-    source = write(
-        tmp_path / "logs.csv",
-        HEADER,
-        ROW,
-        ROW.replace("43454", "abc"),
-        ROW.replace("1649349856990", "-5"),
-        ROW.replace("1649349856990,1,1", "1649349856990,2,1"),
-    )
-    with pytest.raises(DataError, match=re.escape("logs.csv line 3: play_time_ms is 'abc'")) as e:
-        import_logs(source, tmp_path / "out")
-    assert "3 bad rows" in str(e.value)
-    assert "--bad-rows skip" in str(e.value)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["logs.csv"]
-    report = import_logs(source, tmp_path / "out", bad_rows="skip")
-    assert Dataset.open(tmp_path / "out").info.rows["impressions"] == 1
-    text = report.render()
-    assert "rejected 3" in text
-    assert "line 4: time_ms is '-5'" in text
-    assert "line 5: is_click is '2', expected 0 or 1" in text
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        ((), "is empty"),
-        (("user_id,video_id,time_ms,play_time_ms",), "no column 'is_click'"),
-        (("user_id,user_id,video_id",), "appears twice"),
-        ((HEADER,), "no impressions"),
-        ((HEADER, ROW + ",1,2,3"), "line 2: 22 cells, expected 19"),
-    ],
-)
-def test_malformed_files_are_refused(tmp_path: Path, lines: tuple[str, ...], expected: str) -> None:
-    source = tmp_path / "log_standard_x.csv"
-    source.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(DataError, match=expected):
-        import_logs(source, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
@@ -174,6 +116,8 @@ KUAICOMT = {
         ),
     },
 }
+
+
 KUAICOMT["authors' code"] = {
     "user_photo_final_filtered_table.csv": tuple(
         line.replace("video_id", "photo_id").replace(",", "\t")
@@ -228,60 +172,6 @@ def test_repeated_identifiers_are_rejected_and_counted(tmp_path: Path) -> None:
     assert "1 rows repeat a user_id" in report.render()
 
 
-cells = st.fixed_dictionaries(
-    {
-        "user_id": st.integers(0, 3),
-        "video_id": st.integers(0, 5),
-        "time_ms": st.integers(1_649_000_000_000, 1_649_000_000_003),
-        "is_click": st.integers(0, 1),
-        "is_like": st.integers(0, 1),
-        "play_time_ms": st.integers(0, 10**7),
-        "duration_ms": st.integers(0, 10**7),
-        "comment_stay_time": st.integers(0, 10**6),
-    }
-)
-
-
-@pytest.fixture(params=[1, 3, 1_000_000])
-def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """People, videos and rows in blocks of that size: the log is larger than what fits."""
-    monkeypatch.setattr(staging, "ROWS_AT_ONCE", request.param)
-    monkeypatch.setattr(staging, "_CHUNK_ROWS", request.param)
-    monkeypatch.setattr(streams, "BLOCK", 64 * request.param)
-
-
-@settings(
-    max_examples=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-@given(rows=st.lists(cells, min_size=1, max_size=20))
-def test_nothing_is_lost_and_order_within_a_page_is_kept(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, int]], blocks: None
-) -> None:
-    folder = tmp_path_factory.mktemp("import")
-    frame = pl.DataFrame(rows)
-    frame.write_csv(folder / "log_standard_x.csv")
-    import_logs(folder / "log_standard_x.csv", folder / "out")
-    found = Dataset.open(folder / "out").scan("impressions").collect()
-    expected = sorted(enumerate(rows), key=lambda r: (r[1]["user_id"], r[1]["time_ms"], r[0]))
-    for name in ("user_id", "video_id", "time_ms", "is_click", "is_like", "play_time_ms",
-                 "comment_stay_time"):  # fmt: skip
-        assert found[name].to_list() == [row[name] for _, row in expected]
-    videos = Dataset.open(folder / "out").scan("videos").collect()
-    assert videos["video_id"].to_list() == sorted({row["video_id"] for row in rows})
-    for number, (_, row) in enumerate(expected):
-        same = [r for _, r in expected[:number] if r["user_id"] == row["user_id"]]
-        page = [r for r in same if r["time_ms"] == row["time_ms"]]
-        assert found["position"][number] == len(page)
-        assert found["request_id"][number] == 1 + len(
-            {r["time_ms"] for r in same} - {row["time_ms"]}
-        )
-    if "duration_ms" in found.columns:
-        durations = found["duration_ms"].fill_null(0).to_list()
-        assert durations == [row["duration_ms"] for _, row in expected]
-
-
 def test_real_slice(real_files: Path, tmp_path: Path) -> None:
     name = "log_standard_4_08_to_4_21_27k_slice.csv"
     report = import_logs(real_files / name, tmp_path / "out")
@@ -307,65 +197,6 @@ def test_every_real_file_of_a_known_family(real_files: Path, tmp_path: Path) -> 
     assert {t.table for t in report.tables} == {"impressions", "users", "videos"}
     assert any("statistic" in name for name in report.ignored)
     assert set(dataset.info.columns["users"]) <= {c.name for c in TABLES["users"].columns}
-
-
-def edited(name: str, old: str, new: str, tmp_path: Path) -> Path:
-    return write(tmp_path / name, HEADER, ROW, ROW.replace(old, new, 1))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("7,3", "1.58E+18,3", "user_id is '1.58E+18' (exponent form: digits may be lost)"),
-        ("7,3", "7.5,3", "user_id is '7.5' (has a fraction)"),
-        (",1,1,0,1", ",0.5,1,0,1", "is_click is '0.5' (has a fraction), expected 0 or 1"),
-        (",27683,0,0,1", ",27683,0,0,70000", "tab is '70000' (larger than 32767)"),
-        (",20220408,0,", ",20220408,99999,", "hourmin is '99999' (larger than 2359)"),
-        ("1649349856990", "1649349856", "in the year 1970; is it in seconds?"),
-        ("1649349856990", "1649349856990123", "is it in microseconds?"),
-        ("43454", "99999999999999999999", "play_time_ms is '99999999999999999999' (too large)"),
-        (",27683,0,0,1", ",276", "16 cells, expected 19"),
-    ],
-)
-def test_what_would_be_rounded_or_lost_is_refused(
-    tmp_path: Path, old: str, new: str, said: str
-) -> None:
-    source = edited("log_standard_x.csv", old, new, tmp_path)
-    with pytest.raises(DataError) as error:
-        import_logs(source, tmp_path / "out")
-    assert "log_standard_x.csv line 3: " in str(error.value)
-    assert said in str(error.value)
-    report = import_logs(source, tmp_path / "out", bad_rows="skip")
-    assert "read 2, kept 1, rejected 1" in report.render()
-
-
-def test_identifiers_written_as_floats_keep_every_digit(tmp_path: Path) -> None:
-    rows = [ROW.replace("7,3", f"158221819562593894{i}.0,3", 1) for i in (4, 5, 6)]
-    source = write(tmp_path / "log_standard_x.csv", HEADER, *rows)
-    import_logs(source, tmp_path / "out")
-    assert Dataset.open(tmp_path / "out").scan("users").collect()["user_id"].to_list() == [
-        1_582_218_195_625_938_944, 1_582_218_195_625_938_945, 1_582_218_195_625_938_946,
-    ]  # fmt: skip
-
-
-def test_fractions_of_milliseconds_are_rounded_and_counted(tmp_path: Path) -> None:
-    source = edited("log_standard_x.csv", "43454,14233", "43454.5,14233.25", tmp_path)
-    report = import_logs(source, tmp_path / "out")
-    rows = Dataset.open(tmp_path / "out").scan("impressions").collect()
-    assert rows["play_time_ms"].to_list() == [43_454, 43_455]
-    assert rows["duration_ms"].to_list() == [14_233, 14_233]
-    assert "play_time_ms: fraction rounded: 1" in report.render()
-
-
-@pytest.mark.parametrize("pack", ["", ".gz", ".zst"])
-def test_blanks_tabs_packed_files_and_encodings(tmp_path: Path, pack: str) -> None:
-    content = "\n".join(line.replace(",", " ;\t ") for line in (HEADER, ROW)).replace(";\t", "\t")
-    packed = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[pack]
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / f"log_standard_x.csv{pack}").write_bytes(packed(content.encode("utf-16")))
-    import_logs(tmp_path / "data", tmp_path / "out")
-    row = Dataset.open(tmp_path / "out").scan("impressions").collect().row(0, named=True)
-    assert (row["user_id"], row["play_time_ms"], row["is_rand"]) == (7, 43_454, 0)
 
 
 @pytest.mark.parametrize(
@@ -403,19 +234,3 @@ def test_a_gap_of_more_than_half_an_hour_starts_a_session_of_that_person(tmp_pat
     found = Dataset.open(tmp_path / "out").scan("impressions").collect()
     assert found["session_id"].to_list() == [0, 0, 1, 0, 0]
     assert found["request_id"].to_list() == [1, 2, 3, 1, 2]
-
-
-def test_chunks_that_every_block_needs_are_split_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(staging, "ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(staging, "_CHUNK_ROWS", 10)
-    staged = staging.Staged("user_id", tmp_path, {"user_id": pl.Int64(), "row": pl.Int64()})
-    rows = pl.DataFrame({"user_id": [i % 10 for i in range(100)], "row": range(100)})
-    for part in rows.iter_slices(10):
-        staged.add(part)
-    edges = staged.edges()
-    assert edges == [(user, user) for user in range(10)]
-    blocks = list(staged.blocks(edges))
-    assert [b["row"].to_list() for b in blocks] == [list(range(u, 100, 10)) for u in range(10)]
-    assert all(sum(c.meets(*edge) for edge in edges) == 1 for c in staged.chunks)

@@ -1,0 +1,117 @@
+"""Train the network by gradient descent with early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import logit as logit_of
+from torch import Tensor
+
+from simulator.response.learned.features import Float64
+from simulator.response.learned.heads import N_OUTCOMES, N_OUTPUTS
+from simulator.response.learned.network import ResponseNet
+from simulator.response.learned.split import CALIBRATE, TRAIN, some_rows
+from simulator.response.learned.tensors import TrainingTensors
+
+Progress = Callable[[str, float, str], None]
+
+STAGE = "learning how people respond"
+_PRIOR_SD = {
+    **dict.fromkeys(("user", "level", "video", "author", "category"), 0.2),
+    **dict.fromkeys(("hidden_context", "out_context"), 0.15),
+    **dict.fromkeys(("hidden_user", "hidden_video", "hidden_pair", "out_hidden"), 0.5),
+    **dict.fromkeys(("user_numbers", "duration", "out_user", "out_video"), 0.5),
+    "chain": 4.0,
+}
+"""Standard deviations of the Gaussian priors of the weights: what little data must argue against.
+
+Embeddings are shrunken hardest, and so is the hour of day, because nothing may be made of hours at
+which a small log has few impressions. Biases have no prior."""
+_MIN_BATCH, _MAX_BATCH, _BATCHES = 64, 1024, 48
+_LEARNING_RATE = 0.01
+_CHAIN_RATE = 0.05
+_MAX_STEPS = 4_000
+_MAX_EPOCHS = 40
+_PATIENCE = 4
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums of one thread: the same weights whatever the machine's core count."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def optimise(
+    data: TrainingTensors, part: NDArray[np.int8], base_rate: Float64, seed: int, progress: Progress
+) -> tuple[ResponseNet, int, int]:
+    """Train a network by Adam and keep the epoch with the best calibration loss.
+
+    Args:
+        data: The log as tensors.
+        part: int8[N], TRAIN, CALIBRATE or TEST per impression.
+        base_rate: float64[N_OUTCOMES], shares that the output biases start from.
+        seed: Of initial weights, order of rows and dropped embeddings.
+        progress: Told every 50 steps.
+
+    Returns:
+        The network, the number of epochs run, the epoch kept.
+    """
+    generator = torch.Generator().manual_seed(seed & 0x7FFFFFFF)
+    base = np.zeros(N_OUTPUTS)
+    base[:N_OUTCOMES] = logit_of(np.clip(base_rate, 1e-4, 1.0 - 1e-4))
+    net = ResponseNet(data.sizes, torch.from_numpy(base), generator)
+    tables = [net.user, net.level, net.video, net.author, net.category]
+    others = [w for w in net.parameters() if w is not net.chain]
+    # Some outcomes exclude each other: chain weights have a long way to go from 0.
+    groups: list[dict[str, Any]] = [
+        {"params": others},
+        {"params": [net.chain], "lr": _CHAIN_RATE},
+    ]
+    optimiser = torch.optim.Adam(groups, lr=_LEARNING_RATE)
+    learn = torch.from_numpy(np.flatnonzero(part == TRAIN))
+    held = torch.from_numpy(some_rows(part == CALIBRATE))
+    batch = int(np.clip(len(learn) // _BATCHES, _MIN_BATCH, _MAX_BATCH))
+    per_epoch = -(-len(learn) // batch)
+    epochs = max(1, min(_MAX_EPOCHS, _MAX_STEPS // per_epoch))
+    weights = dict(net.named_parameters())
+    best, best_epoch, kept = np.inf, 0, _weights(net)
+    epoch = 0
+    for epoch in range(1, epochs + 1):
+        order = learn[torch.randperm(len(learn), generator=generator)]
+        for step, rows in enumerate(torch.split(order, batch)):
+            if (epoch - 1) * per_epoch + step >= _MAX_STEPS:
+                break
+            optimiser.zero_grad()
+            prior = sum((weights[name] ** 2).sum() / sd**2 for name, sd in _PRIOR_SD.items())
+            loss = data.loss(data.outputs(net, rows, generator), rows)
+            loss = loss + 0.5 / len(learn) * prior
+            loss.backward()  # type: ignore[no-untyped-call]
+            for t in tables:
+                assert t.grad is not None
+                t.grad[0] = 0.0
+            optimiser.step()
+            if step % 50 == 0:
+                progress(STAGE, (epoch - 1 + step / per_epoch) / epochs, f"epoch {epoch}")
+        with torch.no_grad():
+            score = float(data.loss(data.outputs(net, held, None), held)) if len(held) else -epoch
+        if score < best - 1e-4:
+            best, best_epoch, kept = score, epoch, _weights(net)
+        elif epoch - best_epoch >= _PATIENCE:
+            break
+    net.load_state_dict(kept)
+    progress(STAGE, 1.0, f"kept epoch {best_epoch} of {epoch}")
+    return net, epoch, best_epoch
+
+
+def _weights(net: ResponseNet) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in net.state_dict().items()}
