@@ -1,7 +1,7 @@
 """Let many people scroll a feed at once, each on their own clock.
 
 One turn is: `Feed.video_requests` -> `Feed.show` -> (if anyone opened a comment section)
-`Feed.show_comments`. The feed knows requests and slates; who ranks is not its business.
+`Feed.show_comments`. The feed knows requests and slates, not policies.
 
 People do not influence each other. Every draw is addressed by (seed, purpose, user, session,
 step, slot), so nothing depends on who else is in the group or on how often the run was paused.
