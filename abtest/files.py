@@ -58,6 +58,19 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     _sync(path.parent)
 
 
+def can_hold(folder: Path) -> bool:
+    """Whether something can be made in a folder; tried, as permissions do not tell (``/proc``)."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return False
+    trial = temporary_name(folder / "trial")
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
     """Fill a directory that appears when the block ends, or not at all if it raises.

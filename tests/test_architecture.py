@@ -49,6 +49,7 @@ ALLOWED = {
             "evaluate": ("run",),
             "replay": ("run",),
             "power": ("run", "experiment_tables"),
+            "dry_run": ("run", "power"),
         }.items()
     },
     "reports": ("reports",),

@@ -93,7 +93,9 @@ FailOn = Annotated[
         "--fail-on", help=f"Exit {int(ExitCode.FAIL_ON)} if: {', '.join(FAIL_CONDITIONS)}."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and stop.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, print plan, power, time, disk.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -151,6 +153,8 @@ def run(
 
       abtest run -t sasrec -c popular --explore-share 5% --explore-comments 5% --keep-log
 
+      abtest run -t lsvcr -c sasrec --dry-run           what it would do, detect and cost
+
       abtest run --resume runs/lsvcr-vs-sasrec
     """
     flags = {
@@ -179,6 +183,8 @@ def run(
         "detect": None if detect is None else parse_percent(detect),
     }
     conditions = _fail_conditions(fail_on)
+    if resume is not None and dry_run:
+        raise UsageError("--dry-run plans a new run; --resume continues one.", "Nothing was run")
     if resume is not None:
         fixed = {**flags, "llm": llm, "preset": preset}
         given = sorted(k for k, v in fixed.items() if v not in (None, ()))
@@ -234,6 +240,19 @@ def _fail_conditions(text: str | None) -> tuple[str, ...]:
     return chosen
 
 
+def _preview(
+    config: RunConfig, out: Path | None, workers: int | None, as_json: bool, console: Console
+) -> None:
+    from abtest.dry_run.preview import preview
+    from abtest.dry_run.text import dry_run_json, dry_run_text
+
+    found = preview(config, out=out, workers=workers, console=console)
+    if as_json:
+        typer.echo(dry_run_json(config, found))
+    else:
+        typer.echo(dry_run_text(config, found), nl=False)
+
+
 def _execute(
     config: RunConfig,
     out: Path | None,
@@ -249,10 +268,10 @@ def _execute(
     from abtest.run.experiment import run_experiment
     from reports.render.terminal import render
 
-    if dry_run:
-        typer.echo(config.to_toml(), nl=False)
-        return
     console = Console(quiet=quiet)
+    if dry_run:
+        _preview(config, out, workers, as_json, console)
+        return
     outcome = run_experiment(
         config,
         out=out,

@@ -11,6 +11,7 @@ import numpy as np
 from abtest.console import Console, Stage
 from abtest.files import locked
 from abtest.paths import cache_directory
+from abtest.run.speeds import remember
 from simulator.calendar import DAY_MS
 from simulator.errors import DataError
 from simulator.feed import Feed, FeedSettings
@@ -89,12 +90,17 @@ def small_dataset(console: Console) -> Dataset:
     return builtin_dataset("small", 1, 300, 2, console)
 
 
+def builtin_path(world: World, preset: str, seed: int, users: int, days: int) -> Path:
+    """Where the log of a built-in world is or would be kept."""
+    address = json.dumps([FORMAT_VERSION, world.spec(), users, days], sort_keys=True)
+    digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
+    return cache_directory() / "worlds" / f"{preset}-{seed}-{digest}"
+
+
 def builtin_dataset(preset: str, seed: int, users: int, days: int, console: Console) -> Dataset:
     """The built-in world's log, from the cache or made now."""
     world = World.create(preset, seed)
-    address = json.dumps([FORMAT_VERSION, world.spec(), users, days], sort_keys=True)
-    digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
-    path = cache_directory() / "worlds" / f"{preset}-{seed}-{digest}"
+    path = builtin_path(world, preset, seed, users, days)
 
     def waiting() -> None:
         console.note("another process is writing the same log; waiting for it")
@@ -104,6 +110,7 @@ def builtin_dataset(preset: str, seed: int, users: int, days: int, console: Cons
             synthesise(
                 path, preset=preset, seed=seed, users=users, days=days, console=console, world=world
             )
+            remember("world", users * days, console.durations["world"])
     return Dataset.open(path)
 
 

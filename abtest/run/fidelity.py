@@ -14,16 +14,22 @@ from abtest.paths import cache_directory
 from abtest.results.world_evidence import remembered
 from abtest.run.arms.training import fix_threads
 from abtest.run.environments import EnvironmentSpec
+from abtest.run.speeds import remember
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
 from simulator.response.learned import LearnedResponse, code_version
 
 
-def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
-    """Directory of the response model learned from this log, from the cache or trained now."""
+def response_directory(dataset: Dataset, seed: int) -> Path:
+    """Where the response model learned from this log is or would be kept."""
     address = f"{dataset.info.content_hash} {code_version()} {seed}"
     digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
-    directory = cache_directory() / "responses" / f"response-{digest}"
+    return cache_directory() / "responses" / f"response-{digest}"
+
+
+def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
+    """Directory of the response model learned from this log, from the cache or trained now."""
+    directory = response_directory(dataset, seed)
 
     def waiting() -> None:
         console.note("another process is learning how people respond; waiting for it")
@@ -34,6 +40,9 @@ def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
             fix_threads()
             with console.stage("response", "learning how people respond, from the log") as stage:
                 response = LearnedResponse.fit(dataset, seed=seed, progress=stage.update)
+            remember(
+                "response", dataset.info.rows.get("impressions", 0), console.durations["response"]
+            )
             with new_directory(directory) as temporary:
                 response.save(temporary)
                 quality = json.dumps(response.quality(), sort_keys=True)

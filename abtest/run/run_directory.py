@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,14 @@ import polars as pl
 
 from abtest.config import RunConfig
 from abtest.errors import RunDataError, UsageError
-from abtest.files import locked, new_directory, remove_leftovers, write_parquet, write_text
+from abtest.files import (
+    can_hold,
+    locked,
+    new_directory,
+    remove_leftovers,
+    write_parquet,
+    write_text,
+)
 
 RUNS = Path("runs")
 
@@ -60,7 +66,7 @@ def check_free(path: Path) -> None:
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
+    if not can_hold(parent):
         raise UsageError(f"cannot write to {parent}.", "Choose another --out")
 
 

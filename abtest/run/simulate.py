@@ -6,6 +6,7 @@ resumption. Group boundaries never depend on the number of workers: the bytes ar
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,12 +27,16 @@ from abtest.run.engines import Job, LocalEngine, WorkerDied
 from abtest.run.environments import Environment, EnvironmentSpec, relative_days
 from abtest.run.event_log import GroupLog
 from abtest.run.run_directory import RunDirectory
+from abtest.run.speeds import remember
 from simulator.calendar import DAY_MS
 from simulator.feed import Feed
 from simulator.loop import Ranker, Report, drive
 from simulator.randomness import purpose_key, uniform
 from simulator.recorder import Recorder
 from simulator.requests import Int32
+
+POLICY_DAY = 3.0
+"""A day with the policies in the loop costs about so many days of the burn-in."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,7 @@ class Simulator:
         users = self._users[number * GROUP_SIZE : (number + 1) * GROUP_SIZE]
         arms = len(self._spec.arms)
         lives = arms if self._spec.twin else 1
-        # Days with the policies in the loop cost about three times a day of the burn-in.
-        warm = self._environment.burn_in_days / 3.0
+        warm = self._environment.burn_in_days / POLICY_DAY
         parts = _Parts(report, [warm] + [float(self._spec.days)] * lives)
         recorder = None if log is None else self._recorder(log, users)
         feed, before = self._environment.warm_feed(users, parts.next(), recorder)
@@ -213,6 +217,13 @@ class _Parts:
         return lambda fraction: self._report(float(low + (high - low) * fraction))
 
 
+def person_days(spec: SimulationSpec, people: int) -> float:
+    """The work of simulating so many people, in days of one person under the policies."""
+    burn_in = spec.environment.burn_in_days if spec.environment.kind == "world" else 0
+    lives = len(spec.arms) if spec.twin else 1
+    return people * (burn_in / POLICY_DAY + spec.days * lives)
+
+
 def group_count(people: int) -> int:
     """Number of groups that hold this many people."""
     return -(-people // GROUP_SIZE)
@@ -249,6 +260,7 @@ class SimulationPool:
     def __init__(self, spec: SimulationSpec, directory: RunDirectory, workers: int) -> None:
         self._spec = spec
         self._directory = directory
+        self._workers = workers
         job = Job(prepare=partial(prepare_worker, spec), work=simulate_group)
         self._engine = LocalEngine(job, workers)
 
@@ -280,6 +292,7 @@ class SimulationPool:
             share = (len(done) + fractions) / groups
             stage.update("", share, f"{len(done) + finished} of {groups} groups of people")
 
+        started = time.perf_counter()
         with console.stage("simulate", title) as stage:
             stage.update("", 0.0, "starting")
             try:
@@ -301,6 +314,12 @@ class SimulationPool:
                     f"{self._directory.path}{fewer}",
                     out_of_memory=error.out_of_memory,
                 ) from error
+
+        # In whole groups, so that starting the processes does not count.
+        if self._spec.people is not None and len(todo) * GROUP_SIZE <= self._spec.people:
+            cores = min(self._workers, len(todo))
+            days = person_days(self._spec, len(todo) * GROUP_SIZE)
+            remember("simulate", days, cores * (time.perf_counter() - started))
 
     def _task(self, number: int) -> GroupTask:
         log = self._directory.piece_log(number) if self._spec.keep_log else None

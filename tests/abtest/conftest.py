@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
 import pytest
 
 from abtest.cli import run_cli
+from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.run.datasets import synthesise
+from simulator.behaviours import OUTCOMES
 
 
 class Result(NamedTuple):
@@ -32,6 +35,22 @@ def small_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("logs") / "small"
     synthesise(target, preset="small", seed=1, users=120, days=1, console=Console(quiet=True))
     return target
+
+
+@pytest.fixture
+def quick_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dry runs take a made-up variance in place of simulating people."""
+
+    def people(config: RunConfig, world: object) -> pl.DataFrame:
+        columns = {name: [float(1_000 * (1 + i % 7)) for i in range(200)] for name in OUTCOMES}
+        return pl.concat(
+            pl.DataFrame({"user_id": range(200), **columns}).with_columns(
+                pl.lit("all").alias("arm"), pl.lit(day, dtype=pl.Int32).alias("day")
+            )
+            for day in range(config.days)
+        )
+
+    monkeypatch.setattr("abtest.dry_run.preview.outcomes_of_world", people)
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ def resolved(result: Any) -> dict[str, Any]:
     return tomllib.loads(result.out)["policies"]
 
 
-def test_they_are_settings_over_those_of_the_file(abtest: Run, tmp_path: Path) -> None:
+def test_they_are_settings_over_those_of_the_file(
+    abtest: Run, tmp_path: Path, quick_pilot: None
+) -> None:
     (tmp_path / "abtest.toml").write_text(
         '[policies.lsvcr]\npreset = "paper"\nbatch = 32\n[policies.sasrec]\nlayers = 1\n',
         encoding="utf-8",
@@ -30,11 +32,13 @@ def test_they_are_settings_over_those_of_the_file(abtest: Run, tmp_path: Path) -
     assert resolved(abtest("run", "--dry-run"))["lsvcr"] == {"preset": "paper", "batch": 32}
 
 
-def test_what_they_resolve_to_is_what_a_file_says(abtest: Run, tmp_path: Path) -> None:
-    flags = abtest("run", "--dry-run", "--preset", "base").out
+def test_what_they_resolve_to_is_what_a_file_says(
+    abtest: Run, tmp_path: Path, quick_pilot: None
+) -> None:
+    flags = tomllib.loads(abtest("run", "--dry-run", "--preset", "base").out)
     file = tmp_path / "same.toml"
     file.write_text('[policies.lsvcr]\npreset = "base"\n', encoding="utf-8")
-    assert abtest("run", "--dry-run", "--config", file).out == flags
+    assert tomllib.loads(abtest("run", "--dry-run", "--config", file).out) == flags
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from abtest.files import locked, new_directory
 from abtest.paths import cache_directory
 from abtest.run.arms.foreign import guarded, make, told
 from abtest.run.arms.weights import SUMMARY, check_weights, damaged, write_summary
+from abtest.run.speeds import remember
 from policies.base import Policy
 from policies.errors import CheckpointError, PolicyContractError
 from policies.mixed import Mixed
@@ -68,6 +70,24 @@ def code_version(policy: Policy) -> str:
     return digest.hexdigest()
 
 
+def weights_directory(policy: Policy, spec: str, dataset: Dataset, seed: int) -> Path:
+    """Where the weights of a policy, fitted to this log with this seed, are or would be kept."""
+    address = _json(
+        [
+            dataset.info.content_hash,
+            spec,
+            type(policy).__qualname__,
+            told(spec, "settings", policy.settings),
+            code_version(policy),
+            seed,
+        ],
+        spec,
+    )
+    digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
+    safe_name = re.sub(r"[^\w-]+", "_", spec)[-40:].strip("_")
+    return cache_directory() / "policies" / f"{safe_name}-{digest}"
+
+
 def train(
     spec: str,
     settings: Mapping[str, Any],
@@ -92,21 +112,7 @@ def train(
         PolicyContractError: the policy's own code failed.
     """
     policy = make(spec, settings)
-    own_settings = told(spec, "settings", policy.settings)
-    address = _json(
-        [
-            dataset.info.content_hash,
-            spec,
-            type(policy).__qualname__,
-            own_settings,
-            code_version(policy),
-            seed,
-        ],
-        spec,
-    )
-    digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
-    safe_name = re.sub(r"[^\w-]+", "_", spec)[-40:].strip("_")
-    directory = cache_directory() / "policies" / f"{safe_name}-{digest}"
+    directory = weights_directory(policy, spec, dataset, seed)
     unfinished = directory.with_name(f".{directory.name}.unfinished")
 
     def waiting() -> None:
@@ -123,12 +129,16 @@ def train(
                 else:
                     fix_threads()
                     # Neural policies go on from their last whole epoch after an interruption.
+                    resumed, started = unfinished.is_dir(), time.perf_counter()
                     with console.stage(TRAINING, f"training {spec}") as stage, kept_in(unfinished):
                         told(
                             spec,
                             "fit",
                             lambda: policy.fit(dataset, seed=seed, progress=stage.update),
                         )
+                    if not resumed:
+                        seen = dataset.info.rows.get("impressions", 0)
+                        remember(f"train {spec}", seen, time.perf_counter() - started)
                     told(spec, "save", lambda: policy.save(temporary))
                     facts = told(spec, "training_summary", policy.training_summary)
                 write_summary(temporary, spec, facts)
