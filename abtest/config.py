@@ -141,6 +141,11 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
             "--keep-log needs --design online: in a twin design everyone lives several lives.",
             "Nothing was run",
         )
+    if config.sample_users is not None and config.data == DEMO_DATA:
+        raise UsageError(
+            "--sample-users draws people of a log of yours: it needs --data.",
+            "For a smaller built-in log: --log-users. Nothing was run",
+        )
     if not config.treatment:
         raise UsageError("no treatment given.", "Example: abtest run --treatment lsvcr")
     if len(set(config.treatment)) != len(config.treatment):
