@@ -19,7 +19,8 @@ from typing import Any, Literal
 import polars as pl
 
 from abtest.analyze import analyze_table
-from abtest.config import Design, config_of, parse_percent
+from abtest.config import Design
+from abtest.config_sources import config_of, parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.asked import TASKS, Protocol
@@ -114,7 +115,7 @@ def run(
     }
     console = Console(quiet=not progress)
     if resume is not None:
-        from abtest.config import load_config
+        from abtest.config_sources import load_config
 
         config = load_config({}, file=Path(resume) / "config.toml", environment={})
     else:

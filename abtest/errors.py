@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
 from enum import IntEnum
-from pathlib import Path
 
 from polars.exceptions import PolarsError
 
@@ -81,16 +81,59 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
             return ExitCode.POLICY, str(error)
         case DataError() | SimulatorError() | StatisticsError() | ResultFormatError():
             return ExitCode.DATA, str(error)
+        case PolarsError() if "no space left" in str(error).lower():
+            return ExitCode.RESOURCES, "no space left on the disk that a table was written to"
         case PolarsError():
             return ExitCode.DATA, f"a table cannot be read: {str(error).splitlines()[0]}"
         case KeyboardInterrupt():
             return ExitCode.INTERRUPTED, STOPPED
-        case MemoryError():
+        case _ if out_of_memory(error):
             return ExitCode.RESOURCES, "out of memory. Use fewer --workers or fewer --users"
-        case OSError() if error.errno == errno.ENOSPC:
+        case OSError() if error.errno in _FULL:
             return ExitCode.RESOURCES, f"no space left on the disk of {error.filename or 'the run'}"
-        case PermissionError() | FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
-            where = Path(error.filename) if error.filename else "a file"
-            return ExitCode.USAGE, f"cannot use {where}: {(error.strerror or 'refused').lower()}"
+        case OSError() if error.errno in _FAILING:
+            return ExitCode.RESOURCES, f"cannot use {_where(error)}: {_why(error)}"
+        case OSError() if error.errno is not None:
+            return ExitCode.USAGE, f"cannot use {_where(error)}: {_why(error)}"
         case _:
             return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, in the words of whichever library said so."""
+    match error:
+        case MemoryError():
+            return True
+        case OSError() if error.errno == errno.ENOMEM:
+            return True
+        case ImportError() | RuntimeError() | OSError():
+            text = str(error).lower()
+            return any(sign in text for sign in _NO_MEMORY)
+        case _:
+            return False
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FAILING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+_NO_MEMORY = (
+    "can't allocate memory",  # torch
+    "cannot allocate memory",  # the C library
+    "failed to map segment",  # the dynamic linker
+    "can't start new thread",
+)
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or os.strerror(error.errno or 0)).lower()
+
+
+def _where(error: OSError) -> str:
+    if not error.filename:
+        return "a file"
+    name = os.fsdecode(error.filename) if not isinstance(error.filename, int) else "a file"
+    shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[:40]}...{shown[-40:]}"
+
+
+_LONGEST_NAME = 300

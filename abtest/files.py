@@ -27,17 +27,10 @@ def temporary_name(path: Path) -> Path:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file; whole or not at all."""
-    temporary = temporary_name(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
+    with _whole(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,14 +40,24 @@ def write_text(path: Path, text: str) -> None:
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write a Parquet file; whole or not at all."""
-    temporary = temporary_name(path)
-    try:
+    with _whole(path) as temporary:
         frame.write_parquet(temporary, compression="zstd", statistics=False)
         _sync(temporary)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Fill a temporary file that becomes ``path``; errors of the disk name ``path``."""
+    temporary = temporary_name(path)
+    try:
+        yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise
+        number = errno.ENOSPC if _says_full(error) else getattr(error, "errno", None)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     _sync(path.parent)
 
 
@@ -69,6 +72,11 @@ def can_hold(folder: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _says_full(error: BaseException) -> bool:
+    """Whether a library says in its own words that the disk is full."""
+    return isinstance(error, pl.exceptions.PolarsError) and "no space left" in str(error).lower()
 
 
 @contextlib.contextmanager

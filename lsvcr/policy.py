@@ -31,6 +31,7 @@ from policies.base import Policy, Progress, Scores, share, silent
 from policies.checkpoint import load_arrays, save_arrays
 from policies.comments.value.visits import held_people
 from policies.errors import PolicyError
+from policies.memory import require_memory
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, VideoRequests
 
@@ -86,6 +87,12 @@ class LSVCR(Policy):
         """Language model, text embeddings, then one fine-tuned model per task."""
         s = self.options
         self._dataset_hash = dataset.info.content_hash
+        videos = dataset.catalogue().n_videos
+        require_memory(
+            lambda: self._new_model("video", videos, 0),
+            "lsvcr",
+            f"dim = {s.dim}, {videos:,} videos",
+        )
         both = self._histories(dataset)
         # Who decides whether the paper's comment score is served must not have trained it.
         without = held_people(len(dataset.user_ids()), seed) if s.variant == "whole" else None

@@ -50,25 +50,25 @@ class LSVCRSettings(Settings):
     variant: Variant = setting("whole", one_of=get_args(Variant))  # noqa: RUF009
     preset: str = setting("small", one_of=sorted(PRESETS))
     signal: Signal = setting("liked", one_of=SIGNALS)  # noqa: RUF009
-    dim: int = setting(64, at_least=1)
-    layers: int = setting(2, at_least=1)
-    heads: int = setting(2, at_least=1)
-    feed_forward: int = setting(256, at_least=1)
+    dim: int = setting(64, at_least=1, at_most=8_192)
+    layers: int = setting(2, at_least=1, at_most=256)
+    heads: int = setting(2, at_least=1, at_most=256)
+    feed_forward: int = setting(256, at_least=1, at_most=65_536)
     dropout: float = setting(0.3, at_least=0, below=1)
     text: bool = setting(True)
-    epochs: int = setting(0, at_least=1)
-    epoch_steps: int = setting(100, at_least=1)
-    patience: int = setting(5, at_least=1)
-    learning_rate: float = setting(1e-3, above=0)
-    batch: int = setting(64, at_least=1)
-    targets: int = setting(10, at_least=1)
+    epochs: int = setting(0, at_least=1, at_most=100_000)
+    epoch_steps: int = setting(100, at_least=1, at_most=1_000_000)
+    patience: int = setting(5, at_least=1, at_most=100_000)
+    learning_rate: float = setting(1e-3, above=0, at_most=10)
+    batch: int = setting(64, at_least=1, at_most=1_000_000)
+    targets: int = setting(10, at_least=1, at_most=100_000)
     alignment: Alignment = setting("llm", one_of=get_args(Alignment))  # noqa: RUF009
     llm: str = setting(EMBEDDED)
     alignment_settings: dict[str, Any] = setting({})  # noqa: RUF009
     comment_history: bool = setting(True)
     mixing: bool = setting(True)
     ids: bool = setting(True)
-    id_text_weight: float = setting(0.1, at_least=0)
+    id_text_weight: float = setting(0.1, at_least=0, at_most=1_000_000)
     comment_negatives: CommentNegatives = setting(  # noqa: RUF009
         "section", one_of=get_args(CommentNegatives), formerly="comment_rivals"
     )

@@ -47,14 +47,18 @@ class Range:
         if not isinstance(value, (int, float)):
             return ""
         if self.at_least is not None and value < self.at_least:
-            return f"{self.at_least:g} or more"
+            return f"{_plain(self.at_least)} or more"
         if self.above is not None and value <= self.above:
-            return f"more than {self.above:g}"
+            return f"more than {_plain(self.above)}"
         if self.below is not None and value >= self.below:
-            return f"less than {self.below:g}"
+            return f"less than {_plain(self.below)}"
         if self.at_most is not None and value > self.at_most:
-            return f"at most {self.at_most:g}"
+            return f"at most {_plain(self.at_most)}"
         return ""
+
+
+def _plain(bound: float) -> str:
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
 
 def setting(
@@ -83,6 +87,12 @@ def setting(
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def range_of(field: dataclasses.Field[Any]) -> Range:
+    """The range of a field made by `setting`; a field of another kind has no bounds."""
+    found: Range = field.metadata.get(_RANGE, Range())
+    return found
 
 
 @dataclass(frozen=True)
@@ -124,8 +134,7 @@ def make_settings(
         field = fields[name]
         if field.default is not dataclasses.MISSING and _same(value, field.default):
             continue
-        allowed: Range = field.metadata.get(_RANGE, Range())
-        expected = _type_wanted(str(field.type), value) or allowed.wanted(value)
+        expected = _type_wanted(str(field.type), value) or range_of(field).wanted(value)
         if expected:
             raise own.refuses(name, value, expected)
     settings = kind(**given)

@@ -19,14 +19,17 @@ BELOW_POLICIES = (
     "simulator.errors",
     "simulator.randomness",
 )
-POLICY_CONTRACT = ("policies.base", "policies.checkpoint", "policies.errors", "policies.settings")
+POLICY_CONTRACT = tuple(
+    f"policies.{name}" for name in ("base", "checkpoint", "errors", "memory", "settings")
+)
 
 SIMULATOR_LEAVES = tuple(
     f"simulator.{name}" for name in ("behaviours", "calendar", "errors", "randomness", "arrays")
 )
 
 SHARED = (
-    "config", "console", "errors", "files", "paths", "results", "tables", "version",
+    "config", "config_sources", "console", "errors", "files", "paths", "results", "tables",
+    "version",
 )  # fmt: skip
 """Modules of `abtest` that its rooms stand on."""
 
@@ -115,6 +118,7 @@ ALLOWED = {
     "policies.settings": ("policies.errors",),
     "policies.base": ("policies.settings", *BELOW_POLICIES),
     "policies.checkpoint": ("policies.errors",),
+    "policies.memory": ("policies.errors",),
     "policies.text": ("policies.text", "policies.errors", *BELOW_POLICIES),
     "policies.sequence": ("policies.sequence", *POLICY_CONTRACT, *BELOW_POLICIES),
     "policies.videos": (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from abtest.commands import options
-from abtest.config import parse_percent
+from abtest.config_sources import parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
 
@@ -84,7 +84,7 @@ def evaluate(
     The first policy is the one that the others are compared with. Data, seeds and the policies'
     settings that no flag names come from abtest.toml.
     """
-    from abtest.config import load_config
+    from abtest.config_sources import load_config
     from abtest.evaluate.protocol import contestants, evaluate_policies
     from abtest.evaluate.results import check_output, document, write_output
     from abtest.evaluate.tables import evaluation_tables
@@ -193,7 +193,7 @@ def train_command(
     Stopped by Ctrl-C, it goes on from its last whole epoch when the same command is given again.
     Data, seed and the policy's settings that no flag names come from abtest.toml.
     """
-    from abtest.config import load_config
+    from abtest.config_sources import load_config
     from abtest.run.arms.oracle import refuse_oracles
     from abtest.run.arms.training import train
     from abtest.run.datasets import open_dataset

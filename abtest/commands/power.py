@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abtest.commands import options
-from abtest.config import parse_percent
+from abtest.config_sources import parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 

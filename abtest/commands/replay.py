@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from abtest.commands import options
-from abtest.config import load_config, parse_percent
+from abtest.config_sources import load_config, parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from abtest.commands import options
-from abtest.config import RunConfig, load_config, parse_percent
+from abtest.config import RunConfig
+from abtest.config_sources import load_config, parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from abtest.config import parse_percent, suggest
+from abtest.config_sources import parse_percent, suggest
 from abtest.errors import UsageError
 from abtest.results.metrics import PLATFORM_METRICS
 from reports.analysis.metric_files import (

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from abtest.config import load_config, suggest
+from abtest.config_sources import load_config, suggest
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
 from abtest.results.metrics import PLATFORM_METRICS

@@ -35,17 +35,17 @@ class AlignmentSettings(Settings):
         checkpoint_steps: Steps between two checkpoints.
     """
 
-    videos: int = setting(300_000, at_least=0)
-    comments: int = setting(128_000, at_least=0)
+    videos: int = setting(300_000, at_least=0, at_most=1_000_000_000)
+    comments: int = setting(128_000, at_least=0, at_most=1_000_000_000)
     history: int = setting(20, at_least=1, at_most=MAX_LENGTH)
-    text_tokens: int = setting(48, at_least=1)
-    prompt_tokens: int = setting(4_096, at_least=1)
-    batch: int = setting(2, at_least=1)
-    accumulation: int = setting(8, at_least=1)
-    learning_rate: float = setting(3e-4, above=0)
+    text_tokens: int = setting(48, at_least=1, at_most=100_000)
+    prompt_tokens: int = setting(4_096, at_least=1, at_most=1_000_000)
+    batch: int = setting(2, at_least=1, at_most=1_000_000)
+    accumulation: int = setting(8, at_least=1, at_most=1_000_000)
+    learning_rate: float = setting(3e-4, above=0, at_most=10)
     warmup: float = setting(0.03, at_least=0, at_most=1)
-    lora_rank: int = setting(8, at_least=0)
-    lora_alpha: float = setting(32.0, above=0)
+    lora_rank: int = setting(8, at_least=0, at_most=4_096)
+    lora_alpha: float = setting(32.0, above=0, at_most=1_000_000)
     lora_dropout: float = setting(0.1, at_least=0, below=1)
     dropout: float = setting(-1.0, at_least=-1, below=1)
     gradient_checkpointing: bool = setting(True)
@@ -53,10 +53,10 @@ class AlignmentSettings(Settings):
     rec: float = setting(1.0, at_least=0)
     align: float = setting(0.5, at_least=0)
     behaviour: float = setting(0.5, at_least=0)
-    negatives: int = setting(0, at_least=0, formerly="rivals")
+    negatives: int = setting(0, at_least=0, formerly="rivals", at_most=10_000_000)
     augment: bool = setting(True)
     checkpoint: str = setting("")
-    checkpoint_steps: int = setting(200, at_least=1)
+    checkpoint_steps: int = setting(200, at_least=1, at_most=1_000_000_000)
 
     @classmethod
     def of(cls, preset: str, changes: Mapping[str, Any]) -> AlignmentSettings:

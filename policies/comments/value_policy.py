@@ -47,8 +47,8 @@ class ValueSettings(Settings):
         reads: Whether what a person read before updates their taste.
     """
 
-    width: int = setting(32, at_least=2)
-    sample: int = setting(400_000, at_least=1_000)
+    width: int = setting(32, at_least=2, at_most=8_192)
+    sample: int = setting(400_000, at_least=1_000, at_most=1_000_000_000)
     reads: bool = setting(True)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from policies.base import Progress
+from policies.memory import require_memory
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.lengths import length_blocks
 from policies.sequence.sequences import Sequences, window_batches
@@ -49,8 +50,11 @@ class NextItemModel:
         self, sequences: Sequences, n_items: int, *, seed: int, progress: Progress, stage: str
     ) -> None:
         """Train on every position; stop when held-out users stop improving."""
-        torch.manual_seed(seed)
         s = self._settings
+        require_memory(
+            lambda: self._new_encoder(n_items), stage, f"dim = {s.dim}, {n_items:,} items"
+        )
+        torch.manual_seed(seed)
         model = self._new_encoder(n_items)
         random = np.random.default_rng([seed, 1])
         # The last event of some users is for validation; they are trained on without it.

@@ -20,11 +20,11 @@ class NextItemSettings(Settings):
         tokens: The batch size in events.
     """
 
-    dim: int = setting(64, at_least=1)
-    length: int = setting(HISTORY_LENGTH, at_least=1)
-    epoch_steps: int = setting(100, at_least=1)
-    patience: int = setting(4, at_least=1)
-    tokens: int = setting(2048, at_least=1)
+    dim: int = setting(64, at_least=1, at_most=8_192)
+    length: int = setting(HISTORY_LENGTH, at_least=1, at_most=100_000)
+    epoch_steps: int = setting(100, at_least=1, at_most=1_000_000)
+    patience: int = setting(4, at_least=1, at_most=100_000)
+    tokens: int = setting(2048, at_least=1, at_most=10_000_000)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "length", min(self.length, HISTORY_LENGTH))
@@ -47,8 +47,8 @@ class TrainedSettings(NextItemSettings):
         epochs, learning_rate: See `policies.sequence.trainer`.
     """
 
-    epochs: int = setting(60, at_least=1)
-    learning_rate: float = setting(1e-3, above=0)
+    epochs: int = setting(60, at_least=1, at_most=100_000)
+    learning_rate: float = setting(1e-3, above=0, at_most=10)
 
     def trainer(self, n_items: int) -> TrainerSettings:
         """As the settings say."""
@@ -76,8 +76,8 @@ class LayeredSettings(NextItemSettings):
         negatives: Shared sampled negatives per batch.
     """
 
-    layers: int = setting(2, at_least=1)
-    negatives: int = setting(1024, at_least=1)
+    layers: int = setting(2, at_least=1, at_most=256)
+    negatives: int = setting(1024, at_least=1, at_most=10_000_000)
 
     @property
     def sampled(self) -> int:
@@ -89,7 +89,7 @@ class LayeredSettings(NextItemSettings):
 class AttentionSettings(LayeredSettings):
     """Layers of attention with so many heads, which divide the width."""
 
-    heads: int = setting(2, at_least=1)
+    heads: int = setting(2, at_least=1, at_most=256)
 
     def disagreement(self) -> tuple[str, str] | None:
         """Every head gets an equal part of the width."""

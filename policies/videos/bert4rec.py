@@ -123,9 +123,9 @@ class BERT4RecSettings(VideoHistorySettings, AttentionSettings, TrainedSettings)
     dropout: float = setting(0.2, at_least=0, below=1)
     masked: float = setting(0.2, above=0, below=1)
     last_only: float = setting(0.1, at_least=0, below=1)
-    epochs: int = setting(200, at_least=1)
-    patience: int = setting(15, at_least=1)
-    learning_rate: float = setting(2e-3, above=0)
+    epochs: int = setting(200, at_least=1, at_most=100_000)
+    patience: int = setting(15, at_least=1, at_most=100_000)
+    learning_rate: float = setting(2e-3, above=0, at_most=10)
 
 
 class BERT4Rec(SequentialPolicy):

@@ -37,8 +37,8 @@ class EASESettings(ItemToItemSettings):
             their number, time with its cube.
     """
 
-    regularisation: float = setting(100.0, above=0)
-    max_videos: int = setting(10_000, at_least=1)
+    regularisation: float = setting(100.0, above=0, at_most=1_000_000_000_000)
+    max_videos: int = setting(10_000, at_least=1, at_most=100_000)
 
 
 class EASE(ItemToItem):

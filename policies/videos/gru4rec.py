@@ -51,9 +51,9 @@ class GRU4RecModel(SequenceEncoder):
 class GRU4RecSettings(VideoHistorySettings, LayeredSettings, TrainedSettings):
     """Recurrent layers with dropout between them."""
 
-    layers: int = setting(1, at_least=1)
+    layers: int = setting(1, at_least=1, at_most=256)
     dropout: float = setting(0.2, at_least=0, below=1)
-    learning_rate: float = setting(2e-3, above=0)
+    learning_rate: float = setting(2e-3, above=0, at_most=10)
 
 
 class GRU4Rec(SequentialPolicy):

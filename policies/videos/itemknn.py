@@ -41,8 +41,8 @@ class ItemKNNSettings(ItemToItemSettings):
         shrinkage: Pulls similarities with little evidence towards zero; in users.
     """
 
-    neighbours: int = setting(200, at_least=1)
-    shrinkage: float = setting(50.0, at_least=0)
+    neighbours: int = setting(200, at_least=1, at_most=1_000_000)
+    shrinkage: float = setting(50.0, at_least=0, at_most=1_000_000_000_000)
 
 
 class ItemKNN(ItemToItem):

@@ -37,7 +37,7 @@ class PopularSettings(Settings):
     """
 
     signal: Signal = setting("clicked", one_of=SIGNALS)  # noqa: RUF009
-    half_life_days: float = setting(7.0, above=0)
+    half_life_days: float = setting(7.0, above=0, at_most=1_000_000)
 
 
 class PopularPolicy(Policy):

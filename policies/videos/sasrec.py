@@ -119,8 +119,8 @@ class SASRecSettings(VideoHistorySettings, AttentionSettings):
     """
 
     dropout: float | None = setting(None, at_least=0, below=1)
-    epochs: int | None = setting(None, at_least=1)
-    learning_rate: float | None = setting(None, above=0)
+    epochs: int | None = setting(None, at_least=1, at_most=100_000)
+    learning_rate: float | None = setting(None, above=0, at_most=10)
     decay: bool | None = setting(None)
 
     def by_size(self, n_items: int) -> SASRecSettings:

@@ -178,10 +178,10 @@ class TwoTowerSettings(VideoHistorySettings, TrainedSettings):
     """
 
     dropout: float = setting(0.2, at_least=0, below=1)
-    text_dim: int = setting(64, at_least=1)
-    temperature: float = setting(0.07, above=0)
+    text_dim: int = setting(64, at_least=1, at_most=8_192)
+    temperature: float = setting(0.07, above=0, at_most=1_000)
     hidden: float = setting(0.1, at_least=0, below=1)
-    patience: int = setting(12, at_least=1)
+    patience: int = setting(12, at_least=1, at_most=100_000)
 
 
 class TwoTower(SequentialPolicy):

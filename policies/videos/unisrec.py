@@ -140,11 +140,11 @@ class UniSRecSettings(VideoHistorySettings, AttentionSettings, TrainedSettings):
         temperature: What cosines are divided by.
     """
 
-    experts: int = setting(8, at_least=1)
+    experts: int = setting(8, at_least=1, at_most=1_024)
     dropout: float = setting(0.2, at_least=0, below=1)
-    text_dim: int = setting(128, at_least=1)
-    temperature: float = setting(0.07, above=0)
-    learning_rate: float = setting(3e-3, above=0)
+    text_dim: int = setting(128, at_least=1, at_most=8_192)
+    temperature: float = setting(0.07, above=0, at_most=1_000)
+    learning_rate: float = setting(3e-3, above=0, at_most=10)
 
 
 class UniSRec(SequentialPolicy):

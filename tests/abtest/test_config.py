@@ -1,12 +1,17 @@
+"""The configuration: precedence of its sources, ranges, and what is said of bad values."""
+
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abtest.config import RunConfig, load_config, parse_percent
+from abtest.config import RunConfig
+from abtest.config_sources import config_of, load_config, parse_percent
 from abtest.errors import UsageError
 
 
@@ -98,3 +103,79 @@ def test_the_command_repeats_the_experiment() -> None:
         "abtest run --treatment lsvcr --treatment popular --control sasrec --users 100 "
         "--guardrail hates=-1%"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("min_effect = nan", "min_effect is nan, expected a number"),
+        ("detect = 0", "detect is 0, expected more than 0"),
+        ("seed = -1", "seed is -1, expected 0 or more"),
+        ("seed = 18446744073709551616", "expected at most 18,446,744,073,709,551,615"),
+        ("days = true", "days is True, expected a whole number"),
+        ("treatment = [1, 2]", "treatment is [1, 2], expected a list of texts"),
+        ('treatment = [["sasrec"]]', "expected a list of texts"),
+        ('treatment = ["a", ""]', "treatment is empty"),
+        ('control = "a\\u0000b"', "control is 'a\\x00b', which is no name and no path"),
+        (f'data = "{"x" * 5000}"', "(5,002 characters), which is no name and no path"),
+        ('design = "offline"', "expected one of online, twin"),
+    ],
+)
+def test_a_bad_value_in_a_file_is_named_with_its_line(
+    line: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(file=write(tmp_path, f"world_seed = 3\n{line}\n"))
+    assert "line 2: " in str(refused.value)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("dropout = inf", "[policies.sasrec] dropout is inf, expected a number"),
+        ("dim = 99999999999999999999", "dim has more than 64 bits"),
+        ("since = 2020-01-01", "expected a number, a text, true, false or a list"),
+        ("a = {b={c={d={e={f=1}}}}}", "is nested too deeply"),
+    ],
+)
+def test_settings_that_no_policy_can_have_are_named_with_their_line(
+    setting: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(file=write(tmp_path, f"days = 1\n[policies.sasrec]\n{setting}\n"))
+    assert "line 2: " in str(refused.value)
+    assert message in str(refused.value)
+
+
+def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path: Path) -> None:
+    file = tmp_path / "abtest.toml"
+    file.write_bytes(b"days = 1\n\ncontrol = 'caf\xe9'\n")
+    with pytest.raises(UsageError, match=r"line 3: a byte \(0xe9\) that is not UTF-8"):
+        load(file=file)
+
+
+def test_deep_nesting_is_an_error_and_no_overflow(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nested too deeply"):
+        load(file=write(tmp_path, "treatment = " + "[" * 5_000 + "]" * 5_000))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([field.name for field in dataclasses.fields(RunConfig)]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+            max_leaves=4,
+        ),
+        max_size=3,
+    )
+)
+def test_any_values_make_a_configuration_or_a_usage_error(values: dict[str, Any]) -> None:
+    try:
+        config = config_of(values)
+    except UsageError:
+        return
+    for name, value in values.items():
+        if isinstance(value, (bool, int)) and name != "policies":
+            assert getattr(config, name) == value

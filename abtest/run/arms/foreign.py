@@ -26,7 +26,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from abtest.errors import UsageError
+from abtest.errors import UsageError, out_of_memory
 from policies.base import Policy, Progress, Scores, silent
 from policies.errors import PolicyContractError, PolicyError
 from policies.registry import create, is_built_in, parts_of, policy_class, ranked_by
@@ -74,7 +74,7 @@ def told(spec: str, method: str, call: Callable[[], T], *, seconds: float | None
             f"{spec} took more than {seconds:g} s in {method}.", f"Allow more: {SECONDS}=3600"
         ) from None
     except BaseException as error:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if (isinstance(error, OSError) and error.errno in _FULL) or out_of_memory(error):
             raise
         raise PolicyContractError(
             f"{spec} raised {_summary(error)} in {method} ({_place(error)}).",

@@ -1,0 +1,1 @@
+"""Try hostile and broken inputs as a new user might meet them."""

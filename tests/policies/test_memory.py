@@ -1,0 +1,47 @@
+"""A network that memory cannot hold is refused with an estimate, without being made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from policies import memory
+from policies.errors import UnknownPolicy
+from policies.memory import memory_limit, require_memory
+
+
+def test_a_network_larger_than_memory_is_refused_with_both_sizes() -> None:
+    with pytest.raises(UnknownPolicy) as refused:
+        require_memory(lambda: nn.Embedding(10**9, 1_000), "mine", "dim = 1000")
+    assert "1,000,000,000,000 weights (dim = 1000)" in str(refused.value)
+    assert "16,000.0 GB" in str(refused.value)
+    assert "abtest policy show mine" in refused.value.hint
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(16 * 30 - 1, True), (16 * 30, False)])
+def test_sixteen_bytes_per_weight_are_counted(
+    limit: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "memory_limit", lambda: limit)
+    if refused:
+        with pytest.raises(UnknownPolicy):
+            require_memory(lambda: nn.Embedding(10, 3), "mine", "")
+    else:
+        require_memory(lambda: nn.Embedding(10, 3), "mine", "")
+
+
+def test_looking_draws_nothing_from_the_generator() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    require_memory(lambda: nn.Linear(4, 4), "mine", "")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_limit_is_at_most_what_the_machine_has() -> None:
+    first = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()[0]
+    total = int(first.split()[1]) * 1024
+    assert 0 < memory_limit() <= total * 1.01
