@@ -23,7 +23,8 @@ from policies.mixed import Mixed
 from policies.sequence.resume import kept_in
 from simulator.logs.dataset import Dataset
 
-TRAINING_THREADS = 2
+TRAINING_THREADS = 1
+"""Policies train side by side instead (`abtest.run.arms.side_by_side`)."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +93,7 @@ def train(
         PolicyContractError: the policy's own code failed.
     """
     policy = make(spec, settings)
-    own_settings = told(spec, "settings", policy.settings)
-    address = _json(
-        [
-            dataset.info.content_hash,
-            spec,
-            type(policy).__qualname__,
-            own_settings,
-            code_version(policy),
-            seed,
-        ],
-        spec,
-    )
-    digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
-    safe_name = re.sub(r"[^\w-]+", "_", spec)[-40:].strip("_")
-    directory = cache_directory() / "policies" / f"{safe_name}-{digest}"
+    directory = _directory(spec, policy, dataset, seed)
     unfinished = directory.with_name(f".{directory.name}.unfinished")
 
     def waiting() -> None:
@@ -136,6 +123,28 @@ def train(
     weights_hash = check_weights(directory, spec)
     facts = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
     return TrainedPolicy(spec, dict(settings), directory, facts, weights_hash)
+
+
+def weights_directory(spec: str, settings: Mapping[str, Any], dataset: Dataset, seed: int) -> Path:
+    """Where `train` keeps the weights; there once they are trained. Arguments as for `train`."""
+    return _directory(spec, make(spec, settings), dataset, seed)
+
+
+def _directory(spec: str, policy: Policy, dataset: Dataset, seed: int) -> Path:
+    address = _json(
+        [
+            dataset.info.content_hash,
+            spec,
+            type(policy).__qualname__,
+            told(spec, "settings", policy.settings),
+            code_version(policy),
+            seed,
+        ],
+        spec,
+    )
+    digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
+    safe_name = re.sub(r"[^\w-]+", "_", spec)[-40:].strip("_")
+    return cache_directory() / "policies" / f"{safe_name}-{digest}"
 
 
 def _assemble(
