@@ -42,9 +42,15 @@ class Stage:
     def update(self, stage: str, fraction: float, detail: str = "") -> None:
         """Report progress; the signature fits `policies.base.Progress`."""
         self.told = detail
+        if self._console.follower is not None:
+            self._console.follower(stage, fraction, detail)
         if self._progress is not None and self._task is not None:
             shown = f"{stage}: {detail}" if stage and detail else stage or detail
             self._progress.update(self._task, completed=min(max(fraction, 0.0), 1.0), detail=shown)
+
+    def part(self, title: str) -> Stage:
+        """Something that happens meanwhile, with a bar of its own under this one's."""
+        return Stage(self._console, title, self._progress)
 
 
 class Console:
@@ -63,6 +69,8 @@ class Console:
         self.durations: dict[str, float] = {}
         self.listener: Callable[[str], None] | None = None
         """Told every message, also those that are not shown; for run.log."""
+        self.follower: Callable[[str, float, str], None] | None = None
+        """Told the progress of every stage, as `Stage.update` is."""
 
     def say(self, text: str) -> None:
         """A line of information."""

@@ -48,6 +48,7 @@ class LSVCR(Policy):
     """
 
     name = "lsvcr"
+    slow_to_train = True
     settings_class = LSVCRSettings
     options: LSVCRSettings
 

@@ -47,6 +47,8 @@ class Policy:
         name: The registered name, set by the registry.
         ranks: What it ranks, where that does not follow from the methods it overrides.
         is_oracle: True only for policies that read the world's truth; marked in every output.
+        slow_to_train: Whether training takes so long that an experiment gives it a process of its
+            own beside others.
         settings_class: Declares its settings with their defaults and ranges.
         options: The settings it was made with.
     """
@@ -54,6 +56,7 @@ class Policy:
     name: str = ""
     ranks: ClassVar[tuple[str, ...]] = ()
     is_oracle: ClassVar[bool] = False
+    slow_to_train: ClassVar[bool] = False
     settings_class: ClassVar[type[Settings]] = Settings
     options: Settings = Settings()
 

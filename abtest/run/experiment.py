@@ -21,9 +21,11 @@ from abtest.files import write_text
 from abtest.paths import cache_directory
 from abtest.results.factors import with_factors
 from abtest.results.metrics import PLATFORM_METRICS
+from abtest.run.arms.side_by_side import train_side_by_side
 from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
 from abtest.run.datasets import GROUP_SIZE
+from abtest.run.engines import default_workers
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.event_log import assemble
 from abtest.run.fidelity import environment_facts, fit_response
@@ -107,7 +109,7 @@ def _run(
         console.warn(warning)
     dataset = open_data(config, console)
     check_data(config, dataset)
-    trained = _train_all(config, dataset, console)
+    trained = _train_all(config, dataset, workers, console)
     environment = _environment(config, dataset, trained, console)
     spec = SimulationSpec(
         environment=environment,
@@ -195,16 +197,16 @@ def _mechanism(share: float, table: str) -> dict[str, Any]:
     }
 
 
-def _train_all(config: RunConfig, dataset: Dataset, console: Console) -> dict[str, TrainedPolicy]:
+def _train_all(
+    config: RunConfig, dataset: Dataset, workers: int | None, console: Console
+) -> dict[str, TrainedPolicy]:
+    settings = {spec: settings_of(spec, config.policies) for spec in policy_names(config)}
+    seed = config.training_seed
+    processes = workers or default_workers()
+    train_side_by_side(settings, dataset, seed=seed, processes=processes, console=console)
     return {
-        spec: train(
-            spec,
-            settings_of(spec, config.policies),
-            dataset,
-            seed=config.training_seed,
-            console=console,
-        )
-        for spec in policy_names(config)
+        spec: train(spec, own, dataset, seed=seed, console=console)
+        for spec, own in settings.items()
     }
 
 

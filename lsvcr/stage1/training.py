@@ -33,7 +33,7 @@ from lsvcr.stage1.examples import Examples, make_examples
 from lsvcr.stage1.model import AlignmentModel, Losses
 from lsvcr.stage1.settings import AlignmentSettings
 from lsvcr.task import Task
-from lsvcr.text.llm import CausalLLM
+from lsvcr.text.llm import CausalLLM, Ids
 from lsvcr.text.prompts import language_of
 from lsvcr.text.store import TextStore
 from policies.base import Progress, share
@@ -45,8 +45,10 @@ Int64 = NDArray[np.int64]
 
 STAGE = "alignment"
 _CLIP = 1.0
-# Share of the time that embedding all texts takes, before and after.
-_EMBEDDING = 0.1
+# Shares of the time that embedding takes: some texts before, all texts after.
+_BEFORE, _AFTER = 0.05, 0.45
+# Texts by whose embeddings all are standardised.
+_SAMPLE = 8_192
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -126,16 +128,17 @@ def align(
         seed,
         settings.negatives,
     )
-    before = TextStore(store, llm).embed(writer.texts, share(progress, 0.0, _EMBEDDING))
-    mean, spread = before.vectors.mean(0), before.vectors.std(0, unbiased=False) + 1e-6
+    before = _embed_before(llm, writer.texts, inventory, store, share(progress, 0.0, _BEFORE))
     if settings.dropout >= 0.0:
         sizes = {**sizes, "dropout": settings.dropout}
-    model = AlignmentModel(llm, mean, spread, sizes)
+    model = AlignmentModel(llm, before.mean, before.spread, sizes)
     _start_videos(model, before.vectors, both, inventory, stops)
     training = _Training(model, maker, examples, settings, about, seed)
-    summary = training.run(share(progress, _EMBEDDING, 1.0 - 2.0 * _EMBEDDING))
+    summary = training.run(share(progress, _BEFORE, 1.0 - _BEFORE - _AFTER))
     model.eval()
-    after = TextStore(store, llm).embed(writer.texts, share(progress, 1.0 - _EMBEDDING, _EMBEDDING))
+    tuned = TextStore(store, llm)
+    with llm.merged():
+        after = tuned.embed(writer.texts, share(progress, 1.0 - _AFTER, _AFTER))
     summary["texts"] = {"before": before.fresh, "after": after.fresh}
     embedded = model.standardised(after.vectors.to(llm.device))
     return Aligned(
@@ -143,6 +146,38 @@ def align(
         {"video": model.weights("video"), "comment": model.weights("comment")},
         summary,
     )
+
+
+@dataclass(frozen=True)
+class _Before:
+    """Text embeddings of the language model as it was.
+
+    Attributes:
+        mean, spread: float32[width], by which embeddings are standardised.
+        vectors: float32[D, width]; rows of titles, the others may be 0.
+        fresh: Texts that passed through the language model.
+    """
+
+    mean: Tensor
+    spread: Tensor
+    vectors: Tensor
+    fresh: int
+
+
+def _embed_before(
+    llm: CausalLLM, texts: list[Ids], inventory: Inventory, store: Path | None, progress: Progress
+) -> _Before:
+    """Embed what the start needs: all titles, and a sample of all texts for mean and spread."""
+    sample = np.unique(np.linspace(0, max(len(texts) - 1, 0), _SAMPLE).astype(np.int64))
+    sample = sample[: len(texts)]
+    titles = inventory.title.numpy()
+    rows = np.union1d(sample, titles[titles >= 0])
+    found = TextStore(store, llm).embed([texts[row] for row in rows], progress)
+    vectors = torch.zeros(len(texts), llm.width)
+    vectors[torch.from_numpy(rows)] = found.vectors
+    sampled = vectors[torch.from_numpy(sample)]
+    spread = sampled.std(0, unbiased=False) + 1e-6
+    return _Before(sampled.mean(0), spread, vectors, found.fresh)
 
 
 def _start_videos(

@@ -7,14 +7,15 @@ texts. Used in training only; the deployed policy never loads this file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
@@ -177,6 +178,22 @@ class CausalLLM(nn.Module):
             old = self.model.gradient_checkpointing_enable
             getattr(self.model, "activation_checkpointing_enable", old)({"use_reentrant": False})
 
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Adapters are added to the weights meanwhile: a forward pass does not run them apart.
+
+        Embeddings agree to rounding. A model in half precision stays as it is: sums of its weights
+        would be rounded.
+        """
+        layers = [] if self.reduced else [m for m in self.model.modules() if _has_adapter(m)]
+        for layer in layers:
+            layer.merge()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.unmerge()
+
     def _framed(self, encoded: list[Ids]) -> list[Ids]:
         # A text of no tokens still needs one to be pooled over.
         return [[*self.before, *ids, *self.after] or [self.end] for ids in encoded]
@@ -201,6 +218,10 @@ class CausalLLM(nn.Module):
         if not self.reduced:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _has_adapter(module: Any) -> bool:
+    return isinstance(module, LoraLayer)
 
 
 def embedded_llm(small: SmallLanguageModel) -> CausalLLM:

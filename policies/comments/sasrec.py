@@ -46,6 +46,7 @@ class CommentSASRec(CommentPolicy):
     Settings: see `CommentSASRecSettings`.
     """
 
+    slow_to_train = True
     settings_class = CommentSASRecSettings
     options: CommentSASRecSettings
 

@@ -32,6 +32,7 @@ class SequentialPolicy(Policy):
     """
 
     stage: ClassVar[str] = ""
+    slow_to_train: ClassVar[bool] = True
     options: VideoHistorySettings
 
     def __init__(self, **settings: Any) -> None:

@@ -25,7 +25,8 @@ from policies.mixed import Mixed
 from policies.sequence.resume import kept_in
 from simulator.logs.dataset import Dataset
 
-TRAINING_THREADS = 2
+TRAINING_THREADS = 1
+"""Policies train side by side instead (`abtest.run.arms.side_by_side`)."""
 
 
 @dataclass(frozen=True)
