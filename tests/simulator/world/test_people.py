@@ -139,10 +139,9 @@ def test_people_are_the_same_in_any_group() -> None:
     group = WORLD.people(some)
     for name, values in vars(group).items():
         # Products of float32 matrices are rounded by the shape of the batch, in the last bit.
-        rounding = 1e-5 if name == "comment_taste" else 0.0
-        np.testing.assert_allclose(
-            values, getattr(PEOPLE, err_msg=name)[some], rounding, rounding, err_msg=name
-        )
+        near = 1e-5 if name == "comment_taste" else 0.0
+        whole = getattr(PEOPLE, name)[some]
+        np.testing.assert_allclose(values, whole, rtol=near, atol=near, err_msg=name)
     assert WORLD.users_frame(some).equals(FRAME[some.tolist()])
 
 
