@@ -10,7 +10,9 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 OPERATORS = (
     "ReplaceComparisonOperator",
@@ -24,6 +26,13 @@ OPERATORS = (
     "AddNot",
     "ZeroIterationForLoop",
 )
+
+NODES = {
+    "ReplaceBinaryOperator": "operator",
+    "ReplaceComparisonOperator": "comparison",
+    "NumberReplacer": "number",
+}
+"""Kinds of nodes that most operators change: the others need not be looked at."""
 
 SAME_ANSWER = ("Is_Eq", "IsNot_NotEq", "Eq_Is", "NotEq_IsNot")
 """Endings of operators that turn identity into equality or back: None, words and small numbers
@@ -63,22 +72,34 @@ class Mutant:
 
 def sites(root: Path, file: str) -> dict[tuple[int, int], list[Mutant]]:
     """All mutants of a file by the place (line, column) that they change."""
-    from cosmic_ray import plugins
     from cosmic_ray.ast import ast_nodes, get_ast
 
     source = (root / file).read_text(encoding="utf-8")
     silent = set(_silent(file, source))
-    tree = get_ast(source)
+    nodes = defaultdict(list)
+    for node in ast_nodes(get_ast(source)):
+        nodes[node.type].append(node)
+        nodes[""].append(node)
     found: dict[tuple[int, int], list[Mutant]] = defaultdict(list)
-    for name in plugins.operator_names():
-        if not name.split("/")[1].startswith(OPERATORS) or name.endswith(SAME_ANSWER):
-            continue
-        operator = plugins.get_operator(name)()
-        places = [p for node in ast_nodes(tree) for p in operator.mutation_positions(node)]
+    for name, operator in _operators().items():
+        kind = NODES.get(name.split("/")[1].split("_")[0], "")
+        places = [p for node in nodes[kind] for p in operator.mutation_positions(node)]
         for occurrence, (start, _) in enumerate(places):
             if start not in silent:
                 found[start].append(Mutant(file, start[0], name, occurrence))
     return dict(found)
+
+
+@cache
+def _operators() -> dict[str, Any]:
+    """By the name under which cosmic-ray registers them."""
+    from cosmic_ray import plugins
+
+    return {
+        name: plugins.get_operator(name)()
+        for name in plugins.operator_names()
+        if name.split("/")[1].startswith(OPERATORS) and not name.endswith(SAME_ANSWER)
+    }
 
 
 def _silent(file: str, source: str) -> Iterator[tuple[int, int]]:
@@ -116,8 +137,8 @@ def _silent_parts(node: ast.AST, speed: set[str]) -> list[ast.expr | None]:
 
 def mutated(source: str, mutant: Mutant) -> str | None:
     """The changed source; None if there is nothing to change."""
-    from cosmic_ray import mutating, plugins
+    from cosmic_ray import mutating
 
-    operator = plugins.get_operator(mutant.operator)()
+    operator = _operators()[mutant.operator]
     changed: str | None = mutating.mutate_code(source, operator, mutant.occurrence)
     return changed

@@ -4,7 +4,8 @@
 
 Coverage.py counts the lines; its context is switched by hand, at every test and at every fixture
 that several tests share. So a line that runs in a shared fixture belongs to all tests that use it.
-A test is stopped after ``SLOWEST`` seconds and left out. Needs the extra ``mutation``.
+A test that takes longer than ``QUICK`` seconds is stopped; it counts for the lines
+that it has run until then, and comes after all others. Needs the extra ``mutation``.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from typing import Any
 
 import pytest
 
-SLOWEST = 1.0
-"""Seconds of the processor that a test may take, under coverage and without shared fixtures."""
+QUICK = 1.0
+"""Seconds of the processor after which a test is stopped, without shared fixtures."""
+SLOW = 20.0
+"""Seconds that such a test is taken to need."""
 
 Entry = dict[str, Any]
 """Of a test file: its ``files`` and ``tests``; ``key`` is a hash of it and of those files."""
@@ -112,6 +115,10 @@ def _key(root: Path, test: str, files: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+class _Slow(BaseException):
+    """Stops a test; no ``except Exception`` of its own keeps it going."""
+
+
 class _Recorder:
     """A pytest plugin: contexts by test and shared fixture, seconds of both, and failures."""
 
@@ -121,6 +128,7 @@ class _Recorder:
         self.seconds: dict[str, float] = {}
         self.fixtures: dict[str, list[str]] = {}
         self.failed: set[str] = set()
+        self.slow: set[str] = set()
 
     def _enter(self, context: str) -> float:
         self.context.append(context)
@@ -147,10 +155,13 @@ class _Recorder:
         return result
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self) -> Generator[None, Any, Any]:
-        signal.setitimer(signal.ITIMER_VIRTUAL, SLOWEST)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        signal.setitimer(signal.ITIMER_VIRTUAL, QUICK)
         try:
             return (yield)
+        except _Slow:
+            self.slow.add(item.nodeid)
+            pytest.skip(f"takes longer than {QUICK:g} seconds")
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
 
@@ -165,7 +176,7 @@ class _Recorder:
             self._leave(started)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.outcome != "passed":
+        if report.outcome != "passed" and report.nodeid not in self.slow:
             self.failed.add(report.nodeid)
 
 
@@ -175,7 +186,7 @@ def _used() -> float:
 
 
 def _stop(*_: Any) -> None:
-    raise TimeoutError(f"slower than {SLOWEST:g} seconds")
+    raise _Slow(f"takes longer than {QUICK:g} seconds")
 
 
 def _name(fixture: Any) -> str:
@@ -199,7 +210,7 @@ def _entry(root: Path, recorder: _Recorder, test_file: str) -> Entry:
             for file, some in by_context.get(context, {}).items():
                 lines.setdefault(file, set()).update(some)
         tests[node] = {
-            "seconds": round(recorder.seconds[node], 3),
+            "seconds": SLOW if node in recorder.slow else round(recorder.seconds[node], 3),
             "shared": {f: round(recorder.seconds[f], 3) for f in fixtures if f in recorder.seconds},
             "lines": {file: sorted(some) for file, some in lines.items()},
         }

@@ -44,8 +44,11 @@ ROOMS = (
     "policies/evaluation",
 )
 TESTS = ("tests/reports", "tests/policies/evaluation", "tests/simulator")
-BUDGET = 60.0
+BUDGET = 90.0
 """Seconds of tests per mutant, at most, as measured; the quickest come first."""
+
+GOLDEN = "tests/simulator/test_golden.py::test_a_changed_mechanism_raises_the_version_of_the_world"
+"""Slow, so it is the last to be tried, on what the quick tests of the simulator let pass."""
 
 Record = dict[str, Any]
 
@@ -66,10 +69,13 @@ def main() -> None:
             todo.append(mutant)
     print(f"{len(chosen)} mutants, {len(todo)} to run", file=sys.stderr, flush=True)
     start()
+    last = [GOLDEN] if run_tests(copies[0], [GOLDEN], 600.0).killer is None else []
+    if not last:
+        print(f"left out, because it fails without any mutant: {GOLDEN}", file=sys.stderr)
 
     def lane(number: int) -> None:
         for at, mutant in list(enumerate(todo, 1))[number :: len(copies)]:
-            record = _run(copies[number], mutant, lines)
+            record = _run(copies[number], mutant, lines, last)
             results[record["key"]] = record
             with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
@@ -123,7 +129,7 @@ def _place(mutant: Mutant) -> tuple[str, int]:
     return mutant.file, mutant.line
 
 
-def _run(copy: Path, mutant: Mutant, lines: TestLines) -> Record:
+def _run(copy: Path, mutant: Mutant, lines: TestLines, last: list[str]) -> Record:
     started = time.monotonic()
     path = copy / mutant.file
     source = path.read_text(encoding="utf-8")
@@ -136,6 +142,8 @@ def _run(copy: Path, mutant: Mutant, lines: TestLines) -> Record:
     else:
         with changed_file(path, changed):
             verdict = run_tests(copy, tests, limit=120 + 10 * seconds)
+            if verdict.outcome == "survived" and mutant.file.startswith("simulator/"):
+                verdict = run_tests(copy, last, limit=600.0) if last else verdict
     pairs = zip(source.splitlines(), (changed or source).splitlines(), strict=False)
     before, after = next(((a, b) for a, b in pairs if a != b), ("", ""))
     behind = _files([verdict.killer] if verdict.killer else tests)
