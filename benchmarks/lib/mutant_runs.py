@@ -57,6 +57,9 @@ def run_tests(copy: Path, tests: list[str], limit: float) -> Verdict:
         copy: Root of the project's copy.
         tests: Node ids of pytest.
         limit: Seconds after which a change counts as noticed (a loop without end).
+
+    Raises:
+        RuntimeError: the process ended before it could run a test.
     """
     context = mp.get_context("forkserver")
     here, there = context.Pipe(duplex=False)
@@ -65,8 +68,11 @@ def run_tests(copy: Path, tests: list[str], limit: float) -> Verdict:
     there.close()
     try:
         code, killer = here.recv() if here.poll(limit) else (None, None)
-    except EOFError:  # the process died
-        code, killer = 1, None
+    except EOFError:
+        process.join()
+        if process.exitcode is not None and process.exitcode >= 0:
+            raise RuntimeError("the tests did not start; see above.") from None
+        return Verdict("killed", None)  # by a signal: the change broke the interpreter
     if code is None:
         process.kill()
     process.join()

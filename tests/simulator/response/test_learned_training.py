@@ -11,7 +11,7 @@ from scipy.special import logit
 from scipy.stats import bernoulli, norm
 
 from simulator.logs.dataset import Dataset
-from simulator.response.learned import training
+from simulator.response.learned import split, tensors, training
 from simulator.response.learned.carried import replay_states
 from simulator.response.learned.chain import NEVER, chain_mask
 from simulator.response.learned.features import Impressions, UserFeatures, video_durations
@@ -24,7 +24,8 @@ from simulator.response.learned.heads import (
     N_OUTPUTS,
 )
 from simulator.response.learned.network import SIZE, ResponseNet
-from simulator.response.learned.training import TEST, TRAIN, Entities
+from simulator.response.learned.split import TEST, TRAIN, some_rows, split_by_time
+from simulator.response.learned.tensors import Entities, TrainingTensors
 
 
 def test_outcomes_that_never_or_always_happen_are_constants() -> None:
@@ -44,26 +45,26 @@ def test_outcomes_that_never_or_always_happen_are_constants() -> None:
 
 def test_only_what_was_seen_often_enough_has_a_row_of_its_own() -> None:
     examples = np.array([7, 7, 7, 2, 2, 5, 5, 5, 5, -1, -1, -1])
-    assert training._slots(examples, np.array([2, 5, 7, 9, -1, 0]), 3).tolist() == [
+    assert tensors._slots(examples, np.array([2, 5, 7, 9, -1, 0]), 3).tolist() == [
         0, 1, 2, 0, 0, 0,
     ]  # fmt: skip
-    assert training._slots(examples, np.array([2, 5, 7]), 2).tolist() == [1, 2, 3]
-    assert training._slots(examples, np.array([2, 5, 7]), 9).tolist() == [0, 0, 0]
+    assert tensors._slots(examples, np.array([2, 5, 7]), 2).tolist() == [1, 2, 3]
+    assert tensors._slots(examples, np.array([2, 5, 7]), 9).tolist() == [0, 0, 0]
 
 
 def test_rows_to_judge_by_are_spread_over_all_when_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training, "_EVALUATION_ROWS", 10)
+    monkeypatch.setattr(split, "_EVALUATION_ROWS", 10)
     mask = np.arange(60) % 2 == 0
-    assert training.some_rows(mask[:20]).tolist() == list(range(0, 20, 2))
-    assert training.some_rows(mask[:21]).tolist() == list(range(0, 21, 4))
-    assert training.some_rows(mask).tolist() == list(range(0, 60, 6))
-    assert len(training.some_rows(mask[:0])) == 0
+    assert some_rows(mask[:20]).tolist() == list(range(0, 20, 2))
+    assert some_rows(mask[:21]).tolist() == list(range(0, 21, 4))
+    assert some_rows(mask).tolist() == list(range(0, 60, 6))
+    assert len(some_rows(mask[:0])) == 0
 
 
 def test_the_last_parts_of_each_person_are_kept_for_calibration_and_test() -> None:
-    part = training.split_by_time(np.repeat([0, 1], [200, 40]).astype(np.int32))
+    part = split_by_time(np.repeat([0, 1], [200, 40]).astype(np.int32))
     counts = [np.bincount(mine, minlength=3).tolist() for mine in (part[:200], part[200:])]
     assert counts == [[170, 15, 15], [34, 3, 3]]
     assert (np.diff(part[:200]) >= 0).all() and (np.diff(part[200:]) >= 0).all()
@@ -85,7 +86,7 @@ def test_the_loss_is_minus_the_log_likelihood_of_what_is_known() -> None:
         timed=torch.from_numpy(timed).float(),
     )
     rows = np.array([0, 3, 5, 6, 11])
-    found = training._Tensors.loss(
+    found = TrainingTensors.loss(
         data,  # type: ignore[arg-type]
         torch.from_numpy(outputs[rows]).float(),
         torch.from_numpy(rows),
@@ -101,7 +102,7 @@ def test_the_loss_is_minus_the_log_likelihood_of_what_is_known() -> None:
     assert float(found) == pytest.approx(-known[rows].mean(), rel=1e-5)
 
 
-Data = tuple[training._Tensors, Impressions, object, ResponseNet]
+Data = tuple[TrainingTensors, Impressions, object, ResponseNet]
 
 
 @pytest.fixture(scope="module")
@@ -122,43 +123,43 @@ def data(toy: Dataset) -> Data:
     # The first person is not among the rows that are learned from.
     learn = log.user > 0
     scores = np.zeros((len(log), 2))
-    tensors = training._Tensors.build(log, entities, before, scores, fixed, learn)
+    rows = TrainingTensors.build(log, entities, before, scores, fixed, learn)
     generator = torch.Generator().manual_seed(0)
-    net = ResponseNet(tensors.sizes, torch.zeros(N_OUTPUTS), generator)
+    net = ResponseNet(rows.sizes, torch.zeros(N_OUTPUTS), generator)
     with torch.no_grad():
         net.chain += torch.randn(net.chain.shape, generator=generator)
         for table in (net.user, net.video):
             table[1:] += torch.randn(table[1:].shape, generator=generator)
-    return tensors, log, before, net
+    return rows, log, before, net
 
 
 def test_the_exported_network_is_the_trained_one(data: Data) -> None:
-    tensors, log, before, net = data
-    predictor, weights = training._export(net, tensors)
+    logged, log, before, net = data
+    predictor, weights = training._export(net, logged)
     rows = np.arange(0, len(log), 7)
     with torch.no_grad():
-        trained = tensors.outputs(net, torch.from_numpy(rows), None).numpy()
+        trained = logged.outputs(net, torch.from_numpy(rows), None).numpy()
     exported = training.row_outputs(predictor, log, before, rows)  # type: ignore[arg-type]
     labels = np.maximum(log.outcomes[rows], 0)
     np.testing.assert_allclose(exported + labels @ weights.T, trained, atol=1e-4)
     assert (weights[chain_mask() == 0.0] == 0.0).all()
     # People and videos that were not learned from have no embedding.
-    assert tensors.user_slot[0] == 0 and tensors.sizes.users == len(tensors.user_slot) - 1
+    assert logged.user_slot[0] == 0 and logged.sizes.users == len(logged.user_slot) - 1
 
 
 def test_training_forgets_a_tenth_of_the_people_and_three_tenths_of_the_videos(data: Data) -> None:
-    tensors, log, *_ = data
-    rows = torch.from_numpy(np.flatnonzero(log.user > 0).repeat(4))
+    logged, log, *_ = data
+    rows = torch.from_numpy(np.flatnonzero(log.user > 0).repeat(2))
     generator = torch.Generator().manual_seed(1)
     for table, out, dropped in (("user", "out_user", 0.1), ("video", "out_video", 0.3)):
-        bare = ResponseNet(tensors.sizes, torch.zeros(N_OUTPUTS), generator)
+        bare = ResponseNet(logged.sizes, torch.zeros(N_OUTPUTS), generator)
         with torch.no_grad():
             for weight in bare.parameters():
                 weight.zero_()
             getattr(bare, table)[1:] = 1.0
             getattr(bare, out).fill_(1.0 / SIZE)
-            kept = tensors.outputs(bare, rows, generator)[:, 0].numpy()
-            always = tensors.outputs(bare, rows, None)[:, 0].numpy()
+            kept = logged.outputs(bare, rows, generator)[:, 0].numpy()
+            always = logged.outputs(bare, rows, None)[:, 0].numpy()
         known = always > 0.5
         share = 1.0 - kept[known].mean()
         error = np.sqrt(dropped * (1.0 - dropped) / known.sum())
