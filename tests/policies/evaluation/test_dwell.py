@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from policies.evaluation.dwell import dwell_r, from_visit_mean
 
@@ -48,6 +49,17 @@ def test_the_error_is_that_of_a_jackknife_over_people() -> None:
     values = found.per_person()
     assert values.mean() == pytest.approx(found.r, abs=1e-9)
     assert values.std(ddof=1) / np.sqrt(len(values)) == pytest.approx(found.error, rel=1e-6)
+
+
+def test_the_interval_and_the_error_of_two_people() -> None:
+    score, dwell, visit, user = _sample(3, people=2)
+    found = dwell_r(score, dwell, visit, user)
+    # The spread of one value per person, however few they are.
+    values = found.per_person()
+    assert found.error == pytest.approx(abs(values[1] - values[0]) / 2.0)
+    low, high = found.interval
+    half = stats.norm.ppf(0.975) * found.error
+    assert (low, high) == (pytest.approx(found.r - half), pytest.approx(found.r + half))
 
 
 def test_scores_that_say_nothing_have_no_correlation() -> None:

@@ -296,7 +296,7 @@ def test_an_a_a_run_is_judged_as_one() -> None:
     assert alike.sentence.startswith("As expected of an A/A test: simulated time +1.0 %")
     alarm = judged(row("time", "better", Estimate(0.05, 0.02, 0.08)), same_policy=True)
     assert alarm.verdict.state == "false alarm"
-    assert "5 % of such tests are significant by chance" in alarm.why
+    assert "arms; 5 % of such tests are significant by chance" in alarm.why
     twins = row("time", "no data", None)
     twins = replace(twins, treatment=twins.control)
     assert "is the same in both arms" in judged(twins, same_policy=True).sentence
@@ -337,6 +337,14 @@ def test_not_clear_with_a_broken_guardrail_says_so_first() -> None:
     found = verdict("open", ("margin broken",), ("pass",))
     assert found.sentence.startswith("Not clear: simulated time +1.0 %")
     assert "and guardrail 'Guard0' (-20.0 %) is broken." in found.sentence
+
+
+def test_an_open_result_says_what_the_test_can_detect_where_that_is_known() -> None:
+    known = judged(row("time", "not clear", Estimate(0.0, -0.01, 0.01), detectable=0.032))
+    assert known.verdict.cause == "not settled"
+    assert known.decision.endswith("'Time' moves; it can detect ±3.2 %.")
+    unknown = replace(row("time", "not clear", Estimate(0.0, -0.01, 0.01)), detectable_effect=None)
+    assert judged(unknown).decision.endswith("'Time' moves.")
 
 
 def test_rules_are_read_and_mistakes_are_named() -> None:
