@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,9 @@ from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from abtest.power.planning import Answer, Asked, Known
+    from abtest.experiment_tables.request import ObservedOptions
+    from abtest.power.known import Known, Unknown
+    from abtest.power.planning import Asked
     from abtest.power.sources import Source
 
 Where = Annotated[
@@ -24,14 +27,26 @@ Where = Annotated[
 MetricNames = Annotated[
     list[str] | None,
     typer.Option(
-        "--metric", "-m", help="A metric, a column, or NUMERATOR/DENOMINATOR. Repeatable."
+        "--metric",
+        "-m",
+        help="A metric, a column, or NAME=COLUMN/COLUMN; the first decides. Repeatable.",
     ),
+]
+MetricFile = Annotated[
+    Path | None, typer.Option("--metrics", help="A TOML file that defines metrics (tables).")
 ]
 UserColumn = Annotated[str, typer.Option("--user", help="Column of the user id (tables).")]
 ArmColumn = Annotated[str | None, typer.Option("--arm", help="Column of the arm (tables).")]
-DayColumn = Annotated[
+DayColumn = Annotated[str | None, typer.Option("--day", help="Column of the day (tables).")]
+Start = Annotated[
     str | None,
-    typer.Option("--day", help="Column of the day (tables); negative days are the pre-period."),
+    typer.Option("--start", help="First day; what is earlier is the time before (tables)."),
+]
+Absent = Annotated[
+    str, typer.Option("--absent", help="A day without a row of a user, as in analyze (tables).")
+]
+Joined = Annotated[
+    str | None, typer.Option("--joined", help="Column of the day of joining (tables).")
 ]
 Covariates = Annotated[
     list[str] | None,
@@ -61,10 +76,17 @@ def aa(
     ] = "0.5",
     alpha: Alpha = "5%",
     control: ControlArm = None,
+    metrics: MetricFile = None,
     user: UserColumn = "user_id",
     arm: ArmColumn = None,
     day: DayColumn = None,
+    start: Start = None,
+    absent: Absent = "error",
+    joined: Joined = None,
     covariate: Covariates = None,
+    encoding: options.Encoding = None,
+    delimiter: options.Delimiter = None,
+    bad_rows: options.BadRows = "fail",
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Last days of a log that are analysed.")
     ] = None,
@@ -81,12 +103,19 @@ def aa(
 
       abtest aa orders.csv --user buyer --metric revenue --metric revenue/visits
     """
+    from abtest.power.sources import open_source
     from abtest.power.tables import aa_table
-    from reports.analysis.calibration import calibrate, varying
+    from reports.analysis.calibration import calibrate, scored, varying
+    from reports.plan import AnalysisPlan
 
     share, level = _fraction("--split", split), _fraction("--alpha", alpha)
     console = Console(quiet=quiet)
-    found = _source(source or "demo", metric, control, user, arm, day, covariate, days, console)
+    table = _table_options(
+        metric=metric, metrics=metrics, control=control, user=user, arm=arm, day=day, start=start,
+        absent=absent, joined=joined, covariate=covariate, encoding=encoding, delimiter=delimiter,
+        bad_rows=bad_rows, absolute=None,
+    )  # fmt: skip
+    found = open_source(source or "demo", options=table, days=days, console=console)
     columns = {m.name: found.columns(m) for m in found.metrics}
     chosen = varying(columns, found.metrics)
     silent = [m.name for m in found.metrics if m not in chosen]
@@ -94,7 +123,12 @@ def aa(
         raise UsageError(f"no metric of {found.name} differs between users: {', '.join(silent)}.")
     for name in silent:
         console.warn(f"'{name}' is the same for all {found.users:,} users; left out")
-    report = calibrate(columns, chosen, replicates=replicates, seed=seed, share=share, alpha=level)
+    plan = AnalysisPlan(metrics={m.name: m for m in chosen})
+    by_score = scored({m.name: columns[m.name] for m in chosen}, plan)
+    report = calibrate(
+        columns, chosen, replicates=replicates, seed=seed, share=share, alpha=level,
+        by_score=by_score,
+    )  # fmt: skip
     if as_json:
         document = {"source": found.name, "left_out": silent, **report.to_dict()}
         _print_json(document)
@@ -107,7 +141,8 @@ def aa(
 def power(
     source: Where = None,
     mde: Annotated[
-        str | None, typer.Option("--mde", help="Relative effect to find, as 1% or -2%.")
+        str | None,
+        typer.Option("--mde", help="Effect to find: 1%, or 0.5 in the unit of an absolute metric."),
     ] = None,
     users: Annotated[int | None, typer.Option("--users", min=2, help="Users in all arms.")] = None,
     target: Annotated[str, typer.Option("--power", help="Wanted chance to find it.")] = "80%",
@@ -126,8 +161,11 @@ def power(
         int, typer.Option("--treatments", min=1, max=100, help="Number of treatments.")
     ] = 1,
     correct: Annotated[
-        bool, typer.Option("--correct/--no-correct", help="Divide alpha among treatments.")
-    ] = True,
+        str,
+        typer.Option(
+            "--correct", help="Over treatments, (secondary) metrics, both or none, as in analyze."
+        ),
+    ] = "both",
     design: Annotated[str, typer.Option("--design", help="online or twin.")] = "online",
     metric: MetricNames = None,
     days: Annotated[
@@ -148,10 +186,21 @@ def power(
         typer.Option("--correlation", help="Between a user's two arms (--design twin)."),
     ] = None,
     control: ControlArm = None,
+    metrics: MetricFile = None,
+    absolute: Annotated[
+        list[str] | None,
+        typer.Option("--absolute", help="Effects of this metric are differences. Repeatable."),
+    ] = None,
     user: UserColumn = "user_id",
     arm: ArmColumn = None,
     day: DayColumn = None,
+    start: Start = None,
+    absent: Absent = "error",
+    joined: Joined = None,
     covariate: Covariates = None,
+    encoding: options.Encoding = None,
+    delimiter: options.Delimiter = None,
+    bad_rows: options.BadRows = "fail",
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -171,7 +220,9 @@ def power(
 
       abtest power --mean 550 --sd 900 --users 50000 --mde 2%
     """
-    from abtest.power.planning import Asked, answers, known_of_source, parse_shares
+    from abtest.power.known import known_of_source
+    from abtest.power.planning import Asked, answers, parse_correct, parse_shares
+    from abtest.power.sources import open_source
     from abtest.power.tables import power_table
 
     if design not in ("online", "twin"):
@@ -183,8 +234,10 @@ def power(
         power=_fraction("--power", target),
         alpha=_fraction("--alpha", alpha),
         shares=parse_shares(split, treatments),
-        correct=correct,
+        correct=parse_correct(correct),
         paired=design == "twin",
+        effect_is_share=mde is None or "%" in mde,
+        margin_is_share=margin is None or "%" in margin,
     )
     given = [
         flag
@@ -199,7 +252,7 @@ def power(
             "say the effect to find or the users to have.", "Give --mde 1% or --users 20000"
         )
     console = Console(quiet=quiet)
-    known: list[Known | Answer]
+    known: list[Known | Unknown]
     if source is None:
         if days is not None:
             raise UsageError(
@@ -208,7 +261,12 @@ def power(
         known = [_known_of_numbers(mean, sd, rate, variance_removed, correlation, asked)]
         name = "the numbers given"
     else:
-        opened = _source(source, metric, control, user, arm, day, covariate, None, console)
+        table = _table_options(
+            metric=metric, metrics=metrics, control=control, user=user, arm=arm, day=day,
+            start=start, absent=absent, joined=joined, covariate=covariate, encoding=encoding,
+            delimiter=delimiter, bad_rows=bad_rows, absolute=absolute,
+        )  # fmt: skip
+        opened = open_source(source, options=table, days=None, console=console)
         if nothing_asked:
             asked = dataclasses.replace(asked, users=opened.people)
         known = known_of_source(opened, days=days, paired=asked.paired)
@@ -230,26 +288,24 @@ def power(
         typer.echo(power_table(rows, asked, name))
 
 
-def _source(
-    spec: str,
+def _table_options(
+    *,
     metric: list[str] | None,
-    control: str | None,
-    user: str,
-    arm: str | None,
-    day: str | None,
     covariate: list[str] | None,
-    days: int | None,
-    console: Console,
-) -> Source:
-    from abtest.power.sources import TableOptions, open_source
+    absolute: list[str] | None,
+    metrics: Path | None,
+    **given: Any,
+) -> ObservedOptions:
+    """How to read a table: the options of `abtest analyze`."""
+    from abtest.experiment_tables.request import ObservedOptions
 
-    return open_source(
-        spec,
-        options=TableOptions(user, arm, day, tuple(covariate or ())),
-        control=control,
-        metrics=metric or (),
-        days=days,
-        console=console,
+    return ObservedOptions(
+        (),
+        metrics=tuple(metric or ()),
+        metrics_file=metrics,
+        covariates=tuple(covariate or ()),
+        absolute=tuple(absolute or ()),
+        **given,
     )
 
 
@@ -261,7 +317,7 @@ def _known_of_numbers(
     correlation: float | None,
     asked: Asked,
 ) -> Known:
-    from abtest.power.planning import Known
+    from abtest.power.known import Known
     from reports.statistics.power import Baseline
 
     if rate is not None:

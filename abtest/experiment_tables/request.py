@@ -38,7 +38,7 @@ class ObservedOptions:
 
     table: tuple[Path, ...]
     user: str = "user_id"
-    arm: str = "arm"
+    arm: str | None = "arm"
     metrics: tuple[str, ...] = ()
     metrics_file: Path | None = None
     control: str | None = None
@@ -82,9 +82,8 @@ def plan_of(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
             chosen = _as_retention(chosen, file.columns)
         declared.append(Declared(chosen))
     if not declared:
-        keys = {options.user, options.arm, options.day}
-        numbers = [n for n, t in file.schema.items() if t.is_numeric() and n not in keys]
-        names = numbers or [n for n in file.columns if n not in keys]
+        keys = (options.user, options.arm, options.day, options.joined)
+        names = file.numbers(keys) or [n for n in file.columns if n not in keys]
         raise UsageError(
             "no metric to analyse.", f"Add: --metric {names[0] if names else 'COLUMN'}"
         )

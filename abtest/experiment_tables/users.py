@@ -34,6 +34,8 @@ _UNPACKED = 10
 """How many times its size a packed table has, roughly and rather more."""
 _SHORTEST_ROW = 8
 _CHUNK = 1 << 22
+_LOOK = 10_000
+"""Rows that tell which columns of a text file hold numbers."""
 
 
 def open_users(
@@ -107,6 +109,17 @@ class _Rows:
             arms = batch.frame[arm_column]
             found += [(str(arms[row]), self._place(batch, row)) for row in rows]
         return found
+
+    def numbers(self) -> list[str]:
+        """See `RowSource`."""
+        if not self._table.is_text:
+            return [n for n, t in self.schema.items() if t.is_numeric() or t == pl.Boolean]
+        first = next(self._table.batches(tally=Tally(bad_rows="skip")), None)
+        if first is None:
+            return []
+        frame = first.frame.head(_LOOK)
+        read = {name: Number().read(frame[name]) for name in frame.columns}
+        return [n for n, r in read.items() if r.bad is None and r.values.null_count() < len(frame)]
 
     def _place(self, batch: Batch, row: int) -> str:
         place = batch.place(row)

@@ -6,51 +6,23 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
+from abtest.config import suggest
 from abtest.errors import UsageError
-from abtest.power.sources import Source
-from reports.plan import Metric
+from abtest.power.known import Known, Unknown
 from reports.statistics.errors import StatisticsError
-from reports.statistics.estimates import estimate_arms
-from reports.statistics.moments import Moments
 from reports.statistics.power import (
-    Baseline,
     PlannedTest,
     best_shares,
     detectable_lift,
     detectable_margin,
     power,
     sample_size,
-    variance_over_days,
 )
-from reports.users.table import matrix
 
 Question = Literal["users", "effect", "power", "margin"]
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of one metric.
-
-    Attributes:
-        metric: Name.
-        unit: Of the value.
-        shown: What the value is multiplied with to be shown.
-        direction: "up" if more is better.
-        baseline: Value and variance per user.
-        variance_removed: By covariates or pairing, 0 to 1; None where there are none.
-    """
-
-    metric: str
-    unit: str
-    shown: float
-    direction: str
-    baseline: Baseline
-    variance_removed: float | None = None
+Correct = Literal["both", "treatments", "metrics", "none"]
 
 
 @dataclass(frozen=True)
@@ -58,14 +30,15 @@ class Asked:
     """What is planned.
 
     Attributes:
-        effect: Relative, or None if it is what is asked for.
+        effect: A share of the value, or in the metric's unit; None if it is what is asked for.
         users: In all arms together, or None if they are.
-        margin: Non-inferiority margin as a positive fraction, or None for a test of a difference.
+        margin: Non-inferiority margin above zero, or None for a test of a difference.
         power: Wanted.
         alpha: Two-sided error rate of the experiment; one-sided tests spend half of it.
         shares: Of users per arm, the control first.
-        correct: Whether alpha is divided among the treatments.
+        correct: Over what alpha is divided: treatments, (secondary) metrics, both or none.
         paired: Twin design.
+        effect_is_share, margin_is_share: Whether they were given with ``%``.
     """
 
     effect: float | None
@@ -74,8 +47,10 @@ class Asked:
     power: float
     alpha: float
     shares: tuple[float, ...]
-    correct: bool
+    correct: Correct
     paired: bool
+    effect_is_share: bool = True
+    margin_is_share: bool = True
 
     @property
     def question(self) -> Question:
@@ -86,18 +61,55 @@ class Asked:
             return "power"
         return "effect" if self.effect is None else "power"
 
-    def test(self, direction: str) -> PlannedTest:
-        """The test of a metric."""
-        base = PlannedTest(self.alpha, shares=self.shares, correct=self.correct, paired=self.paired)
+    def test(self, known: Known, secondary: int) -> PlannedTest:
+        """The test of a metric, at the level that the analysis leaves it.
+
+        The analysis corrects by Holm's method (or Benjamini and Hochberg's) over treatments and
+        over secondary metrics; both find at least what a test at alpha / k finds, which is planned.
+
+        Args:
+            known: The metric.
+            secondary: How many secondary metrics there are.
+        """
+        guards = self.margin is not None or known.role == "guardrail"
+        over_metrics = self.correct in ("metrics", "both") and known.role == "secondary"
+        base = PlannedTest(
+            self.alpha,
+            shares=self.shares,
+            correct=self.correct in ("treatments", "both") and not guards,
+            paired=self.paired,
+            absolute=known.scale == "absolute",
+            looks=max(secondary, 1) if over_metrics and not guards else 1,
+        )
         if self.margin is None:
             return base
         # Guardrails are read from two-sided intervals: each end has half the error rate.
-        up = direction == "up"
+        up = known.direction == "up"
+        margin = self.size(known, self.margin, self.margin_is_share)
         return base._replace(
             alpha=self.alpha / 2.0,
             alternative="greater" if up else "less",
-            null=-self.margin if up else self.margin,
+            null=-margin if up else margin,
         )
+
+    @staticmethod
+    def size(known: Known, given: float, is_share: bool) -> float:
+        """An effect or margin on the metric's scale.
+
+        Raises:
+            StatisticsError: a share of a value that is not clear of zero.
+        """
+        if known.scale == "relative":
+            return given
+        if not is_share:
+            return given / known.shown
+        if not known.clear:
+            raise StatisticsError(
+                f"a share of '{known.metric}' is no size.",
+                f"Its value, {known.shown * known.baseline.value:.4g}, is not clear of zero.",
+                "Give the effect in its unit: --mde 0.5",
+            )
+        return given * abs(known.baseline.value)
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,7 @@ class Answer:
         total: Different users in all arms.
         effect: Relative effect.
         margin: Non-inferiority margin, if one is tested.
+        scale: Whether effect and margins are shares of the value or in the metric's unit.
         smallest_margin: Shown with the wanted power by these users, if a margin is tested.
         power: Probability of a significant result.
         problem: Why there is no answer; empty if there is one.
@@ -127,6 +140,7 @@ class Answer:
     margin: float | None = None
     smallest_margin: float | None = None
     power: float | None = None
+    scale: str = "relative"
     problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,24 +152,33 @@ class Answer:
         }
 
 
-def answer(known: Known, asked: Asked) -> Answer:
+def answer(known: Known, asked: Asked, secondary: int = 1) -> Answer:
     """Answer the question for one metric.
+
+    Args:
+        known: The metric.
+        asked: The question.
+        secondary: How many secondary metrics there are.
 
     Raises:
         StatisticsError: it has no answer.
     """
-    test = asked.test(known.direction)
+    test = asked.test(known, secondary)
     baseline = known.baseline
+    shown = known.shown if known.scale == "absolute" else 1.0
     row = Answer(
         known.metric,
         known.unit,
         known.shown * baseline.value,
         known.shown * math.sqrt(baseline.variance),
         known.variance_removed,
-        margin=asked.margin,
+        margin=None if asked.margin is None else shown * abs(test.null),
+        scale=known.scale,
     )
-    effect = asked.effect
-    if effect is None and asked.margin is not None:
+    effect = None
+    if asked.effect is not None:
+        effect = asked.size(known, asked.effect, asked.effect_is_share)
+    elif asked.margin is not None:
         effect = 0.0
     if asked.users is None:
         if effect is None:
@@ -164,34 +187,38 @@ def answer(known: Known, asked: Asked) -> Answer:
             )
         plan = sample_size(baseline, effect, test, target=asked.power)
         return dataclasses.replace(
-            row, users=plan.users, total=plan.total, effect=plan.lift, power=plan.power
+            row, users=plan.users, total=plan.total, effect=shown * plan.lift, power=plan.power
         )
     users = arm_sizes(asked.users, asked.shares, asked.paired)
     row = dataclasses.replace(row, users=users, total=asked.users)
     if effect is None:
         plan = detectable_lift(baseline, users, test, target=asked.power)
-        return dataclasses.replace(row, effect=plan.lift, power=plan.power)
+        return dataclasses.replace(row, effect=shown * plan.lift, power=plan.power)
     smallest = None
     if asked.margin is not None:
-        smallest = detectable_margin(baseline, users, test, lift=effect, target=asked.power)
+        smallest = shown * detectable_margin(baseline, users, test, lift=effect, target=asked.power)
     return dataclasses.replace(
-        row, effect=effect, power=power(baseline, effect, users, test), smallest_margin=smallest
+        row,
+        effect=shown * effect,
+        power=power(baseline, effect, users, test),
+        smallest_margin=smallest,
     )
 
 
-def answers(known: Sequence[Known | Answer], asked: Asked) -> list[Answer]:
+def answers(known: Sequence[Known | Unknown], asked: Asked) -> list[Answer]:
     """Answers for several metrics; a metric without one says why, unless it is the only one.
 
     Raises:
         StatisticsError: the only metric has no answer.
     """
     rows = []
+    secondary = sum(isinstance(item, Known) and item.role == "secondary" for item in known)
     for item in known:
-        if isinstance(item, Answer):
-            rows.append(item)
+        if isinstance(item, Unknown):
+            rows.append(Answer(item.metric, item.unit, None, None, None, problem=item.problem))
             continue
         try:
-            rows.append(answer(item, asked))
+            rows.append(answer(item, asked, secondary))
         except StatisticsError as error:
             if len(known) == 1:
                 raise
@@ -240,99 +267,21 @@ def parse_shares(text: str | None, treatments: int) -> tuple[float, ...]:
     return tuple(parts)
 
 
+def parse_correct(text: str) -> Correct:
+    """What alpha is divided over.
+
+    Raises:
+        UsageError: an unknown choice.
+    """
+    for known in get_args(Correct):
+        if text == known:
+            return cast(Correct, known)
+    raise UsageError(
+        f"--correct is '{text}'.{suggest(text, get_args(Correct))}",
+        f"Known: {', '.join(get_args(Correct))}",
+    )
+
+
 def _fraction(text: str) -> float:
     text = text.strip()
     return float(text[:-1]) / 100.0 if text.endswith("%") else float(text)
-
-
-def known_of_source(source: Source, *, days: int | None, paired: bool) -> list[Known | Answer]:
-    """What a source tells of each of its metrics; why not, for those it tells nothing of.
-
-    Args:
-        source: Outcomes.
-        days: Of the experiment that is planned; None for as many as the source has.
-        paired: Plan a twin design; the source must be one.
-
-    Raises:
-        UsageError: no pairs in the source.
-        StatisticsError: the scatter between days is needed and not known.
-    """
-    if paired and source.twin_of is None:
-        raise UsageError(
-            "a twin design needs the variance of a user's difference, which only a twin run has.",
-            "Give such a run, or --mean, --sd and --correlation",
-        )
-    if paired and days not in (None, source.table.days):
-        raise UsageError(f"--days cannot change for twin runs: this one has {source.table.days}.")
-    found: list[Known | Answer] = []
-    for chosen in source.metrics:
-        try:
-            found.append(_paired(source, chosen) if paired else _unpaired(source, chosen, days))
-        except StatisticsError as error:
-            if len(source.metrics) == 1 or "scatter between days" in error.problem:
-                raise
-            found.append(Answer(chosen.name, chosen.unit, None, None, None, problem=str(error)))
-    return found
-
-
-def _unpaired(source: Source, chosen: Metric, days: int | None) -> Known:
-    columns = source.columns(chosen)
-    moments = Moments.of(columns)
-    baseline = Baseline.of(moments)
-    raw = Baseline.of(moments, adjusted=False)
-    if baseline.variance <= 1e-12 * raw.variance and raw.variance > 0.0:
-        raise StatisticsError(
-            "the covariates determine the metric.",
-            "Nothing varies that the days before do not tell.",
-            "Plan for another metric.",
-        )
-    if days is not None:
-        daily = _daily(source, chosen, columns)
-        baseline, raw = (
-            b._replace(variance=variance_over_days(b.variance, daily, days))
-            for b in (baseline, raw)
-        )
-    elif columns.shape[1] == 2 and _is_share(columns):
-        baseline = Baseline.proportion(baseline.value)
-    removed = 1.0 - baseline.variance / raw.variance if columns.shape[1] > 2 else None
-    return _known(chosen, baseline, removed)
-
-
-def _paired(source: Source, chosen: Metric) -> Known:
-    assert source.twin_of is not None
-    table = source.table
-    values = matrix(table.during, chosen, table.days)
-    arms = [values[table.rows(arm)] for arm in (source.arm, source.twin_of)]
-    estimates = estimate_arms([Moments.of(arm) for arm in arms])
-    linear = [
-        (v[:, 0] - e.value * v[:, 1]) / v[:, 1].mean() for v, e in zip(arms, estimates, strict=True)
-    ]
-    variance = float(np.var(linear[1] - linear[0], ddof=1))
-    apart = sum(e.raw_variance * e.users for e in estimates)
-    removed = max(0.0, 1.0 - variance / apart) if apart > 0.0 else None
-    return _known(chosen, Baseline(estimates[0].value, variance), removed)
-
-
-def _known(chosen: Metric, baseline: Baseline, removed: float | None) -> Known:
-    shown = 100.0 if chosen.percent else 1.0
-    if baseline.value == 0.0 or not baseline.variance > 0.0:
-        raise StatisticsError(
-            "the metric does not vary or is zero.", "Every user has the same value, or none any."
-        )
-    return Known(chosen.name, chosen.unit, shown, chosen.direction, baseline, removed)
-
-
-def _daily(source: Source, chosen: Metric, columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64[users, days] of the linearised metric; its mean over days is that of all days."""
-    table = source.table
-    rows = table.rows(source.arm)
-    each = [matrix(table.until(d, only=True), chosen, 1)[rows] for d in range(table.days)]
-    x = np.stack([day[:, 0] for day in each], axis=1)
-    y = np.stack([day[:, 1] for day in each], axis=1)
-    ratio = float(x.sum() / y.sum())
-    return np.asarray((x - ratio * y) / y.mean())
-
-
-def _is_share(columns: NDArray[np.float64]) -> bool:
-    values, denominator = columns[:, 0], columns[:, 1]
-    return bool(np.isin(values, (0.0, 1.0)).all() and (denominator == 1.0).all())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from abtest.tables import number, table
 from reports import formats
 from reports.render.layout import wrap
+from reports.results import Estimate
 
 if TYPE_CHECKING:
     from abtest.power.planning import Answer, Asked
@@ -86,7 +87,7 @@ def power_table(rows: Sequence[Answer], asked: Asked, name: str) -> str:
             "-" if row.power is None else f"{100.0 * row.power:.1f} %",
         ]
         if margins:
-            cells.append(formats.percent(row.smallest_margin, signed=False))
+            cells.append(_sized(row.smallest_margin, row).lstrip("+"))
         body.append(cells)
     if body:
         lines += [table(body, header=header, right=range(1, len(header))), ""]
@@ -113,23 +114,29 @@ def _title(asked: Asked) -> str:
     else:
         shares = " / ".join(formats.share(round(s, 4)) for s in asked.shares)
         design = f"arms {shares}"
-    if arms > 2:
-        design += ", alpha divided among treatments" if asked.correct else ", alpha not divided"
+    if arms > 2 and asked.margin is None:
+        divided = asked.correct in ("both", "treatments")
+        design += ", alpha divided among treatments" if divided else ", alpha not divided"
     how = f"two-sided, alpha {formats.share(asked.alpha)}; {design}"
     if asked.margin is not None:
         how = f"alpha {formats.share(asked.alpha / 2.0)} one-sided; {design}"
-        what = f"harm stays below {formats.share(asked.margin)}"
+        what = f"harm stays below {_given(asked.margin, asked.margin_is_share)}"
         if asked.users is None:
             return f"Users needed to prove with {chance} power that {what} ({how})."
         return f"Power of {asked.users:,} users to prove that {what} ({how})."
-    lift = f"a lift of {formats.percent(asked.effect)}"
-    if asked.question == "users":
-        return f"Users needed to find {lift} with {chance} power ({how})."
-    if asked.question == "effect":
-        return f"Smallest lift that {asked.users:,} users find with {chance} power ({how})."
-    return (
-        f"Power of {asked.users:,} users to find a lift of {formats.percent(asked.effect)} ({how})."
-    )
+    if asked.effect is None:
+        assert asked.users is not None
+        return f"Smallest effect that {asked.users:,} users find with {chance} power ({how})."
+    size = _given(asked.effect, asked.effect_is_share)
+    effect = f"an effect of {size if size.startswith('-') else '+' + size}"
+    if asked.users is None:
+        return f"Users needed to find {effect} with {chance} power ({how})."
+    return f"Power of {asked.users:,} users to find {effect} ({how})."
+
+
+def _given(value: float, is_share: bool) -> str:
+    """A size that somebody chose: "5 %"; "0.5", of a share without percent sign "50 %"."""
+    return formats.share(value) if is_share else formats.trimmed(value)
 
 
 def _per_arm(row: Answer, asked: Asked) -> str:
@@ -144,8 +151,15 @@ def _per_arm(row: Answer, asked: Asked) -> str:
 def _effect(row: Answer, asked: Asked) -> str:
     if row.effect is None:
         return "-"
-    text = formats.percent(row.effect)
+    text = _sized(row.effect, row)
     return text.replace("+", "+/-") if asked.question == "effect" else text
+
+
+def _sized(value: float | None, row: Answer) -> str:
+    """An effect or margin: a lift, or a difference in the metric's unit."""
+    if row.scale == "relative" or value is None:
+        return formats.percent(value)
+    return formats.difference(Estimate(value, None, None), row.unit)
 
 
 def _split(share: float) -> str:

@@ -11,10 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports import formats
+from reports.analysis.rates import Rates
 from reports.plan import ACTIVITY, AnalysisPlan, Metric
 from reports.results import HealthCheck
+from reports.statistics.adjustment import select_covariates
 from reports.statistics.checks.aa import Calibration, aa_p_values, any_alarm, calibration
 from reports.statistics.errors import StatisticsError
+from reports.statistics.moments import Moments
+from reports.statistics.rates import Rate
 from reports.users.table import Users, UserTable, covariates, matrix
 
 LABEL = "A/A calibration"
@@ -99,6 +103,7 @@ def calibrate(
     share: float = 0.5,
     alpha: float = 0.05,
     confidence: float = 0.95,
+    by_score: Sequence[str] = (),
 ) -> CalibrationReport:
     """Split the users of one arm at random and analyse every metric, many times.
 
@@ -110,12 +115,17 @@ def calibrate(
         share: Of users in the second arm.
         alpha: Level of every test.
         confidence: That, if all metrics are calibrated, all are called so.
+        by_score: Names of 0/1 metrics that the analysis compares by the score method.
 
     Raises:
         StatisticsError: too few users or impossible settings.
     """
     p_values = aa_p_values(
-        [columns[m.name] for m in metrics], replicates=replicates, seed=seed, share=share
+        [columns[m.name] for m in metrics],
+        replicates=replicates,
+        seed=seed,
+        share=share,
+        by_score=[number for number, m in enumerate(metrics) if m.name in by_score],
     )
     found = tuple(
         MetricCalibration(
@@ -124,7 +134,11 @@ def calibrate(
             m.kind,
             columns[m.name].shape[1] - 2,
             calibration(
-                p_values[:, number], alpha=alpha, confidence=confidence, family=len(metrics)
+                p_values[:, number],
+                alpha=alpha,
+                confidence=confidence,
+                family=len(metrics),
+                discrete=m.name in by_score,
             ),
         )
         for number, m in enumerate(metrics)
@@ -137,11 +151,65 @@ def calibrate(
 def user_columns(
     table: UserTable, chosen: Metric, arm: str, others: Sequence[str] = ACTIVITY
 ) -> NDArray[np.float64]:
-    """float64[users of the arm, k]: numerator, denominator and the covariates of the analysis."""
+    """float64[users of the arm, k]: numerator, denominator and all covariates."""
     values = matrix(table.during, chosen, table.days)
     if table.has_pre:
         values = np.concatenate([values, covariates(table.before, chosen, others)], axis=1)
     return np.asarray(values[table.rows(arm)])
+
+
+def analysed_columns(
+    table: Users,
+    chosen: Metric,
+    arm: str,
+    others: Sequence[str] = ACTIVITY,
+    *,
+    select: bool,
+    step: int = 1,
+) -> NDArray[np.float64]:
+    """``user_columns`` of one user in ``step``, with the covariates that the analysis keeps.
+
+    Args:
+        table: Users.
+        chosen: The metric.
+        arm: Whose users.
+        others: Covariates beside the metric's own.
+        select: Whether only covariates that explain something are kept. They are chosen from all
+            users of the arm, so every split of them has the same ones.
+        step: Take one user in so many.
+    """
+    found, seen = [], 0
+    for part in table.parts():
+        columns = user_columns(part, chosen, arm, others)
+        found.append(columns[-seen % step :: step])
+        seen += len(columns)
+    every = np.concatenate(found)
+    if not select or every.shape[1] <= 3:
+        return every
+    kept = select_covariates(Moments.of(every))
+    return every[:, [0, 1, *(2 + k for k in sorted(kept))]]
+
+
+def scored(columns: Mapping[str, NDArray[np.float64]], plan: AnalysisPlan) -> list[str]:
+    """Metrics of 0 and one value per user that the analysis compares by the score method.
+
+    Args:
+        columns: float64[users, k] by metric name, of users who are split in two halves.
+        plan: How rates are compared.
+    """
+    found = []
+    for name, values in columns.items():
+        chosen = plan.metric(name)
+        if plan.rates == "welch" or chosen.kind == "ratio" or chosen.cap is not None:
+            continue
+        numerator, unit = values[:, 0], chosen.scale
+        if not (np.isin(numerator, (0.0, unit)).all() and (values[:, 1] == 1.0).all()):
+            continue
+        half = Rate(int((numerator == unit).sum()) // 2, len(values) // 2)
+        rates = Rates(half, half, unit, small_sample=True)
+        if plan.rates != "auto" or rates.rare:
+            found.append(name)
+    return found
 
 
 def calibration_check(table: Users, plan: AnalysisPlan, design: str) -> HealthCheck:
@@ -156,15 +224,25 @@ def calibration_check(table: Users, plan: AnalysisPlan, design: str) -> HealthCh
     if design == "twin":
         return HealthCheck("aa", LABEL, "not run", "the arms are paired: there is no split to redo")
     metrics = [plan.metric(name) for name in (plan.primary, *plan.guardrails)]
-    if plan.select or plan.strata or plan.slopes != "common" or any(m.cap for m in metrics):
-        # The splits redo the plain analysis only; another one would be a promise not kept.
-        why = "not redone for capped metrics, strata, chosen covariates or slopes by arm"
-        return HealthCheck("aa", LABEL, "not run", why)
+    # The splits redo the plain analysis only; another one would be a promise not kept.
+    beyond = {
+        "capped metrics": any(m.cap for m in metrics),
+        "strata": bool(plan.strata),
+        "slopes by arm": plan.slopes != "common",
+    }
+    if any(beyond.values()):
+        names = " and ".join(name for name, used in beyond.items() if used)
+        return HealthCheck("aa", LABEL, "not run", f"the splits are not redone for {names}")
     every = -(-users // _MOST_USERS)
-    columns = {m.name: _every(table, m, control, plan.covariates, every) for m in metrics}
+    columns = {
+        m.name: analysed_columns(table, m, control, plan.covariates, select=plan.select, step=every)
+        for m in metrics
+    }
     metrics = varying(columns, metrics)
-    if users < _FEWEST_USERS or not metrics:
-        return HealthCheck("aa", LABEL, "not run", "too few users, or no metric that varies")
+    if users < _FEWEST_USERS:
+        return HealthCheck("aa", LABEL, "not run", f"fewer than {_FEWEST_USERS} control users")
+    if not metrics:
+        return HealthCheck("aa", LABEL, "not run", "nothing varies between the control users")
     replicates = min(max(_CELLS // users, 200), 1_000)
     try:
         report = calibrate(
@@ -174,6 +252,7 @@ def calibration_check(table: Users, plan: AnalysisPlan, design: str) -> HealthCh
             seed=CHIP_SEED,
             alpha=CHIP_ALPHA,
             confidence=CHIP_CONFIDENCE,
+            by_score=scored({m.name: columns[m.name] for m in metrics}, plan),
         )
     except StatisticsError as error:
         return HealthCheck("aa", LABEL, "not run", str(error).rstrip("."))
@@ -187,19 +266,11 @@ def calibration_check(table: Users, plan: AnalysisPlan, design: str) -> HealthCh
         f"{lead}false alarms in {replicates:,} splits of {part}the control arm, {level} CI: "
         f"{rates}; nominal {formats.share(CHIP_ALPHA)}"
     )
-    return HealthCheck("aa", LABEL, "warn" if wrong else "pass", detail)
-
-
-def _every(
-    table: Users, chosen: Metric, arm: str, others: Sequence[str], step: int
-) -> NDArray[np.float64]:
-    """float64[users, k]: ``user_columns`` of one user in ``step``."""
-    found, seen = [], 0
-    for part in table.parts():
-        columns = user_columns(part, chosen, arm, others)
-        found.append(columns[-seen % step :: step])
-        seen += len(columns)
-    return np.concatenate(found)
+    facts = {
+        "replicates": replicates,
+        "metrics": [{"metric": m.metric, **_json_values(m.found)} for m in report.metrics],
+    }
+    return HealthCheck("aa", LABEL, "warn" if wrong else "pass", detail, facts=facts)
 
 
 def varying(columns: Mapping[str, NDArray[np.float64]], metrics: Sequence[Metric]) -> list[Metric]:

@@ -114,7 +114,9 @@ def parse_metric(
     per: str = "user",
     built_in: Mapping[str, Metric] | None = None,
 ) -> Metric:
-    """A metric of the command line: ``revenue``, ``ctr=clicks/impressions``, or a built-in one.
+    """A metric of the command line: ``revenue``, ``clicks/impressions``, or a built-in one.
+
+    ``ctr=clicks/impressions`` gives it a name of its own.
 
     Args:
         text: As given.
@@ -135,7 +137,7 @@ def parse_metric(
     over, slash, under = (formula or name).partition("/")
     numerator, denominator = _summands(over), _summands(under)
     well_formed = name and numerator and (denominator or not slash) and "/" not in under
-    if not well_formed or (slash and not separator):
+    if not well_formed:
         raise PlanError(
             f"metric '{text}' cannot be read. Examples: revenue, ctr=clicks/impressions"
         )

@@ -32,7 +32,7 @@ class Baseline(NamedTuple):
     """What is known of a metric before the experiment.
 
     Attributes:
-        value: Of the metric; not zero, as lifts are relative to it.
+        value: Of the metric; not zero where lifts are relative to it.
         variance: Of one user's (linearised, adjusted) value.
         is_proportion: The variance follows from the value: p (1 - p).
         variance_ratio: Treatment's over control's variance; only if not a proportion.
@@ -80,6 +80,8 @@ class PlannedTest(NamedTuple):
         paired: Every user is in every arm (twin design): the baseline's variance is that of one
             user's difference, and shares only give the number of arms. A margin shifts the
             difference but is taken not to change its variance.
+        absolute: Lifts, the null and margins are differences in the metric's unit.
+        looks: Other tests that share alpha with this one, itself included (Bonferroni).
     """
 
     alpha: float = 0.05
@@ -88,6 +90,8 @@ class PlannedTest(NamedTuple):
     shares: Sequence[float] = (0.5, 0.5)
     correct: bool = True
     paired: bool = False
+    absolute: bool = False
+    looks: int = 1
 
     @classmethod
     def non_inferiority(
@@ -99,7 +103,12 @@ class PlannedTest(NamedTuple):
     @property
     def level(self) -> float:
         """Error rate of one comparison."""
-        return self.alpha / max(len(self.shares) - 1, 1) if self.correct else self.alpha
+        treatments = max(len(self.shares) - 1, 1) if self.correct else 1
+        return self.alpha / (treatments * self.looks)
+
+    def size_of(self, baseline: Baseline) -> float:
+        """What a lift of 1 is in the metric's unit."""
+        return 1.0 if self.absolute else abs(baseline.value)
 
 
 class Plan(NamedTuple):
@@ -147,12 +156,13 @@ def power(baseline: Baseline, lift: float, users: Sequence[float], test: Planned
     if test.paired:
         error, freedom = float(np.sqrt(baseline.variance / control)), control - 1.0
     else:
-        low = (1.0 + test.null) ** 2 * baseline.variance / control
-        high = _treatment_variance(baseline, lift) / treatment
+        factor = 1.0 if test.absolute else 1.0 + test.null
+        low = factor**2 * baseline.variance / control
+        high = _treatment_variance(baseline, lift, test) / treatment
         error = float(np.sqrt(low + high))
         freedom = (low + high) ** 2 / (low**2 / (control - 1.0) + high**2 / (treatment - 1.0))
     # Lifts of a negative metric are tested as lifts: 'greater' means a more extreme one.
-    shift = float((lift - test.null) * abs(baseline.value) / error)
+    shift = float((lift - test.null) * test.size_of(baseline) / error)
     if test.alternative == "two-sided":
         return _tail(shift, freedom, test.level / 2.0) + _tail(-shift, freedom, test.level / 2.0)
     return _tail(shift if test.alternative == "greater" else -shift, freedom, test.level)
@@ -175,7 +185,8 @@ def sample_size(baseline: Baseline, lift: float, test: PlannedTest, *, target: f
     if lift == test.null or wrong_way or gap(float(np.log(_MOST_USERS))) < 0.0:
         raise StatisticsError(
             "no number of users finds this lift.",
-            f"The lift is {lift:+.3%}, the null hypothesis {test.null:+.3%} ({test.alternative}).",
+            f"The lift is {_shown(lift, test)}, the null hypothesis {_shown(test.null, test)} "
+            f"({test.alternative}).",
             "Plan for a lift further from the null hypothesis.",
         )
     low = np.log(smallest * (1.0 + 1e-12))
@@ -196,12 +207,12 @@ def detectable_lift(
     """
     _check(baseline, test)
     sign = -1.0 if test.alternative == "less" else 1.0
-    far = _farthest(baseline, sign) - test.null
+    far = _farthest(baseline, sign, test) - test.null
 
     def gap(size: float) -> float:
         return power(baseline, test.null + size, users, test) - target
 
-    reach = sign * np.sqrt(baseline.variance / min(users)) / abs(baseline.value)
+    reach = sign * np.sqrt(baseline.variance / min(users)) / test.size_of(baseline)
     while gap(reach) < 0.0:
         if abs(reach) >= abs(far):
             raise StatisticsError(
@@ -233,7 +244,8 @@ def detectable_margin(
         target: Power.
 
     Raises:
-        StatisticsError: a two-sided test, or no margin below 100 % is shown.
+        StatisticsError: a two-sided test, or no margin below 100 % (of a difference: no margin that
+            is possible) is shown.
     """
     if test.alternative == "two-sided":
         raise StatisticsError(
@@ -245,11 +257,12 @@ def detectable_margin(
         return power(baseline, lift, users, test._replace(null=-sign * margin)) - target
 
     start = -sign * lift
-    if gap(1.0) < 0.0:
+    most = abs(_farthest(baseline, -sign, test)) if test.absolute else 1.0
+    if gap(most) < 0.0:
         raise StatisticsError(
             "no margin below 100 % can be shown.", f"Users per arm: {list(users)}.", "Use more."
         )
-    return _root(gap, start, 1.0)
+    return _root(gap, start, most)
 
 
 def variance_over_days(variance: float, daily: Float, days: int) -> float:
@@ -293,7 +306,7 @@ def best_shares(treatments: int) -> tuple[float, ...]:
 
 
 def _check(baseline: Baseline, test: PlannedTest) -> Float:
-    if baseline.value == 0.0 or not baseline.variance > 0.0:
+    if (baseline.value == 0.0 and not test.absolute) or not baseline.variance > 0.0:
         raise StatisticsError(
             "the metric cannot be planned for.",
             f"Its value is {baseline.value:g}, its variance {baseline.variance:g}.",
@@ -312,10 +325,10 @@ def _check(baseline: Baseline, test: PlannedTest) -> Float:
     return np.ones(len(shares)) if test.paired else np.asarray(shares / shares.sum())
 
 
-def _treatment_variance(baseline: Baseline, lift: float) -> float:
+def _treatment_variance(baseline: Baseline, lift: float, test: PlannedTest) -> float:
     if not baseline.is_proportion:
         return baseline.variance * baseline.variance_ratio
-    rate = baseline.value * (1.0 + lift)
+    rate = baseline.value + lift * test.size_of(baseline)
     if not -1e-12 <= rate <= 1.0 + 1e-12:
         raise StatisticsError(
             "the lift is not possible.", f"It takes the rate from {baseline.value:g} to {rate:g}."
@@ -323,10 +336,16 @@ def _treatment_variance(baseline: Baseline, lift: float) -> float:
     return max(rate * (1.0 - rate), 0.0)
 
 
-def _farthest(baseline: Baseline, sign: float) -> float:
+def _farthest(baseline: Baseline, sign: float, test: PlannedTest) -> float:
+    """The largest lift that is possible in a direction."""
     if not baseline.is_proportion:
-        return sign * 1e6
-    return 1.0 / baseline.value - 1.0 if sign > 0.0 else -1.0
+        return sign * 1e6 * (np.sqrt(baseline.variance) if test.absolute else 1.0)
+    reach = 1.0 - baseline.value if sign > 0.0 else -baseline.value
+    return reach / test.size_of(baseline)
+
+
+def _shown(lift: float, test: PlannedTest) -> str:
+    return f"{lift:+.4g}" if test.absolute else f"{lift:+.3%}"
 
 
 def _tail(shift: float, freedom: float, level: float) -> float:

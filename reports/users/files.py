@@ -61,6 +61,15 @@ class UserFile:
         """Names of all columns."""
         return list(self.schema)
 
+    def numbers(self, without: Sequence[str | None] = ()) -> list[str]:
+        """Columns that may be outcomes: numbers, not from before, not among those named."""
+        left_out = set(without)
+        return [
+            name
+            for name in self.source.numbers()
+            if name not in left_out and not name.startswith(PRE)
+        ]
+
     def read(
         self,
         wanted: Columns,
@@ -68,6 +77,7 @@ class UserFile:
         control: str | None,
         start: str | None = None,
         planned: Sequence[str] = (),
+        alone: bool = False,
     ) -> Observed:
         """Read, check and add up.
 
@@ -76,6 +86,7 @@ class UserFile:
             control: Name of the control arm; None if it can be told from the names.
             start: First day of the experiment; earlier days are the time before.
             planned: Arms that somebody planned; empty if nobody said.
+            alone: Whether a table with one arm will do.
 
         Raises:
             TableError: naming the column or the user of the first thing wrong.
@@ -95,7 +106,7 @@ class UserFile:
         partition = self._partition(reader, roles, days, wanted)
         arms = (
             sorted(reader.arms)
-            if wanted.arm is None
+            if wanted.arm is None or (alone and control is None and len(reader.arms) == 1)
             else ordered_arms(reader.arms, control, planned, self.source.name)
         )
         risk = Risk(wanted.absent, wanted.joined is not None, wanted.retention)

@@ -112,6 +112,9 @@ class RowSource(Protocol):
     def notes(self) -> list[str]:
         """Sentences about rows that were left out; after the last batch."""
 
+    def numbers(self) -> list[str]:
+        """Columns that hold numbers, as far as the beginning of the table tells."""
+
 
 class RowReader:
     """Reads batches in the order of the table; knows of them what takes all rows to know.

@@ -101,6 +101,7 @@ def aa_p_values(
     replicates: int = 1_000,
     seed: int = 1,
     share: float = 0.5,
+    by_score: Sequence[int] = (),
 ) -> Float:
     """The p value of every metric in every replicate.
 
@@ -110,6 +111,8 @@ def aa_p_values(
         replicates: Number of splits; replicate k is the same split whatever this number.
         seed: Of the splits.
         share: Of users in the second arm.
+        by_score: Numbers of metrics that are 0 or one value per user and are compared by the score
+            test with Miettinen and Nurminen's factor (see ``rates.compare_rates``).
 
     Returns:
         float64[replicates, metrics]; NaN where there is no test: fewer than two users or no
@@ -153,14 +156,18 @@ def aa_p_values(
     p_values = np.empty((replicates, len(tables)))
     for number, table in enumerate(tables):
         own = slice(widths[number], widths[number + 1])
-        p_values[:, number] = table.test(
-            n - counts, total[own] - sums[:, own], counts, sums[:, own]
-        )
+        test = table.score_test if number in by_score else table.test
+        p_values[:, number] = test(n - counts, total[own] - sums[:, own], counts, sums[:, own])
     return p_values
 
 
 def calibration(
-    p_values: Float, *, alpha: float = 0.05, confidence: float = 0.95, family: int = 1
+    p_values: Float,
+    *,
+    alpha: float = 0.05,
+    confidence: float = 0.95,
+    family: int = 1,
+    discrete: bool = False,
 ) -> Calibration:
     """The false-positive rate of one metric and whether its p values are uniform.
 
@@ -169,6 +176,8 @@ def calibration(
         alpha: Level of the test.
         confidence: That all metrics of the family that are calibrated are called so.
         family: Metrics judged together; rate and uniformity of each are two looks (Bonferroni).
+        discrete: Whether p values have few different values, as those of a few events: then only
+            too many false alarms are a fault.
     """
     known = p_values[np.isfinite(p_values)]
     refused = len(p_values) - len(known)
@@ -182,6 +191,8 @@ def calibration(
     word: CalibrationWord = "calibrated"
     if low > alpha:
         word = "too many false alarms"
+    elif discrete:
+        word = "calibrated"
     elif high < alpha:
         word = "too few false alarms"
     elif uniform_p < error:
@@ -247,6 +258,21 @@ class _Columns:
             # A sum of zeros comes back from the scaled columns with a rounding error.
             answered &= np.abs(self._means(mean)[1]) > _NOISE * np.abs(self._centre[1])
         return np.where(answered, p, np.nan)
+
+    def score_test(self, n0: Float, sums0: Float, n1: Float, sums1: Float) -> Float:
+        """As ``test``, of users who have an event or not: the variance is that of no effect."""
+        unit, n = float(self._columns[:, 0].max()), n0 + n1
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Of a metric that does not vary there are no features.
+            rates = [
+                (self._centre[0] + self._scale[0] * sums[:, 0] / own) / unit
+                for own, sums in ((n0, sums0), (n1, sums1))
+            ]
+            pooled = float(self._centre[0]) / unit
+            variance = pooled * (1.0 - pooled) * (1.0 / n0 + 1.0 / n1) * n / (n - 1.0)
+            statistic = (rates[1] - rates[0]) / np.sqrt(variance)
+        answered = (np.minimum(n0, n1) >= 2) & (variance > 0.0)
+        return np.where(answered, 2.0 * special.ndtr(-np.abs(statistic)), np.nan)
 
     def _moments(self, n: Float, sums: Float) -> tuple[Float, Float, Float, Float]:
         """Users, mean [r, k], cross [r, k, k] and gradient [r, 2], all of the scaled columns."""
