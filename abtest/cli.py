@@ -26,6 +26,7 @@ from abtest.commands import (
     world,
 )
 from abtest.errors import STOPPED, ExitCode, describe_error
+from abtest.terminal import prepare, put
 
 app = typer.Typer(
     name="abtest",
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"abtest {abtest.__version__}")
+        put(f"abtest {abtest.__version__}")
         raise typer.Exit
 
 
@@ -87,6 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_cli(arguments: list[str] | None = None) -> int:
     """Like `main`, but returns the exit code (for tests)."""
+    prepare()
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="abtest", standalone_mode=False)
@@ -115,5 +117,5 @@ def run_cli(arguments: list[str] | None = None) -> int:
 
 
 def _fail(code: int, message: str) -> int:
-    typer.echo(f"abtest: {message}", err=True)
+    put(f"abtest: {message}", err=True)
     return int(code)

@@ -23,6 +23,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from abtest.terminal import encoding_of
+from reports.formats import encodable
+
 TRAINING = "train"
 """Key of the stages that end with what they found: the best epoch and its validation metric."""
 
@@ -92,9 +95,7 @@ class Console:
             self.listener(text)
 
     def _print(self, text: str) -> None:
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        safe = text.encode(encoding, errors="replace").decode(encoding)
-        self._rich.print(safe, soft_wrap=True)
+        self._rich.print(encodable(text, encoding_of(self._stream)), soft_wrap=True)
 
     @contextmanager
     def stage(self, key: str, title: str) -> Iterator[Stage]:

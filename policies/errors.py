@@ -22,7 +22,18 @@ class UnknownPolicy(PolicyError):
 
 
 class PolicyContractError(PolicyError):
-    """A policy returned something that the contract forbids."""
+    """A policy returned something that the contract forbids.
+
+    Attributes:
+        place: "video" or "comment", its number and the user's number in the dataset, where one
+            score is at fault; None elsewhere.
+    """
+
+    def __init__(
+        self, problem: str, hint: str = "", *, place: tuple[str, int, int] | None = None
+    ) -> None:
+        super().__init__(problem, hint)
+        self.place = place
 
 
 class CheckpointError(PolicyError):

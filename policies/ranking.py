@@ -180,8 +180,10 @@ def _check(policy: Policy, scores: object, candidates: Int32, users: Int32, what
     bad = ~np.isfinite(scores) & (candidates >= 0)
     if bad.any():
         row, column = np.argwhere(bad)[0]
+        place = (what, int(candidates[row, column]), int(users[row]))
         raise PolicyContractError(
-            f"{name} returned a non-finite score for {what} {candidates[row, column]} "
-            f"(user {users[row]}).",
+            f"{name} returned a non-finite score for the {what} with index {place[1]} in the "
+            f"catalogue (user index {place[2]}).",
             remedy,
+            place=place,
         )

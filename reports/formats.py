@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from reports.results import ArmValue, Estimate, MetricComparison
 
 MISSING = "n/a"
+_MOST_DECIMALS = 6
+"""Of a percentage; a smaller one has an exponent."""
 
 _ASCII = str.maketrans(
     {
@@ -43,9 +45,25 @@ def plain(text: str) -> str:
     )
 
 
-def to_ascii(text: str) -> str:
-    """The text in ASCII: typographic signs by their plain form, other letters escaped."""
-    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+def encodable(text: str, encoding: str) -> str:
+    """The text as an encoding can write it.
+
+    Of what it lacks, typographic signs become their plain form, other letters escapes.
+    """
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(_plain_form(c, encoding) for c in text)
+    return text
+
+
+def _plain_form(letter: str, encoding: str) -> str:
+    try:
+        letter.encode(encoding)
+    except UnicodeEncodeError:
+        plain_form = letter.translate(_ASCII)
+        return plain_form.encode("ascii", "backslashreplace").decode("ascii")
+    return letter
 
 
 def typographic(text: str) -> str:
@@ -107,12 +125,19 @@ def arm_values(arms: Sequence[ArmValue], unit: str) -> list[str]:
     ]
 
 
-def difference(estimate: Estimate | None, unit: str) -> str:
-    """An absolute lift with its unit: "+1.34 s"; of percentages in points."""
+def difference(estimate: Estimate | None, unit: str, *, alone: bool = False) -> str:
+    """An absolute lift with its unit: "+1.34 s"; of percentages in points.
+
+    Args:
+        estimate: The lift.
+        unit: Of the metric.
+        alone: Whether nothing near it says what it is per: "+1.34 per user".
+    """
     if estimate is None or not known(estimate.value):
         return MISSING
     places = _difference_decimals(estimate)
-    return number(estimate.value, signed=True, decimals=places) + _difference_suffix(unit)
+    suffix = _difference_suffix(unit, alone=alone)
+    return number(estimate.value, signed=True, decimals=places) + suffix
 
 
 def percent(value: float | None, *, signed: bool = True) -> str:
@@ -161,7 +186,7 @@ def interval(estimate: Estimate | None) -> str:
     return f"{low} to {high} %"
 
 
-def absolute_interval(estimate: Estimate | None, unit: str) -> str:
+def absolute_interval(estimate: Estimate | None, unit: str, *, alone: bool = False) -> str:
     """The bounds of a difference, with its unit: "-0.12 to +0.41 s"."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return MISSING
@@ -169,19 +194,21 @@ def absolute_interval(estimate: Estimate | None, unit: str) -> str:
         return MISSING
     places = _difference_decimals(estimate)
     low, high = (number(v, signed=True, decimals=places) for v in (estimate.low, estimate.high))
-    return f"{low} to {high}{_difference_suffix(unit)}"
+    return f"{low} to {high}{_difference_suffix(unit, alone=alone)}"
 
 
 def shown_interval(metric: MetricComparison) -> str:
     """The relative interval; the absolute one where the control is too noisy for it."""
     relative = interval(metric.relative)
-    return absolute_interval(metric.absolute, metric.unit) if relative == MISSING else relative
+    if relative != MISSING:
+        return relative
+    return absolute_interval(metric.absolute, metric.unit, alone=True)
 
 
 def shown_effect(metric: MetricComparison) -> str:
     """The relative lift; the difference where effects are absolute."""
     if metric.scale == "absolute":
-        return difference(metric.absolute, metric.unit)
+        return difference(metric.absolute, metric.unit, alone=True)
     return lift(metric.relative)
 
 
@@ -203,7 +230,7 @@ def detectable_size(metric: MetricComparison) -> str:
     """What the test could detect, without sign; `MISSING` where it is not known."""
     if metric.scale == "absolute" and metric.detectable_difference is not None:
         text = number(metric.detectable_difference)
-        return text if text == MISSING else text + _difference_suffix(metric.unit)
+        return text if text == MISSING else text + _difference_suffix(metric.unit, alone=True)
     return percent(metric.detectable_effect, signed=False)
 
 
@@ -243,7 +270,9 @@ def p_exact(p: float | None) -> str:
     return f"p = {p:.0e}" if p >= 1e-300 else "p < 1e-300"
 
 
-def _difference_suffix(unit: str) -> str:
+def _difference_suffix(unit: str, *, alone: bool = False) -> str:
+    if alone and unit.startswith("per "):
+        return f" {unit}"
     return " points" if unit == "%" else unit_suffix(unit)
 
 
@@ -269,13 +298,15 @@ def _percent_decimals(values: Sequence[float]) -> int:
     largest = max((abs(100.0 * v) for v in values), default=0.0)
     if largest == 0.0 or largest >= 0.1:
         return 0 if largest >= 1000.0 else 1
-    return min(1 - math.floor(math.log10(largest)), 6)
+    return min(1 - math.floor(math.log10(largest)), _MOST_DECIMALS)
 
 
 def _percent_digits(value: float, places: int, signed: bool) -> str:
     if abs(value) > 1e7:
         return f"{min(max(100.0 * value, -1e300), 1e300):{'+' if signed else ''}.1e}"
     text = f"{100.0 * value:{'+' if signed else ''},.{places}f}"
+    if value and places == _MOST_DECIMALS and _is_zero(text):
+        return f"{100.0 * value:{'+' if signed else ''}.1e}"
     return text.lstrip("+-") if _is_zero(text) else text
 
 

@@ -13,6 +13,7 @@ import typer
 from abtest.commands import options
 from abtest.console import Console
 from abtest.errors import ExitCode
+from abtest.terminal import encoding_of, put, put_json
 
 if TYPE_CHECKING:
     from abtest.experiment_tables.request import ObservedOptions
@@ -170,11 +171,10 @@ def analyze(
         asked, out=out, command=_command(asked), console=Console(quiet=quiet)
     )
     if json:
-        typer.echo(result.to_json(), nl=False)
+        put_json(result.to_json())
     else:
-        ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
-        typer.echo(render(result, width=None, ascii_only=ascii_only, color=sys.stdout.isatty()))
-        typer.echo(f"\nReport: {directory / 'report.html'}")
+        put(render(result, width=None, encoding=encoding_of(), color=sys.stdout.isatty()))
+        put(f"\nReport: {directory / 'report.html'}")
     code = conclude(result, ())
     if code is not ExitCode.COMPLETE:
         raise typer.Exit(int(code))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from abtest.commands import options
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
+from abtest.terminal import put, put_json
 from simulator.tables import BadRows
 
 app = typer.Typer(no_args_is_help=True, help="Import, export, check, describe and make datasets.")
@@ -110,9 +110,9 @@ def import_command(
             report = import_logs(
                 files, target, format=log_format, bad_rows=bad, encoding=encoding, overwrite=force
             )
-    typer.echo(report.render())
-    typer.echo(f"\n{render_needs(needs(Dataset.open(target)))}")
-    typer.echo(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
+    put(report.render())
+    put(f"\n{render_needs(needs(Dataset.open(target)))}")
+    put(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
 
 
 @app.command("map")
@@ -137,13 +137,13 @@ def map_command(
 
     text = propose(files, encoding=encoding)
     if out is None:
-        typer.echo(text, nl=False)
+        put(text, nl=False)
         return
     if out.exists():
         raise UsageError(f"{out} exists and is left untouched.", "Choose another name")
     out.write_text(text, encoding="utf-8")
     listed = " ".join(map(str, files))
-    typer.echo(f"Map:  {out}\nNext: abtest data import {listed} DATASET --map {out}")
+    put(f"Map:  {out}\nNext: abtest data import {listed} DATASET --map {out}")
 
 
 @app.command()
@@ -167,8 +167,8 @@ def export(
     opened = open_dataset(dataset, console)
     with console.stage("export", f"exporting {opened.path}"):
         report = export_logs(opened, target, format=log_format)  # type: ignore[arg-type]
-    typer.echo(report.render())
-    typer.echo(f"\nFiles: {target}\nBack:  abtest data import {target} DATASET")
+    put(report.render())
+    put(f"\nFiles: {target}\nBack:  abtest data import {target} DATASET")
 
 
 @app.command()
@@ -204,15 +204,15 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
             {"command": n.command, "possible": n.possible, "why_not": n.why_not, "remark": n.remark}
             for n in possible
         ]
-        typer.echo(json.dumps({"findings": rows, "commands": listed}, ensure_ascii=False, indent=1))
+        put_json({"findings": rows, "commands": listed})
     elif not findings:
         counts = ", ".join(f"{n:,} {t}" for t, n in opened.info.rows.items())
-        typer.echo(f"{opened.path}: no problem found in {counts}")
+        put(f"{opened.path}: no problem found in {counts}")
     else:
         for finding in findings:
-            typer.echo(f"{finding.severity}: {finding.message} {finding.hint}".rstrip())
+            put(f"{finding.severity}: {finding.message} {finding.hint}".rstrip())
     if not as_json:
-        typer.echo(f"\n{render_needs(possible)}")
+        put(f"\n{render_needs(possible)}")
     if errors:
         raise typer.Exit(int(ExitCode.DATA))
 
@@ -244,9 +244,9 @@ def describe(
                 {"name": s.name, "label": s.label, "value": s.value, "unit": s.unit}
                 for s in statistics
             ]
-            typer.echo(json.dumps({"statistics": rows}, ensure_ascii=False, indent=1))
+            put_json({"statistics": rows})
         else:
-            typer.echo(statistics_table(statistics))
+            put(statistics_table(statistics))
         return
     if against != "kuaishou":
         raise UsageError(f"--against knows 'kuaishou', not '{against}'.")
@@ -270,9 +270,9 @@ def describe(
             }
             for c in comparisons
         ]
-        typer.echo(json.dumps({"comparisons": pairs}, ensure_ascii=False, indent=1))
+        put_json({"comparisons": pairs})
     else:
-        typer.echo(comparison_table(comparisons))
+        put(comparison_table(comparisons))
 
 
 @app.command()
@@ -305,4 +305,4 @@ def synth(
         console=Console(),
         overwrite=force,
     )
-    typer.echo(f"Dataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
+    put(f"Dataset: {target}\nNext:    abtest data describe {target} --against kuaishou")

@@ -12,6 +12,7 @@ import typer
 
 import abtest
 from abtest.paths import cache_directory
+from abtest.terminal import put
 
 _PACKAGES = ("torch", "numpy", "scipy", "polars", "transformers", "matplotlib", "typer")
 
@@ -25,26 +26,26 @@ def doctor() -> None:
     """Versions, cores, memory, cache and plugins; exits 0 unless something cannot work."""
     from policies.registry import describe_all, plugin_warnings
 
-    typer.echo(f"abtest        {abtest.__version__}")
-    typer.echo(f"python        {platform.python_version()} ({sys.executable})")
+    put(f"abtest        {abtest.__version__}")
+    put(f"python        {platform.python_version()} ({sys.executable})")
     for package in _PACKAGES:
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             version = "missing. Install: pip install -e ."
-        typer.echo(f"{package:<13} {version}")
-    typer.echo(f"cores         {len(os.sched_getaffinity(0))}")
+        put(f"{package:<13} {version}")
+    put(f"cores         {len(os.sched_getaffinity(0))}")
     import torch
 
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none (not needed)"
-    typer.echo(f"accelerator   {device}")
+    put(f"accelerator   {device}")
     cache = cache_directory()
     place = cache
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / 2**30
     writable = "" if os.access(place, os.W_OK) else ", NOT WRITABLE. Set ABTEST_CACHE"
-    typer.echo(f"cache         {cache} ({free:.0f} GiB free{writable})")
-    typer.echo(f"policies      {', '.join(r.name for r in describe_all())}")
+    put(f"cache         {cache} ({free:.0f} GiB free{writable})")
+    put(f"policies      {', '.join(r.name for r in describe_all())}")
     for warning in plugin_warnings():
-        typer.echo(f"plugin        {warning}")
+        put(f"plugin        {warning}")

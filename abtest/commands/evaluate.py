@@ -11,6 +11,7 @@ from abtest.commands import options
 from abtest.config_sources import parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
+from abtest.terminal import put, put_json
 
 if TYPE_CHECKING:
     from abtest.evaluate.asked import Protocol
@@ -106,7 +107,10 @@ def evaluate(
     if output is not None:
         write_output(output, results)
         console.say(f"written: {output}")
-    typer.echo(document(results) if as_json else evaluation_tables(results), nl=not as_json)
+    if as_json:
+        put_json(document(results))
+    else:
+        put(evaluation_tables(results))
 
 
 def _protocol(
@@ -214,6 +218,6 @@ def train_command(
         console=console,
         refresh=refresh,
     )
-    typer.echo(f"{policy}: {trained.directory}")
+    put(f"{policy}: {trained.directory}")
     for key, value in trained.summary.items():
-        typer.echo(f"  {key}: {value}")
+        put(f"  {key}: {value}")

@@ -12,6 +12,7 @@ import typer
 from abtest.commands import options
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
+from abtest.terminal import put, put_json
 
 app = typer.Typer(no_args_is_help=True, help="Built-in and your own policies.")
 
@@ -45,12 +46,12 @@ def list_command(as_json: options.Json = False) -> None:
             }
             for r in records
         ]
-        typer.echo(json.dumps({"policies": rows}, ensure_ascii=False, indent=1))
+        put_json({"policies": rows})
     else:
-        typer.echo(policy_table(records))
+        put(policy_table(records))
         for record in records:
             if record.is_oracle:
-                typer.echo(f"{record.name} is an oracle: it {ORACLE_NOTE}.")
+                put(f"{record.name} is an oracle: it {ORACLE_NOTE}.")
 
 
 @app.command()
@@ -70,19 +71,19 @@ def show(spec: Spec) -> None:
 
     policy = create(spec)
     kind = type(policy)
-    typer.echo(f"{spec}  ({kind.__module__}.{kind.__qualname__})\n")
-    typer.echo(inspect.getdoc(kind) or "no description")
+    put(f"{spec}  ({kind.__module__}.{kind.__qualname__})\n")
+    put(inspect.getdoc(kind) or "no description")
     if kind.is_oracle:
-        typer.echo(f"\noracle: {ORACLE_NOTE}")
-    typer.echo(f"\ncode: {inspect.getsourcefile(kind)}")
+        put(f"\noracle: {ORACLE_NOTE}")
+    put(f"\ncode: {inspect.getsourcefile(kind)}")
     settings = policy.settings()
     if kind.settings_class.__doc__ and settings:
-        typer.echo(f"\n{kind.settings_class.__name__}: {inspect.getdoc(kind.settings_class)}")
+        put(f"\n{kind.settings_class.__name__}: {inspect.getdoc(kind.settings_class)}")
     if settings:
-        typer.echo("\nsettings (abtest.toml, [policies.NAME]):")
+        put("\nsettings (abtest.toml, [policies.NAME]):")
         for key, value in settings.items():
             shown = "(chosen by size)" if value is None else f"= {json.dumps(value)}"
-            typer.echo(f"  {key} {shown}")
+            put(f"  {key} {shown}")
 
 
 @app.command()
@@ -108,9 +109,9 @@ def new(
     temporary.write_text(policy_source(path.stem), encoding="utf-8")
     temporary.replace(path)
     spec = f"{path}:{class_name(path.stem)}"
-    typer.echo(f"Wrote {path}")
-    typer.echo(f"Check it: abtest policy check {spec}")
-    typer.echo(f"Test it:  abtest run --treatment {spec} --control sasrec")
+    put(f"Wrote {path}")
+    put(f"Check it: abtest policy check {spec}")
+    put(f"Test it:  abtest run --treatment {spec} --control sasrec")
 
 
 @app.command()
@@ -141,8 +142,8 @@ def check(
         results = check_policy(spec, dataset)
     if as_json:
         rows = [{"name": r.name, "passed": r.passed, "detail": r.detail} for r in results]
-        typer.echo(json.dumps({"checks": rows}, ensure_ascii=False, indent=1))
+        put_json({"checks": rows})
     else:
-        typer.echo(check_table(results))
+        put(check_table(results))
     if not all(r.passed for r in results):
         raise typer.Exit(int(ExitCode.POLICY))

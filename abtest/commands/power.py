@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from abtest.commands import options
 from abtest.config_sources import parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
+from abtest.terminal import put, put_json
 
 if TYPE_CHECKING:
     from abtest.experiment_tables.request import ObservedOptions
@@ -131,9 +131,9 @@ def aa(
     )  # fmt: skip
     if as_json:
         document = {"source": found.name, "left_out": silent, **report.to_dict()}
-        _print_json(document)
+        put_json(document)
     else:
-        typer.echo(aa_table(report, found.name))
+        put(aa_table(report, found.name))
     if any(m.found.word == "too many false alarms" for m in report.metrics):
         raise typer.Exit(int(ExitCode.UNTRUSTWORTHY))
 
@@ -283,9 +283,9 @@ def power(
             "corrected": correct,
             "metrics": [row.to_dict() for row in rows],
         }
-        _print_json(document)
+        put_json(document)
     else:
-        typer.echo(power_table(rows, asked, name))
+        put(power_table(rows, asked, name))
 
 
 def _table_options(
@@ -358,7 +358,3 @@ def _fraction(flag: str, text: str) -> float:
     if not 0.0 < value < 1.0:
         raise UsageError(f"{flag} is {text}, expected a share between 0 and 100 %.")
     return value
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False))

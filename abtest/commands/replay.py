@@ -13,6 +13,7 @@ from abtest.commands import options
 from abtest.config_sources import load_config, parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
+from abtest.terminal import put, put_json
 
 
 def register(app: typer.Typer) -> None:
@@ -183,11 +184,11 @@ def replay_command(
     if html is not None:
         write_html(experiment, html)
     if as_json:
-        typer.echo(experiment.to_json(), nl=False)
+        put_json(experiment.to_json())
     else:
-        typer.echo(replay_text(replayed, experiment))
+        put(replay_text(replayed, experiment))
         for where in (None if out is None else out / "report.html", html):
             if where is not None:
-                typer.echo(f"\nReport: {where}")
+                put(f"\nReport: {where}")
     if replayed.result.verdict == UNUSABLE:
         raise typer.Exit(int(ExitCode.UNTRUSTWORTHY))

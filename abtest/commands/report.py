@@ -12,6 +12,7 @@ import typer
 
 from abtest.commands import options
 from abtest.errors import ExitCode, RunDataError, UsageError
+from abtest.terminal import encoding_of, put, put_json
 from reports.results import ExperimentResult
 
 RunPath = Annotated[Path, typer.Argument(help="A run directory.")]
@@ -24,15 +25,20 @@ def register(app: typer.Typer) -> None:
 
 
 def _load(path: Path) -> ExperimentResult:
-    from abtest.run.run_directory import RunDirectory
+    from abtest.run.run_directory import RunDirectory, how_to_go_on
+    from reports.results import ExperimentResult, ResultFormatError
 
     RunDirectory.open(path)
     file = path / "results.json"
     if not file.is_file():
-        raise RunDataError(
-            f"{path} has no results yet.", f"Continue it: abtest run --resume {path}"
-        )
-    return ExperimentResult.from_json(file.read_text(encoding="utf-8"))
+        raise RunDataError(f"{path} has no results yet.", how_to_go_on(path))
+    try:
+        return ExperimentResult.from_json(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise RunDataError(f"{file} is damaged: it is not UTF-8.", how_to_go_on(path)) from None
+    except ResultFormatError as error:
+        said = str(error).removeprefix("results.json ")
+        raise RunDataError(f"{file} {said}", how_to_go_on(path)) from None
 
 
 class Format(enum.StrEnum):
@@ -83,7 +89,7 @@ def report(
     if chosen is not Format.HTML or out is None:
         write_html(result, page)
     if chosen is Format.HTML and out is None:
-        typer.echo(f"Report: {page}")
+        put(f"Report: {page}")
         return
     if chosen is Format.TABLE:
         written = _table(result, page)
@@ -93,7 +99,10 @@ def report(
         written = render_markdown(result)
     else:
         written = to_csv(result) if chosen is Format.CSV else result.to_json()
-    _put(written, out)
+    if chosen is Format.JSON and out is None:
+        put_json(written)
+    else:
+        _put(written, out)
     failed = any(check.status == "fail" for check in result.health)
     if chosen is Format.TABLE and failed:
         raise typer.Exit(int(ExitCode.UNTRUSTWORTHY))
@@ -102,20 +111,19 @@ def report(
 def _table(result: ExperimentResult, page: Path) -> str:
     from reports.render.terminal import render
 
-    ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
-    shown = render(result, width=None, ascii_only=ascii_only, color=sys.stdout.isatty())
+    shown = render(result, width=None, encoding=encoding_of(), color=sys.stdout.isatty())
     return f"{shown}\n\nReport: {page}\n"
 
 
 def _put(text: str, out: Path | None) -> None:
     if out is None:
-        typer.echo(text, nl=False)
+        put(text, nl=False)
         return
     try:
         out.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}.", "Choose another --out") from None
-    typer.echo(f"Written: {out}")
+    put(f"Written: {out}")
 
 
 def compare(
@@ -140,10 +148,9 @@ def compare(
         raise UsageError("compare needs two runs.", "Example: abtest compare runs/a runs/b")
     loaded = [(str(path), _load(path)) for path in runs]
     if as_json:
-        _put(comparison_json(loaded), None)
+        put_json(comparison_json(loaded))
     else:
-        ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
-        typer.echo(render_comparison(loaded, ascii_only=ascii_only))
+        put(render_comparison(loaded, encoding=encoding_of()))
     if html is not None:
         words = ["abtest", "compare", *map(str, runs), "--html", str(html)]
         page = render_comparison_html(loaded, command=shlex.join(words))
@@ -152,4 +159,4 @@ def compare(
         except OSError as error:
             hint = "Choose another --html"
             raise UsageError(f"cannot write {html}: {error.strerror}.", hint) from None
-        typer.echo(f"\nPage: {html}", err=as_json)
+        put(f"\nPage: {html}", err=as_json)

@@ -13,6 +13,7 @@ from abtest.config import RunConfig
 from abtest.config_sources import load_config, parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
+from abtest.terminal import encoding_of, put, put_json
 
 FAIL_CONDITIONS = ("srm", "guardrail", "worse", "not-clear", "warning")
 
@@ -281,19 +282,18 @@ def _execute(
         console=console,
     )
     if as_json:
-        typer.echo(outcome.result.to_json(), nl=False)
+        put_json(outcome.result.to_json())
     else:
-        encoding = (sys.stdout.encoding or "ascii").lower()
-        typer.echo(
+        put(
             render(
                 outcome.result,
                 width=None,
-                ascii_only="utf" not in encoding,
+                encoding=encoding_of(),
                 color=sys.stdout.isatty(),
             )
         )
-        typer.echo(f"\nReport: {outcome.directory / 'report.html'}")
-        typer.echo(
+        put(f"\nReport: {outcome.directory / 'report.html'}")
+        put(
             f"Next:   abtest run --help, abtest policy new my_policy, abtest report "
             f"{outcome.directory}"
         )

@@ -14,6 +14,7 @@ from abtest.commands import options
 from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.files import write_text
+from abtest.terminal import put
 
 app = typer.Typer(no_args_is_help=True, help="The built-in world.")
 
@@ -51,7 +52,7 @@ def experiments(
     with Console().stage("ladders", f"{users:,} people, {days} days under each of 13 rankers"):
         rows = react(World.create(config, seed), users=users, days=days, seed=seed)
     remember(config, rows, ship=ship)
-    typer.echo(reactions_table(rows))
+    put(reactions_table(rows))
 
 
 @app.command()
@@ -122,22 +123,22 @@ def calibrate(
         found = next(iter(pool.map(other.evidence, [fitted])))
     values = {k.parameter: getattr(fitted, k.parameter) for k in KNOBS}
     write_text(out, f'base = "{preset}"\n{tomli_w.dumps(values)}')
-    typer.echo(
+    put(
         table(
             [(k, number(getattr(config, k)), number(value)) for k, value in values.items()],
             header=("parameter", "before", "after"),
             right=(1, 2),
         )
     )
-    typer.echo(f"\n{comparison_table(compare_measures(found))}")
+    put(f"\n{comparison_table(compare_measures(found))}")
     ratios = {
         name.removeprefix("contrast."): value
         for name, value in found.items()
         if name.startswith("contrast.") and value is not None
     }
-    typer.echo(f"\n{contrasts_table(ratios)}")
+    put(f"\n{contrasts_table(ratios)}")
     with console.stage("ladders", "beside published experiments"):
         people = max(ladder_users, 200)
         rows = react(World.create(fitted, seed + 1), users=people, days=2, seed=seed + 1)
-    typer.echo(f"\n{reactions_table(rows)}")
-    typer.echo(f"\nMeasured with another seed ({seed + 1}). Written: {out}")
+    put(f"\n{reactions_table(rows)}")
+    put(f"\nMeasured with another seed ({seed + 1}). Written: {out}")

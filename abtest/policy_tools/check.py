@@ -22,6 +22,7 @@ import numpy as np
 
 from abtest.run.arms.foreign import make
 from policies.base import Policy, Scores
+from policies.errors import PolicyContractError
 from policies.ranking import checked_video_scores, rank_comments
 from policies.registry import create
 from simulator.logs.dataset import Dataset
@@ -79,6 +80,8 @@ def check_policy(spec: str, dataset: Dataset) -> list[CheckResult]:
             results.append(CheckResult(name, True, run()))
         except _Failed as failure:
             results.append(CheckResult(name, False, str(failure)))
+        except PolicyContractError as error:
+            results.append(CheckResult(name, False, _with_ids(error, dataset)))
         except (
             Exception,
             SystemExit,
@@ -87,6 +90,26 @@ def check_policy(spec: str, dataset: Dataset) -> list[CheckResult]:
         if name == "trains on a log" and not results[-1].passed:
             break
     return results
+
+
+def _with_ids(error: PolicyContractError, dataset: Dataset) -> str:
+    """The problem, with the ids of the log instead of places in the catalogue."""
+    if error.place is None:
+        return error.problem
+    what, item, user = error.place
+    catalogue = dataset.catalogue()
+    ids = catalogue.video_ids if what == "video" else catalogue.comment_ids
+    name = error.problem.split(" returned ")[0]
+    return (
+        f"{name} returned a non-finite score for {what} {ids[item]} "
+        f"(user {_user_id(dataset, user)})"
+    )
+
+
+def _user_id(dataset: Dataset, user: int) -> str:
+    """Of a user of the log; of a stranger, what people call one."""
+    ids = dataset.user_ids()
+    return str(ids[user]) if user < len(ids) else "without a history"
 
 
 class _Runner:
@@ -136,7 +159,8 @@ class _Runner:
         whole = self.score(self.policy, self.requests)
         for row in (0, len(whole) // 2, len(whole) - 1):
             alone = self.score(self.policy, _pick(self.requests, np.array([row])))
-            _same(whole[row : row + 1], alone, f"request {row} scores differently alone")
+            user = _user_id(self.dataset, int(self.requests.user[row]))
+            _same(whole[row : row + 1], alone, f"the request of user {user} scores otherwise alone")
         return ""
 
     def order(self) -> str:

@@ -20,7 +20,7 @@ from abtest.experiment_tables.request import ObservedOptions, columns_of, plan_o
 from abtest.experiment_tables.users import open_users
 from abtest.results.metrics import PLATFORM_METRICS
 from abtest.run.datasets import DEMO, open_dataset
-from abtest.run.run_directory import RunDirectory
+from abtest.run.run_directory import RunDirectory, how_to_go_on
 from reports.analysis.calibration import analysed_columns
 from reports.analysis.metric_files import parse_metric
 from reports.plan import ACTIVITY, AnalysisPlan, Metric, build_plan
@@ -136,7 +136,7 @@ def _of_run(path: Path, control: str | None, metrics: Sequence[str]) -> Source:
     RunDirectory.open(path)
     file = path / "outcomes.parquet"
     if not file.is_file():
-        raise RunDataError(f"{path} has no outcomes to plan with.", _continued(path))
+        raise RunDataError(f"{path} has no outcomes.", how_to_go_on(path))
     config = load_config({}, file=path / "config.toml", environment={})
     plan = build_plan(metrics=PLATFORM_METRICS, primary=config.primary, guardrails=config.guardrail)
     frame = _outcomes(file)
@@ -149,12 +149,6 @@ def _of_run(path: Path, control: str | None, metrics: Sequence[str]) -> Source:
     return Source(
         f"{path}, arm {arm}", table, arm, chosen, roles=_roles(chosen, plan, metrics), twin_of=twin
     )
-
-
-def _continued(path: Path) -> str:
-    if (path / "config.toml").is_file():
-        return f"Continue it: abtest run --resume {path}"
-    return "Plan with the table that was analysed: abtest power TABLE"
 
 
 def _of_log(spec: str, metrics: Sequence[str], days: int | None, console: Console) -> Source:
@@ -227,7 +221,8 @@ def _all_metrics(options: ObservedOptions, file: UserFile) -> tuple[str, ...]:
         return tuple(found)
     covariates = [text.rpartition(":")[0] or text for text in options.covariates]
     keys = [options.user, options.arm, options.day, options.joined, *covariates]
-    return tuple(file.numbers([*keys, *options.strata, *options.segments]))
+    # Without any numbers the reading says what is there instead.
+    return tuple(file.numbers(keys) or [c for c in file.columns if c not in keys][:1])
 
 
 def _outcomes(path: Path) -> pl.DataFrame:

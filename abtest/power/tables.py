@@ -159,7 +159,7 @@ def _sized(value: float | None, row: Answer) -> str:
     """An effect or margin: a lift, or a difference in the metric's unit."""
     if row.scale == "relative" or value is None:
         return formats.percent(value)
-    return formats.difference(Estimate(value, None, None), row.unit)
+    return formats.difference(Estimate(value, None, None), row.unit, alone=True)
 
 
 def _split(share: float) -> str:

@@ -37,7 +37,7 @@ class Experiment:
 
     def __str__(self) -> str:
         """The table of the terminal."""
-        return render(self.result, width=None, ascii_only=False, color=False)
+        return render(self.result, width=None, encoding="utf-8", color=False)
 
     __repr__ = __str__
 

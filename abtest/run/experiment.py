@@ -104,7 +104,7 @@ def _run(
     check_policies(config)
     if resume is None:
         path = out or default_path(config)
-        check_free(path)
+        check_free(path, resumable=True)
     for warning in plugin_warnings():
         console.warn(warning)
     dataset = open_data(config, console)

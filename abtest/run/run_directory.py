@@ -52,15 +52,19 @@ def default_path(config: RunConfig) -> Path:
     return path
 
 
-def check_free(path: Path) -> None:
+def check_free(path: Path, *, resumable: bool = False) -> None:
     """Refuse an output directory that exists or cannot be made, before any work is done.
+
+    Args:
+        path: The directory.
+        resumable: Whether the command that asks could go on with a run that lies there.
 
     Raises:
         UsageError: it exists, or a parent is not writable.
     """
     if path.exists():
         hint = f"Choose another --out, or continue it: abtest run --resume {path}"
-        if not (path / "plan.json").is_file():
+        if not resumable or not (path / "config.toml").is_file():
             hint = "Choose another --out"
         raise UsageError(f"{path} exists and is left untouched.", hint)
     parent = path.absolute().parent
@@ -68,6 +72,17 @@ def check_free(path: Path) -> None:
         parent = parent.parent
     if not can_hold(parent):
         raise UsageError(f"cannot write to {parent}.", "Choose another --out")
+
+
+def how_to_go_on(path: Path) -> str:
+    """What to do about a run directory that lacks its outcomes or results."""
+    try:
+        plan = json.loads((path / "plan.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        plan = {}
+    if isinstance(plan, dict) and "analyze" in plan:
+        return "It was made by abtest analyze; analyse the table again: abtest analyze TABLE"
+    return f"Continue it: abtest run --resume {path}"
 
 
 class RunDirectory:

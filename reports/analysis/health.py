@@ -161,7 +161,9 @@ def _outliers(table: Users, plan: AnalysisPlan) -> HealthCheck:
         return np.array([len(own), (own > 0.0).sum(), between.sum(), own.sum()], np.float64)
 
     users, with_value, neither, whole = total(table, sizes)
-    if whole <= 0 or users < 100:
+    if whole <= 0:
+        return coded("outliers", "not run", "nobody has a value", metric=chosen.label)
+    if users < 100:
         return coded("outliers", "not run", "too few users")
     if neither == 0 and not chosen.denominator:
         return coded("outliers", "pass", "zero or one", metric=chosen.label)

@@ -19,6 +19,9 @@ from reports.statistics.margins import HarmTest
 from reports.users.metric_columns import during
 from reports.users.table import Users
 
+SMALLEST_LIFT = 1e-7
+"""Lifts within this of zero are shown as differences: of 10^12 and 10^12 + 2 the 2 can be read."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MetricRow:
@@ -173,6 +176,11 @@ class MetricRow:
             return "absolute", ["The control is below zero: there is no relative lift."]
         if result.control_too_noisy:
             return "absolute", ["The control is not clear of zero: there is no relative lift."]
+        lift = result.relative
+        if lift is not None and max(abs(v or 0.0) for v in lift) < SMALLEST_LIFT:
+            return "absolute", [
+                "Beside so large a control no lift can be read: see the difference."
+            ]
         return "relative", []
 
     def _harm(self) -> HarmTest | None:

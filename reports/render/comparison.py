@@ -16,7 +16,7 @@ _ARM_CELLS = 20
 
 
 def render_comparison(
-    runs: Sequence[tuple[str, ExperimentResult]], *, ascii_only: bool, width: int | None = None
+    runs: Sequence[tuple[str, ExperimentResult]], *, encoding: str, width: int | None = None
 ) -> str:
     """A table with one row per run and treatment, then the differences between the runs.
 
@@ -24,14 +24,16 @@ def render_comparison(
 
     Args:
         runs: Name and result of each run, in the order shown.
-        ascii_only: Write nothing but ASCII.
+        encoding: Of the terminal; what it lacks is written in ASCII.
         width: Columns; None takes the terminal's, or 80 when piped.
     """
     columns = text_width(width)
 
+    utf = encoding.lower().startswith("utf")
+
     def clean(text: str) -> str:
         line = formats.plain(text)
-        return formats.to_ascii(line.replace("\ufffd", "?")) if ascii_only else line
+        return line if utf else formats.encodable(line.replace("\ufffd", "?"), encoding)
 
     simulated = all(result.simulated for _, result in runs)
     kind = "simulated experiments" if simulated else "experiments"

@@ -28,23 +28,23 @@ _MARKS = {"better": "+", "worse": "-", "not clear": "."}
 _STATUS = {"pass": "ok", "warn": "warn", "fail": "FAIL", "not run": "not run", "note": "note"}
 
 
-def render(result: ExperimentResult, *, width: int | None, ascii_only: bool, color: bool) -> str:
+def render(result: ExperimentResult, *, width: int | None, encoding: str, color: bool) -> str:
     """The result as text, without a newline at the end.
 
     Args:
         result: What to show.
         width: Columns; None takes the terminal's, or 80 when piped.
-        ascii_only: Write nothing but ASCII.
+        encoding: Of the terminal; what it lacks is written in ASCII.
         color: Use ANSI colours; they never carry anything the words do not.
     """
-    clean = _cleaner(ascii_only)
+    clean = _cleaner(encoding)
     return _Page(_cleaned(result, clean), text_width(width), clean, color).text()
 
 
-def _cleaner(ascii_only: bool) -> Callable[[str], str]:
-    if ascii_only:
-        return lambda text: formats.to_ascii(formats.plain(text).replace("\ufffd", "?"))
-    return formats.plain
+def _cleaner(encoding: str) -> Callable[[str], str]:
+    if encoding.lower().startswith("utf"):
+        return formats.plain
+    return lambda text: formats.encodable(formats.plain(text).replace("\ufffd", "?"), encoding)
 
 
 def _cleaned(value: T, clean: Callable[[str], str]) -> T:
@@ -192,7 +192,7 @@ class _Page:
             for arm, text in zip(arms, formats.arm_values(arms, metric.unit), strict=True)
         ]
         self._lines += table([], rows, self._width) or [" ".join(row) for row in rows]
-        difference = formats.difference(metric.absolute, metric.unit)
+        difference = formats.difference(metric.absolute, metric.unit, alone=True)
         lead = f"lift {formats.lift(metric.relative)} ({self._ci(metric)}; {difference})"
         if metric.scale == "absolute":
             lead = f"difference {difference} ({self._ci(metric)})"

@@ -137,7 +137,7 @@ class Dataset:
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise DataError(
                     f"{self.path / table.name} is damaged: {str(error).splitlines()[0]}.",
-                    "Import it again: abtest data import",
+                    "Import it again: abtest data import FILES DATASET",
                 ) from None
             check_columns(schema, table, str(self.path))
             self._check_described(table.name, schema)

@@ -37,5 +37,5 @@ def batches(
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"{dataset.path / table} is damaged: {str(error).splitlines()[0]}.",
-            "Import it again: abtest data import",
+            "Import it again: abtest data import FILES DATASET",
         ) from None

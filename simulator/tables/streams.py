@@ -20,6 +20,7 @@ from simulator.errors import DataError
 
 BLOCK = 1 << 23
 _SAMPLE = 1 << 18
+_SHEETS = (".xlsx", ".xlsm", ".ods", ".numbers")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -111,6 +112,8 @@ def _unpacked(raw: BinaryIO, start: bytes, path: Path) -> BinaryIO:
     if start.startswith(b"\xfd7zXZ\x00"):
         return cast(BinaryIO, lzma.LZMAFile(raw))
     if start.startswith(b"PK\x03\x04"):
+        if path.suffix.lower() in _SHEETS:
+            raise DataError(f"{path} is a spreadsheet.", "Save it as CSV first")
         raise DataError(f"{path} is a zip archive.", "Unpack it first")
     return raw
 

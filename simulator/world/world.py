@@ -63,7 +63,7 @@ class World:
             raise DataError(
                 f"the log comes from world version {spec.get('world_version')}, "
                 f"this program has {WORLD_VERSION}.",
-                "Make it again: abtest data synth",
+                "Make it again: abtest data synth DATASET",
             )
         return cls(WorldConfig.from_dict(spec["config"]), int(spec["seed"]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -72,3 +74,45 @@ def abtest(
         return Result(int(code), out, err)
 
     return invoke
+
+
+class Terminal:
+    """Standard output and error in some encoding, as a terminal has them."""
+
+    def __init__(self, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self._encoding = encoding
+        self._bytes = {name: io.BytesIO() for name in ("stdout", "stderr")}
+
+    def run(self, *arguments: object) -> int:
+        """Run a command; an error of the encoding is raised."""
+        with self._patch.context() as patch:
+            streams = [
+                io.TextIOWrapper(raw, encoding=self._encoding, write_through=True)
+                for raw in self._bytes.values()
+            ]
+            for name, stream in zip(self._bytes, streams, strict=True):
+                patch.setattr(sys, name, stream)
+            code = run_cli([str(a) for a in arguments])
+            for stream in streams:
+                stream.flush()
+                stream.detach()
+        return int(code)
+
+    def output(self) -> str:
+        """What was printed on standard output."""
+        return self._bytes["stdout"].getvalue().decode(self._encoding)
+
+    def error(self) -> str:
+        """What was printed on standard error."""
+        return self._bytes["stderr"].getvalue().decode(self._encoding)
+
+
+@pytest.fixture
+def terminal(
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Terminal]:
+    """A terminal in an encoding, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABTEST_CACHE", str(shared_cache))
+    return lambda encoding: Terminal(encoding, monkeypatch)

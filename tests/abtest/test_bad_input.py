@@ -221,17 +221,17 @@ TABLE = "buyer,arm,spent,visits,note\n1,a,3.5,2,x\n2,b,0,1,y\n3,a,1,1,z\n4,b,2,2
 @pytest.mark.parametrize(
     ("change", "arguments", "code", "expected"),
     [
-        ((), (), 2, "no column 'user_id'"),
-        ((), ("--user", "buyr"), 2, "Did you mean 'buyer'?"),
-        ((), ("--user", "buyer", "--arm", "arm"), 2, "--control NAME"),
-        ((), ("--user", "buyer", "--arm", "arm", "-c", "c"), 2, "no arm 'c'"),
-        ((), ("--user", "buyer", "-m", "spend"), 2, "no column 'spend'"),
-        ((), ("--user", "buyer", "-m", "spent/visit"), 2, "Did you mean 'visits'?"),
-        ((), ("--user", "buyer", "-m", "note"), 3, "Row 1 is 'x'"),
-        ((), ("--user", "buyer", "--day", "note"), 3, "expected whole numbers"),
-        ((), ("--user", "buyer", "--covariate", "age"), 2, "--covariate"),
-        (("2,b,0,", "2,b,,"), ("--user", "buyer", "-m", "spent"), 3, "row 2: 'spent' is empty"),
-        (("2,b,0,", ",b,0,"), ("--user", "buyer", "-m", "spent"), 3, "row 2: buyer is empty"),
+        ((), (), 3, "no column 'user_id'"),
+        ((), ("--user", "buyr"), 3, "Did you mean 'buyer'?"),
+        ((), ("--user", "buyer", "--arm", "arm"), 3, "--control a"),
+        ((), ("--user", "buyer", "--arm", "arm", "-c", "c"), 3, "no arm 'c'"),
+        ((), ("--user", "buyer", "-m", "spend"), 3, "no column 'spend'"),
+        ((), ("--user", "buyer", "-m", "spent/visit"), 3, "Did you mean 'visits'?"),
+        ((), ("--user", "buyer", "-m", "note"), 3, "line 2: note is 'x'"),
+        ((), ("--user", "buyer", "--day", "note"), 3, "line 2: note is 'x', expected a day"),
+        ((), ("--user", "buyer", "--covariate", "age"), 3, "no column 'age'"),
+        (("2,b,0,", "2,b,,"), ("--user", "buyer", "-m", "spent"), 3, "line 3: spent is empty"),
+        (("2,b,0,", ",b,0,"), ("--user", "buyer", "-m", "spent"), 3, "line 3: buyer is empty"),
     ],
 )
 def test_tables_that_cannot_be_used(
@@ -252,11 +252,11 @@ def test_tables_that_cannot_be_used(
 
 def test_tables_that_are_none(abtest: Run, tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
-    (tmp_path / "orders.xlsx").write_bytes(b"PK")
+    (tmp_path / "orders.xlsx").write_bytes(b"PK\x03\x04 and more")
     (tmp_path / "empty.csv").write_text("user_id,spent\n")
     for name, code, expected in (
         ("broken.parquet", 3, "cannot be read"),
-        ("orders.xlsx", 2, ".parquet or .csv"),
+        ("orders.xlsx", 3, "Save it as CSV"),
         ("empty.csv", 3, "has no rows"),
     ):
         result = abtest("power", name, "--mde", "1%")

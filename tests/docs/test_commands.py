@@ -41,6 +41,25 @@ def _commands() -> Iterator[tuple[str, str]]:
 COMMANDS = list(_commands())
 
 
+def check_flags(words: list[str], where: str) -> None:
+    """A command of ours and its options exist."""
+    command = typer.main.get_command(app)
+    rest = words[1:]
+    context = command.make_context("abtest", list(rest), resilient_parsing=True)
+    while hasattr(command, "commands") and rest:
+        if rest[0].startswith("-"):
+            return
+        assert rest[0] in command.commands, f"{where}: abtest has no command '{rest[0]}'"
+        command, rest = command.commands[rest[0]], rest[1:]
+        context = command.make_context(command.name, list(rest), parent=context,
+                                       resilient_parsing=True)  # fmt: skip
+    known = {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
+    known |= set(command.get_help_option_names(context))
+    for word in rest:
+        if re.match(r"^-{1,2}[a-z]", word):
+            assert word.partition("=")[0] in known, f"{where} has no {word}"
+
+
 def test_there_are_commands_to_check() -> None:
     assert len(COMMANDS) > 60
 
@@ -56,18 +75,4 @@ def test_a_command_in_the_docs_can_be_typed(page: str, line: str) -> None:
             known = option.partition("=")[0] in text or "import options" in text
             assert known, f"{page}: {module} has no {option}"
         return
-    command = typer.main.get_command(app)
-    rest = words[1:]
-    context = command.make_context("abtest", list(rest), resilient_parsing=True)
-    while hasattr(command, "commands") and rest:
-        if rest[0].startswith("-"):
-            return
-        assert rest[0] in command.commands, f"{page}: abtest has no command '{rest[0]}'"
-        command, rest = command.commands[rest[0]], rest[1:]
-        context = command.make_context(command.name, list(rest), parent=context,
-                                       resilient_parsing=True)  # fmt: skip
-    known = {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
-    known |= set(command.get_help_option_names(context))
-    for word in rest:
-        if re.match(r"^-{1,2}[a-z]", word):
-            assert word.partition("=")[0] in known, f"{page}: '{line}' has no {word}"
+    check_flags(words, f"{page}: '{line}'")

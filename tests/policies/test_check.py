@@ -9,6 +9,7 @@ import pytest
 from abtest.policy_tools.check import check_policy
 from abtest.policy_tools.new import class_name, policy_source
 from simulator.logs.dataset import Dataset
+from tests.policies.conftest import write_log
 
 HEAD = "import numpy as np\nfrom policies.base import Policy\n\n"
 BAD = {
@@ -66,3 +67,17 @@ def test_generated_policy_passes(tmp_path: Path, chains: Dataset) -> None:
     assert class_name("my_policy") == "MyPolicy"
     found = {r.name: r for r in check_policy(f"{path}:MyPolicy", chains)}
     assert all(r.passed for r in found.values()), found
+
+
+def test_a_score_that_is_none_is_told_by_the_ids_of_the_log(tmp_path: Path) -> None:
+    log = write_log(
+        tmp_path / "log", [(5_000 + u, 40 + u % 5, k) for u in range(80) for k in (0, 9)]
+    )
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"{HEAD}class Mine(Policy):\n    def score_videos(self, r):\n"
+        "        return np.full(r.candidates.shape, np.nan, np.float32)\n"
+    )
+    found = {r.name: r.detail for r in check_policy(f"{path}:Mine", log)}
+    assert "(user 5000)" in found["scores: finite, right shape"]
+    assert "without a history" in found["new people and empty histories"]

@@ -83,4 +83,4 @@ def test_numbers_keep_three_significant_digits(value: float) -> None:
 def test_plain_text_cannot_steer_a_terminal(text: str) -> None:
     clean = formats.plain(text)
     assert "\x1b" not in clean and "\n" not in clean and "\u202e" not in clean
-    assert formats.to_ascii(clean).isascii()
+    assert formats.encodable(clean, "ascii").isascii()

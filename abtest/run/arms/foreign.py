@@ -214,14 +214,14 @@ def _check_class(spec: str, kind: type[Policy]) -> None:
     if not ranked_by(kind) and "propose_videos" not in own:
         raise PolicyContractError(
             f"{spec} ranks nothing: it has neither score_videos nor score_comments.",
-            "See: abtest policy new",
+            "Write one: abtest policy new my_policy",
         )
     if "fit" in own and not {"save", "load"} <= own:
         missing = next(name for name in ("save", "load") if name not in own)
         raise PolicyContractError(
             f"{spec} has fit but no {missing}: what it learns would not reach the processes that "
             "simulate.",
-            "See: abtest policy new",
+            "Write one: abtest policy new my_policy",
         )
 
 

@@ -137,6 +137,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"'{f['metric']}' is 0 for all {formats.count(f['users'])} users; no lift computed"
     ),
     "too few users": lambda f: "too few users",
+    "nobody has a value": lambda f: f"nobody has any {f['metric'].lower()}",
     "zero or one": lambda f: f"{f['metric'].lower()} is 0 or 1 per user",
     "top share": lambda f: (
         f"the top 1 % of users hold {formats.percent(f['share'], signed=False)} of all "

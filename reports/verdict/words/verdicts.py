@@ -173,7 +173,7 @@ def _effect(primary: MetricComparison) -> str:
     relative = primary.relative
     if relative is None or relative.low is None or relative.high is None:
         level = formats.confidence(primary.confidence)
-        bounds = formats.absolute_interval(primary.absolute, primary.unit)
+        bounds = formats.absolute_interval(primary.absolute, primary.unit, alone=True)
         return shown if bounds == formats.MISSING else f"{shown} ({level} CI {bounds})"
     return (
         f"{formats.lift(relative)} ({formats.confidence(primary.confidence)} CI "

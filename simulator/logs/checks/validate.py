@@ -74,7 +74,7 @@ def _values(dataset: Dataset, table: Table, sums: dict[str, int]) -> list[Findin
             one.rule.severity,
             f"{table.name} row {one.row}: {one.rule.column} is {one.shown}, expected "
             f"{one.rule.expected}. {_rows(one.count)}.",
-            "Correct the source and import again: abtest data import",
+            "Correct the source and import again: abtest data import FILES DATASET",
         )
         for one in checks.violations()
     ]
@@ -191,7 +191,7 @@ def _emptiness(dataset: Dataset) -> list[Finding]:
         findings.append(
             Finding(
                 "impressions", "", None, "error", "impressions is empty.",
-                "Import a log: abtest data import",
+                "Import a log: abtest data import FILES DATASET",
             )
         )  # fmt: skip
     if dataset.info.rows.get("comments", 0) == 0:

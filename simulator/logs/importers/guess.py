@@ -79,7 +79,7 @@ def propose(paths: Sequence[Path], *, encoding: str | None = None) -> str:
         DataError: a file cannot be read, or has no rows.
     """
     lines = [
-        "# Proposed by: abtest data map. Check every line marked 'guessed' before you import:",
+        "# Proposed by `abtest data map`. Check every line marked 'guessed' before you import:",
         f"#   abtest data import {' '.join(map(str, paths))} DATASET --map THIS_FILE",
         "",
         'zone = "UTC"  # of times that name none: as Asia/Shanghai',

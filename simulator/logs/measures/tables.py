@@ -93,10 +93,10 @@ def quantiles(name: str, values: pl.Series, levels: Sequence[int]) -> Measures:
 
 
 def spearman(x: NDArray[np.floating], y: NDArray[np.floating]) -> float | None:
-    """Rank correlation, ties averaged; None below three pairs."""
+    """Rank correlation, ties averaged; None below three pairs or where one side is constant."""
     from scipy import stats
 
-    if len(x) < 3:
+    if len(x) < 3 or (x == x[0]).all() or (y == y[0]).all():
         return None
     return float(stats.spearmanr(x, y).statistic)
 

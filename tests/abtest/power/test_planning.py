@@ -114,15 +114,15 @@ def test_a_table_gives_its_own_variance(abtest: Run, table: Path, frame: pl.Data
 
 def test_days_before_and_more_days_need_fewer_users(abtest: Run, table: Path) -> None:
     ask = ("power", "orders.parquet", *COLUMNS, "-m", "revenue", "--mde", "5%", "--json")
-    once = document(abtest(*ask, "--day", "date"))["metrics"][0]
-    longer = document(abtest(*ask, "--day", "date", "--days", 10))["metrics"][0]
+    once = document(abtest(*ask, "--day", "date", "--start", 0))["metrics"][0]
+    longer = document(abtest(*ask, "--day", "date", "--start", 0, "--days", 10))["metrics"][0]
     assert 0.2 < once["variance_removed"] < 0.9
     assert longer["total"] < once["total"]
 
 
 def test_a_metric_that_is_known_before_cannot_be_planned_for(abtest: Run, table: Path) -> None:
-    result = abtest("power", "orders.parquet", *COLUMNS, "--day", "date", "-m", "loyal",
-                    "--mde", "5%")  # fmt: skip
+    result = abtest("power", "orders.parquet", *COLUMNS, "--day", "date", "--start", 0,
+                    "-m", "loyal", "--mde", "5%")  # fmt: skip
     assert result.code == 3
     assert "covariates determine the metric" in result.err
 
@@ -159,7 +159,7 @@ def test_a_run_is_planned_again_and_calibrated(
 
 
 def test_aa_of_a_table_and_of_a_log(abtest: Run, table: Path, small_log: Path) -> None:
-    ask = ("aa", "orders.parquet", *COLUMNS, "--day", "date", "--replicates", 400)
+    ask = ("aa", "orders.parquet", *COLUMNS, "--day", "date", "--start", 0, "--replicates", 400)
     first = document(abtest(*ask, "--json"))
     assert document(abtest(*ask, "--json")) == first
     assert first["users"] == 600

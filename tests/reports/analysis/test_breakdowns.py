@@ -44,7 +44,7 @@ def scaled(frame: pl.DataFrame, where: pl.Expr, factor: pl.Expr | float) -> pl.D
 
 
 def shown(result: ExperimentResult) -> str:
-    return " ".join(render(result, width=110, ascii_only=True, color=False).split())
+    return " ".join(render(result, width=110, encoding="ascii", color=False).split())
 
 
 @pytest.fixture(scope="module")

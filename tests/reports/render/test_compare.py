@@ -18,7 +18,7 @@ C = make_result(3, context={"seed": 2, "data": {"content_hash": "cccc"}}, users=
 
 
 def test_one_row_per_run_with_its_lift_and_verdict() -> None:
-    text = render_comparison([("runs/a", A), ("runs/b", B)], ascii_only=True, width=80)
+    text = render_comparison([("runs/a", A), ("runs/b", B)], encoding="ascii", width=80)
     for name, result in (("runs/a", A), ("runs/b", B)):
         row = next(line for line in text.splitlines() if line.startswith(name))
         relative = result.comparisons[0].metrics[0].relative
@@ -28,10 +28,10 @@ def test_one_row_per_run_with_its_lift_and_verdict() -> None:
 
 
 def test_differences_between_the_runs_are_named() -> None:
-    same = render_comparison([("a", A), ("b", B)], ascii_only=True, width=80)
+    same = render_comparison([("a", A), ("b", B)], encoding="ascii", width=80)
     assert "The runs differ in: seed (1, 2)." in same
     assert "different data" not in same
-    other = render_comparison([("a", A), ("c", C)], ascii_only=True, width=110)
+    other = render_comparison([("a", A), ("c", C)], encoding="ascii", width=110)
     assert "data (aaaa, cccc)" in other
     assert "warning: the runs are on different data" in other
 
@@ -39,15 +39,15 @@ def test_differences_between_the_runs_are_named() -> None:
 def test_several_treatments_are_several_rows_and_fit_any_width() -> None:
     many = make_result(arms={"sasrec": 1.0, "视频": 1.3, "z" * 60: 0.9}, users=200)
     for width in (40, 80, 110):
-        text = render_comparison([("run" * 30, many), ("b", B)], ascii_only=False, width=width)
+        text = render_comparison([("run" * 30, many), ("b", B)], encoding="utf-8", width=width)
         assert text.count("sasrec") == 3
         assert max(len(line) for line in text.splitlines()) <= width
-    assert render_comparison([("r", many), ("b", B)], ascii_only=True, width=80).isascii()
+    assert render_comparison([("r", many), ("b", B)], encoding="ascii", width=80).isascii()
 
 
 def test_runs_without_context_compare() -> None:
     bare = make_result(4, users=200)
-    assert "differ" not in render_comparison([("a", bare), ("b", bare)], ascii_only=True, width=80)
+    assert "differ" not in render_comparison([("a", bare), ("b", bare)], encoding="ascii", width=80)
 
 
 def seeded(result: ExperimentResult, training: int, seed: int = 1, days: int = 3, world: int = 1,
@@ -76,7 +76,7 @@ def test_runs_that_differ_in_seeds_only_are_summarised_by_random_effects() -> No
     assert summary.prediction.low <= summary.lift.low < summary.lift.value
     assert summary.varied == ("seed", "training_seed")
     text = render_comparison(
-        [(str(i), run) for i, run in enumerate(runs)], ascii_only=True, width=80
+        [(str(i), run) for i, run in enumerate(runs)], encoding="ascii", width=80
     )
     flat = " ".join(text.split())
     assert "3 runs that differ in seeds only (seed, training seed), random effects" in flat

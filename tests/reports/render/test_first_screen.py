@@ -142,7 +142,7 @@ def test_factor_bars_go_on_where_the_one_before_ended(result: ExperimentResult) 
 def test_the_factors_are_in_the_report_and_in_the_terminal(result: ExperimentResult) -> None:
     split = result.comparisons[0].factors
     assert split is not None
-    page, text = body(result), render(result, width=80, ascii_only=True, color=False)
+    page, text = body(result), render(result, width=80, encoding="ascii", color=False)
     for factor, part in zip(split.factors, words.factor_parts(split), strict=False):
         assert factor.label in page and shown(part) in page
         assert re.search(rf"{factor.label} .*{re.escape(part)}", text)
@@ -181,7 +181,7 @@ def test_no_sentence_is_there_twice() -> None:
 @pytest.mark.parametrize("design", ["online", "twin"])
 def test_twin_runs_speak_of_pairs(design: str) -> None:
     result = make_result(users=200, design=design)
-    page, text = body(result), render(result, width=80, ascii_only=True, color=False)
+    page, text = body(result), render(result, width=80, encoding="ascii", color=False)
     assert ("200 pairs" in page) == ("200 pairs" in text) == (design == "twin")
     assert ("200 users" in page) == ("200 users" in text) == (design == "online")
 
@@ -277,6 +277,6 @@ def test_several_treatments_are_compared_before_any_of_them() -> None:
         assert comparison.treatment in overview and lift in overview
         assert comparison.verdict.state in overview
     assert overview.count('class="zero"') == 2
-    text = render(result, width=80, ascii_only=True, color=False)
+    text = render(result, width=80, encoding="ascii", color=False)
     assert text.index("  b ") < text.index("Checks:") < text.index("Primary metric")
     assert text.count("Checks:") == 1

@@ -14,7 +14,7 @@ from tests.reports.conftest import make_result
 
 
 def shown(result: ExperimentResult, width: int = 80) -> str:
-    return render(result, width=width, ascii_only=True, color=False)
+    return render(result, width=width, encoding="ascii", color=False)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def test_no_line_is_wider_than_asked(
     result: ExperimentResult, strange: ExperimentResult, width: int
 ) -> None:
     for each in (result, strange):
-        for ascii_only in (True, False):
-            text = render(each, width=width, ascii_only=ascii_only, color=False)
+        for encoding in ("ascii", "gbk", "utf-8"):
+            text = render(each, width=width, encoding=encoding, color=False)
             assert max(cell_len(line) for line in text.splitlines()) <= width
 
 
@@ -50,14 +50,14 @@ def test_ascii_only_is_ascii_and_names_cannot_steer_the_terminal(
     strange: ExperimentResult,
 ) -> None:
     assert shown(strange).isascii()
-    for ascii_only in (True, False):
-        text = render(strange, width=80, ascii_only=ascii_only, color=False)
+    for encoding in ("ascii", "gbk", "utf-8"):
+        text = render(strange, width=80, encoding=encoding, color=False)
         assert "\x1b" not in text and "\r" not in text
 
 
 def test_colour_adds_nothing_but_colour(result: ExperimentResult) -> None:
-    plain = render(result, width=80, ascii_only=True, color=False)
-    colored = render(result, width=80, ascii_only=True, color=True)
+    plain = render(result, width=80, encoding="ascii", color=False)
+    colored = render(result, width=80, encoding="ascii", color=True)
     assert "\x1b[" in colored
     assert re.sub(r"\x1b\[[\d;]*m", "", colored) == plain
 

@@ -364,7 +364,7 @@ def test_results_of_schema_version_1_keep_their_sentences() -> None:
     text = (STORED / "results-schema-1.json").read_text(encoding="utf-8")
     written = json.loads(text)["comparisons"][0]["verdict"]
     old = ExperimentResult.from_json(text)
-    page = " ".join(render(old, width=80, ascii_only=True, color=False).split())
+    page = " ".join(render(old, width=80, encoding="ascii", color=False).split())
     assert page.startswith(f"{written['sentence']} Decision: do not ship, because ")
     assert written["cause"] in page and written["reason"] in page
     assert "150 vs 150, planned 50/50 (p = 1.00)" in page
@@ -377,7 +377,7 @@ def test_results_of_schema_version_1_keep_their_sentences() -> None:
     del document["comparisons"][0]["verdict"]["cause"]
     undecided = ExperimentResult.from_json(json.dumps(document))
     assert undecided.comparisons[0].verdict.decision is None
-    assert "Decision:" not in render(undecided, width=80, ascii_only=True, color=False)
+    assert "Decision:" not in render(undecided, width=80, encoding="ascii", color=False)
 
 
 def test_results_hold_codes_and_no_sentences() -> None:

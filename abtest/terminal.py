@@ -1,0 +1,55 @@
+"""Print results on standard output, whatever encoding it has.
+
+What the encoding lacks is written in ASCII: a true minus as ``-``, other letters escaped.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import sys
+from typing import Any, TextIO
+
+_HANDLER = "abtest.plain"
+
+
+def prepare() -> None:
+    """Make standard output and error accept every text, also what libraries print there."""
+    from reports.formats import encodable
+
+    def written(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        return encodable(error.object[error.start : error.end], "ascii"), error.end
+
+    codecs.register_error(_HANDLER, written)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def encoding_of(stream: TextIO | None = None) -> str:
+    """The encoding of standard output, or of another stream; UTF-8 for those without one."""
+    return getattr(stream or sys.stdout, "encoding", None) or "utf-8"
+
+
+def put(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """Print a text on standard output or standard error."""
+    from reports.formats import encodable
+
+    stream = sys.stderr if err else sys.stdout
+    stream.write(encodable(text, encoding_of(stream)) + ("\n" if nl else ""))
+    stream.flush()
+
+
+def put_json(document: Any) -> None:
+    """Print a document, or its JSON text; letters that the encoding lacks are JSON escapes."""
+    text = document
+    if not isinstance(document, str):
+        text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    try:
+        text.encode(encoding_of())
+    except UnicodeEncodeError:
+        text = "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
+    sys.stdout.write(text)
+    sys.stdout.flush()
