@@ -1,32 +1,83 @@
-"""Format plain-text tables that stay readable at 80 columns, in ASCII and in pipes."""
+"""Format plain-text tables that stay readable in any width, in ASCII and in pipes."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from reports.render.layout import text_width, wrap
 
 if TYPE_CHECKING:
     from abtest.policy_tools.check import CheckResult
     from policies.registry import PolicyRecord
+    from simulator.logs.checks.needs import Need
     from simulator.logs.describe import Comparison, Statistic
+
+_GAP = "  "
+_NARROWEST = 16
+"""Cells of a column that wraps."""
 
 
 def table(
-    rows: Sequence[Sequence[str]], *, header: Sequence[str], right: Sequence[int] = ()
+    rows: Sequence[Sequence[str]],
+    *,
+    header: Sequence[str],
+    right: Sequence[int] = (),
+    width: int | None = None,
 ) -> str:
-    """Align columns; ``right`` lists the column numbers to align right."""
+    """Align columns; cells wrap where the lines would be too long.
+
+    Where even that does not fit, each row becomes a paragraph of "name: value" lines.
+
+    Args:
+        rows: Cells.
+        header: Names of the columns.
+        right: Numbers of the columns to align right; their cells do not wrap.
+        width: In terminal cells; None takes the terminal's, or 80 when piped.
+    """
+    columns = text_width(width)
     everything = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(row[i]) for row in everything) for i in range(len(header))]
+    widths = [max(cell_len(row[i]) for row in everything) for i in range(len(header))]
+    gaps = len(_GAP) * (len(widths) - 1)
+    while sum(widths) + gaps > columns:
+        widest = max((i for i in range(len(widths)) if i not in right), key=widths.__getitem__,
+                     default=None)  # fmt: skip
+        if widest is None or widths[widest] <= _NARROWEST:
+            return _paragraphs(rows, header, columns)
+        widths[widest] = max(widths[widest] - (sum(widths) + gaps - columns), _NARROWEST)
     lines = []
     for number, row in enumerate(everything):
-        cells = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
+        cells = [wrap(cell, room) for cell, room in zip(row, widths, strict=True)]
+        for k in range(max(map(len, cells))):
+            parts = [
+                _padded(cell[k] if k < len(cell) else "", room, left=i not in right)
+                for i, (cell, room) in enumerate(zip(cells, widths, strict=True))
+            ]
+            lines.append(_GAP.join(parts).rstrip())
         if number == 0:
-            lines.append("  ".join("-" * width for width in widths))
+            lines.append(_GAP.join("-" * room for room in widths))
+    return "\n".join(lines)
+
+
+def wrapped(text: str) -> list[str]:
+    """Lines that fit the terminal, or 80 columns when piped."""
+    return wrap(text, text_width(None), "", "  ")
+
+
+def _padded(text: str, room: int, *, left: bool) -> str:
+    space = " " * max(room - cell_len(text), 0)
+    return text + space if left else space + text
+
+
+def _paragraphs(rows: Sequence[Sequence[str]], header: Sequence[str], columns: int) -> str:
+    lines: list[str] = []
+    for row in rows:
+        first, *others = zip(header, row, strict=True)
+        lines += wrap(first[1] or "-", columns)
+        for name, value in others:
+            lines += wrap(f"{name}: {value}", columns, "  ", "    ") if value else []
     return "\n".join(lines)
 
 
@@ -74,7 +125,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     ]
     for label, why in reasons(comparisons).items():
         text = f"{label} is off: {why}."
-        lines += textwrap.wrap(text, 80, subsequent_indent="  ")
+        lines += wrapped(text)
     lines += ["", *fidelity_lines(comparisons)]
     return "\n".join(lines)
 
@@ -120,4 +171,15 @@ def check_table(results: Sequence[CheckResult]) -> str:
     return table(
         [("ok" if r.passed else "FAILED", r.name, r.detail) for r in results],
         header=("", "check", "detail"),
+    )
+
+
+def needs_table(found: Sequence[Need]) -> str:
+    """What a dataset is good for: `abtest data check` and `abtest data import`."""
+    return table(
+        [
+            (n.command, "yes" if n.possible else "no", n.why_not or (n.remark and f"({n.remark})"))
+            for n in found
+        ],
+        header=("command", "possible", "why not"),
     )

@@ -71,7 +71,8 @@ def import_command(
 
       abtest data import choices.csv logs/mine --propensities action=item,reward=click,propensity=p
     """
-    from simulator.logs.checks.needs import needs, render_needs
+    from abtest.tables import needs_table
+    from simulator.logs.checks.needs import needs
     from simulator.logs.dataset import Dataset
     from simulator.logs.importers import import_logs, import_mapped
 
@@ -111,7 +112,7 @@ def import_command(
                 files, target, format=log_format, bad_rows=bad, encoding=encoding, overwrite=force
             )
     put(report.render())
-    put(f"\n{render_needs(needs(Dataset.open(target)))}")
+    put(f"\n{needs_table(needs(Dataset.open(target)))}")
     put(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
 
 
@@ -180,7 +181,8 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
       abtest data check logs/kuairand
     """
     from abtest.run.datasets import open_dataset
-    from simulator.logs.checks.needs import needs, render_needs
+    from abtest.tables import needs_table
+    from simulator.logs.checks.needs import needs
     from simulator.logs.checks.validate import check as check_dataset
 
     console = Console()
@@ -212,7 +214,7 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
         for finding in findings:
             put(f"{finding.severity}: {finding.message} {finding.hint}".rstrip())
     if not as_json:
-        put(f"\n{render_needs(possible)}")
+        put(f"\n{needs_table(possible)}")
     if errors:
         raise typer.Exit(int(ExitCode.DATA))
 

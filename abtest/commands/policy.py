@@ -28,7 +28,7 @@ def register(root: typer.Typer) -> None:
 def list_command(as_json: options.Json = False) -> None:
     """Every policy that can be named."""
     from abtest.run.arms.oracle import ORACLE_NOTE
-    from abtest.tables import policy_table
+    from abtest.tables import policy_table, wrapped
     from policies.registry import describe_all, plugin_warnings
 
     console = Console()
@@ -51,7 +51,7 @@ def list_command(as_json: options.Json = False) -> None:
         put(policy_table(records))
         for record in records:
             if record.is_oracle:
-                put(f"{record.name} is an oracle: it {ORACLE_NOTE}.")
+                put("\n".join(wrapped(f"{record.name} is an oracle: it {ORACLE_NOTE}.")))
 
 
 @app.command()

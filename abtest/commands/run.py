@@ -250,9 +250,9 @@ def _preview(
 
     found = preview(config, out=out, workers=workers, console=console)
     if as_json:
-        typer.echo(dry_run_json(config, found))
+        put_json(dry_run_json(config, found))
     else:
-        typer.echo(dry_run_text(config, found), nl=False)
+        put(dry_run_text(config, found), nl=False)
 
 
 def _execute(

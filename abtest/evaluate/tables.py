@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 from abtest.evaluate.results import TaskResult
-from abtest.tables import table
+from abtest.tables import table, wrapped
 
 SHOWN = ("Recall@10", "NDCG@10")
 COMPARED = "NDCG@10"
 DWELL_R = "dwell_r"
-_WIDTH = 80
 
 
 def evaluation_tables(results: Sequence[TaskResult]) -> str:
@@ -22,11 +20,11 @@ def evaluation_tables(results: Sequence[TaskResult]) -> str:
 def _task(result: TaskResult) -> str:
     lines = [result.task.capitalize()]
     if result.problem:
-        lines += _wrapped(f"No table: {result.problem}")
+        lines += wrapped(f"No table: {result.problem}")
     else:
-        lines += _wrapped(result.protocol_sentence())
+        lines += wrapped(result.protocol_sentence())
         if result.candidates_note:
-            lines += _wrapped(f"SAMPLED CANDIDATES, {result.candidates_note}.")
+            lines += wrapped(f"SAMPLED CANDIDATES, {result.candidates_note}.")
         short = _short_labels([p.label for p in result.policies])
         lines += ["", _metrics(result, short), "", *_intervals(result, short)]
         if len(result.policies) > 1:
@@ -34,9 +32,9 @@ def _task(result: TaskResult) -> str:
         lines += [f"{s}  {label}" for label, s in short.items() if s != label]
     notes = [f"{reason}: {count:,}" for reason, count in result.not_asked.items()]
     if notes:
-        lines += ["", *_wrapped(f"Not asked for: {'; '.join(notes)}.")]
+        lines += ["", *wrapped(f"Not asked for: {'; '.join(notes)}.")]
     for sentence in () if result.problem else result.left_out:
-        lines += _wrapped(f"note: {sentence}; left out of this table")
+        lines += wrapped(f"note: {sentence}; left out of this table")
     return "\n".join(lines)
 
 
@@ -147,7 +145,3 @@ def _p(value: float | None) -> str:
     if value is None:
         return "-"
     return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, subsequent_indent="  ")

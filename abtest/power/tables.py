@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from abtest.tables import number, table
 from reports import formats
-from reports.render.layout import wrap
+from reports.render.layout import text_width, wrap
 from reports.results import Estimate
 
 if TYPE_CHECKING:
     from abtest.power.planning import Answer, Asked
     from reports.analysis.calibration import CalibrationReport
 
-_WIDTH = 80
 _NAME = 22
 
 
@@ -175,4 +174,4 @@ def _shorten(text: str) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return wrap(text, _WIDTH)
+    return wrap(text, text_width(None))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from abtest.replay.ask import Replayed, seed_spread
 from abtest.tables import table
+from reports.render.layout import text_width, wrap
 from reports.results import ExperimentResult
 from reports.verdict import words
 from simulator.replay import Estimate, Identified, MetricResult, ReplayResult
@@ -188,4 +189,4 @@ def _interval(estimate: Estimate | None) -> str:
 
 
 def _wrapped(text: str, indent: str = "", first: str = "") -> list[str]:
-    return textwrap.wrap(text, WIDTH - 2, initial_indent=first, subsequent_indent=indent)
+    return wrap(text, text_width(None) - 2, first, indent)

@@ -55,7 +55,9 @@ def replay_given(
         and np.nan_to_num(logged.outcomes[METRICS[name].column]).any()
     ]
     if not wanted:
-        raise DataError("the log has no metric that is ever above 0.", "See: abtest data describe DATASET")
+        raise DataError(
+            "the log has no metric that is ever above 0.", "See: abtest data describe DATASET"
+        )
     if primary is not None and primary not in wanted:
         raise DataError(f"the log has no metric '{primary}'.", f"It has: {', '.join(wanted)}.")
     main = primary or next((n for n in (PRIMARY, "reward") if n in wanted), wanted[0])

@@ -111,16 +111,3 @@ def _duration(log: _Log) -> str:
         log.lacks("impressions", "duration_ms"), log.lacks("videos", "duration_ms")
     )
     return "durations are unknown" if missing else ""
-
-
-def render_needs(found: list[Need]) -> str:
-    """A table for people: command, possible, why not."""
-    rows = [("command", "possible", "why not")]
-    rows += [
-        (n.command, "yes" if n.possible else "no", n.why_not or (n.remark and f"({n.remark})"))
-        for n in found
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    return "\n".join(
-        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}".rstrip() for row in rows
-    )

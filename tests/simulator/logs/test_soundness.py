@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from simulator.errors import DataError
 from simulator.logs import scanning
 from simulator.logs.checks import references
-from simulator.logs.checks.needs import needs, render_needs
+from simulator.logs.checks.needs import needs
 from simulator.logs.checks.sound import ensure_sound
 from simulator.logs.checks.validate import check
 from simulator.logs.content import HASHED_BY
@@ -264,8 +264,6 @@ def test_a_log_without_a_feature_says_so(make_dataset: Make) -> None:
     assert (lsvcr.possible, lsvcr.remark[:9]) == (True, "IDs only:")
     assert "no is_rand" in found["abtest replay: videos"]
     assert found["abtest evaluate: videos"] == ""
-    table = render_needs(needs(make_dataset(log(), name="again")))
-    assert table.splitlines()[0].split() == ["command", "possible", "why", "not"]
 
 
 def test_a_log_without_negatives_teaches_nothing(make_dataset: Make) -> None:
