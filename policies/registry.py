@@ -250,6 +250,7 @@ def _from_file(spec: str) -> type[Policy]:
 def _checked(kind: Any, spec: str) -> type[Policy]:
     if not (inspect.isclass(kind) and issubclass(kind, Policy)):
         raise PolicyError(
-            f"'{spec}' is not a subclass of policies.base.Policy.", "Write one: abtest policy new my_policy"
+            f"'{spec}' is not a subclass of policies.base.Policy.",
+            "Write one: abtest policy new my_policy",
         )
     return kind

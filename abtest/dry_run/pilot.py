@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from abtest.config import RunConfig
-from abtest.power.sources import EVERYBODY
+from reports.users.rows import EVERYBODY
 from simulator.calendar import DAY_MS, china_day
 from simulator.feed import Feed, FeedSettings
 from simulator.log_outcomes import user_days_of_log

@@ -6,15 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from abtest.config import DEMO_DATA, RunConfig
 from abtest.console import Console
 from abtest.dry_run.pilot import outcomes_of_log, outcomes_of_world
 from abtest.errors import UsageError
-from abtest.power.planning import Asked, Known, answer, known_of_source
-from abtest.power.sources import EVERYBODY, Source
+from abtest.power.known import Known, known_of_source
+from abtest.power.planning import Asked, answer
+from abtest.power.sources import Source
 from abtest.results.factors import with_factors
 from abtest.results.metrics import PLATFORM_METRICS
 from abtest.run.arms.foreign import make
@@ -30,6 +30,7 @@ from abtest.run.speeds import speed_of
 from policies.registry import parts_of, plugin_warnings, settings_of
 from reports.plan import Metric, build_plan
 from reports.statistics.errors import StatisticsError
+from reports.users.rows import EVERYBODY
 from reports.users.table import UserTable
 from reports.verdict.rule import parse_rule
 from simulator.logs.checks.sound import ensure_sound
@@ -175,9 +176,7 @@ def _power(
     """People, whether that is an expectation, detectable effect, why that is not known."""
     fixed = config.users or everyone
     table = UserTable(frame, [EVERYBODY])
-    source = Source(
-        "pilot", table, EVERYBODY, (primary,), np.zeros((len(table.rows(EVERYBODY)), 0))
-    )
+    source = Source("pilot", table, EVERYBODY, (primary,))
     have = len(table.calendar)
     try:
         (known,) = known_of_source(
@@ -186,6 +185,9 @@ def _power(
     except StatisticsError as error:
         return fixed or config.max_users, fixed is None, None, error.problem
     assert isinstance(known, Known)
+    if known.scale == "absolute":
+        problem = "the pilot's value is not clear of zero."
+        return fixed or config.max_users, fixed is None, None, problem
     arms = 1 + len(config.treatment)
     asked = Asked(
         effect=None,
@@ -194,7 +196,7 @@ def _power(
         power=0.8,
         alpha=0.05,
         shares=(1.0 / arms,) * arms,
-        correct=True,
+        correct="both",
         paired=False,
     )
     try:

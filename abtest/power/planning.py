@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from abtest.config import suggest
+from abtest.config_sources import suggest
 from abtest.errors import UsageError
 from abtest.power.known import Known, Unknown
 from reports.statistics.errors import StatisticsError
