@@ -108,6 +108,8 @@ class AnalysisPlan:
         covariates: Columns from before the experiment, beside each metric's own.
         select: Keep only the covariates that explain something; chosen blind to the arms.
         slopes: Of the covariates: common to both arms or one for each.
+        ratio_covariate: Of a ratio metric from before: numerator and denominator with a slope each,
+            or one linearised column with one slope.
         strata: Segments (without ``segment_``) whose shares are held equal in all arms.
         steps: The primary metric as a product of factors; empty if it is not taken apart.
         rates: How metrics of 0 and 1 per user are compared: by the score method, as a pooled z test
@@ -132,6 +134,7 @@ class AnalysisPlan:
     covariates: tuple[str, ...] = ACTIVITY
     select: bool = False
     slopes: Literal["common", "by arm"] = "common"
+    ratio_covariate: Literal["parts", "linear"] = "parts"
     strata: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     rates: RateMethod = "auto"

@@ -112,6 +112,13 @@ def analyze(
     slopes: Annotated[
         str, typer.Option("--slopes", help="Of the covariates: common or by-arm.")
     ] = "common",
+    ratio_covariate: Annotated[
+        str,
+        typer.Option(
+            "--ratio-covariate",
+            help="Of a ratio, from before: parts (a slope each), or linear (one slope).",
+        ),
+    ] = "parts",
     encoding: options.Encoding = None,
     delimiter: options.Delimiter = None,
     bad_rows: options.BadRows = "fail",
@@ -163,6 +170,7 @@ def analyze(
         correct=correct,
         correction=correction,
         slopes=slopes,
+        ratio_covariate=ratio_covariate,
         encoding=encoding,
         delimiter=delimiter,
         bad_rows=bad_rows,

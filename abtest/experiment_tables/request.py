@@ -26,6 +26,7 @@ from reports.users.rows import Aggregation
 from reports.verdict.rule import parse_rule
 
 SLOPES = ("common", "by-arm")
+RATIO_COVARIATES = ("parts", "linear")
 RATES = ("auto", "score", "pooled", "welch")
 CORRECT = ("both", "treatments", "metrics", "none")
 CORRECTIONS = ("holm", "bh")
@@ -96,6 +97,7 @@ def plan_of(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
         absolute=options.absolute,
         strata=options.strata,
         slopes=_chosen("--slopes", options.slopes, SLOPES).replace("-", " "),
+        ratio_covariate=_chosen("--ratio-covariate", options.ratio_covariate, RATIO_COVARIATES),
         rule=parse_rule(options.rule),
         confidence=_confidence(options.confidence),
         rates=_chosen("--rates", options.rates, RATES),

@@ -124,7 +124,9 @@ def novelty(
     chosen = plan.metric(plan.primary)
     if not table.has_days or table.days < 2 or design == "twin" or chosen.cap is not None:
         return None
-    known = MetricColumns(during, 1, chosen, plan.covariates if table.has_pre else None).known
+    others = plan.covariates if table.has_pre else None
+    linear = plan.ratio_covariate == "linear"
+    known = MetricColumns(during, 1, chosen, others, linear=linear).linearised(table).known
 
     def columns(part: UserTable) -> Float:
         daily = [matrix(part.until(day, True), chosen, 1) for day in table.calendar]

@@ -229,6 +229,8 @@ def calibration_check(table: Users, plan: AnalysisPlan, design: str) -> HealthCh
         "capped metrics": any(m.cap for m in metrics),
         "strata": bool(plan.strata),
         "slopes by arm": plan.slopes != "common",
+        "one slope of a ratio's covariate": plan.ratio_covariate == "linear"
+        and any(m.denominator for m in metrics),
     }
     if any(beyond.values()):
         names = " and ".join(name for name, used in beyond.items() if used)

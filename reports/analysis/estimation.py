@@ -139,7 +139,8 @@ def estimate(
         # The two rows of a person belong together: such a table is never cut.
         (whole,) = users.parts()
         return _paired(matrix(look(whole), chosen, days), whole, chosen, pair)
-    columns = MetricColumns(look, days, chosen, plan.covariates if users.has_pre else None)
+    known = plan.covariates if users.has_pre else None
+    columns = MetricColumns(look, days, chosen, known, linear=plan.ratio_covariate == "linear")
     sizes: dict[Group, int] = {None: sum(users.size(arm) for arm in pair)}
     found = _Study(users, columns.limited(users), pair, plan, None, sizes).estimated()[None]
     if isinstance(found, StatisticsError):
@@ -168,7 +169,8 @@ def estimate_levels(
         levels: Users of both arms in every level that is wanted.
     """
     known = plan.covariates if users.has_pre and design != "twin" else None
-    columns = MetricColumns(during, users.days, chosen, known)
+    linear = plan.ratio_covariate == "linear"
+    columns = MetricColumns(during, users.days, chosen, known, linear=linear)
     return _Study(users, columns.limited(users), pair, plan, segment, levels).estimated()
 
 

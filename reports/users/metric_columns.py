@@ -44,6 +44,8 @@ class MetricColumns:
         chosen: The metric.
         others: Covariates beside the metric's own; None for no covariates at all.
         limits: float64[k], what the covariates of a capped metric are capped at.
+        linear: Whether a ratio's own covariate is one column, linearised.
+        ratio: Of all users before the start, if it is.
     """
 
     look: Look
@@ -51,6 +53,8 @@ class MetricColumns:
     chosen: Metric
     others: tuple[str, ...] | None
     limits: Float | None = None
+    linear: bool = False
+    ratio: float | None = None
 
     def values(self, part: UserTable) -> Float:
         """float64[users, 2]: numerator and denominator, not capped."""
@@ -60,7 +64,7 @@ class MetricColumns:
         """float64[users, k]: covariates."""
         if self.others is None:
             return np.zeros((part.during.height, 0))
-        known = covariates(part.before, self.chosen, self.others)
+        known = covariates(part.before, self.chosen, self.others, self.ratio)
         return known if self.limits is None else np.minimum(known, self.limits)
 
     def of(self, part: UserTable) -> Float:
@@ -74,7 +78,9 @@ class MetricColumns:
         )
 
     def limited(self, users: Users) -> MetricColumns:
-        """With the limits of all users' covariates, if the metric is capped."""
+        """With what all users decide: limits of a capped metric's covariates, a ratio's slope."""
+        if self.chosen.denominator:
+            return self.linearised(users)
         cap = self.chosen.cap
         if cap is None:
             return self
@@ -84,6 +90,20 @@ class MetricColumns:
         everybody = sum(users.size(arm) for arm in users.arms)
         each = [(_column(self.known, k), everybody, (cap,)) for k in range(width)]
         return replace(self, limits=np.array(quantiles(users, each))[:, 0])
+
+    def linearised(self, users: Users) -> MetricColumns:
+        """With the ratio of all users before the start, if the covariate is one column."""
+        if not self.linear or self.others is None or not self.chosen.denominator:
+            return self
+        return replace(self, ratio=self._ratio_before(users))
+
+    def _ratio_before(self, users: Users) -> float | None:
+        """None where numerator or denominator is not known from before."""
+        own = {*self.chosen.numerator, *self.chosen.denominator}
+        if not own <= set(users.known):
+            return None
+        x, y = total(users, lambda part: covariates(part.before, self.chosen, ()).sum(axis=0))
+        return float(x / y) if y else None
 
 
 def group_rows(

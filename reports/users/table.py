@@ -279,16 +279,21 @@ def matrix(sums: pl.DataFrame, chosen: Metric, days: int) -> Float:
     return np.stack([numerator / days, np.ones(len(numerator))], axis=1)
 
 
-def covariates(before: pl.DataFrame, chosen: Metric, others: Sequence[str]) -> Float:
+def covariates(
+    before: pl.DataFrame, chosen: Metric, others: Sequence[str], ratio: float | None = None
+) -> Float:
     """float64[users, k]: the metric's own columns, and others, from before the start.
 
-    A sum is taken only if all its columns are there.
+    A sum is taken only if all its columns are there. With the ``ratio`` of all users before the
+    start, a ratio metric's own column is one: its numerator less the ratio times its denominator.
     """
     columns = [
         _total(before, own) * scale
         for own, scale in ((chosen.numerator, chosen.scale), (chosen.denominator, 1.0))
         if own and set(own) <= set(before.columns)
     ]
+    if ratio is not None and chosen.denominator and len(columns) == 2:
+        columns = [columns[0] - ratio * columns[1]]
     columns += [before[name].to_numpy().astype(np.float64) for name in others if name in before]
     return np.stack(columns, axis=1) if columns else np.zeros((before.height, 0))
 
