@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from abtest.errors import UsageError
-from reports.users.days import EXPECTED, Days
+from reports.users.days import EXPECTED, Days, why_no_day
 from reports.users.errors import TableError
 from reports.users.files import UserFile
 from reports.users.rows import Role
@@ -235,7 +235,7 @@ class _Day:
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""
-        return ""
+        return why_no_day(cell)
 
 
 def _rows_of(path: Path, *, text: bool) -> int:

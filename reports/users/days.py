@@ -16,6 +16,8 @@ from reports.users.errors import TableError
 _EPOCH = datetime.date(1970, 1, 1)
 _FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d")
 _YMD = (19000101, 21001231)
+_MOST_DAYS = 1_000_000
+"""A larger number counts no days: it is a time since 1970, or a date that is none."""
 
 EXPECTED = "a day: 2026-11-24, 20261124 or a whole number"
 
@@ -70,27 +72,25 @@ class Days:
             return self._of_numbers(column.cast(pl.Int64, strict=False), column)
         if column.dtype != pl.String:
             raise TableError(f"column '{column.name}' holds {column.dtype}, not days.")
-        text = column.str.strip_chars()
+        text = column.str.strip_chars().str.replace(r"^([+-]?\d+)\.0*$", "$1")
         text = text.set(text == "", None)
         dates = _as_dates(text)
         if self.dates is None and text.null_count() < len(text):
             self._decide(dates.null_count() < len(dates))
         if self.dates:
             return dates, dates.is_null() & text.is_not_null()
-        numbers = text.cast(pl.Int64, strict=False)
-        return numbers, numbers.is_null() & text.is_not_null()
+        return _plausible(text.cast(pl.Int64, strict=False), text)
 
     def _of_numbers(self, numbers: pl.Series, column: pl.Series) -> tuple[pl.Series, pl.Series]:
         known = numbers.drop_nulls()
         if self.dates is None and len(known):
-            written = (
-                known.is_between(*_YMD).all() and not _as_dates(known.cast(pl.String)).has_nulls()
-            )
+            dated = _as_dates(known.cast(pl.String))
+            written = known.is_between(*_YMD).all() and dated.null_count() < len(dated)
             self._decide(bool(written))
         if self.dates:
             found = _as_dates(numbers.cast(pl.String))
             return found, found.is_null() & column.is_not_null()
-        return numbers, numbers.is_null() & column.is_not_null()
+        return _plausible(numbers, column)
 
     def _as_kind(
         self, values: pl.Series, dates: bool, column: pl.Series
@@ -132,6 +132,20 @@ class Days:
         """A day since the start, as people write it."""
         number = self.first + day
         return str(_EPOCH + datetime.timedelta(days=number)) if self.dates else str(number)
+
+
+def why_no_day(cell: object) -> str:
+    """What is remarkable about a cell that is no day; empty if nothing."""
+    text = str(cell).strip()
+    if text.lstrip("-").isdigit() and abs(int(text)) > _MOST_DAYS and len(text) != 8:
+        return "a time since 1970? Write the date"
+    return ""
+
+
+def _plausible(numbers: pl.Series, cells: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Numbers that count days, and which cells are none: also times since 1970."""
+    bad = (numbers.is_null() & cells.is_not_null()) | (numbers.abs() > _MOST_DAYS).fill_null(False)
+    return numbers.set(bad, None), bad
 
 
 def _as_dates(text: pl.Series) -> pl.Series:

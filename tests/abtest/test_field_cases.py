@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from simulator.logs.dataset import Dataset
-from tests.abtest.test_field_faults import ABOVE, arms, check, first, reported, table
+from tests.abtest.field_files import ABOVE, arms, check, first, reported, table
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 
@@ -87,7 +87,7 @@ def test_a_cut_row_is_rejected(abtest: Run) -> None:
 
 
 def test_line_breaks_and_encodings_and_the_rest_are_where_their_kinds_are() -> None:
-    """The other twelve: test_field_tables.py and test_field_faults.py."""
+    """The other twelve are in the other files named test_field_*."""
     here = Path(__file__).parent
     texts = "".join(p.read_text(encoding="utf-8") for p in here.glob("test_field_*.py"))
     folders = [f / "shared" / "data" / "field" for f in ABOVE]

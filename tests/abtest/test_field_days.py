@@ -238,3 +238,41 @@ def test_parts_and_memory_agree_about_late_joiners(
         assert other.absolute.value == pytest.approx(one.absolute.value, rel=1e-9)
         assert other.absolute.low == pytest.approx(one.absolute.low, rel=1e-9)
     assert [d.day for d in cut.comparisons[0].daily] == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([1769731200, 1769817600], "day is '1769731200' (a time since 1970? Write the date)"),
+        ([1769731200000, 1769817600000], "a time since 1970?"),
+        ([20260131, 20260132], "line 3: day is '20260132', expected a day"),
+        (["20260131", "20260132"], "line 3: day is '20260132', expected a day"),
+        (["30/01/2026", "31/01/2026"], "day is '30/01/2026', expected a day"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_times_and_dates_that_are_none_are_no_days(
+    abtest: Run, tmp_path: Path, cells: list[Any], said: str, kind: str
+) -> None:
+    rows = pl.DataFrame(
+        {
+            "user_id": [i // 2 for i in range(80)],
+            "arm": [("control", "new")[i // 2 % 2] for i in range(80)],
+            "day": cells * 40,
+            "x": 1.0,
+        }
+    )
+    path = tmp_path / f"t.{kind}"
+    (rows.write_csv if kind == "csv" else rows.write_parquet)(path)
+    refused = abtest("analyze", path, "-m", "x", "--day", "day")
+    assert refused.code == 3
+    said = said.replace("line 3", "row 2") if kind == "parquet" else said
+    assert said in refused.err
+
+
+def test_dates_written_as_floats_are_dates(abtest: Run, tmp_path: Path) -> None:
+    table = by_day([f"{d:%Y%m%d}.0" for d in GAP])
+    path = tmp_path / "t.csv"
+    table.write_csv(path)
+    result = abtest("analyze", path, "-m", "x", "--day", "day", "--json")
+    assert [d["day"] for d in daily(result)] == [0, 1, 3, 4, 7]
