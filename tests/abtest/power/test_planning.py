@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +183,123 @@ def test_a_covariate_column_is_used(abtest: Run, table: Path) -> None:
     adjusted = document(abtest(*ask, "--covariate", "visits"))["metrics"][0]
     assert adjusted["total"] < 0.9 * plain["total"]
     assert plain["variance_removed"] is None and adjusted["variance_removed"] > 0.1
+
+
+# The same table means the same to analyze, power and aa.
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> pl.DataFrame:
+    """One row per user: a profit below zero, a rate, a ratio, a covariate with holes."""
+    rng = np.random.default_rng(2)
+    users = np.arange(2_000)
+    made = pl.DataFrame(
+        {
+            "user_id": users,
+            "arm": [("control", "new")[u % 2] for u in users],
+            "profit": rng.normal(-2.0, 5.0, 2_000),
+            "clicks": rng.poisson(2.0, 2_000),
+            "views": rng.poisson(20.0, 2_000) + 1,
+            "bought": [u % 9 == 0 for u in users],
+            "age": pl.Series(rng.normal(0.0, 1.0, 2_000)).set(pl.Series(users % 5 == 0), None),
+        }
+    )
+    made.write_csv(tmp_path / "people.csv", null_value="NaN")
+    return made
+
+
+ARMS = ("--arm", "arm", "-c", "control")
+
+
+@pytest.mark.parametrize("form", ["semicolons", "gzip", "folder", "pattern", "gbk", "capitals"])
+def test_power_reads_the_tables_that_analyze_reads(
+    abtest: Run, people: pl.DataFrame, tmp_path: Path, form: str
+) -> None:
+    ask = (*ARMS, "-m", "ctr=clicks/views", "-m", "bought", "--covariate", "age", "--mde", "5%",
+           "--json")  # fmt: skip
+    text = people.write_csv(null_value="NaN")
+    more: tuple[str, ...] = ()
+    where: object = tmp_path / "t.csv"
+    if form == "semicolons":
+        (tmp_path / "t.csv").write_text(people.write_csv(separator=";", null_value="NaN"))
+    elif form == "gzip":
+        where = tmp_path / "t.csv.gz"
+        (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    elif form in ("folder", "pattern"):
+        (tmp_path / "many").mkdir()
+        for i, part in enumerate(people.iter_slices(700)):
+            part.write_csv(tmp_path / "many" / f"{i}.csv", null_value="NaN")
+        where = tmp_path / "many" if form == "folder" else tmp_path / "many" / "*.csv"
+    elif form == "gbk":
+        more = ("--encoding", "gbk")
+        named = people.with_columns(city=pl.lit("北京")).write_csv(null_value="NaN")
+        (tmp_path / "t.csv").write_bytes(named.encode("gbk"))
+    else:
+        (tmp_path / "t.csv").write_text(text.replace("true", "True").replace("false", "False"))
+    plain = document(abtest("power", "people.csv", *ask))["metrics"]
+    assert document(abtest("power", where, *ask, *more))["metrics"] == plain
+    assert [m["metric"] for m in plain] == ["ctr", "bought"]
+    own = people.filter(arm="control")
+    assert plain[0]["value"] == pytest.approx(own["clicks"].sum() / own["views"].sum())
+
+
+def test_bad_rows_are_skipped_and_told(abtest: Run, people: pl.DataFrame, tmp_path: Path) -> None:
+    lines = people.write_csv(null_value="NaN").splitlines()
+    (tmp_path / "t.csv").write_text("\n".join([*lines[:5], "1,2", *lines[5:]]) + "\n")
+    for command in (("power", "--mde", "5%"), ("aa", "--replicates", 20)):
+        ask = (command[0], "t.csv", *ARMS, "-m", "clicks", *command[1:])
+        refused = abtest(*ask)
+        assert refused.code == 3 and "line 6: 2 cells, expected 7" in refused.err
+        skipped = abtest(*ask, "--bad-rows", "skip")
+        assert skipped.code in (0, 4) and "1 bad rows" in skipped.err
+
+
+def test_a_negative_metric_is_planned_in_its_unit(abtest: Run, people: pl.DataFrame) -> None:
+    ask = ("power", "people.csv", *ARMS, "-m", "profit", "--json")
+    sd = float(people.filter(arm="control")["profit"].to_numpy().std(ddof=1))
+    found = document(abtest(*ask, "--mde", "0.5"))["metrics"][0]
+    expected = TTestIndPower().solve_power(0.5 / sd, alpha=0.05, power=0.8)
+    assert (found["scale"], found["effect"]) == ("absolute", 0.5)
+    assert found["users"] == [int(np.ceil(expected))] * 2
+    mean = float(people.filter(arm="control")["profit"].to_numpy().mean())
+    share = document(abtest(*ask, "--mde", "20%"))["metrics"][0]
+    assert share["effect"] == pytest.approx(0.2 * abs(mean))
+    users = document(abtest(*ask, "--users", 4_000))["metrics"][0]
+    again = document(abtest(*ask, "--users", 4_000, "--mde", users["effect"]))["metrics"][0]
+    assert again["power"] == pytest.approx(0.8, abs=1e-6)
+    assert "per user" in abtest("power", "people.csv", *ARMS, "-m", "profit", "--mde", "0.5").out
+
+
+def test_a_margin_in_units_is_one_of_the_difference(abtest: Run, people: pl.DataFrame) -> None:
+    ask = ("power", "people.csv", *ARMS, "-m", "profit", "--users", 8_000, "--json")
+    found = document(abtest(*ask, "--margin", "0.5"))["metrics"][0]
+    sd = float(people.filter(arm="control")["profit"].to_numpy().std(ddof=1))
+    expected = TTestIndPower().power(0.5 / sd, 4_000, 0.025, alternative="larger")
+    assert found["power"] == pytest.approx(expected, abs=1e-3)
+    assert found["margin"] == pytest.approx(0.5)
+
+
+def test_a_share_of_nothing_is_no_effect(abtest: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    pl.DataFrame({"user_id": range(500), "x": rng.normal(0.0, 1.0, 500)}).write_csv(
+        tmp_path / "t.csv"
+    )
+    refused = abtest("power", "t.csv", "-m", "x", "--mde", "5%")
+    assert refused.code == 3 and "not clear of zero" in refused.err
+    assert document(abtest("power", "t.csv", "-m", "x", "--mde", "0.1", "--json"))["metrics"]
+
+
+def test_the_plan_corrects_as_the_analysis_does(abtest: Run, people: pl.DataFrame) -> None:
+    """Primary over two treatments; two secondary metrics over those and over each other."""
+    ask = ("power", "people.csv", *ARMS, "-m", "clicks", "-m", "views", "-m", "bought",
+           "--treatments", 2, "--users", 9_000, "--json")  # fmt: skip
+    levels = {"both": (2, 4), "treatments": (2, 2), "metrics": (1, 2), "none": (1, 1)}
+    for choice, (primary, secondary) in levels.items():
+        rows = document(abtest(*ask, "--correct", choice))["metrics"]
+        for row, divided in zip(rows, (primary, secondary, secondary), strict=True):
+            alone = ("power", "people.csv", *ARMS, "-m", row["metric"], "--treatments", 2,
+                     "--users", 9_000, "--json", "--correct", "none")  # fmt: skip
+            same = document(abtest(*alone, "--alpha", 0.05 / divided))["metrics"][0]
+            assert row["effect"] == pytest.approx(same["effect"], rel=1e-9), (choice, row["metric"])
+    wrong = abtest(*ask, "--correct", "treatment")
+    assert wrong.code == 2 and "Did you mean 'treatments'?" in wrong.err
