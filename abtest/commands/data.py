@@ -181,7 +181,7 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
       abtest data check logs/kuairand
     """
     from abtest.run.datasets import open_dataset
-    from abtest.tables import needs_table
+    from abtest.tables import needs_table, wrapped
     from simulator.logs.checks.needs import needs
     from simulator.logs.checks.validate import check as check_dataset
 
@@ -209,10 +209,10 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
         put_json({"findings": rows, "commands": listed})
     elif not findings:
         counts = ", ".join(f"{n:,} {t}" for t, n in opened.info.rows.items())
-        put(f"{opened.path}: no problem found in {counts}")
+        put("\n".join(wrapped(f"{opened.path}: no problem found in {counts}")))
     else:
         for finding in findings:
-            put(f"{finding.severity}: {finding.message} {finding.hint}".rstrip())
+            put("\n".join(wrapped(f"{finding.severity}: {finding.message} {finding.hint}")))
     if not as_json:
         put(f"\n{needs_table(possible)}")
     if errors:
