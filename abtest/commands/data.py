@@ -212,7 +212,7 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
         put("\n".join(wrapped(f"{opened.path}: no problem found in {counts}")))
     else:
         for finding in findings:
-            put("\n".join(wrapped(f"{finding.severity}: {finding.message} {finding.hint}")))
+            put(f"{finding.severity}: {finding.message} {finding.hint}".rstrip())
     if not as_json:
         put(f"\n{needs_table(possible)}")
     if errors:
