@@ -7,16 +7,33 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from abtest.policy_tools.check import CheckResult
+    from abtest.run.contract.suite import CheckResult
     from policies.registry import PolicyRecord
     from simulator.logs.describe import Comparison, Statistic
 
 
+_WIDTH = 80
+
+
 def table(
-    rows: Sequence[Sequence[str]], *, header: Sequence[str], right: Sequence[int] = ()
+    rows: Sequence[Sequence[str]],
+    *,
+    header: Sequence[str],
+    right: Sequence[int] = (),
+    wrapped: bool = False,
 ) -> str:
-    """Align columns; ``right`` lists the column numbers to align right."""
+    """Align columns.
+
+    Args:
+        rows: Cells.
+        header: Titles of the columns.
+        right: Column numbers to align right.
+        wrapped: Break the last column so that no line is longer than 80 characters.
+    """
     everything = [list(header), *[list(row) for row in rows]]
+    if wrapped:
+        before = sum(2 + max(len(row[i]) for row in everything) for i in range(len(header) - 1))
+        everything = _broken(everything, max(_WIDTH - before, 16))
     widths = [max(len(row[i]) for row in everything) for i in range(len(header))]
     lines = []
     for number, row in enumerate(everything):
@@ -28,6 +45,16 @@ def table(
         if number == 0:
             lines.append("  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def _broken(rows: list[list[str]], width: int) -> list[list[str]]:
+    """Rows whose last cell has at most ``width`` characters; the rest goes into further rows."""
+    found = []
+    for row in rows:
+        parts = textwrap.wrap(row[-1], width) or [""]
+        found.append([*row[:-1], parts[0]])
+        found += [[*[""] * (len(row) - 1), part] for part in parts[1:]]
+    return found
 
 
 def number(value: float | None) -> str:
@@ -112,6 +139,7 @@ def policy_table(records: Sequence[PolicyRecord]) -> str:
     return table(
         [(r.name, " + ".join(r.ranks), r.summary) for r in records],
         header=("policy", "ranks", "summary"),
+        wrapped=True,
     )
 
 
@@ -120,4 +148,5 @@ def check_table(results: Sequence[CheckResult]) -> str:
     return table(
         [("ok" if r.passed else "FAILED", r.name, r.detail) for r in results],
         header=("", "check", "detail"),
+        wrapped=True,
     )

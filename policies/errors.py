@@ -25,5 +25,9 @@ class PolicyContractError(PolicyError):
     """A policy returned something that the contract forbids."""
 
 
+class PolicyTooSlow(PolicyContractError):
+    """A call of a policy took longer than it may."""
+
+
 class CheckpointError(PolicyError):
     """Weights that are damaged or belong to other data, settings or code."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abtest.commands import options
-from abtest.console import Console
+from abtest.console import Console, colored
 from abtest.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def analyze(
         typer.echo(result.to_json(), nl=False)
     else:
         ascii_only = "utf" not in (sys.stdout.encoding or "ascii").lower()
-        typer.echo(render(result, width=None, ascii_only=ascii_only, color=sys.stdout.isatty()))
+        typer.echo(render(result, width=None, ascii_only=ascii_only, color=colored(sys.stdout)))
         typer.echo(f"\nReport: {directory / 'report.html'}")
     code = conclude(result, ())
     if code is not ExitCode.COMPLETE:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
 from abtest.config_sources import parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
@@ -68,6 +68,7 @@ def aa(
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Last days of a log that are analysed.")
     ] = None,
+    html: options.Html = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -81,6 +82,7 @@ def aa(
 
       abtest aa orders.csv --user buyer --metric revenue --metric revenue/visits
     """
+    from abtest.power.page import aa_page
     from abtest.power.tables import aa_table
     from reports.analysis.calibration import calibrate, varying
 
@@ -95,6 +97,8 @@ def aa(
     for name in silent:
         console.warn(f"'{name}' is the same for all {found.users:,} users; left out")
     report = calibrate(columns, chosen, replicates=replicates, seed=seed, share=share, alpha=level)
+    if html is not None:
+        options.put_page(aa_page(report, found.name, options.command_line()), html, console)
     if as_json:
         document = {"source": found.name, "left_out": silent, **report.to_dict()}
         _print_json(document)
@@ -128,7 +132,10 @@ def power(
     correct: Annotated[
         bool, typer.Option("--correct/--no-correct", help="Divide alpha among treatments.")
     ] = True,
-    design: Annotated[str, typer.Option("--design", help="online or twin.")] = "online",
+    design: Annotated[
+        str,
+        typer.Option("--design", help="online or twin.", autocompletion=completion.designs),
+    ] = "online",
     metric: MetricNames = None,
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Days of the planned experiment.")
@@ -152,6 +159,7 @@ def power(
     arm: ArmColumn = None,
     day: DayColumn = None,
     covariate: Covariates = None,
+    html: options.Html = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -171,6 +179,7 @@ def power(
 
       abtest power --mean 550 --sd 900 --users 50000 --mde 2%
     """
+    from abtest.power.page import power_page
     from abtest.power.planning import Asked, answers, known_of_source, parse_shares
     from abtest.power.tables import power_table
 
@@ -214,6 +223,8 @@ def power(
         known = known_of_source(opened, days=days, paired=asked.paired)
         name = f"{opened.name}: {opened.users:,} users, " + _days_words(opened, days)
     rows = answers(known, asked)
+    if html is not None:
+        options.put_page(power_page(rows, asked, name, options.command_line()), html, console)
     if as_json:
         document = {
             "source": name,

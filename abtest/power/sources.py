@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from abtest.config_sources import load_config, suggest
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from abtest.run.datasets import DEMO, open_dataset
 from abtest.run.run_directory import RunDirectory
 from reports.analysis.calibration import user_columns
@@ -130,7 +130,9 @@ def _of_run(path: Path, control: str | None, metrics: Sequence[str]) -> Source:
             f"{path} has no outcomes yet.", f"Continue it: abtest run --resume {path}"
         )
     config = load_config({}, file=path / "config.toml", environment={})
-    plan = build_plan(metrics=PLATFORM_METRICS, primary=config.primary, guardrails=config.guardrail)
+    plan = build_plan(
+        metrics=platform_metrics(), primary=config.primary, guardrails=config.guardrail
+    )
     frame = _read(file)
     arms = _arms_of(frame, file)
     arm = _chosen_arm(arms, control or config.control, path)
@@ -160,7 +162,7 @@ def _of_log(spec: str, metrics: Sequence[str], days: int | None, console: Consol
         (pl.col("day") - (last - wanted + 1)).cast(pl.Int32), pl.lit(EVERYBODY).alias("arm")
     )
     table = UserTable(frame, [EVERYBODY])
-    chosen = _chosen_metrics(table, metrics, AnalysisPlan(metrics=PLATFORM_METRICS), spec)
+    chosen = _chosen_metrics(table, metrics, AnalysisPlan(metrics=platform_metrics()), spec)
     name = f"{spec}, the last {wanted} of {have} days"
     return Source(name, table, EVERYBODY, chosen, _none(table, EVERYBODY))
 
@@ -214,7 +216,7 @@ def _of_table(
         .drop("user_id")
     )
     table = UserTable(frame, [arm, *[name for name in arms if name != arm]])
-    chosen = _chosen_metrics(table, metrics, AnalysisPlan(metrics=PLATFORM_METRICS), path)
+    chosen = _chosen_metrics(table, metrics, AnalysisPlan(metrics=platform_metrics()), path)
     for column in {c for m in chosen for c in (*m.numerator, *m.denominator)}:
         _check_numbers(raw, column, path)
     name = str(path) if options.arm is None else f"{path}, arm {arm}"
@@ -306,11 +308,11 @@ def _columns_named(metrics: Sequence[str], frame: pl.DataFrame, path: Path) -> l
     """Columns that metrics of a table name, other than the built-in metrics."""
     names = []
     for text in metrics:
-        if text in PLATFORM_METRICS and text not in frame.columns:
+        if text in platform_metrics() and text not in frame.columns:
             continue
         for column in text.split("/"):
             if column.strip() not in frame.columns:
-                known = [*frame.columns, *PLATFORM_METRICS]
+                known = [*frame.columns, *platform_metrics()]
                 raise UsageError(
                     f"{path} has no column '{column.strip()}'.{suggest(column.strip(), known)} "
                     f"Columns: {_listed(frame.columns)}.",
@@ -334,11 +336,11 @@ def _chosen_metrics(
 
 def _metric_of(text: str, table: UserTable, path: object) -> Metric:
     top, slash, bottom = (part.strip() for part in text.partition("/"))
-    if text in PLATFORM_METRICS and _has(table, PLATFORM_METRICS[text]):
-        return PLATFORM_METRICS[text]
+    if text in platform_metrics() and _has(table, platform_metrics()[text]):
+        return platform_metrics()[text]
     for column in (top, bottom) if slash else (top,):
         if column not in table.columns:
-            known = [*table.columns, *PLATFORM_METRICS]
+            known = [*table.columns, *platform_metrics()]
             raise UsageError(
                 f"unknown metric '{text}' of {path}.{suggest(column, known)}",
                 f"Columns: {_listed(table.columns)}",
