@@ -23,6 +23,7 @@ from abtest.experiment_tables.request import (
 )
 from abtest.experiment_tables.users import open_users
 from abtest.files import write_text
+from abtest.plugins import sections
 from abtest.run.run_directory import RUNS, check_free
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
@@ -151,6 +152,6 @@ def _write(result: ExperimentResult, path: Path, options: ObservedOptions) -> Pa
     plan = {"abtest_version": abtest.__version__, "analyze": asked}
     write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
     write_text(temporary / "results.json", result.to_json())
-    write_html(result, temporary / "report.html")
+    write_html(result, temporary / "report.html", sections(result)[0])
     temporary.rename(path)
     return path

@@ -25,6 +25,7 @@ from abtest.commands import (
     run,
     world,
 )
+from abtest.commands.messages import usage_message
 from abtest.errors import STOPPED, ExitCode, describe_error
 from abtest.terminal import prepare, put
 
@@ -101,10 +102,7 @@ def run_cli(arguments: list[str] | None = None) -> int:
     except typer.Abort:
         return _fail(ExitCode.INTERRUPTED, STOPPED)
     except typer.TyperException as error:
-        text = error.format_message() if hasattr(error, "format_message") else str(error)
-        context = getattr(error, "ctx", None)
-        help_command = f"{context.command_path} --help" if context is not None else "abtest --help"
-        return _fail(ExitCode.USAGE, f"{text} See: {help_command}")
+        return _fail(ExitCode.USAGE, usage_message(error))
     except BrokenPipeError:
         # The reader of a pipe went away (`abtest ... | head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

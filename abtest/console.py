@@ -6,6 +6,7 @@ line when it starts and one when it ends.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,11 @@ from reports.formats import encodable
 
 TRAINING = "train"
 """Key of the stages that end with what they found: the best epoch and its validation metric."""
+
+
+def colored(stream: TextIO) -> bool:
+    """Whether to write in colour: on a terminal, unless NO_COLOR is set (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 class Stage:

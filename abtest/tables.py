@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from reports.render.layout import text_width, wrap
 
 if TYPE_CHECKING:
-    from abtest.policy_tools.check import CheckResult
+    from abtest.run.contract.suite import CheckResult
     from policies.registry import PolicyRecord
     from simulator.logs.checks.needs import Need
     from simulator.logs.describe import Comparison, Statistic

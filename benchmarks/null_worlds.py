@@ -26,7 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from abtest.console import Console
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from abtest.run.arms.serving import BATCH, PolicyRanker
 from abtest.run.arms.training import load_policy, train
 from abtest.run.datasets import synthesise
@@ -232,7 +232,7 @@ class Start:
         result = analyze(
             pl.concat(lived),
             build_plan(
-                metrics=PLATFORM_METRICS, primary=pair.metric, guardrails=(), min_effect=0.0
+                metrics=platform_metrics(), primary=pair.metric, guardrails=(), min_effect=0.0
             ),
             control="second",
             treatments=["first"],

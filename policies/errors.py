@@ -36,5 +36,9 @@ class PolicyContractError(PolicyError):
         self.place = place
 
 
+class PolicyTooSlow(PolicyContractError):
+    """A call of a policy took longer than it may."""
+
+
 class CheckpointError(PolicyError):
     """Weights that are damaged or belong to other data, settings or code."""

@@ -7,6 +7,9 @@ names does not load torch. Rooms above this one (`lsvcr`, `abtest`) register wha
 
 from __future__ import annotations
 
+ENTRY_POINTS = "abtest.policies"
+"""Group in which installed packages name their policies."""
+
 BUILT_IN: dict[str, str] = {}
 """Name to ``module:Class``."""
 

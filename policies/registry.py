@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,8 @@ from typing import Any
 from policies.base import Policy
 from policies.errors import PolicyError, UnknownPolicy
 from policies.mixed import PARTS, Mixed, Part
-from policies.names import BUILT_IN
+from policies.names import BUILT_IN, ENTRY_POINTS
 from policies.settings import Settings, make_settings
-
-ENTRY_POINTS = "abtest.policies"
 
 
 @dataclass(frozen=True)
@@ -188,8 +187,8 @@ def describe_all() -> list[PolicyRecord]:
 
 
 def plugin_warnings() -> list[str]:
-    """A sentence per installed plugin that does not load."""
-    warnings = []
+    """A sentence per installed plugin that does not load, or whose name is taken."""
+    warnings = plugin_clashes()
     for name, point in sorted(_plugins().items()):
         try:
             _checked(point.load(), name)
@@ -202,8 +201,30 @@ def plugin_warnings() -> list[str]:
 
 
 def _plugins() -> dict[str, importlib.metadata.EntryPoint]:
-    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    return {point.name: point for point in points if point.name not in BUILT_IN}
+    """By name; a name that is built in or taken twice is told apart by its package: ``acme/x``."""
+    points = list(importlib.metadata.entry_points(group=ENTRY_POINTS))
+    often = Counter(point.name for point in points)
+    return {
+        point.name
+        if point.name not in BUILT_IN and often[point.name] == 1
+        else f"{_owner(point)}/{point.name}": point
+        for point in points
+    }
+
+
+def _owner(point: importlib.metadata.EntryPoint) -> str:
+    dist = getattr(point, "dist", None)
+    return "unknown" if dist is None else str(dist.name)
+
+
+def plugin_clashes() -> list[str]:
+    """A sentence per installed policy whose name somebody else has as well."""
+    clashes = []
+    for name, point in sorted(_plugins().items()):
+        if name != point.name:
+            whose = "built in" if point.name in BUILT_IN else "of another package too"
+            clashes.append(f"'{point.name}' of {_owner(point)} is {whose}: write '{name}'")
+    return clashes
 
 
 def _load(target: str) -> Any:
@@ -237,9 +258,12 @@ def _from_file(spec: str) -> type[Policy]:
         n for n, k in vars(module).items() if inspect.isclass(k) and k.__module__ == module_name
     ]
     if not name:
-        raise UnknownPolicy(
-            f"{path}: which class?", f"Write {path}:{classes[0] if classes else 'ClassName'}"
-        )
+        policies = [n for n in classes if issubclass(vars(module)[n], Policy)]
+        if len(policies) != 1:
+            raise UnknownPolicy(
+                f"{path}: which class?", f"Write {path}:{(policies or classes or ['ClassName'])[0]}"
+            )
+        name = policies[0]
     if not hasattr(module, name):
         close = difflib.get_close_matches(name, classes, n=1) or classes[:1]
         guess = f" Did you mean '{close[0]}'?" if close else ""

@@ -28,8 +28,8 @@ SIMULATOR_LEAVES = tuple(
 )
 
 SHARED = (
-    "config", "config_sources", "console", "errors", "files", "paths", "results", "tables",
-    "version",
+    "config", "config_sources", "console", "errors", "files", "paths", "plugins", "results",
+    "tables", "version",
 )  # fmt: skip
 """Modules of `abtest` that its rooms stand on."""
 

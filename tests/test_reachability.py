@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.test_architecture import TARGET, _modules
 
-ENTRIES = ("abtest.__main__", "abtest.api", "lsvcr.align", "simulator.gym")
-"""Started by Python, a notebook, torchrun and Gymnasium in place of `abtest`."""
+ENTRIES = ("abtest.__main__", "abtest.api", "abtest.testing", "lsvcr.align", "simulator.gym")
+"""Started by Python, a notebook, pytest, torchrun and Gymnasium in place of `abtest`."""
 
 WAITING = {
     *(f"reports.statistics.sequential.{m}" for m in ("crossing", "futility", "group_inference")),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abtest.commands import options
-from abtest.console import Console
+from abtest.console import Console, colored
 from abtest.errors import ExitCode
 from abtest.terminal import encoding_of, put, put_json
 
@@ -181,7 +181,7 @@ def analyze(
     if json:
         put_json(result.to_json())
     else:
-        put(render(result, width=None, encoding=encoding_of(), color=sys.stdout.isatty()))
+        put(render(result, width=None, encoding=encoding_of(), color=colored(sys.stdout)))
         put(f"\nReport: {directory / 'report.html'}")
     code = conclude(result, ())
     if code is not ExitCode.COMPLETE:

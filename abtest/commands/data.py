@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 from abtest.terminal import put, put_json
@@ -89,9 +89,13 @@ def import_command(
     *files, target = sources
     if bad_rows not in {"fail", "skip"}:
         raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
+    from abtest.plugins import importers
     from simulator.logs.importers import bandit
 
     console = Console()
+    further, skipped = importers()
+    for warning in skipped:
+        console.warn(warning)
     bad: BadRows = "skip" if bad_rows == "skip" else "fail"
     with console.stage("import", f"importing {', '.join(map(str, files)) or 'the query'}"):
         if propensities is not None or log_format == bandit.FORMAT:
@@ -109,7 +113,13 @@ def import_command(
             )
         else:
             report = import_logs(
-                files, target, format=log_format, bad_rows=bad, encoding=encoding, overwrite=force
+                files,
+                target,
+                format=log_format,
+                bad_rows=bad,
+                encoding=encoding,
+                overwrite=force,
+                further=further,
             )
     put(report.render())
     put(f"\n{needs_table(needs(Dataset.open(target)))}")
@@ -281,7 +291,10 @@ def describe(
 def synth(
     target: Target,
     world: Annotated[
-        str, typer.Option("--world", help="Preset of the built-in world.")
+        str,
+        typer.Option(
+            "--world", help="Preset of the built-in world.", autocompletion=completion.worlds
+        ),
     ] = "default",
     users: Annotated[int, typer.Option("--users", min=1, help="People in the log.")] = 4_000,
     days: Annotated[int, typer.Option("--days", min=1, help="Days in the log.")] = 2,

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import textwrap
 
 import typer
 
@@ -24,6 +25,8 @@ def register(app: typer.Typer) -> None:
 
 def doctor() -> None:
     """Versions, cores, memory, cache and plugins; exits 0 unless something cannot work."""
+    from abtest import plugins
+    from abtest.results.metrics import BUILT_IN_METRICS
     from policies.registry import describe_all, plugin_warnings
 
     put(f"abtest        {abtest.__version__}")
@@ -46,6 +49,10 @@ def doctor() -> None:
     free = shutil.disk_usage(place).free / 2**30
     writable = "" if os.access(place, os.W_OK) else ", NOT WRITABLE. Set ABTEST_CACHE"
     put(f"cache         {cache} ({free:.0f} GiB free{writable})")
-    put(f"policies      {', '.join(r.name for r in describe_all())}")
-    for warning in plugin_warnings():
-        put(f"plugin        {warning}")
+    names = "policies      " + ", ".join(r.name for r in describe_all())
+    put(textwrap.fill(names, 80, subsequent_indent=" " * 14, break_on_hyphens=False))
+    for group, found in plugins.names().items():
+        if found:
+            put(f"plugins       {group}: {', '.join(found)}")
+    for warning in [*plugin_warnings(), *plugins.warnings(BUILT_IN_METRICS)]:
+        put(textwrap.fill(f"warning       {warning}", 80, subsequent_indent=" " * 14))

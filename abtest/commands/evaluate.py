@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
 from abtest.config_sources import parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 DEFAULT_TEST_SHARE = 0.2
 VIDEO_SIGNALS = ("liked", "clicked")
 
-Specs = Annotated[list[str], typer.Argument(help="Policies, by name or file.py:Class.")]
+Specs = Annotated[
+    list[str],
+    typer.Argument(help="Policies, by name or file.py:Class.", autocompletion=completion.policies),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -66,6 +69,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write FILE.json or FILE.csv.")
     ] = None,
+    html: options.Html = None,
     config: options.ConfigFile = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -86,6 +90,7 @@ def evaluate(
     settings that no flag names come from abtest.toml.
     """
     from abtest.config_sources import load_config
+    from abtest.evaluate.page import evaluation_page
     from abtest.evaluate.protocol import contestants, evaluate_policies
     from abtest.evaluate.results import check_output, document, write_output
     from abtest.evaluate.tables import evaluation_tables
@@ -107,6 +112,8 @@ def evaluate(
     if output is not None:
         write_output(output, results)
         console.say(f"written: {output}")
+    if html is not None:
+        options.put_page(evaluation_page(results, options.command_line()), html, console)
     if as_json:
         put_json(document(results))
     else:
@@ -176,7 +183,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def train_command(
-    policy: Annotated[str, typer.Argument(help="A policy's name, or file.py:Class.")],
+    policy: Annotated[
+        str,
+        typer.Argument(
+            help="A policy's name, or file.py:Class.", autocompletion=completion.policies
+        ),
+    ],
     data: options.Data = None,
     seed: Annotated[
         int | None, typer.Option("--training-seed", min=0, help="Seed of training.")
@@ -185,6 +197,7 @@ def train_command(
     llm: options.Llm = None,
     preset: options.Preset = None,
     config: options.ConfigFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a policy, or say where its trained weights are.
 
@@ -208,7 +221,7 @@ def train_command(
         options.lsvcr_settings(llm, preset, [policy])
     )
     settings = settings_of(policy, told.policies)
-    console = Console()
+    console = Console(quiet=quiet)
     dataset = open_dataset(told.data, console)
     trained = train(
         policy,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from abtest.commands import completion
+from abtest.console import Console
 from abtest.errors import UsageError
 
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="A dataset directory, or 'demo' for the built-in world."),
+    typer.Option(
+        "--data",
+        help="A dataset directory, or 'demo' for the built-in world.",
+        autocompletion=completion.data,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
@@ -31,7 +39,17 @@ Encoding = Annotated[
 Delimiter = Annotated[
     str | None, typer.Option("--delimiter", help="Between cells; default: found out.")
 ]
-BadRows = Annotated[str, typer.Option("--bad-rows", help="fail (default), or skip and count them.")]
+BadRows = Annotated[
+    str,
+    typer.Option(
+        "--bad-rows",
+        help="fail (default), or skip and count them.",
+        autocompletion=completion.choices("fail", "skip"),
+    ),
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="Also write a page in the look of the report.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 Llm = Annotated[
     str | None,
@@ -42,10 +60,37 @@ Llm = Annotated[
     ),
 ]
 Preset = Annotated[
-    str | None, typer.Option("--preset", help="lsvcr: small (default), base or paper.")
+    str | None,
+    typer.Option(
+        "--preset",
+        help="lsvcr: small (default), base or paper.",
+        autocompletion=completion.choices("small", "base", "paper"),
+    ),
 ]
 
 _LSVCR = "lsvcr"
+
+
+def command_line() -> str:
+    """The command that is being run, for pages that say how to make them again."""
+    return shlex.join(["abtest", *sys.argv[1:]])
+
+
+def put_page(text: str, path: Path, console: Console) -> None:
+    """Write a page and say where it is.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    from reports.render.page import write_page
+
+    try:
+        write_page(text, path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}.", "Choose another --html"
+        ) from None
+    console.say(f"page: {path}")
 
 
 def lsvcr_settings(

@@ -9,14 +9,19 @@ from typing import Annotated
 
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
+from abtest.config_sources import suggest
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
+from abtest.files import write_text
 from abtest.terminal import put, put_json
 
 app = typer.Typer(no_args_is_help=True, help="Built-in and your own policies.")
 
-Spec = Annotated[str, typer.Argument(help="A policy's name, or file.py:Class.")]
+Spec = Annotated[
+    str,
+    typer.Argument(help="A policy's name, or file.py:Class.", autocompletion=completion.policies),
+]
 
 
 def register(root: typer.Typer) -> None:
@@ -49,9 +54,9 @@ def list_command(as_json: options.Json = False) -> None:
         put_json({"policies": rows})
     else:
         put(policy_table(records))
-        for record in records:
-            if record.is_oracle:
-                put("\n".join(wrapped(f"{record.name} is an oracle: it {ORACLE_NOTE}.")))
+        oracles = [record.name for record in records if record.is_oracle]
+        if oracles:
+            put("\n".join(wrapped(f"{', '.join(oracles)}: each {ORACLE_NOTE}.")))
 
 
 @app.command()
@@ -89,29 +94,46 @@ def show(spec: Spec) -> None:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the file to write, without .py.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            help="video, comment, or sequence (a network over the videos that people liked).",
+            autocompletion=completion.choices("video", "comment", "sequence"),
+        ),
+    ] = "video",
     force: options.Force = False,
 ) -> None:
-    """Write a policy file that runs as generated.
+    """Write a policy file that runs as generated, and a test file that holds it to the contract.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       abtest policy new my_policy
-    """
-    from abtest.policy_tools.new import class_name, policy_source
 
+      abtest policy new my_comments --kind comment
+    """
+    from abtest.policy_tools.new import KINDS, class_name, policy_source, suite_source
+
+    chosen = next((k for k in KINDS if k == kind), None)
+    if chosen is None:
+        raise UsageError(f"--kind is '{kind}', expected {', '.join(KINDS)}.{suggest(kind, KINDS)}")
     stem = name.removesuffix(".py")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", Path(stem).name):
         raise UsageError(f"'{name}' is not a Python module name.", "Example: my_policy")
     path = Path(f"{stem}.py")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists and is left untouched.", "Replace it: --force")
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(policy_source(path.stem), encoding="utf-8")
-    temporary.replace(path)
+    test = path.with_name(f"test_{path.name}")
+    for file in (path, test):
+        if file.exists() and not force:
+            raise UsageError(f"{file} exists and is left untouched.", "Replace it: --force")
+    if not path.parent.is_dir():
+        raise UsageError(f"no folder {path.parent}.", f"Make it: mkdir -p {path.parent}")
+    write_text(path, policy_source(path.stem, chosen))
+    write_text(test, suite_source(path.stem))
     spec = f"{path}:{class_name(path.stem)}"
-    put(f"Wrote {path}")
+    asked = f"sasrec+{spec}" if chosen == "comment" and len(path.parts) == 1 else spec
+    put(f"Wrote {path} and {test}")
     put(f"Check it: abtest policy check {spec}")
-    put(f"Test it:  abtest run --treatment {spec} --control sasrec")
+    put(f"Test it:  abtest run --treatment {asked} --control sasrec")
 
 
 @app.command()
@@ -130,8 +152,8 @@ def check(
 
       abtest policy check my_policy.py:MyPolicy --data logs/kuairand
     """
-    from abtest.policy_tools.check import check_policy
     from abtest.run.arms.oracle import refuse_oracles
+    from abtest.run.contract.suite import check_policy
     from abtest.run.datasets import open_dataset, small_dataset
     from abtest.tables import check_table
 

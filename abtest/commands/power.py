@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
 from abtest.config_sources import parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
@@ -90,6 +90,7 @@ def aa(
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Last days of a log that are analysed.")
     ] = None,
+    html: options.Html = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -103,6 +104,7 @@ def aa(
 
       abtest aa orders.csv --user buyer --metric revenue --metric revenue/visits
     """
+    from abtest.power.page import aa_page
     from abtest.power.sources import open_source
     from abtest.power.tables import aa_table
     from reports.analysis.calibration import calibrate, scored, varying
@@ -129,6 +131,8 @@ def aa(
         columns, chosen, replicates=replicates, seed=seed, share=share, alpha=level,
         by_score=by_score,
     )  # fmt: skip
+    if html is not None:
+        options.put_page(aa_page(report, found.name, options.command_line()), html, console)
     if as_json:
         document = {"source": found.name, "left_out": silent, **report.to_dict()}
         put_json(document)
@@ -166,7 +170,10 @@ def power(
             "--correct", help="Over treatments, (secondary) metrics, both or none, as in analyze."
         ),
     ] = "both",
-    design: Annotated[str, typer.Option("--design", help="online or twin.")] = "online",
+    design: Annotated[
+        str,
+        typer.Option("--design", help="online or twin.", autocompletion=completion.designs),
+    ] = "online",
     metric: MetricNames = None,
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Days of the planned experiment.")
@@ -201,6 +208,7 @@ def power(
     encoding: options.Encoding = None,
     delimiter: options.Delimiter = None,
     bad_rows: options.BadRows = "fail",
+    html: options.Html = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -221,6 +229,7 @@ def power(
       abtest power --mean 550 --sd 900 --users 50000 --mde 2%
     """
     from abtest.power.known import known_of_source
+    from abtest.power.page import power_page
     from abtest.power.planning import Asked, answers, parse_correct, parse_shares
     from abtest.power.sources import open_source
     from abtest.power.tables import power_table
@@ -272,6 +281,8 @@ def power(
         known = known_of_source(opened, days=days, paired=asked.paired)
         name = f"{opened.name}: {opened.users:,} users, " + _days_words(opened, days)
     rows = answers(known, asked)
+    if html is not None:
+        options.put_page(power_page(rows, asked, name, options.command_line()), html, console)
     if as_json:
         document = {
             "source": name,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
 from abtest.config_sources import load_config, parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
@@ -24,10 +24,21 @@ def register(app: typer.Typer) -> None:
 def replay_command(
     treatment: Annotated[
         list[str] | None,
-        typer.Option("--treatment", "-t", help="Policy to value. Repeatable."),
+        typer.Option(
+            "--treatment",
+            "-t",
+            help="Policy to value. Repeatable.",
+            autocompletion=completion.policies,
+        ),
     ] = None,
     control: Annotated[
-        str | None, typer.Option("--control", "-c", help="Policy to compare with.")
+        str | None,
+        typer.Option(
+            "--control",
+            "-c",
+            help="Policy to compare with.",
+            autocompletion=completion.policies,
+        ),
     ] = None,
     data: options.Data = None,
     stage: Annotated[
@@ -58,7 +69,13 @@ def replay_command(
         ),
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", "-m", help="Repeatable; default: all.")
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            "-m",
+            help="Repeatable; default: all.",
+            autocompletion=completion.metrics,
+        ),
     ] = None,
     primary: Annotated[
         str | None, typer.Option("--primary", help="Default: comment watch time.")

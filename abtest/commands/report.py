@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
+from abtest.console import Console, colored
 from abtest.errors import ExitCode, RunDataError, UsageError
 from abtest.terminal import encoding_of, put, put_json
 from reports.results import ExperimentResult
 
-RunPath = Annotated[Path, typer.Argument(help="A run directory.")]
+RunPath = Annotated[Path, typer.Argument(help="A run directory.", autocompletion=completion.runs)]
 
 
 def register(app: typer.Typer) -> None:
@@ -79,24 +80,28 @@ def report(
 
       abtest report runs/lsvcr-vs-sasrec --format csv --out metrics.csv
     """
+    from abtest.plugins import sections
     from reports.render.download import to_csv
     from reports.render.html import render_html, write_html
     from reports.render.markdown import render_markdown
 
     result = _load(run)
+    added, skipped = sections(result)
+    for warning in skipped:
+        Console().warn(warning)
     chosen = Format.JSON if as_json else chosen
     page = run / "report.html"
     if chosen is not Format.HTML or out is None:
-        write_html(result, page)
+        write_html(result, page, added)
     if chosen is Format.HTML and out is None:
         put(f"Report: {page}")
         return
     if chosen is Format.TABLE:
         written = _table(result, page)
     elif chosen is Format.HTML:
-        written = render_html(result)
+        written = render_html(result, added)
     elif chosen is Format.MARKDOWN:
-        written = render_markdown(result)
+        written = render_markdown(result, added)
     else:
         written = to_csv(result) if chosen is Format.CSV else result.to_json()
     if chosen is Format.JSON and out is None:
@@ -111,7 +116,7 @@ def report(
 def _table(result: ExperimentResult, page: Path) -> str:
     from reports.render.terminal import render
 
-    shown = render(result, width=None, encoding=encoding_of(), color=sys.stdout.isatty())
+    shown = render(result, width=None, encoding=encoding_of(), color=colored(sys.stdout))
     return f"{shown}\n\nReport: {page}\n"
 
 
@@ -127,7 +132,10 @@ def _put(text: str, out: Path | None) -> None:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more run directories.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Two or more run directories.", autocompletion=completion.runs),
+    ],
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page with a forest per metric.")
     ] = None,

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
 from abtest.config import RunConfig
 from abtest.config_sources import load_config, parse_percent
-from abtest.console import Console
+from abtest.console import Console, colored
 from abtest.errors import ExitCode, UsageError
 from abtest.terminal import encoding_of, put, put_json
 
@@ -26,17 +26,32 @@ Treatment = Annotated[
         "-t",
         help="Policy to test: a name, file.py:Class, or A+B (A's videos, B's comments). "
         "Repeatable.",
+        autocompletion=completion.policies,
     ),
 ]
-Control = Annotated[str | None, typer.Option("--control", "-c", help="Policy in force.")]
+Control = Annotated[
+    str | None,
+    typer.Option("--control", "-c", help="Policy in force.", autocompletion=completion.policies),
+]
 Candidates = Annotated[
     str | None,
-    typer.Option("--candidates", help="Policy that proposes what all arms rank, as two-tower."),
+    typer.Option(
+        "--candidates",
+        help="Policy that proposes what all arms rank, as two-tower.",
+        autocompletion=completion.policies,
+    ),
 ]
-World = Annotated[str | None, typer.Option("--world", help="Preset of the built-in world.")]
+World = Annotated[
+    str | None,
+    typer.Option("--world", help="Preset of the built-in world.", autocompletion=completion.worlds),
+]
 Design = Annotated[
     str | None,
-    typer.Option("--design", help="online (default), or twin: everyone lives through both arms."),
+    typer.Option(
+        "--design",
+        help="online (default), or twin: everyone lives through both arms.",
+        autocompletion=completion.designs,
+    ),
 ]
 Users = Annotated[
     int | None, typer.Option("--users", help="People; default: sized by power analysis.")
@@ -68,10 +83,17 @@ KeepLog = Annotated[
 ]
 TrainingSeed = Annotated[int | None, typer.Option("--training-seed", help="Seed of training.")]
 WorldSeed = Annotated[int | None, typer.Option("--world-seed", help="Which built-in world.")]
-Primary = Annotated[str | None, typer.Option("--primary", help="Primary metric.")]
+Primary = Annotated[
+    str | None,
+    typer.Option("--primary", help="Primary metric.", autocompletion=completion.metrics),
+]
 Guardrail = Annotated[
     list[str] | None,
-    typer.Option("--guardrail", help="METRIC=-1%: may not get worse by more. Repeatable."),
+    typer.Option(
+        "--guardrail",
+        help="METRIC=-1%: may not get worse by more. Repeatable.",
+        autocompletion=completion.guardrails,
+    ),
 ]
 MinEffect = Annotated[
     str | None, typer.Option("--min-effect", help="Smallest effect worth shipping, as 0.5%.")
@@ -82,17 +104,25 @@ Rule = Annotated[
         "--rule",
         help="Decision rule: guardrails=proven (default) or guardrails=not-broken; "
         "effect=estimate (default) or effect=interval. Repeatable.",
+        autocompletion=completion.choices(
+            "guardrails=proven", "guardrails=not-broken", "effect=estimate", "effect=interval"
+        ),
     ),
 ]
 Detect = Annotated[
     str | None, typer.Option("--detect", help="Effect that automatic sizing must detect, as 4%.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory to create.")]
-Resume = Annotated[Path | None, typer.Option("--resume", help="Continue this run directory.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", help="Continue this run directory.", autocompletion=completion.runs),
+]
 FailOn = Annotated[
     str | None,
     typer.Option(
-        "--fail-on", help=f"Exit {int(ExitCode.FAIL_ON)} if: {', '.join(FAIL_CONDITIONS)}."
+        "--fail-on",
+        help=f"Exit {int(ExitCode.FAIL_ON)} if: {', '.join(FAIL_CONDITIONS)}.",
+        autocompletion=completion.choices(*FAIL_CONDITIONS),
     ),
 ]
 DryRun = Annotated[
@@ -227,6 +257,11 @@ _NO_FILE = Path(__file__).with_name("demo.toml")
 def _run_config(resume: Path) -> Path:
     path = resume / "config.toml"
     if not path.is_file():
+        if (resume / "plan.json").is_file():
+            raise UsageError(
+                f"{resume} is an analysis or a replay; only a run can be continued.",
+                f"Look at it: abtest report {resume}",
+            )
         raise UsageError(f"no run at {resume}.", "See the runs: ls runs")
     return path
 
@@ -267,14 +302,17 @@ def _execute(
 ) -> None:
     # Imported here so that `abtest --help` does not load torch.
     from abtest.results.conclusion import conclude
-    from abtest.run.experiment import run_experiment
+    from abtest.run.experiment import finished_run, run_experiment
     from reports.render.terminal import render
 
     console = Console(quiet=quiet)
     if dry_run:
         _preview(config, out, workers, as_json, console)
         return
-    outcome = run_experiment(
+    finished = None if resume is None else finished_run(resume)
+    if finished is not None:
+        console.note(f"{resume} is finished; nothing was run or changed")
+    outcome = finished or run_experiment(
         config,
         out=out,
         resume=resume,
@@ -289,7 +327,7 @@ def _execute(
                 outcome.result,
                 width=None,
                 encoding=encoding_of(),
-                color=sys.stdout.isatty(),
+                color=colored(sys.stdout),
             )
         )
         put(f"\nReport: {outcome.directory / 'report.html'}")

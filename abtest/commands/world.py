@@ -10,7 +10,7 @@ from typing import Annotated
 import tomli_w
 import typer
 
-from abtest.commands import options
+from abtest.commands import completion, options
 from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.files import write_text
@@ -18,7 +18,12 @@ from abtest.terminal import put
 
 app = typer.Typer(no_args_is_help=True, help="The built-in world.")
 
-Preset = Annotated[str, typer.Option("--world", help="Preset, or TOML file of parameters.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        "--world", help="Preset, or TOML file of parameters.", autocompletion=completion.worlds
+    ),
+]
 
 
 def register(root: typer.Typer) -> None:
@@ -32,6 +37,7 @@ def experiments(
     users: Annotated[int, typer.Option("--users", min=50, help="People in the twin run.")] = 1_000,
     days: Annotated[int, typer.Option("--days", min=1, help="Days under each rung.")] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Of the world and all draws.")] = 1,
+    html: options.Html = None,
     ship: Annotated[bool, typer.Option("--ship", hidden=True)] = False,
 ) -> None:
     """Put published experiments beside the world: how metrics move together.
@@ -44,14 +50,22 @@ def experiments(
       abtest world experiments
       abtest world experiments --world small --users 2000
     """
-    from abtest.results.world_evidence import react, reactions_table, remember
+    from abtest.results.world_evidence import (
+        react,
+        reactions_page,
+        reactions_table,
+        remember,
+    )
     from simulator.world import World
     from simulator.world.config import WorldConfig
 
     config = WorldConfig.preset(preset)
-    with Console().stage("ladders", f"{users:,} people, {days} days under each of 13 rankers"):
+    console = Console()
+    with console.stage("ladders", f"{users:,} people, {days} days under each of 13 rankers"):
         rows = react(World.create(config, seed), users=users, days=days, seed=seed)
     remember(config, rows, ship=ship)
+    if html is not None:
+        options.put_page(reactions_page(rows, options.command_line()), html, console)
     put(reactions_table(rows))
 
 

@@ -16,11 +16,11 @@ from abtest.power.known import Known, known_of_source
 from abtest.power.planning import Asked, answer
 from abtest.power.sources import Source
 from abtest.results.factors import with_factors
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from abtest.run.arms.foreign import make
 from abtest.run.arms.training import weights_directory
 from abtest.run.checks import arm_names, check_data, check_policies, policy_names
-from abtest.run.datasets import GROUP_SIZE, builtin_path
+from abtest.run.datasets import GROUP_SIZE, builtin_path, opened
 from abtest.run.engines import default_workers
 from abtest.run.fidelity import response_directory
 from abtest.run.run_directory import check_free, default_path
@@ -97,7 +97,7 @@ def preview(
     """
     plan = with_factors(
         build_plan(
-            metrics=PLATFORM_METRICS,
+            metrics=platform_metrics(),
             primary=config.primary,
             guardrails=config.guardrail,
             min_effect=config.min_effect,
@@ -147,7 +147,7 @@ def _data(config: RunConfig) -> tuple[Dataset | None, World | None]:
             world, config.world, config.world_seed, config.log_users, config.burn_in_days
         )
         return (Dataset.open(path) if path.is_dir() else None), world
-    dataset = Dataset.open(Path(config.data))
+    dataset = opened(Path(config.data))
     ensure_sound(dataset)
     if dataset.info.world is not None:
         if config.sample_users is not None:

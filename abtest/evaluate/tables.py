@@ -38,7 +38,10 @@ def _task(result: TaskResult) -> str:
     return "\n".join(lines)
 
 
-def _metrics(result: TaskResult, short: Mapping[str, str]) -> str:
+def metric_cells(
+    result: TaskResult, short: Mapping[str, str]
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Header and rows: every metric of every policy."""
     names = [n for n in result.policies[0].metrics if all(n in p.metrics for p in result.policies)]
     covered = f"cov@{result.policies[0].coverage_cutoff}"
     header = ["policy", *[_brief(n) for n in names], covered]
@@ -50,15 +53,23 @@ def _metrics(result: TaskResult, short: Mapping[str, str]) -> str:
         )
         for p in result.policies
     ]
+    return header, body
+
+
+def _metrics(result: TaskResult, short: Mapping[str, str]) -> str:
+    header, body = metric_cells(result, short)
+    covered = header[-1]
     key = f"R: Recall, N: NDCG, cov: coverage, {covered.split('@')[1]} best of each list"
-    if DWELL_R in names:
+    if DWELL_R in header:
         key += ";\ndwell_r: correlation of score and log dwell among comments seen, within visits"
     return table(body, header=header, right=range(1, len(header))) + f"\n({key})"
 
 
-def _intervals(result: TaskResult, short: Mapping[str, str]) -> list[str]:
+def interval_cells(
+    result: TaskResult, short: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the two usual metrics with their intervals and standard errors."""
     several = len(result.training_seeds) > 1
-    about = "people and training seeds" if several else "people"
     header = ["policy"]
     shown = _shown(result)
     for name in shown:
@@ -75,6 +86,13 @@ def _intervals(result: TaskResult, short: Mapping[str, str]) -> list[str]:
         if several:
             row.append(_number(last.seeds_error))
         body.append(row)
+    return header, body
+
+
+def _intervals(result: TaskResult, short: Mapping[str, str]) -> list[str]:
+    header, body = interval_cells(result, short)
+    shown, several = _shown(result), len(result.training_seeds) > 1
+    about = "people and training seeds" if several else "people"
     text = table(body, header=header, right=range(1, len(header)))
     over = "people, and over seeds" if several else "people"
     return [
@@ -96,8 +114,11 @@ def _differences(result: TaskResult, short: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _differences_in(name: str, result: TaskResult, short: Mapping[str, str]) -> list[str]:
-    body = []
+def difference_cells(
+    name: str, result: TaskResult, short: Mapping[str, str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows: differences from the first policy in one metric; no rows where none."""
+    body: list[tuple[str, ...]] = []
     for p in result.policies:
         if name not in p.differences:
             continue
@@ -111,9 +132,13 @@ def _differences_in(name: str, result: TaskResult, short: Mapping[str, str]) -> 
                 _p(found.p_adjusted),
             )
         )
+    return ("policy", f"{name} difference", "interval", "p", "p (Holm)"), body
+
+
+def _differences_in(name: str, result: TaskResult, short: Mapping[str, str]) -> list[str]:
+    header, body = difference_cells(name, result, short)
     if not body:
         return []
-    header = ("policy", f"{name} difference", "interval", "p", "p (Holm)")
     return [
         f"Compared with {result.reference}, person by person (intervals agree with Holm's p):",
         table(body, header=header, right=range(1, len(header))),

@@ -12,7 +12,7 @@ from typing import get_args
 
 from abtest.config_sources import parse_percent, suggest
 from abtest.errors import UsageError
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from reports.analysis.metric_files import (
     Declared,
     build_observed_plan,
@@ -78,7 +78,7 @@ def plan_of(options: ObservedOptions, file: UserFile) -> AnalysisPlan:
     if options.metrics_file is not None:
         declared += read_metrics(options.metrics_file, per=per)
     for text in [*options.metrics, *_undeclared_guardrails(options, declared, file)]:
-        chosen = parse_metric(text, file.columns, per=per, built_in=PLATFORM_METRICS)
+        chosen = parse_metric(text, file.columns, per=per, built_in=platform_metrics())
         if len(chosen.numerator) == 1 and not chosen.denominator:
             chosen = _as_retention(chosen, file.columns)
         declared.append(Declared(chosen))

@@ -1,1 +1,1 @@
-"""Create a policy file and check a policy against the contract."""
+"""Create a policy file."""

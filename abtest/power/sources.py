@@ -18,7 +18,7 @@ from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
 from abtest.experiment_tables.request import ObservedOptions, columns_of, plan_of
 from abtest.experiment_tables.users import open_users
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from abtest.run.datasets import DEMO, open_dataset
 from abtest.run.run_directory import RunDirectory, how_to_go_on
 from reports.analysis.calibration import analysed_columns
@@ -138,7 +138,9 @@ def _of_run(path: Path, control: str | None, metrics: Sequence[str]) -> Source:
     if not file.is_file():
         raise RunDataError(f"{path} has no outcomes.", how_to_go_on(path))
     config = load_config({}, file=path / "config.toml", environment={})
-    plan = build_plan(metrics=PLATFORM_METRICS, primary=config.primary, guardrails=config.guardrail)
+    plan = build_plan(
+        metrics=platform_metrics(), primary=config.primary, guardrails=config.guardrail
+    )
     frame = _outcomes(file)
     arms = _arms_of(frame, file)
     arm = _chosen_arm(arms, control or config.control, path)
@@ -170,7 +172,7 @@ def _of_log(spec: str, metrics: Sequence[str], days: int | None, console: Consol
         (pl.col("day") - (last - wanted + 1)).cast(pl.Int32), pl.lit(EVERYBODY).alias("arm")
     )
     table = UserTable(frame, [EVERYBODY])
-    plan = AnalysisPlan(metrics=PLATFORM_METRICS)
+    plan = AnalysisPlan(metrics=platform_metrics())
     chosen = _chosen_metrics(table, metrics, plan, spec)
     name = f"{spec}, the last {wanted} of {have} days"
     return Source(name, table, EVERYBODY, chosen, roles=_roles(chosen, plan, metrics))
@@ -214,7 +216,7 @@ def _of_table(options: ObservedOptions, console: Console) -> Source:
 def _all_metrics(options: ObservedOptions, file: UserFile) -> tuple[str, ...]:
     """The platform's metrics if the table has their columns, else all columns of numbers."""
     columns = set(file.columns)
-    plan = AnalysisPlan(metrics=PLATFORM_METRICS)
+    plan = AnalysisPlan(metrics=platform_metrics())
     standard = [plan.metric(n) for n in (plan.primary, *plan.guardrails, *plan.secondary)]
     found = [m.name for m in standard if {*m.numerator, *m.denominator} <= columns]
     if found:
@@ -262,10 +264,10 @@ def _chosen_metrics(
     columns = table.columns
     found = []
     for text in dict.fromkeys(metrics):
-        chosen = parse_metric(text, columns, per="user-day", built_in=PLATFORM_METRICS)
+        chosen = parse_metric(text, columns, per="user-day", built_in=platform_metrics())
         for column in (*chosen.numerator, *chosen.denominator):
             if column not in columns:
-                known = [*columns, *PLATFORM_METRICS]
+                known = [*columns, *platform_metrics()]
                 raise UsageError(
                     f"unknown metric '{text}' of {path}.{suggest(column, known)}",
                     f"Columns: {', '.join(columns[:30])}",

@@ -20,27 +20,8 @@ _NAME = 22
 def aa_table(report: CalibrationReport, name: str) -> str:
     """A line per metric: how often it raised a false alarm, and whether that is right."""
     first = report.metrics[0].found
-    lines = _wrapped(
-        f"A/A: {report.replicates:,} random splits ({_split(report.share)}) of {report.users:,} "
-        f"users who were all treated alike; {name}. Every alarm is false; "
-        f"{formats.share(report.alpha)} of them are expected."
-    )
-    rows = []
-    for row in report.metrics:
-        found = row.found
-        low, high = (_points(v) for v in (found.low, found.high))
-        rate = "-" if found.word == "no data" else _points(found.rate)
-        rows.append(
-            (
-                _shorten(row.metric),
-                str(row.covariates) if row.covariates else "-",
-                f"{rate} %",
-                f"{low} to {high} %",
-                formats.p_value(found.uniform_p),
-                found.word,
-            )
-        )
-    header = ("metric", "cov.", "alarms", "interval", "KS p", "verdict")
+    lines = _wrapped(aa_facts(report, name))
+    header, rows = aa_cells(report)
     lines += ["", table(rows, header=header, right=(1, 2, 3, 4))]
     refused = sum(m.found.refused for m in report.metrics)
     if refused:
@@ -64,9 +45,62 @@ def aa_table(report: CalibrationReport, name: str) -> str:
     return "\n".join(lines)
 
 
+def aa_facts(report: CalibrationReport, name: str) -> str:
+    """What was done, in a sentence."""
+    return (
+        f"A/A: {report.replicates:,} random splits ({_split(report.share)}) of {report.users:,} "
+        f"users who were all treated alike; {name}. Every alarm is false; "
+        f"{formats.share(report.alpha)} of them are expected."
+    )
+
+
+def aa_cells(report: CalibrationReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows: a line per metric."""
+    rows: list[tuple[str, ...]] = []
+    for row in report.metrics:
+        found = row.found
+        low, high = (_points(v) for v in (found.low, found.high))
+        rate = "-" if found.word == "no data" else _points(found.rate)
+        rows.append(
+            (
+                _shorten(row.metric),
+                str(row.covariates) if row.covariates else "-",
+                f"{rate} %",
+                f"{low} to {high} %",
+                formats.p_value(found.uniform_p),
+                found.word,
+            )
+        )
+    return ("metric", "cov.", "alarms", "interval", "KS p", "verdict"), rows
+
+
+def power_facts(asked: Asked, name: str) -> str:
+    """The question, in a sentence."""
+    return f"{_title(asked)} From {name}."
+
+
 def power_table(rows: Sequence[Answer], asked: Asked, name: str) -> str:
     """A line per metric, and what the columns mean."""
-    lines = [*_wrapped(f"{_title(asked)} From {name}."), ""]
+    lines = [*_wrapped(power_facts(asked, name)), ""]
+    header, body = power_cells(rows, asked)
+    removed, margins = "removed" in header, "margin*" in header
+    if body:
+        lines += [table(body, header=header, right=range(1, len(header))), ""]
+    for row in rows:
+        if row.problem:
+            lines += _wrapped(f"warning: '{row.metric}': {row.problem}")
+    if len(body) == 1:
+        lines += _wrapped(_per_arm(next(r for r in rows if not r.problem), asked))
+    words = ["Users: in all arms together. sd/user: of one user's value"]
+    words.append(", after what covariates or pairing removed." if removed else ".")
+    if margins:
+        words.append(f" margin*: the smallest that is shown with {formats.share(asked.power)}.")
+    lines += _wrapped("".join(words))
+    return "\n".join(lines)
+
+
+def power_cells(rows: Sequence[Answer], asked: Asked) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: a line per metric that has an answer."""
     margins = asked.margin is not None and asked.users is not None
     removed = any(row.variance_removed is not None for row in rows)
     header = ["metric", "value", "sd/user"]
@@ -88,19 +122,7 @@ def power_table(rows: Sequence[Answer], asked: Asked, name: str) -> str:
         if margins:
             cells.append(_sized(row.smallest_margin, row).lstrip("+"))
         body.append(cells)
-    if body:
-        lines += [table(body, header=header, right=range(1, len(header))), ""]
-    for row in rows:
-        if row.problem:
-            lines += _wrapped(f"warning: '{row.metric}': {row.problem}")
-    if len(body) == 1:
-        lines += _wrapped(_per_arm(next(r for r in rows if not r.problem), asked))
-    words = ["Users: in all arms together. sd/user: of one user's value"]
-    words.append(", after what covariates or pairing removed." if removed else ".")
-    if margins:
-        words.append(f" margin*: the smallest that is shown with {formats.share(asked.power)}.")
-    lines += _wrapped("".join(words))
-    return "\n".join(lines)
+    return header, body
 
 
 def _title(asked: Asked) -> str:

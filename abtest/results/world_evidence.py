@@ -12,6 +12,7 @@ from typing import Any
 from abtest.files import write_text
 from abtest.paths import cache_directory
 from abtest.tables import table
+from reports.render.page import PageTable, Section, render_page
 from simulator.calibration import experiments
 from simulator.calibration.contrasts import published_contrasts
 from simulator.calibration.experiments import Reaction, reactions, summary
@@ -49,6 +50,23 @@ def reactions_table(rows: Sequence[Reaction]) -> str:
         _counted(counts) + f"; held out: {held['direction']} of {held['lines']}, {held['size']}",
     ]
     return "\n".join(lines)
+
+
+def reactions_page(rows: Sequence[Reaction], command: str) -> str:
+    """The same as a page in the report's look."""
+    counts = summary(rows)
+    held = summary([row for row in rows if row.role == "held out"])
+    cells = [(r.label, f"{r.simulated:.2f}", r.published, r.role, r.verdict) for r in rows]
+    header = ("d log / d log", "here", "published [quartiles]", "role", "verdict")
+    found = f"{_counted(counts)}; held out: {held['direction']} of {held['lines']}, {held['size']}"
+    table = PageTable("How metrics move together", header, cells, right=(1,))
+    return render_page(
+        "The built-in world beside published experiments",
+        [Section("Reactions", (found,), (table,))],
+        kicker="Simulated platform",
+        facts="Elasticities along a ladder of better and worse rankers; no policy is involved.",
+        command=command,
+    )
 
 
 def contrasts_table(ratios: Mapping[str, float]) -> str:

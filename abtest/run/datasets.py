@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -49,11 +50,31 @@ def open_dataset(spec: str, console: Console, *, sound: bool = True) -> Dataset:
         return builtin_dataset(
             config.world, config.world_seed, config.log_users, config.burn_in_days, console
         )
-    if Path(spec).is_file():
+    return sound_dataset(Path(spec)) if sound else opened(Path(spec))
+
+
+def opened(path: Path) -> Dataset:
+    """A dataset directory.
+
+    Raises:
+        DataError: none; what is there instead, and the next command.
+    """
+    if path.is_file():
         raise DataError(
-            f"{spec} is a file, not a dataset.", f"Import it: abtest data import {spec} logs/mine"
+            f"{path} is a file, not a dataset.", f"Import it: abtest data import {path} logs/mine"
         )
-    return sound_dataset(Path(spec)) if sound else Dataset.open(Path(spec))
+    if not path.exists() and difflib.get_close_matches(str(path), [DEMO]):
+        raise DataError(
+            f"no dataset at {path}. Did you mean '{DEMO}', the built-in world?",
+            "Without data: abtest demo",
+        )
+    if (path / "plan.json").is_file():
+        kept = (path / "log").is_dir()
+        raise DataError(
+            f"{path} is a run, not a dataset.",
+            f"Its log: --data {path / 'log'}" if kept else "A run keeps its log with --keep-log",
+        )
+    return Dataset.open(path)
 
 
 def sound_dataset(path: Path, sample_users: int | None = None) -> Dataset:
@@ -67,7 +88,7 @@ def sound_dataset(path: Path, sample_users: int | None = None) -> Dataset:
     Raises:
         DataError: no dataset, an unsound one, or fewer people.
     """
-    dataset = Dataset.open(path)
+    dataset = opened(path)
     ensure_sound(dataset, cache_directory() / "sound")
     if sample_users is None:
         return dataset

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,30 +15,32 @@ import polars as pl
 
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.errors import AbtestError
+from abtest.errors import describe_error
 from abtest.files import write_text
 from abtest.paths import cache_directory
+from abtest.plugins import sections
 from abtest.results.factors import with_factors
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from abtest.run.arms.side_by_side import train_side_by_side
 from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
+from abtest.run.contract.suite import contract_facts
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.engines import default_workers
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.event_log import assemble
 from abtest.run.fidelity import environment_facts, fit_response
-from abtest.run.run_directory import RunDirectory, check_free, default_path
+from abtest.run.run_directory import FINISHED, RunDirectory, check_free, default_path
 from abtest.run.run_log import PACKAGES, RunLog, installed
 from abtest.run.simulate import SimulationSpec, group_count
 from abtest.run.sizing import analyze_outcomes, simulate, warn_if_weak
 from abtest.version import __version__
-from policies.errors import UnknownPolicy
+from policies.errors import PolicyError, UnknownPolicy
 from policies.registry import plugin_warnings, settings_of
-from reports.plan import PlanError, build_plan
+from reports.plan import build_plan
 from reports.render.html import write_html
 from reports.results import ExperimentResult
-from reports.verdict.rule import RuleError, parse_rule
+from reports.verdict.rule import parse_rule
 from simulator.logs.dataset import Dataset
 
 
@@ -80,6 +81,20 @@ def run_experiment(
         log.close()
 
 
+def finished_run(path: Path) -> Outcome | None:
+    """What a run directory holds if its run has ended; None if something is missing.
+
+    Raises:
+        UsageError: no such directory, or not a run.
+        ResultFormatError: its results are damaged.
+    """
+    directory = RunDirectory.open(path)
+    if not all((path / name).is_file() for name in FINISHED):
+        return None
+    text = (directory.path / "results.json").read_text(encoding="utf-8")
+    return Outcome(ExperimentResult.from_json(text), directory.path)
+
+
 def _run(
     config: RunConfig,
     out: Path | None,
@@ -93,7 +108,7 @@ def _run(
         log.keep_in(directory.run_log)
     plan = with_factors(
         build_plan(
-            metrics=PLATFORM_METRICS,
+            metrics=platform_metrics(),
             primary=config.primary,
             guardrails=config.guardrail,
             min_effect=config.min_effect,
@@ -110,6 +125,10 @@ def _run(
     dataset = open_data(config, console)
     check_data(config, dataset)
     trained = _train_all(config, dataset, workers, console)
+    contract = contract_facts(trained.values(), dataset)
+    for policy, facts in contract.items():
+        for rule in facts["broken"]:
+            console.warn(f"{policy} breaks the contract: {rule}. See: abtest policy check {policy}")
     environment = _environment(config, dataset, trained, console)
     spec = SimulationSpec(
         environment=environment,
@@ -129,29 +148,45 @@ def _run(
         log.keep_in(directory.run_log)
     else:
         directory.check_plan(signature)
-    with directory.locked():
+    with directory.locked(), _timed(directory, console):
         people = simulate(config, dataset, spec, plan, directory, workers, console)
         with console.stage("analyse", "analysing"):
             outcomes = directory.collect(group_count(people))
             outcomes = outcomes.filter(pl.col("user_id").is_not_null())
             directory.complete(outcomes)
             context = _context(config, dataset, spec, trained, people)
+            context |= {"contract": contract} if contract else {}
             result = analyze_outcomes(config, outcomes, plan, arms, context)
         warn_if_weak(config, result, people, console)
         if config.keep_log:
             _keep_log(config, dataset, directory, people, console)
         write_text(directory.path / "results.json", result.to_json())
-        write_html(result, directory.path / "report.html")
-        write_text(
-            directory.path / "timings.json",
-            json.dumps({k: round(v, 3) for k, v in console.durations.items()}, indent=1) + "\n",
-        )
+        added, skipped = sections(result)
+        for warning in skipped:
+            console.warn(warning)
+        write_html(result, directory.path / "report.html", added)
     return Outcome(result, directory.path)
+
+
+@contextlib.contextmanager
+def _timed(directory: RunDirectory, console: Console) -> Iterator[None]:
+    """Add the seconds of each stage to those of earlier attempts, however this one ends."""
+    try:
+        yield
+    finally:
+        directory.add_timings(console.durations)
+
+
+def _has_a_story(error: BaseException) -> bool:
+    """Whether a traceback tells more than the message: of somebody's code, or of a bug of ours."""
+    return describe_error(error) is None or (
+        isinstance(error, PolicyError) and not isinstance(error, UnknownPolicy)
+    )
 
 
 def _keep_failure(log: RunLog, error: BaseException, console: Console) -> None:
     """Where there is no run directory yet, keep the log of a failure that has a traceback."""
-    if log.kept or isinstance(error, (AbtestError, UnknownPolicy, PlanError, RuleError)):
+    if log.kept or not _has_a_story(error):
         return
     path = cache_directory() / "logs" / "last-failure.log"
     with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ Layout::
         results.json       the analysed experiment
         report.html        the lift report
         log/               the log of the experiment, a dataset (only with --keep-log)
-        timings.json       seconds per stage
+        timings.json       seconds per stage, of all attempts together
         run.log            stages, warnings, versions, tracebacks
 
 Two equal runs differ in timings.json and run.log only.
@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ from abtest.files import (
 )
 
 RUNS = Path("runs")
+FINISHED = ("config.toml", "outcomes.parquet", "results.json", "report.html")
+"""Files that a run has when it has ended."""
 
 
 def default_path(config: RunConfig) -> Path:
@@ -63,9 +65,11 @@ def check_free(path: Path, *, resumable: bool = False) -> None:
         UsageError: it exists, or a parent is not writable.
     """
     if path.exists():
-        hint = f"Choose another --out, or continue it: abtest run --resume {path}"
-        if not resumable or not (path / "config.toml").is_file():
-            hint = "Choose another --out"
+        hint = "Choose another --out"
+        if (path / "results.json").is_file():
+            hint += f", or look at what is there: abtest report {path}"
+        elif resumable and (path / "config.toml").is_file():
+            hint += f", or continue it: abtest run --resume {path}"
         raise UsageError(f"{path} exists and is left untouched.", hint)
     parent = path.absolute().parent
     while not parent.exists():
@@ -111,6 +115,10 @@ class RunDirectory:
         Raises:
             UsageError: no such directory, or not a run.
         """
+        if path.is_file():
+            raise UsageError(
+                f"{path} is a file, not a run directory.", f"A table: abtest analyze {path}"
+            )
         if not path.is_dir():
             raise UsageError(f"no run at {path}.", "See the runs: ls runs")
         if not (path / "plan.json").is_file():
@@ -204,6 +212,18 @@ class RunDirectory:
                     f"Delete it and continue: abtest run --resume {self.path}",
                 ) from None
         return pl.concat(frames)
+
+    def add_timings(self, seconds: Mapping[str, float]) -> None:
+        """Add the seconds of stages to those that ``timings.json`` has."""
+        file = self.path / "timings.json"
+        total: dict[str, float] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            total = {k: float(v) for k, v in json.loads(file.read_text("utf-8")).items()}
+        for stage, more in seconds.items():
+            total[stage] = round(total.get(stage, 0.0) + more, 3)
+        # A full disk must not hide what it interrupts.
+        with contextlib.suppress(OSError):
+            write_text(file, json.dumps(total, indent=1) + "\n")
 
     def complete(self, outcomes: pl.DataFrame) -> None:
         """Write ``outcomes.parquet``, which says that the simulation is complete."""

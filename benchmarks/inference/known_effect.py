@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import os
 
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ[_name] = "1"
@@ -68,7 +68,7 @@ ARMS = ("control", "treatment")
 METRIC = "comment_watch_time"
 COLUMN = "comment_watch_time_ms"
 PLANTED = 0.04
-PLAN = AnalysisPlan(METRIC, secondary=(), guardrails={}, metrics=PLATFORM_METRICS)
+PLAN = AnalysisPlan(METRIC, secondary=(), guardrails={}, metrics=platform_metrics())
 BLOCK = 25
 
 People = Literal["same people", "new people"]

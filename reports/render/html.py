@@ -6,7 +6,7 @@ All text is escaped: names come from logs and plugins. Equal results give equal 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import jinja2
 from reports import formats
 from reports.render import charts, download, facts, replay, svg, templating
 from reports.render.page import write_page
+from reports.render.sections import Section
 from reports.render.symbols import SYMBOLS
 from reports.results import (
     ArmComparison,
@@ -29,23 +30,29 @@ from reports.results import (
 from reports.verdict import words
 
 
-def write_html(result: ExperimentResult, path: Path) -> None:
+def write_html(result: ExperimentResult, path: Path, sections: Sequence[Section] = ()) -> None:
     """Write the report; an old file stays whole until the new one is.
+
+    Args:
+        result: What is reported.
+        path: File to write.
+        sections: What others add to it.
 
     Raises:
         OSError: the file cannot be written.
     """
-    write_page(render_html(result), path)
+    write_page(render_html(result, sections), path)
 
 
-def render_html(result: ExperimentResult) -> str:
-    """The report as text."""
+def render_html(result: ExperimentResult, sections: Sequence[Section] = ()) -> str:
+    """The report as text, with what others add to it."""
     template = _environment().get_template("report.html.j2")
     return template.render(
         result=result,
         chips=words.chips(result),
         environment=facts.environment(result),
         replay=replay.replay_view(result),
+        sections=sections,
         policies=facts.policies(result),
         reproduction=facts.reproduction(result),
         command=_text(result, "command"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reports import formats
+from reports.render.sections import Section
 from reports.render.symbols import SYMBOLS
 from reports.results import ArmComparison, ExperimentResult, MetricComparison, Role
 from reports.verdict import words
@@ -14,7 +15,7 @@ _ROLES: tuple[Role, ...] = ("primary", "guardrail", "secondary")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
-def render_markdown(result: ExperimentResult) -> str:
+def render_markdown(result: ExperimentResult, sections: Sequence[Section] = ()) -> str:
     """The result as GitHub-flavoured Markdown, with a newline at the end.
 
     Names come from logs and plugins: whatever would be markup in them is escaped.
@@ -27,6 +28,8 @@ def render_markdown(result: ExperimentResult) -> str:
         lines += _comparison(result, comparison, heading="###" if several else "##")
     if not result.comparisons:
         lines += [f"## {text(result.title)}", "", "Nothing was compared.", ""]
+    for section in sections:
+        lines += [*_section(section), ""]
     lines += _checks(result)
     command = result.context.get("command")
     if isinstance(command, str) and command:
@@ -49,6 +52,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     """A table of cells that are Markdown already; ``right`` lists columns aligned right."""
     rule = ["--:" if i in right else "---" for i in range(len(header))]
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
+
+
+def _section(section: Section) -> list[str]:
+    by = f" ({text(section.source)})" if section.source else ""
+    lines = [f"### {text(section.title)}{by}", ""]
+    for paragraph in section.paragraphs:
+        lines += [text(paragraph), ""]
+    if section.header:
+        rows = [[text(cell) for cell in row] for row in section.rows]
+        lines += table([text(title) for title in section.header], rows, ())
+    return lines
 
 
 def _overview(result: ExperimentResult) -> list[str]:

@@ -9,6 +9,7 @@ Layout::
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import glob
@@ -62,6 +63,15 @@ class Dataset:
         dataset = cls(path, info)
         dataset._check_schema()
         return dataset
+
+    def for_policies(self) -> Dataset:
+        """The same log without what only the platform knows: which world wrote it."""
+        # Computed before, so that the copy and this one share them.
+        self.catalogue()
+        self.user_ids()
+        view = copy.copy(self)
+        view.info = dataclasses.replace(self.info, world=None, name="log", source="")
+        return view
 
     def has(self, table: str) -> bool:
         """Whether the table exists and has rows."""

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from abtest.results.factors import with_factors
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
 from reports.results import ExperimentResult
@@ -107,7 +107,7 @@ def make_result(
     names = list(chosen)
     return analyze(
         make_outcomes(seed, chosen, users=users, twin=design == "twin"),
-        with_factors(AnalysisPlan(metrics=PLATFORM_METRICS)),
+        with_factors(AnalysisPlan(metrics=platform_metrics())),
         control=names[0],
         treatments=names[1:],
         design=design,

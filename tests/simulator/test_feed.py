@@ -206,7 +206,7 @@ def test_same_user_may_open_several_sections_of_a_page(lived: Run) -> None:
     assert repeated > 0
 
 
-def test_sources_of_candidates_are_a_setting(scripted_feed: Scripted) -> None:
+def suite_sources_of_candidates_are_a_setting(scripted_feed: Scripted) -> None:
     few = Sources(categories=0, authors=0, sequels=0, popular=0, fresh=0, random=12)
     feed, _, _ = scripted_feed([Beat()], settings=FeedSettings(sources=few))
     requests = feed.video_requests()

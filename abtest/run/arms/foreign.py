@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from abtest.errors import UsageError, out_of_memory
 from policies.base import Policy, Progress, Scores, silent
-from policies.errors import PolicyContractError, PolicyError
+from policies.errors import PolicyContractError, PolicyError, PolicyTooSlow
 from policies.registry import create, is_built_in, parts_of, policy_class, ranked_by
 from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset
@@ -70,7 +70,7 @@ def told(spec: str, method: str, call: Callable[[], T], *, seconds: float | None
     except (PolicyError, SimulatorError, MemoryError, KeyboardInterrupt):
         raise
     except _TooLong:
-        raise PolicyContractError(
+        raise PolicyTooSlow(
             f"{spec} took more than {seconds:g} s in {method}.", f"Allow more: {SECONDS}=3600"
         ) from None
     except BaseException as error:
@@ -112,13 +112,19 @@ def seconds_per_call() -> float:
     return seconds
 
 
-def guarded(spec: str, policy: Policy) -> Policy:
-    """A policy that cannot do harm by accident; our own as they are."""
+def guarded(spec: str, policy: Policy, seconds: float | None = None) -> Policy:
+    """A policy that cannot do harm by accident; our own as they are.
+
+    Args:
+        spec: Name or ``file.py:Class``.
+        policy: What it made.
+        seconds: How long a call may take; None for what `seconds_per_call` says.
+    """
     if ours(spec):
         return policy
     # Messages name the class.
     kind = type(type(policy).__name__, (_Guarded,), {})
-    wrapped: Policy = kind(spec, policy, seconds_per_call())
+    wrapped: Policy = kind(spec, policy, seconds or seconds_per_call())
     return wrapped
 
 

@@ -17,6 +17,7 @@ from abtest.console import TRAINING, Console
 from abtest.files import locked, new_directory
 from abtest.paths import cache_directory
 from abtest.run.arms.foreign import guarded, make, told
+from abtest.run.arms.oracle import Oracle
 from abtest.run.arms.weights import SUMMARY, check_weights, damaged, write_summary
 from abtest.run.speeds import remember
 from policies.base import Policy
@@ -131,15 +132,16 @@ def train(
                     fix_threads()
                     # Neural policies go on from their last whole epoch after an interruption.
                     resumed, started = unfinished.is_dir(), time.perf_counter()
+                    seen = known_to(policy, dataset)
                     with console.stage(TRAINING, f"training {spec}") as stage, kept_in(unfinished):
                         told(
                             spec,
                             "fit",
-                            lambda: policy.fit(dataset, seed=seed, progress=stage.update),
+                            lambda: policy.fit(seen, seed=seed, progress=stage.update),
                         )
                     if not resumed:
-                        seen = dataset.info.rows.get("impressions", 0)
-                        remember(f"train {spec}", seen, time.perf_counter() - started)
+                        rows = dataset.info.rows.get("impressions", 0)
+                        remember(f"train {spec}", rows, time.perf_counter() - started)
                     told(spec, "save", lambda: policy.save(temporary))
                     facts = told(spec, "training_summary", policy.training_summary)
                 write_summary(temporary, spec, facts)
@@ -161,6 +163,11 @@ def _assemble(
     return facts
 
 
+def known_to(policy: Policy, dataset: Dataset) -> Dataset:
+    """What a policy may know of a log; oracles of ours read the world as well."""
+    return dataset if isinstance(policy, Oracle) else dataset.for_policies()
+
+
 def fix_threads() -> None:
     """Train on a fixed number of threads: sums of floats, and so weights, depend on it."""
     import torch
@@ -177,7 +184,7 @@ def load_policy(trained: TrainedPolicy, dataset: Dataset) -> Policy:
     """
     policy = guarded(trained.spec, make(trained.spec, trained.settings))
     try:
-        policy.load(trained.directory, dataset)
+        policy.load(trained.directory, known_to(policy, dataset))
     except CheckpointError as error:
         raise damaged(trained.spec, trained.directory, error.problem) from error
     return policy

@@ -150,6 +150,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 def chips(result: ExperimentResult) -> list[Chip]:
     """The health checks, and what else a reader should know before believing the numbers."""
     found = [Chip("Oracle", "warn", sentence) for sentence in oracles(result)]
+    found += _contracts(result)
     found += [Chip(check_label(c), c.status, check_sentence(c)) for c in result.health]
     names = {check.name for check in result.health}
     if "power" not in names:
@@ -158,6 +159,24 @@ def chips(result: ExperimentResult) -> list[Chip]:
         found.append(_environment(result))
     if "aa" not in names:
         found.append(Chip("A/A calibration", "not run", "this experiment contains no A/A runs"))
+    return found
+
+
+def _contracts(result: ExperimentResult) -> list[Chip]:
+    """Whether policies from outside the house keep the contract that built-in ones are held to."""
+    contract = result.context.get("contract")
+    found = []
+    for policy, facts in sorted(contract.items() if isinstance(contract, dict) else []):
+        if not isinstance(facts, dict) or not isinstance(facts.get("broken"), list):
+            continue
+        if facts["broken"]:
+            rest = len(facts["broken"]) - 1
+            more = f", and {_noun(rest, 'more rule')}" if rest else ""
+            found.append(Chip("Policy contract", "warn",
+                              f"{policy} breaks it: {facts['broken'][0]}{more}"))  # fmt: skip
+        else:
+            kept = f"{policy} keeps {_noun(int(facts.get('rules', 0)), 'rule')} that were tried"
+            found.append(Chip("Policy contract", "pass", kept))
     return found
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -66,6 +67,7 @@ def import_logs(
     bad_rows: BadRows = "fail",
     encoding: str | None = None,
     overwrite: bool = False,
+    further: Mapping[str, Format] | None = None,
 ) -> ImportReport:
     """Import a log file, or a directory of them with features of users, videos and comments.
 
@@ -79,12 +81,13 @@ def import_logs(
         bad_rows: "fail" on files with rows that cannot be read, or "skip" and count them.
         encoding: Of text files that are neither UTF-8 nor UTF-16.
         overwrite: Replace an existing dataset.
+        further: Formats besides `FORMATS`, by name: those of installed packages.
 
     Raises:
         DataError: nothing to import, or bad input; nothing is written then.
     """
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(s) for s in source]
-    work = plan(sources, format, encoding)
+    work = plan(sources, format, encoding, further or {})
     return run(work, target, name=sources[0].name, bad_rows=bad_rows, overwrite=overwrite)
 
 
@@ -216,21 +219,27 @@ def _named(seen: Seen) -> pl.DataFrame:
     return seen.frame().rename({NAMES[seen.key]: "source_id"}, strict=False)
 
 
-def plan(sources: list[Path], format: str, encoding: str | None = None) -> Work:
+def plan(
+    sources: list[Path],
+    format: str,
+    encoding: str | None = None,
+    further: Mapping[str, Format] = MappingProxyType({}),
+) -> Work:
     """Which files play which role.
 
     Raises:
         DataError: no such file or format, or no log among them.
     """
-    if format != "auto" and format not in FORMATS:
-        raise DataError(f"no format '{format}'.", f"Known: auto, {', '.join(FORMATS)}")
+    known = {**FORMATS, **further}
+    if format != "auto" and format not in known:
+        raise DataError(f"no format '{format}'.", f"Known: auto, {', '.join(known)}")
+    formats = list(known.values()) if format == "auto" else [known[format]]
     for source in sources:
         if not source.exists():
             raise DataError(f"no file at {source}.{nearby(source)}", "Without data: abtest demo")
     if len(sources) == 1 and sources[0].is_file():
-        return _one_file(sources[0], format, encoding)
-    present = [p for s in sources for p in _files(s)]
-    formats = list(FORMATS.values()) if format == "auto" else [FORMATS[format]]
+        return _one_file(sources[0], formats, encoding)
+    present = [p for s in sources for p in _files(s, list(known.values()))]
     found = [(f, *f.assign(present)) for f in formats]
     logs = [one for one in found if _is_log(*one[:2], encoding)]
     if not logs:
@@ -264,19 +273,18 @@ def _short(path: Path, sources: list[Path]) -> str:
     return str(path if root is None else path.relative_to(root))
 
 
-def _files(source: Path) -> list[Path]:
+def _files(source: Path, formats: Sequence[Format]) -> list[Path]:
     if source.is_file():
         return [source]
-    return sorted(p for p in source.rglob("*") if p.is_file() and _may_be_table(p.name))
+    return sorted(p for p in source.rglob("*") if p.is_file() and _may_be_table(p.name, formats))
 
 
-def _may_be_table(name: str) -> bool:
-    return is_table_name(name) or any(r.matches(name) for f in FORMATS.values() for r in f.roles)
+def _may_be_table(name: str, formats: Sequence[Format]) -> bool:
+    return is_table_name(name) or any(r.matches(name) for f in formats for r in f.roles)
 
 
-def _one_file(source: Path, format: str, encoding: str | None) -> Work:
+def _one_file(source: Path, formats: Sequence[Format], encoding: str | None) -> Work:
     """A log file alone: by its name, or by its columns."""
-    formats = list(FORMATS.values()) if format == "auto" else [FORMATS[format]]
     for one in formats:
         logs = [r for r in one.roles if r.name == "impressions" and r.matches(source.name)]
         for role in logs:

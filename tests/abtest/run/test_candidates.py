@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from abtest.policy_tools.check import video_requests
 from abtest.run.arms.candidates import IMPERSONAL, PROPOSED, PolicyRetrieval
+from abtest.run.contract.requests import video_requests
 from policies.base import Policy
 from policies.registry import create
 from simulator.logs.catalogue import Catalogue

@@ -13,8 +13,8 @@ from abtest.commands.options import lsvcr_settings
 from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.protocol import contestants
-from abtest.policy_tools.check import check_policy
 from abtest.run.arms.training import load_policy, train
+from abtest.run.contract.suite import check_policy
 from policies.errors import UnknownPolicy
 from policies.registry import create, parts_of, settings_of
 from simulator.logs.dataset import Dataset

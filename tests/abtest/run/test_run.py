@@ -114,6 +114,9 @@ def test_own_policy_from_nothing_to_a_report(abtest: Run, small_log: Path, tmp_p
     result = abtest("run", "-t", "my_policy.py:MyPolicy", "-c", "random", "--users", 100,
                     "--data", small_log, "--out", "run", "--workers", 1)  # fmt: skip
     assert result.code == 0, result.err
+    results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    assert results["context"]["contract"] == {"my_policy.py:MyPolicy": {"rules": 8, "broken": []}}
+    assert "my_policy.py:MyPolicy keeps 8 rules that were tried" in result.out.replace("\n", " ")
 
 
 def test_dry_run_prints_a_configuration_that_can_be_run(

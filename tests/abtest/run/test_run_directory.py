@@ -15,7 +15,7 @@ import pytest
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.errors import Interrupted, UsageError
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from abtest.run import sizing
 from abtest.run.arms.weights import check_weights, write_summary
 from abtest.run.datasets import GROUP_SIZE
@@ -71,6 +71,7 @@ def test_a_run_that_was_stopped_says_so_and_goes_on(
         last = file.read(1)
         file.seek(-1, 2)
         file.write(bytes([last[0] ^ 1]))
+    (finished / "report.html").unlink()
     flipped = abtest("run", "--resume", finished.name)
     assert flipped.code == 3
     assert "weights of popular are damaged: weights.safetensors is not what" in flipped.err
@@ -86,6 +87,40 @@ def test_a_run_that_was_stopped_says_so_and_goes_on(
     (finished / "plan.json").write_text("[1]", encoding="utf-8")
     damaged = abtest("run", "--resume", finished.name)
     assert damaged.code == 3 and "plan.json is damaged" in damaged.err
+
+
+def test_a_finished_run_is_shown_again_and_left_alone(
+    finished: Path, abtest: Run, tmp_path: Path
+) -> None:
+    # Copied elsewhere, without the cache, after its log is gone.
+    moved = tmp_path / "elsewhere" / "copy"
+    moved.parent.mkdir()
+    finished.rename(moved)
+    shutil.rmtree(tmp_path / "cache")
+
+    def state() -> dict[str, tuple[bytes, int]]:
+        files = [path for path in moved.rglob("*") if path.is_file()]
+        return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
+
+    before = state()
+    again = abtest("run", "--resume", moved)
+    assert again.code in (0, 4), again.err
+    assert f"{moved} is finished; nothing was run or changed" in again.err
+    assert "Primary metric" in again.out
+    assert state() == before
+    page = (moved / "report.html").read_bytes()
+    assert abtest("report", moved).code in (0, 4)
+    assert (moved / "report.html").read_bytes() == page
+
+
+def test_seconds_of_all_attempts_are_added_up(finished: Path, abtest: Run) -> None:
+    first = json.loads((finished / "timings.json").read_text(encoding="utf-8"))
+    (finished / "results.json").unlink()
+    assert abtest("run", "--resume", finished, "--quiet").code in (0, 4)
+    both = json.loads((finished / "timings.json").read_text(encoding="utf-8"))
+    # Nothing was simulated or trained again; what was analysed twice took longer.
+    assert both.items() >= {(k, v) for k, v in first.items() if k in ("simulate", "train")}
+    assert both["analyse"] > first["analyse"]
 
 
 def test_two_processes_do_not_work_on_one_run(finished: Path) -> None:
@@ -187,7 +222,7 @@ def test_a_pilot_is_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             config,
             None,
             spec,
-            build_plan(metrics=PLATFORM_METRICS),
+            build_plan(metrics=platform_metrics()),
             directory,
             2,
             Console(quiet=True),  # type: ignore[arg-type]

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from abtest.console import Console
+from abtest.run.arms.training import train
 from policies.videos.popular import PopularPolicy
+from simulator.logs.dataset import Dataset
 from tests.abtest.conftest import Result
 
 Run = Callable[..., Result]
@@ -199,3 +202,23 @@ def test_files_of_the_same_name_have_rows_of_their_own(
     assert result.code == 0, result.err
     for number, spec in enumerate(specs, start=1):
         assert re.search(rf"^{number}: \S+  {re.escape(spec)}$", result.out, re.MULTILINE)
+
+
+def test_a_policy_is_not_told_which_world_wrote_its_log(
+    abtest: Run, small_log: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "asks.py").write_text(
+        "from policies.base import Policy\n\n\nclass Asks(Policy):\n"
+        "    def fit(self, dataset, *, seed, progress=None):\n"
+        "        self.seen = [dataset.info.world, dataset.info.name, dataset.info.source]\n"
+        "    def save(self, directory):\n        pass\n"
+        "    def load(self, directory, dataset):\n        pass\n"
+        "    def training_summary(self):\n        return {'seen': self.seen}\n"
+        "    def score_videos(self, requests):\n        return 0.0 * requests.candidates\n"
+    )
+    dataset = Dataset.open(small_log)
+    assert dataset.info.world is not None
+    trained = train("asks.py:Asks", {}, dataset, seed=1, console=Console(quiet=True))
+    assert trained.summary["seen"] == [None, "log", ""]
+    # The log itself still knows, and so does whoever simulates people.
+    assert dataset.info.world is not None and "built-in world" in dataset.info.name

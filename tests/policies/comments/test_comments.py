@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from abtest.policy_tools.check import check_policy
+from abtest.run.contract.suite import check_policy
 from policies.comments.base import TIE_BREAK
 from policies.comments.orders import rank_in_section
 from policies.comments.sasrec import CommentSASRec, past_comments

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from abtest.policy_tools.check import check_policy
+from abtest.run.contract.suite import check_policy
 from policies.base import Policy
 from policies.errors import PolicyError
 from policies.evaluation.evaluate import gains, ranks

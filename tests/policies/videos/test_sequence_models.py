@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from abtest.policy_tools.check import check_policy
+from abtest.run.contract.suite import check_policy
 from policies.base import Policy
 from policies.registry import create
 from policies.sequence.encoder import SequenceEncoder

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, PlanError, build_plan
 from reports.results import ExperimentResult, MetricComparison
@@ -20,7 +20,7 @@ NONE = {"control": 1.0, "treatment": 1.0}
 
 def run(table: pl.DataFrame, **options: object) -> ExperimentResult:
     settings = {"control": "control", "treatments": ["treatment"], "design": "online"}
-    plan = options.pop("plan", AnalysisPlan(metrics=PLATFORM_METRICS))
+    plan = options.pop("plan", AnalysisPlan(metrics=platform_metrics()))
     return analyze(table, plan, **{**settings, **options})  # type: ignore[arg-type]
 
 
@@ -49,7 +49,7 @@ def test_no_effect_is_not_clear() -> None:
 def test_significant_but_small_is_not_clear() -> None:
     result = run(
         make_outcomes(1, EFFECT, users=2_000),
-        plan=AnalysisPlan(metrics=PLATFORM_METRICS, min_effect=0.5),
+        plan=AnalysisPlan(metrics=platform_metrics(), min_effect=0.5),
     )
     assert result.comparisons[0].verdict.state == "not clear"
     assert result.comparisons[0].verdict.finding == "below minimum"
@@ -106,7 +106,7 @@ def test_guardrail_margins() -> None:
         .otherwise(pl.col("clicks"))
         .alias("clicks")
     )
-    plan = build_plan(metrics=PLATFORM_METRICS, guardrails=["click_rate=-5%"])
+    plan = build_plan(metrics=platform_metrics(), guardrails=["click_rate=-5%"])
     assert row(run(worse, plan=plan), "click_rate").outcome == "margin broken"
     assert row(run(table, plan=plan), "click_rate").outcome == "within margin"
 
@@ -118,7 +118,7 @@ def test_guardrail_broken_by_a_winner_is_worse() -> None:
         .otherwise(pl.col("clicks"))
         .alias("clicks")
     )
-    result = run(table, plan=build_plan(metrics=PLATFORM_METRICS, guardrails=["click_rate=-5%"]))
+    result = run(table, plan=build_plan(metrics=platform_metrics(), guardrails=["click_rate=-5%"]))
     assert result.comparisons[0].verdict.state == "worse"
     assert result.comparisons[0].verdict.finding == "guardrail broken"
 
@@ -186,11 +186,11 @@ def test_missing_arm_is_an_error() -> None:
 )
 def test_plans_that_make_no_sense(options: dict[str, object], expected: str) -> None:
     with pytest.raises(PlanError, match=expected):
-        build_plan(metrics=PLATFORM_METRICS, **options)  # type: ignore[arg-type]
+        build_plan(metrics=platform_metrics(), **options)  # type: ignore[arg-type]
 
 
 def test_primary_is_not_tested_twice() -> None:
-    plan = build_plan(metrics=PLATFORM_METRICS, primary="click_rate", guardrails=["likes=-2%"])
+    plan = build_plan(metrics=platform_metrics(), primary="click_rate", guardrails=["likes=-2%"])
     assert "click_rate" not in plan.secondary
     assert "likes" not in plan.secondary
     assert plan.guardrails["likes"] == pytest.approx(0.02)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy import optimize, stats
 
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from reports.analysis.analyze import analyze
 from reports.analysis.breakdowns import always_valid
 from reports.analysis.estimation import Estimated, estimate, estimate_levels
@@ -27,7 +27,7 @@ from reports.verdict import words
 from tests.reports.conftest import make_outcomes
 
 ARMS = {"control": 1.0, "treatment": 1.2}
-PLAN = AnalysisPlan(metrics=PLATFORM_METRICS)
+PLAN = AnalysisPlan(metrics=platform_metrics())
 
 
 def run(frame: pl.DataFrame, design: str = "online") -> ExperimentResult:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from reports.analysis.analyze import analyze
 from reports.analysis.calibration import calibrate, calibration_check, user_columns
 from reports.analysis.estimation import estimate
@@ -22,7 +22,7 @@ ARMS = {"control": 1.0, "treatment": 1.4}
 
 def chip(frame: pl.DataFrame, design: str = "online") -> HealthCheck:
     return calibration_check(
-        UserTable(frame, list(ARMS)), AnalysisPlan(metrics=PLATFORM_METRICS), design
+        UserTable(frame, list(ARMS)), AnalysisPlan(metrics=platform_metrics()), design
     )
 
 
@@ -30,7 +30,7 @@ def chip(frame: pl.DataFrame, design: str = "online") -> HealthCheck:
 def test_a_replicate_is_what_the_experiment_would_report_of_that_split(name: str) -> None:
     frame = make_outcomes(1, ARMS, users=400)
     table = UserTable(frame, list(ARMS))
-    columns = user_columns(table, metric(name, PLATFORM_METRICS), "control")
+    columns = user_columns(table, metric(name, platform_metrics()), "control")
     p = aa_p_values([columns], replicates=3, seed=5)[:, 0]
     users = table.during.filter(arm="control")["user_id"].to_numpy()
     for replicate in range(3):
@@ -45,11 +45,11 @@ def test_a_replicate_is_what_the_experiment_would_report_of_that_split(name: str
         found = estimate(
             again,
             during,
-            metric(name, PLATFORM_METRICS),
+            metric(name, platform_metrics()),
             again.days,
             ("a", "b"),
             "online",
-            AnalysisPlan(metrics=PLATFORM_METRICS),
+            AnalysisPlan(metrics=platform_metrics()),
         )
         # The analysis also counts the noise that arms share through the covariates' centre.
         assert p[replicate] == pytest.approx(found.compare(0.95).p_value, rel=1e-4)
@@ -108,7 +108,7 @@ def test_every_report_has_the_chip_once() -> None:
     result = make_result(users=200)
     assert [c.name for c in result.health].count("aa") == 1
     real = analyze(
-        make_outcomes(6, ARMS), AnalysisPlan(metrics=PLATFORM_METRICS), control="control",
+        make_outcomes(6, ARMS), AnalysisPlan(metrics=platform_metrics()), control="control",
         treatments=["treatment"], design="observed", simulated=False,
     )  # fmt: skip
     assert [c.status for c in real.health if c.name == "aa"] == ["pass"]
@@ -119,7 +119,7 @@ def test_a_report_has_the_rate_of_every_metric_and_of_the_family() -> None:
     names = ("likes", "sessions", "hates")
     columns = {n: np.column_stack([rng.gamma(2.0, 1.0, 500), np.ones(500)]) for n in names}
     report = calibrate(
-        columns, [metric(n, PLATFORM_METRICS) for n in names], replicates=400, seed=1
+        columns, [metric(n, platform_metrics()) for n in names], replicates=400, seed=1
     )
     document = report.to_dict()
     assert [m["metric"] for m in document["metrics"]] == list(names)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from abtest.results.factors import STEPS, with_factors
-from abtest.results.metrics import PLATFORM_METRICS as METRICS
+from abtest.results.metrics import BUILT_IN_METRICS as METRICS
 from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan
 from reports.results import ArmComparison

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from reports import formats
 from reports.analysis.health import health_checks
 from reports.plan import AnalysisPlan
@@ -24,7 +24,7 @@ def checks(frame: pl.DataFrame, design: str = "online") -> dict[str, HealthCheck
     table = UserTable(frame, frame["arm"].unique().sort().to_list())
     return {
         c.name: c
-        for c in health_checks(table, AnalysisPlan(metrics=PLATFORM_METRICS), design, None)
+        for c in health_checks(table, AnalysisPlan(metrics=platform_metrics()), design, None)
     }
 
 

@@ -1,0 +1,1 @@
+"""Check that a policy keeps the contract: experiments on its scores."""
