@@ -88,6 +88,17 @@ Detect = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run directory to create.")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Continue this run directory.")]
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", help="local (default), or ray: the machines of a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="With --engine ray: auto, HOST:PORT or ray://HOST:PORT; default: this machine alone.",
+    ),
+]
 FailOn = Annotated[
     str | None,
     typer.Option(
@@ -135,6 +146,8 @@ def run(
     resume: Resume = None,
     config: options.ConfigFile = None,
     workers: options.Workers = None,
+    engine: EngineName = None,
+    address: Address = None,
     fail_on: FailOn = None,
     dry_run: DryRun = False,
     json: options.Json = False,
@@ -155,6 +168,8 @@ def run(
       abtest run -t sasrec -c popular --explore-share 5% --explore-comments 5% --keep-log
 
       abtest run -t lsvcr -c sasrec --dry-run           what it would do, detect and cost
+
+      abtest run -t lsvcr -c sasrec --engine ray --address 10.0.0.1:6379
 
       abtest run --resume runs/lsvcr-vs-sasrec
     """
@@ -200,7 +215,8 @@ def run(
         resolved = load_config(flags, file=config)
         trained = (*resolved.treatment, resolved.control)
         resolved = resolved.with_policies(options.lsvcr_settings(llm, preset, trained))
-    _execute(resolved, out, resume, workers, conditions, dry_run, json, quiet)
+    where = (engine, workers, address)
+    _execute(resolved, out, resume, where, conditions, dry_run, json, quiet)
 
 
 def demo(
@@ -217,7 +233,7 @@ def demo(
         defaults=DEMO_DEFAULTS,
         file=_NO_FILE,
     )
-    _execute(resolved, out, None, workers, (), False, json, quiet)
+    _execute(resolved, out, None, (None, workers, None), (), False, json, quiet)
 
 
 _NO_FILE = Path(__file__).with_name("demo.toml")
@@ -258,7 +274,7 @@ def _execute(
     config: RunConfig,
     out: Path | None,
     resume: Path | None,
-    workers: int | None,
+    where: tuple[str | None, int | None, str | None],
     fail_on: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
@@ -267,17 +283,21 @@ def _execute(
     # Imported here so that `abtest --help` does not load torch.
     from abtest.results.conclusion import conclude
     from abtest.run.experiment import run_experiment
+    from abtest.run.machines import LOCAL, Machines
     from reports.render.terminal import render
 
     console = Console(quiet=quiet)
+    engine, workers, address = where
+    machines = Machines(engine or LOCAL, workers, address)
     if dry_run:
+        machines.check()
         _preview(config, out, workers, as_json, console)
         return
     outcome = run_experiment(
         config,
         out=out,
         resume=resume,
-        workers=workers,
+        machines=machines,
         console=console,
     )
     if as_json:

@@ -29,6 +29,7 @@ from abtest.run.engines import default_workers
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.event_log import assemble
 from abtest.run.fidelity import environment_facts, fit_response
+from abtest.run.machines import Machines
 from abtest.run.run_directory import RunDirectory, check_free, default_path
 from abtest.run.run_log import PACKAGES, RunLog, installed
 from abtest.run.simulate import SimulationSpec, group_count
@@ -56,7 +57,7 @@ def run_experiment(
     *,
     out: Path | None,
     resume: Path | None,
-    workers: int | None,
+    machines: Machines,
     console: Console,
 ) -> Outcome:
     """Train, simulate, analyse, report; or continue from where a run stopped.
@@ -70,7 +71,7 @@ def run_experiment(
     try:
         # Standard output is for results; what a policy prints goes where progress goes.
         with contextlib.redirect_stdout(sys.stderr):
-            return _run(config, out, resume, workers, console, log)
+            return _run(config, out, resume, machines, console, log)
     except BaseException as error:
         log.failure(error)
         _keep_failure(log, error, console)
@@ -84,7 +85,7 @@ def _run(
     config: RunConfig,
     out: Path | None,
     resume: Path | None,
-    workers: int | None,
+    machines: Machines,
     console: Console,
     log: RunLog,
 ) -> Outcome:
@@ -100,6 +101,7 @@ def _run(
             rule=parse_rule(config.rule),
         )
     )
+    machines.check()
     arms = arm_names(config, console)
     check_policies(config)
     if resume is None:
@@ -130,7 +132,7 @@ def _run(
     else:
         directory.check_plan(signature)
     with directory.locked():
-        people = simulate(config, dataset, spec, plan, directory, workers, console)
+        people = simulate(config, dataset, spec, plan, directory, machines, console)
         with console.stage("analyse", "analysing"):
             outcomes = directory.collect(group_count(people))
             outcomes = outcomes.filter(pl.col("user_id").is_not_null())
