@@ -64,6 +64,8 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         # Nodes find the program and these tests where this process has them.
         patch.setenv("PYTHONPATH", root)
+        # Ray's workers are nice by 15: beside other tests they would hardly run.
+        patch.setenv("RAY_worker_niceness", "0")
         nodes = Cluster()
         nodes.add_node(num_cpus=1, object_store_memory=STORE_BYTES, include_dashboard=False)
         nodes.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
