@@ -49,7 +49,7 @@ class _Cluster:
             [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         )
         # Ray's workers are nice by 15, those of the local engine are not.
-        os.environ["RAY_worker_niceness"] = "0"
+        os.environ.update({"RAY_worker_niceness": "0"})
         self._cluster = Cluster()
         self._nodes = [
             self._cluster.add_node(
