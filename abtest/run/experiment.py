@@ -25,7 +25,6 @@ from abtest.run.arms.side_by_side import train_side_by_side
 from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
 from abtest.run.datasets import GROUP_SIZE
-from abtest.run.engines import default_workers
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.event_log import assemble
 from abtest.run.fidelity import environment_facts, fit_response
@@ -111,7 +110,7 @@ def _run(
         console.warn(warning)
     dataset = open_data(config, console)
     check_data(config, dataset)
-    trained = _train_all(config, dataset, workers, console)
+    trained = _train_all(config, dataset, machines.processes, console)
     environment = _environment(config, dataset, trained, console)
     spec = SimulationSpec(
         environment=environment,
@@ -200,11 +199,10 @@ def _mechanism(share: float, table: str) -> dict[str, Any]:
 
 
 def _train_all(
-    config: RunConfig, dataset: Dataset, workers: int | None, console: Console
+    config: RunConfig, dataset: Dataset, processes: int, console: Console
 ) -> dict[str, TrainedPolicy]:
     settings = {spec: settings_of(spec, config.policies) for spec in policy_names(config)}
     seed = config.training_seed
-    processes = workers or default_workers()
     train_side_by_side(settings, dataset, seed=seed, processes=processes, console=console)
     return {
         spec: train(spec, own, dataset, seed=seed, console=console)

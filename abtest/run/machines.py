@@ -50,6 +50,11 @@ class Machines:
             with connected(self.address, 1):
                 pass
 
+    @property
+    def processes(self) -> int:
+        """Processes of this machine: for training, wherever groups of people are simulated."""
+        return (self.workers if self.engine == LOCAL else None) or default_workers()
+
     def options(self) -> str:
         """What follows a command that is to run on the same machines, with a space before it."""
         words = [] if self.engine == LOCAL else ["--engine", self.engine]
@@ -65,7 +70,7 @@ class Machines:
         """
         if self.engine == LOCAL:
             job = Job(prepare=partial(prepare_worker, spec), work=simulate_group)
-            return LocalEngine(job, self.workers or default_workers())
+            return LocalEngine(job, self.processes)
         cargo = Cargo.of(spec, dataset)
         remote = Job(prepare=partial(prepare_on_node, cargo), work=simulate_on_node)
         return RayEngine(remote, keep_group, address=self.address, workers=self.workers)
