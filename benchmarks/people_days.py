@@ -1,4 +1,4 @@
-"""What a day of 1,000 people costs on one core, under each of several policies.
+"""Measure what a day of 1,000 people costs on one core, under each of several policies.
 
     python -m benchmarks.people_days --policies random popular sasrec:epochs=1
 

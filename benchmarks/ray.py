@@ -1,4 +1,4 @@
-"""What a Ray cluster costs and gives against the local engine: seconds, and the same bytes.
+"""Measure what a Ray cluster costs against the local engine, and whether bytes are the same.
 
     pip install -e '.[ray]' --constraint constraints.txt
     python -m benchmarks.ray --people 16384 --nodes 1 2 4 --kill --resume
