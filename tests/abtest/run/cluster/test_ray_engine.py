@@ -27,7 +27,7 @@ from abtest.run.simulate import SimulationPool, SimulationSpec, prepare_worker, 
 from policies.errors import PolicyContractError
 from simulator.logs.dataset import Dataset
 from tests.abtest.conftest import Result
-from tests.abtest.run.cluster.conftest import GROUPS, STORE_BYTES
+from tests.abtest.run.cluster.conftest import GROUPS, STORE_BYTES, WITHOUT_RAY
 
 Told = Callable[[float], None]
 NUMBERS = np.arange(1_000_000, dtype=np.int64)
@@ -125,6 +125,38 @@ def test_a_node_without_the_program_is_told_to_install_it(cluster: Any) -> None:
     with pytest.raises(UsageError, match=r"No module named 'abtest'.*same version"):  # noqa: SIM117
         with ray_engine(job) as engine:
             list(engine.run([0], silent))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "out_of_memory"),
+    [
+        ("OutOfMemoryError", "ran out of memory. Memory on the node was 9 GB.", True),
+        ("OutOfDiskError", "disk of a node is full. Memory on the node was 9 GB.", False),
+        ("WorkerCrashedError", f"was lost {RETRIES + 1} times", False),
+    ],
+)
+def test_want_of_memory_is_told_from_other_losses(
+    name: str, text: str, out_of_memory: bool
+) -> None:
+    """Ray's own errors, raised in its place: no cluster of a test shall run out of memory."""
+    ray = pytest.importorskip("ray", reason=WITHOUT_RAY)
+    kind = getattr(ray.exceptions, name)
+    error = kind() if name == "WorkerCrashedError" else kind("Memory on the node was 9 GB.\nMore")
+    engine = ray_engine(Job(partial(shared, NUMBERS), square))
+
+    class Ray:
+        exceptions = ray.exceptions
+
+        @staticmethod
+        def get(reference: object) -> object:
+            raise error
+
+    engine._ray = Ray
+    with pytest.raises(WorkerDied) as caught:
+        engine._value("reference")
+    assert text in str(caught.value)
+    assert caught.value.out_of_memory is out_of_memory
+    assert caught.value.code == ExitCode.RESOURCES
 
 
 def _pieces(directory: RunDirectory) -> dict[str, str]:
