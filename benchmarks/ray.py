@@ -1,9 +1,9 @@
 """Measure what a Ray cluster costs against the local engine, and whether bytes are the same.
 
     pip install -e '.[ray]' --constraint constraints.txt
-    python -m benchmarks.ray --people 16384 --nodes 1 2 4 --kill --resume
+    python -m benchmarks.ray --groups 8 --group-size 4096 --nodes 1 2 4 --kill --resume
 
-Every row is the same experiment, with its policies trained before. The nodes are of one core each,
+Every row simulates the same groups of people, with policies trained before. The nodes are of one core each,
 all on this machine: with more nodes than cores the rows show bytes and cost, no speed-up. "more" is
 processor time beyond the local engine's, with Ray's own processes.
 ``--kill`` kills a node of the largest cluster when the first group of people is done; ``--resume``
@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import hashlib
 import os
 import resource
-import shutil
 import signal
 import tempfile
 import threading
@@ -26,17 +24,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.errors import Interrupted
+from abtest.run.arms.training import train
 from abtest.run.cluster.connection import connected, ray_package
-from abtest.run.experiment import run_experiment
+from abtest.run.datasets import GROUP_SIZE, builtin_dataset
+from abtest.run.environments import EnvironmentSpec
 from abtest.run.machines import Machines
+from abtest.run.run_directory import RunDirectory
+from abtest.run.simulate import SimulationPool, SimulationSpec
 from abtest.tables import table
+from policies.registry import settings_of
+from simulator.logs.dataset import Dataset
 
 _STORE = 200 << 20
 _CHILDREN = resource.RUSAGE_CHILDREN
@@ -87,11 +90,11 @@ def _nodes(number: int) -> Iterator[_Cluster]:
         cluster.shut_down()
 
 
-def _at_piece(run: Path, number: int, act: Callable[[], None]) -> threading.Thread:
+def _at_piece(run: RunDirectory, number: int, act: Callable[[], None]) -> threading.Thread:
     """Do something once so many groups of people of a run are done."""
 
     def watch() -> None:
-        while len(list((run / "pieces").glob("group-*.parquet"))) < number:
+        while len(list(run.pieces.glob("group-*.parquet"))) < number:
             time.sleep(0.05)
         act()
 
@@ -105,74 +108,65 @@ def _interrupt() -> None:
 
 
 class _Bench:
-    """Runs one experiment again and again.
+    """Simulates the same groups of people again and again.
 
     Args:
-        config: The experiment.
-        folder: Where its run directories go.
+        spec: What is simulated.
+        dataset: The log of its environment.
+        folder: Where run directories go.
     """
 
-    def __init__(self, config: RunConfig, folder: Path) -> None:
-        self._config = config
+    def __init__(self, spec: SimulationSpec, dataset: Dataset, folder: Path) -> None:
+        self._spec = spec
+        self._dataset = dataset
         self._folder = folder
+        assert spec.people is not None
+        self._groups = -(-spec.people // spec.group_size)
         self.rows: list[tuple[str, ...]] = []
-        self._expected: tuple[str, str] | None = None
+        self._expected = ""
         self._spent = 0.0
 
-    def path(self, name: str) -> Path:
-        """The run directory of a row."""
-        return self._folder / name.replace(" ", "-").replace(",", "")
+    def directory(self, name: str) -> RunDirectory:
+        """The run directory of a row, made if need be."""
+        path = self._folder / name.replace(" ", "-").replace(",", "")
+        return RunDirectory(path) if path.exists() else RunDirectory.create(path, RunConfig(), {})
 
-    def train(self) -> None:
-        """Make the world and train the policies, which every row then finds in the cache."""
-        few = dataclasses.replace(self._config, users=100)
-        quiet = Console(quiet=True)
-        run_experiment(few, out=self.path("few"), resume=None, machines=_LOCAL, console=quiet)
-
-    def run(
-        self, name: str, machines: Machines, *, resume: bool = False, partly: bool = False
-    ) -> None:
-        """Run it and add a row; the first one is what the others are compared with."""
-        path = self.path(name)
+    def run(self, name: str, machines: Machines, *, partly: bool = False) -> None:
+        """Simulate what is missing and add a row; the others are compared with the first one."""
+        directory = self.directory(name)
         started, before = time.perf_counter(), processor_seconds()
-        run_experiment(
-            self._config,
-            out=None if resume else path,
-            resume=path if resume else None,
-            machines=machines,
-            console=Console(quiet=True),
-        )
+        self._simulate(directory, machines)
         seconds, spent = time.perf_counter() - started, processor_seconds() - before
-        found = (_digest(path / "outcomes.parquet"), _digest(path / "results.json"))
-        if self._expected is None:
+        directory.complete(directory.collect(self._groups))
+        found = hashlib.sha256((directory.path / "outcomes.parquet").read_bytes()).hexdigest()
+        if not self._expected:
             self._expected, self._spent = found, spent
         same = "yes" if found == self._expected else "NO"
         # Of a node that was killed, and of a run that was stopped, some of the work is not seen.
         over = "" if partly else f"{spent - self._spent:+.1f}"
-        row = (name, f"{seconds:.1f}", f"{spent:.1f}", over, found[0][:16], same)
+        row = (name, f"{seconds:.1f}", f"{spent:.1f}", over, found[:16], same)
         print("  ".join(row), flush=True)
         self.rows.append(row)
 
-    def stop(self, name: str, machines: Machines, pieces: int, *, resume: bool = False) -> None:
-        """Run it until so many groups are done."""
-        path = self.path(name)
+    def stop(self, name: str, machines: Machines, pieces: int) -> None:
+        """Simulate until so many groups are done, and press Ctrl-C."""
+        directory = self.directory(name)
         # A command in the background ignores Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        watch = _at_piece(path, pieces, _interrupt)
+        watch = _at_piece(directory, pieces, _interrupt)
         try:
-            run_experiment(
-                self._config,
-                out=None if resume else path,
-                resume=path if resume else None,
-                machines=machines,
-                console=Console(quiet=True),
-            )
+            self._simulate(directory, machines)
         except (Interrupted, KeyboardInterrupt):
             watch.join()
-            left = len(list((path / "pieces").glob("group-*.parquet")))
+            left = len(directory.done(self._groups))
             print(f"{name}: stopped with {left} groups done by {machines.engine}", flush=True)
         else:
-            raise SystemExit(f"{name}: ended before it could be stopped; give more --people")
+            raise SystemExit(f"{name}: ended before it could be stopped; give more --groups")
+
+    def _simulate(self, directory: RunDirectory, machines: Machines) -> None:
+        engine = machines.simulating(self._spec, self._dataset)
+        with SimulationPool(self._spec, directory, engine) as pool:
+            pool.run(self._groups, Console(quiet=True), "simulating")
 
 
 def processor_seconds() -> float:
@@ -185,8 +179,28 @@ def processor_seconds() -> float:
     return own + below
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _spec(options: argparse.Namespace) -> tuple[SimulationSpec, Dataset]:
+    """What is simulated, with trained policies."""
+    quiet = Console(quiet=True)
+    dataset = builtin_dataset(options.world, 1, options.log_users, 2, quiet)
+    arms = (options.control, options.treatment)
+    trained = tuple(
+        train(name, settings_of(name, {}), dataset, seed=1, console=quiet) for name in arms
+    )
+    spec = SimulationSpec(
+        environment=EnvironmentSpec(
+            "world", str(dataset.path), "", options.burn_in_days, 1, options.days
+        ),
+        arms=arms,
+        policies=trained,
+        twin=False,
+        people=options.groups * options.group_size,
+        days=options.days,
+        seed=1,
+        explore_share=0.0,
+        group_size=options.group_size,
+    )
+    return spec, dataset
 
 
 def main() -> None:
@@ -198,34 +212,19 @@ def main() -> None:
     parser.add_argument("--control", default="random")
     parser.add_argument("--world", default="small")
     parser.add_argument("--log-users", type=int, default=300)
-    parser.add_argument("--people", type=int, default=16_384, help="4,096 make a group")
+    parser.add_argument("--groups", type=int, default=8)
+    parser.add_argument("--group-size", type=int, default=GROUP_SIZE)
     parser.add_argument("--days", type=int, default=1)
     parser.add_argument("--burn-in-days", type=int, default=1)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--kill", action="store_true", help="kill a node of the largest cluster")
     parser.add_argument("--resume", action="store_true", help="stop, and go on with the other")
-    parser.add_argument("--folder", type=Path, help="keep the runs here")
     options = parser.parse_args()
-    config = RunConfig(
-        treatment=(options.treatment,),
-        control=options.control,
-        world=options.world,
-        log_users=options.log_users,
-        users=options.people,
-        days=options.days,
-        burn_in_days=options.burn_in_days,
-    )
-    folder: Any = options.folder or Path(tempfile.mkdtemp(prefix="abtest-ray-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        _compare(_Bench(config, folder), options)
-    finally:
-        if options.folder is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="abtest-ray-") as folder:
+        _compare(_Bench(*_spec(options), Path(folder)), options)
 
 
 def _compare(bench: _Bench, options: argparse.Namespace) -> None:
-    bench.train()
     bench.run("local, 1 worker", _LOCAL)
     for number in options.nodes:
         with _nodes(number):
@@ -233,15 +232,15 @@ def _compare(bench: _Bench, options: argparse.Namespace) -> None:
     if options.kill:
         with _nodes(max(options.nodes)) as cluster:
             name = f"ray, nodes {max(options.nodes)}, one killed"
-            watch = _at_piece(bench.path(name), 1, cluster.kill_one)
+            watch = _at_piece(bench.directory(name), 1, cluster.kill_one)
             bench.run(name, _RAY, partly=True)
             watch.join()
     if options.resume:
         name = "local, ray, local"
         bench.stop(name, _LOCAL, 1)
         with _nodes(1):
-            bench.stop(name, _RAY, 2, resume=True)
-        bench.run(name, _LOCAL, resume=True, partly=True)
+            bench.stop(name, _RAY, 2)
+        bench.run(name, _LOCAL, partly=True)
     header = ("engine", "seconds", "processor s", "more", "sha256 of outcomes", "same")
     print()
     print(table(bench.rows, header=header, right=(1, 2, 3)))

@@ -21,6 +21,8 @@ _SECONDS = 10.0
 _FORMS = "Give --address auto, HOST:PORT or ray://HOST:PORT, or leave it out for this machine"
 _START = "Look at it with: ray status --address HOST:PORT. Start one with: ray start --head"
 
+_TOKEN = "If the cluster asks for a token, as Ray 2.60 does by default: RAY_AUTH_MODE=token"
+
 
 def ray_package() -> Any:
     """The package `ray`.
@@ -80,7 +82,8 @@ def connected(address: str | None, workers: int) -> Iterator[Any]:
     except (Exception, SystemExit) as error:
         ray.shutdown()
         where = "on this machine" if place is None else f"at {place}"
-        raise UsageError(f"no Ray cluster can be used {where}: {_first(error)}.", _START) from error
+        hint = _TOKEN if place is not None and place.startswith(_CLIENT) else _START
+        raise UsageError(f"no Ray cluster can be used {where}: {_first(error)}.", hint) from error
     try:
         yield ray
     finally:
