@@ -3,9 +3,9 @@
     pip install -e '.[ray]' --constraint constraints.txt
     python -m benchmarks.ray --groups 8 --group-size 4096 --nodes 1 2 4 --kill --resume
 
-Every row simulates the same groups of people, with policies trained before. The nodes are of one core each,
-all on this machine: with more nodes than cores the rows show bytes and cost, no speed-up. "more" is
-processor time beyond the local engine's, with Ray's own processes.
+Every row simulates the same groups of people, with policies trained before. The nodes are of one
+core each, all on this machine: with more nodes than cores the rows show bytes and cost, no
+speed-up. "more" is processor time beyond the local engine's, with Ray's own processes.
 ``--kill`` kills a node of the largest cluster when the first group of people is done; ``--resume``
 stops a local run at that moment, goes on with ray, stops it again and ends with the local engine.
 """
