@@ -82,8 +82,7 @@ class RayEngine:
     def place(self) -> str:
         """Where tasks run, in words."""
         nodes = sum(node["Alive"] for node in self._ray.nodes())
-        plural = "s" if nodes > 1 else ""
-        return f"Ray cluster of {nodes} node{plural}, {self.workers} tasks at a time"
+        return f"Ray cluster, nodes: {nodes}, tasks at a time: {self.workers}"
 
     def run(self, tasks: Sequence[Any], report: Report) -> Iterator[Any]:
         """Yield one kept result per task, in the order of the tasks.

@@ -42,6 +42,22 @@ def test_weights_travel_as_they_are(cargo: Cargo, tmp_path: Path) -> None:
         assert dataclasses.replace(there, directory=sent.directory) == sent
 
 
+def test_people_learned_from_a_log_and_the_candidate_stage_travel_too(
+    spec: SimulationSpec, dataset: Dataset, tmp_path: Path
+) -> None:
+    model, stage = spec.policies[0].directory, spec.policies[1]
+    environment = dataclasses.replace(spec.environment, model=str(model), candidates=stage)
+    sent = Cargo.of(dataclasses.replace(spec, environment=environment), dataset)
+    here = sent.unpack(tmp_path).environment
+    assert here.candidates is not None
+    for directory, original in (
+        (Path(here.model), model),
+        (here.candidates.directory, stage.directory),
+    ):
+        assert directory.is_relative_to(tmp_path)
+        assert read_files(directory).keys() == read_files(original).keys()
+
+
 def test_a_machine_like_this_one_is_fit(cargo: Cargo) -> None:
     cargo.check_machine()
     assert list(cargo.policy_files) == ["mine.py"]
