@@ -32,6 +32,7 @@ from abtest.results.returned import EvaluationResult, Experiment, ReplayOutcome
 from abtest.run.arms.oracle import refuse_oracles
 from abtest.run.datasets import open_dataset
 from abtest.run.experiment import run_experiment
+from abtest.run.machines import Machines
 from simulator.logs.dataset import Dataset
 from simulator.replay import TargetPolicy
 from simulator.requests import Signal
@@ -68,6 +69,8 @@ def run(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     workers: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     progress: bool = False,
 ) -> Experiment:
     """Run one experiment: train, simulate, analyse, report.
@@ -102,6 +105,8 @@ def run(
         out: Run directory to create; None for ``runs/TREATMENT-vs-CONTROL``.
         resume: A run directory to continue; every other setting is then read from it.
         workers: Processes; the result does not depend on it.
+        engine: Where they run: on this machine, or on a Ray cluster (docs/scale.md).
+        address: Of the cluster; None for one of this machine, or the one that is connected.
         progress: Show progress on standard error.
 
     Raises:
@@ -111,7 +116,7 @@ def run(
     given = {
         name: value
         for name, value in locals().items()
-        if name not in ("out", "resume", "workers", "progress")
+        if name not in ("out", "resume", "workers", "engine", "address", "progress")
     }
     console = Console(quiet=not progress)
     if resume is not None:
@@ -125,7 +130,7 @@ def run(
         config,
         out=None if out is None else Path(out),
         resume=None if resume is None else Path(resume),
-        workers=workers,
+        machines=Machines(engine, workers, address),
         console=console,
     )
     return Experiment(outcome.result, outcome.directory)

@@ -27,6 +27,7 @@ from abtest.console import Console
 from abtest.evaluate.asked import Protocol
 from abtest.evaluate.protocol import contestants, evaluate_policies
 from abtest.run.datasets import builtin_dataset
+from abtest.run.machines import Machines
 from abtest.tables import table
 from benchmarks.seeds import kept, of_arms
 
@@ -96,7 +97,7 @@ def truth(policies: list[str], task: str, config: RunConfig, folder: Path) -> Fl
     for policy in policies:
         arm = f"{CONTROL}+{policy}" if task == "comments" else f"{policy}+{CONTROL}"
         run = RunConfig(**{**vars(config), "treatment": (arm,)})
-        metric = of_arms([kept(run, folder, None)], arm)[0]
+        metric = of_arms([kept(run, folder, Machines())], arm)[0]
         lifts.append(0.0 if metric.relative is None else float(np.log1p(metric.relative.value)))
     return np.array(lifts)
 

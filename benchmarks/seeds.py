@@ -33,6 +33,7 @@ from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.run.arms import training
 from abtest.run.experiment import run_experiment
+from abtest.run.machines import ENGINES, Machines
 from abtest.tables import table
 from reports import formats
 from reports.analysis.seeds import seed_summaries
@@ -41,7 +42,7 @@ from reports.results import ExperimentResult, MetricComparison
 ORACLE = "oracle-comments"
 
 
-def kept(config: RunConfig, folder: Path, workers: int | None) -> ExperimentResult:
+def kept(config: RunConfig, folder: Path, machines: Machines) -> ExperimentResult:
     """The result of this experiment, from the folder if it is there."""
     arms = "-".join(config.treatment)
     own = "".join(
@@ -60,7 +61,7 @@ def kept(config: RunConfig, folder: Path, workers: int | None) -> ExperimentResu
         config,
         out=None if path.exists() else path,
         resume=path if path.exists() else None,
-        workers=workers,
+        machines=machines,
         console=Console(quiet=True),
     )
     lifts = ", ".join(
@@ -156,9 +157,12 @@ def main() -> None:
     parser.add_argument("--no-oracle", action="store_true", help="leave the head room out")
     parser.add_argument("--folder", type=Path, default=Path("runs/seeds"))
     parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--engine", choices=ENGINES, default="local")
+    parser.add_argument("--address", help="of a Ray cluster")
     parser.add_argument("--training-threads", type=int, default=training.TRAINING_THREADS)
     options = parser.parse_args()
     training.TRAINING_THREADS = options.training_threads
+    machines = Machines(options.engine, options.workers, options.address)
     options.folder.mkdir(parents=True, exist_ok=True)
     runs: dict[int, list[ExperimentResult]] = {}
     oracles = []
@@ -176,7 +180,7 @@ def main() -> None:
                 world_seed=world_seed,
                 policies=tomllib.loads("\n".join(options.set)),
             )
-            result = kept(config, options.folder, options.workers)
+            result = kept(config, options.folder, machines)
             runs.setdefault(world_seed, []).append(result)
         if not options.no_oracle:
             head_room = dataclasses.replace(
@@ -186,7 +190,7 @@ def main() -> None:
                 training_seed=1,
                 policies={k: v for k, v in config.policies.items() if k == config.control},
             )
-            oracles.append(kept(head_room, options.folder, options.workers))
+            oracles.append(kept(head_room, options.folder, machines))
     print()
     header = ("world", "training seed", "metric", "lift", "95 % interval")
     rows = [

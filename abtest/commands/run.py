@@ -117,6 +117,17 @@ Resume = Annotated[
     Path | None,
     typer.Option("--resume", help="Continue this run directory.", autocompletion=completion.runs),
 ]
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", help="local (default), or ray: the machines of a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="With --engine ray: auto, HOST:PORT or ray://HOST:PORT; default: this machine alone.",
+    ),
+]
 FailOn = Annotated[
     str | None,
     typer.Option(
@@ -166,6 +177,8 @@ def run(
     resume: Resume = None,
     config: options.ConfigFile = None,
     workers: options.Workers = None,
+    engine: EngineName = None,
+    address: Address = None,
     fail_on: FailOn = None,
     dry_run: DryRun = False,
     json: options.Json = False,
@@ -186,6 +199,8 @@ def run(
       abtest run -t sasrec -c popular --explore-share 5% --explore-comments 5% --keep-log
 
       abtest run -t lsvcr -c sasrec --dry-run           what it would do, detect and cost
+
+      abtest run -t lsvcr -c sasrec --engine ray --address 10.0.0.1:6379
 
       abtest run --resume runs/lsvcr-vs-sasrec
     """
@@ -231,7 +246,8 @@ def run(
         resolved = load_config(flags, file=config)
         trained = (*resolved.treatment, resolved.control)
         resolved = resolved.with_policies(options.lsvcr_settings(llm, preset, trained))
-    _execute(resolved, out, resume, workers, conditions, dry_run, json, quiet)
+    where = (engine, workers, address)
+    _execute(resolved, out, resume, where, conditions, dry_run, json, quiet)
 
 
 def demo(
@@ -248,7 +264,7 @@ def demo(
         defaults=DEMO_DEFAULTS,
         file=_NO_FILE,
     )
-    _execute(resolved, out, None, workers, (), False, json, quiet)
+    _execute(resolved, out, None, (None, workers, None), (), False, json, quiet)
 
 
 _NO_FILE = Path(__file__).with_name("demo.toml")
@@ -294,7 +310,7 @@ def _execute(
     config: RunConfig,
     out: Path | None,
     resume: Path | None,
-    workers: int | None,
+    where: tuple[str | None, int | None, str | None],
     fail_on: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
@@ -303,10 +319,14 @@ def _execute(
     # Imported here so that `abtest --help` does not load torch.
     from abtest.results.conclusion import conclude
     from abtest.run.experiment import finished_run, run_experiment
+    from abtest.run.machines import LOCAL, Machines
     from reports.render.terminal import render
 
     console = Console(quiet=quiet)
+    engine, workers, address = where
+    machines = Machines(engine or LOCAL, workers, address)
     if dry_run:
+        machines.check()
         _preview(config, out, workers, as_json, console)
         return
     finished = None if resume is None else finished_run(resume)
@@ -316,7 +336,7 @@ def _execute(
         config,
         out=out,
         resume=resume,
-        workers=workers,
+        machines=machines,
         console=console,
     )
     if as_json:

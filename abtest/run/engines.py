@@ -1,9 +1,9 @@
 """Run independent tasks on several processes, results in the order of the tasks.
 
 An engine gets a `Job` (how a process prepares itself, what it does with one task) and tasks, and
-yields one result per task, in order, whatever finished first. What a task raises reaches the caller
-as what it is, with the worker's traceback as its cause. `LocalEngine` is the only one so far; one
-that runs on a cluster has the same two methods.
+yields one result per task, in order, whatever finished first. What a task raises reaches the
+caller as what it is, with the worker's traceback as its cause. `LocalEngine` has processes of this
+machine, `abtest.run.cluster.engine.RayEngine` those of a cluster.
 """
 
 from __future__ import annotations
@@ -65,6 +65,14 @@ class Engine(Protocol):
     ) -> None:
         """Let go of the processes; without waiting for tasks if something went wrong."""
 
+    @property
+    def workers(self) -> int:
+        """Tasks that can run at the same time."""
+
+    @property
+    def place(self) -> str:
+        """Where tasks run, in words; empty if there is nothing to say."""
+
     def run(self, tasks: Sequence[Any], report: Report) -> Iterator[Any]:
         """Yield one result per task, in the order of the tasks."""
 
@@ -123,6 +131,16 @@ class LocalEngine:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
+    @property
+    def workers(self) -> int:
+        """Number of processes."""
+        return self._workers
+
+    @property
+    def place(self) -> str:
+        """Nothing: this machine is where everything runs."""
+        return ""
+
     def run(self, tasks: Sequence[Any], report: Report) -> Iterator[Any]:
         """Yield one result per task, in the order of the tasks.
 
@@ -140,7 +158,7 @@ class LocalEngine:
             raise self._death(kills) from None
 
     def _results(
-        self, futures: Sequence[Future[_Outcome]], begun: float, report: Report
+        self, futures: Sequence[Future[Outcome]], begun: float, report: Report
     ) -> Iterator[Any]:
         pending, position = set(futures), 0
         while position < len(futures):
@@ -237,15 +255,22 @@ def _no_main_module() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """A task's result or what it raised, in a form that can always travel."""
+class Outcome:
+    """A task's result or what it raised, in a form that can always travel.
+
+    Attributes:
+        value: The result.
+        error: What it raised, or None.
+        trace: The traceback of that.
+    """
 
     value: Any = None
     error: BaseException | None = None
     trace: str = ""
 
     @classmethod
-    def failed(cls, error: BaseException) -> _Outcome:
+    def failed(cls, error: BaseException) -> Outcome:
+        """Of a task that raised."""
         trace = "".join(traceback.format_exception(error))
         try:
             pickle.loads(pickle.dumps(error))
@@ -254,13 +279,14 @@ class _Outcome:
         return cls(error=error, trace=trace)
 
     def raise_error(self) -> None:
+        """Raise what the task raised, if it did."""
         if self.error is not None:
             raise self.error from WorkerTraceback(self.trace)
 
 
 _shared: Any = None
 _job: Job[Any, Any] | None = None
-_failure: _Outcome | None = None
+_failure: Outcome | None = None
 _done: Any = None
 """A number shared by all processes: tasks done so far, in fractions."""
 
@@ -277,10 +303,10 @@ def _prepare_worker(job: Job[Any, Any], done: Any, parent: int) -> None:
         _shared = job.prepare()
     except BaseException as error:
         # An initialiser that raises would break the pool without saying why.
-        _failure = _Outcome.failed(error)
+        _failure = Outcome.failed(error)
 
 
-def _run_task(task: Any) -> _Outcome:
+def _run_task(task: Any) -> Outcome:
     if _failure is not None:
         return _failure
     assert _job is not None
@@ -293,9 +319,9 @@ def _run_task(task: Any) -> _Outcome:
         told = fraction
 
     try:
-        return _Outcome(_job.work(_shared, task, tell))
+        return Outcome(_job.work(_shared, task, tell))
     except BaseException as error:
-        return _Outcome.failed(error)
+        return Outcome.failed(error)
 
 
 def _end_with(parent: int) -> None:

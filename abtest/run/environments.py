@@ -55,9 +55,10 @@ class EnvironmentSpec:
     days: int
     candidates: TrainedPolicy | None = None
 
-    def build(self) -> Environment:
-        """The environment itself."""
-        dataset = Dataset.open(Path(self.dataset))
+    def build(self, dataset: Dataset | None = None) -> Environment:
+        """The environment itself; ``dataset`` is the log, if it is open already."""
+        if dataset is None:
+            dataset = Dataset.open(Path(self.dataset))
         if self.kind == "world":
             return BuiltInEnvironment(dataset, self)
         return LearnedEnvironment(dataset, self)

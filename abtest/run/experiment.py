@@ -26,10 +26,10 @@ from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
 from abtest.run.contract.suite import contract_facts
 from abtest.run.datasets import GROUP_SIZE
-from abtest.run.engines import default_workers
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.event_log import assemble
 from abtest.run.fidelity import environment_facts, fit_response
+from abtest.run.machines import Machines
 from abtest.run.run_directory import FINISHED, RunDirectory, check_free, default_path
 from abtest.run.run_log import PACKAGES, RunLog, installed
 from abtest.run.simulate import SimulationSpec, group_count
@@ -57,7 +57,7 @@ def run_experiment(
     *,
     out: Path | None,
     resume: Path | None,
-    workers: int | None,
+    machines: Machines,
     console: Console,
 ) -> Outcome:
     """Train, simulate, analyse, report; or continue from where a run stopped.
@@ -71,7 +71,7 @@ def run_experiment(
     try:
         # Standard output is for results; what a policy prints goes where progress goes.
         with contextlib.redirect_stdout(sys.stderr):
-            return _run(config, out, resume, workers, console, log)
+            return _run(config, out, resume, machines, console, log)
     except BaseException as error:
         log.failure(error)
         _keep_failure(log, error, console)
@@ -99,7 +99,7 @@ def _run(
     config: RunConfig,
     out: Path | None,
     resume: Path | None,
-    workers: int | None,
+    machines: Machines,
     console: Console,
     log: RunLog,
 ) -> Outcome:
@@ -115,6 +115,7 @@ def _run(
             rule=parse_rule(config.rule),
         )
     )
+    machines.check()
     arms = arm_names(config, console)
     check_policies(config)
     if resume is None:
@@ -124,7 +125,7 @@ def _run(
         console.warn(warning)
     dataset = open_data(config, console)
     check_data(config, dataset)
-    trained = _train_all(config, dataset, workers, console)
+    trained = _train_all(config, dataset, machines.processes, console)
     contract = contract_facts(trained.values(), dataset)
     for policy, facts in contract.items():
         for rule in facts["broken"]:
@@ -149,7 +150,7 @@ def _run(
     else:
         directory.check_plan(signature)
     with directory.locked(), _timed(directory, console):
-        people = simulate(config, dataset, spec, plan, directory, workers, console)
+        people = simulate(config, dataset, spec, plan, directory, machines, console)
         with console.stage("analyse", "analysing"):
             outcomes = directory.collect(group_count(people))
             outcomes = outcomes.filter(pl.col("user_id").is_not_null())
@@ -233,11 +234,10 @@ def _mechanism(share: float, table: str) -> dict[str, Any]:
 
 
 def _train_all(
-    config: RunConfig, dataset: Dataset, workers: int | None, console: Console
+    config: RunConfig, dataset: Dataset, processes: int, console: Console
 ) -> dict[str, TrainedPolicy]:
     settings = {spec: settings_of(spec, config.policies) for spec in policy_names(config)}
     seed = config.training_seed
-    processes = workers or default_workers()
     train_side_by_side(settings, dataset, seed=seed, processes=processes, console=console)
     return {
         spec: train(spec, own, dataset, seed=seed, console=console)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -23,13 +22,14 @@ from abtest.run.arms.oracle import attach_oracles
 from abtest.run.arms.serving import ArmsRanker, PolicyRanker
 from abtest.run.arms.training import TrainedPolicy, load_policy
 from abtest.run.datasets import GROUP_SIZE
-from abtest.run.engines import Job, LocalEngine, WorkerDied
+from abtest.run.engines import Engine, WorkerDied
 from abtest.run.environments import Environment, EnvironmentSpec, relative_days
 from abtest.run.event_log import GroupLog
 from abtest.run.run_directory import RunDirectory
 from abtest.run.speeds import remember
 from simulator.calendar import DAY_MS
 from simulator.feed import Feed
+from simulator.logs.dataset import Dataset
 from simulator.loop import Ranker, Report, drive
 from simulator.randomness import purpose_key, uniform
 from simulator.recorder import Recorder
@@ -54,6 +54,7 @@ class SimulationSpec:
         explore_share: Share of slots filled uniformly at random.
         explore_comments: Share of ranks of opened comment sections filled uniformly at random.
         keep_log: Whether the log of every group is written as well.
+        group_size: People per group; a run's pieces all have the same.
     """
 
     environment: EnvironmentSpec
@@ -66,6 +67,7 @@ class SimulationSpec:
     explore_share: float
     explore_comments: float = 0.0
     keep_log: bool = False
+    group_size: int = GROUP_SIZE
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,16 @@ def assign_arms(users: Int32, arms: int, seed: int) -> NDArray[np.int64]:
 
 
 class Simulator:
-    """One process's copy of the environment and the policies."""
+    """One process's copy of the environment and the policies.
 
-    def __init__(self, spec: SimulationSpec) -> None:
+    Args:
+        spec: What to simulate.
+        dataset: The log of its environment, if it is open already.
+    """
+
+    def __init__(self, spec: SimulationSpec, dataset: Dataset | None = None) -> None:
         self._spec = spec
-        self._environment: Environment = spec.environment.build()
+        self._environment: Environment = spec.environment.build(dataset)
         loaded = {
             p.spec: load_policy(p, self._environment.dataset)
             for p in {q.spec: q for q in spec.policies}.values()
@@ -120,7 +127,8 @@ class Simulator:
             report: Told how far it has come.
             log: Receives what happened, if a log is kept; not in a twin design.
         """
-        users = self._users[number * GROUP_SIZE : (number + 1) * GROUP_SIZE]
+        size = self._spec.group_size
+        users = self._users[number * size : (number + 1) * size]
         arms = len(self._spec.arms)
         lives = arms if self._spec.twin else 1
         warm = self._environment.burn_in_days / POLICY_DAY
@@ -229,12 +237,17 @@ def group_count(people: int) -> int:
     return -(-people // GROUP_SIZE)
 
 
-def prepare_worker(spec: SimulationSpec) -> Simulator:
-    """A process's simulator; one thread, because there is a process per core."""
+def prepare_worker(spec: SimulationSpec, dataset: Dataset | None = None) -> Simulator:
+    """A process's simulator; one thread, because there is a process per core.
+
+    Args:
+        spec: What to simulate.
+        dataset: The log of its environment, if it is open already.
+    """
     import torch
 
     torch.set_num_threads(1)
-    return Simulator(spec)
+    return Simulator(spec, dataset)
 
 
 def simulate_group(simulator: Simulator, task: GroupTask, told: Report) -> int:
@@ -254,15 +267,17 @@ class SimulationPool:
     Args:
         spec: What to simulate.
         directory: Where finished groups go; groups already there are not run again.
-        workers: Number of processes.
+        engine: Runs a `GroupTask` as `simulate_group` would.
+        again: Options of the command that would continue on the same machines.
     """
 
-    def __init__(self, spec: SimulationSpec, directory: RunDirectory, workers: int) -> None:
+    def __init__(
+        self, spec: SimulationSpec, directory: RunDirectory, engine: Engine, again: str = ""
+    ) -> None:
         self._spec = spec
         self._directory = directory
-        self._workers = workers
-        job = Job(prepare=partial(prepare_worker, spec), work=simulate_group)
-        self._engine = LocalEngine(job, workers)
+        self._engine = engine
+        self._again = again
 
     def __enter__(self) -> SimulationPool:
         self._engine.__enter__()
@@ -304,21 +319,22 @@ class SimulationPool:
                 raise Interrupted(
                     f"stopped after {kept} of {groups} groups of people; they are saved, "
                     "no verdict.",
-                    f"Continue: abtest run --resume {self._directory.path}",
+                    f"Continue: abtest run --resume {self._directory.path}{self._again}",
                 ) from None
             except WorkerDied as error:
                 fewer = " --workers 1" if error.out_of_memory else ""
                 raise type(error)(
                     error.problem,
                     f"Finished groups of people are saved. Continue: abtest run --resume "
-                    f"{self._directory.path}{fewer}",
+                    f"{self._directory.path}{self._again}{fewer}",
                     out_of_memory=error.out_of_memory,
                 ) from error
 
-        # In whole groups, so that starting the processes does not count.
-        if self._spec.people is not None and len(todo) * GROUP_SIZE <= self._spec.people:
-            cores = min(self._workers, len(todo))
-            days = person_days(self._spec, len(todo) * GROUP_SIZE)
+        # In whole groups, so that starting the processes does not count; of this machine only.
+        size, here = self._spec.group_size, not self._engine.place
+        if here and self._spec.people is not None and len(todo) * size <= self._spec.people:
+            cores = min(self._engine.workers, len(todo))
+            days = person_days(self._spec, len(todo) * size)
             remember("simulate", days, cores * (time.perf_counter() - started))
 
     def _task(self, number: int) -> GroupTask:

@@ -15,7 +15,7 @@ import polars as pl
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.run.datasets import GROUP_SIZE
-from abtest.run.engines import default_workers
+from abtest.run.machines import Machines
 from abtest.run.run_directory import RunDirectory
 from abtest.run.simulate import SimulationPool, SimulationSpec, group_count
 from reports import formats
@@ -33,7 +33,7 @@ def simulate(
     spec: SimulationSpec,
     plan: AnalysisPlan,
     directory: RunDirectory,
-    workers: int | None,
+    machines: Machines,
     console: Console,
 ) -> int:
     """Fill the run directory's pieces; the number of people who take part.
@@ -44,12 +44,14 @@ def simulate(
         spec: What is simulated.
         plan: Metrics; the primary one decides on the size.
         directory: Where finished groups go.
-        workers: Processes; None for one per core.
+        machines: Where groups of people are simulated.
         console: Progress.
     """
-    processes = workers or default_workers()
     days = f"{config.days} day{'s' if config.days > 1 else ''}"
-    with SimulationPool(spec, directory, processes) as pool:
+    engine = machines.simulating(spec, dataset)
+    with SimulationPool(spec, directory, engine, machines.options()) as pool:
+        if engine.place:
+            console.note(engine.place)
         if spec.people is None:
             people = config.users or len(dataset.user_ids())
         elif config.users is not None:
@@ -60,7 +62,7 @@ def simulate(
                 people = config.max_users
             else:
                 # Idle processes run ahead: what they find is used only if it is needed.
-                ahead = min(max(PILOT_GROUPS, processes), group_count(config.max_users))
+                ahead = min(max(PILOT_GROUPS, engine.workers), group_count(config.max_users))
                 pool.run(ahead, console, f"pilot: {pilot:,} people, {days}")
                 people = size_by_power(config, plan, spec, directory, console)
         pool.run(group_count(people), console, f"simulating {people:,} people, {days}")

@@ -54,6 +54,7 @@ from scipy import stats
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.run.experiment import run_experiment
+from abtest.run.machines import Machines
 from abtest.run.simulate import assign_arms
 from reports.analysis.analyze import analyze
 from reports.analysis.breakdowns import scaled
@@ -96,7 +97,7 @@ def simulate(options: argparse.Namespace, out: Path) -> None:
         days=options.days,
         seed=options.seed,
     )
-    run_experiment(config, out=out, resume=None, workers=None, console=Console())
+    run_experiment(config, out=out, resume=None, machines=Machines(), console=Console())
 
 
 def twin_outcomes(directory: Path, control: str, treatment: str) -> pl.DataFrame:

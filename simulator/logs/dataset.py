@@ -103,6 +103,12 @@ class Dataset:
         """Videos and comments in dense index order."""
         return self._catalogue
 
+    def with_catalogue(self, catalogue: Catalogue) -> Dataset:
+        """The same log, with its catalogue as another process has read it."""
+        same = Dataset(self.path, self.info)
+        same._catalogue = catalogue
+        return same
+
     def user_ids(self) -> NDArray[np.int64]:
         """int64[N]: identifiers of all users, ascending; a user's dense index is the position."""
         return self._user_ids

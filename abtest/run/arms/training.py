@@ -179,9 +179,16 @@ def load_policy(trained: TrainedPolicy, dataset: Dataset) -> Policy:
     """The fitted policy, ready to score, in this or another process.
 
     Raises:
-        CheckpointError: its weights cannot be used.
+        CheckpointError: its weights cannot be used, or are others than when it was trained.
         PolicyContractError: its own code failed.
     """
+    found = check_weights(trained.directory, trained.spec) if trained.weights_hash else ""
+    if found != trained.weights_hash:
+        raise CheckpointError(
+            f"{trained.directory} holds other weights of {trained.spec} ({found}) than this run "
+            f"was started with ({trained.weights_hash}).",
+            "Another process trained it anew: give the command again with another --out",
+        )
     policy = guarded(trained.spec, make(trained.spec, trained.settings))
     try:
         policy.load(trained.directory, known_to(policy, dataset))

@@ -19,6 +19,7 @@ from abtest.results.metrics import platform_metrics
 from abtest.run import sizing
 from abtest.run.arms.weights import check_weights, write_summary
 from abtest.run.datasets import GROUP_SIZE
+from abtest.run.machines import Machines
 from abtest.run.run_directory import RunDirectory
 from abtest.run.sizing import people_needed
 from policies.errors import CheckpointError
@@ -224,7 +225,7 @@ def test_a_pilot_is_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             spec,
             build_plan(metrics=platform_metrics()),
             directory,
-            2,
+            Machines(),
             Console(quiet=True),  # type: ignore[arg-type]
         )
     pilot, wanted = simulated
