@@ -65,6 +65,21 @@ ExploreComments = Annotated[
 KeepLog = Annotated[
     bool, typer.Option("--keep-log", help="Keep the log of the experiment, with propensities.")
 ]
+Assume = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assume",
+        help="NAME=VALUE,VALUE: also run the twin in worlds with another value of this parameter, "
+        "with the policies as trained; 'uncertain': the five that nothing published tells. "
+        "Repeatable (built-in world).",
+    ),
+]
+AssumeRetrain = Annotated[
+    bool,
+    typer.Option(
+        "--assume-retrain", help="With --assume: train anew on the log of each assumed world."
+    ),
+]
 TrainingSeed = Annotated[int | None, typer.Option("--training-seed", help="Seed of training.")]
 WorldSeed = Annotated[int | None, typer.Option("--world-seed", help="Which built-in world.")]
 Primary = Annotated[str | None, typer.Option("--primary", help="Primary metric.")]
@@ -121,6 +136,8 @@ def run(
     explore_share: ExploreShare = None,
     explore_comments: ExploreComments = None,
     keep_log: KeepLog = False,
+    assume: Assume = None,
+    assume_retrain: AssumeRetrain = False,
     seed: options.Seed = None,
     training_seed: TrainingSeed = None,
     world_seed: WorldSeed = None,
@@ -156,6 +173,8 @@ def run(
 
       abtest run -t lsvcr -c sasrec --dry-run           what it would do, detect and cost
 
+      abtest run -t sasrec+comment-value -c sasrec --assume uncertain
+
       abtest run --resume runs/lsvcr-vs-sasrec
     """
     flags = {
@@ -174,6 +193,8 @@ def run(
         "explore_share": None if explore_share is None else parse_percent(explore_share),
         "explore_comments": None if explore_comments is None else parse_percent(explore_comments),
         "keep_log": keep_log or None,
+        "assume": tuple(assume or ()),
+        "assume_retrain": assume_retrain or None,
         "seed": seed,
         "training_seed": training_seed,
         "world_seed": world_seed,
