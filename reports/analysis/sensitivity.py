@@ -9,6 +9,7 @@ from reports.results import (
     AssumedLift,
     AssumedPoint,
     AssumptionGrid,
+    Estimate,
     Evidence,
     ExperimentResult,
     MetricComparison,
@@ -94,9 +95,16 @@ def _point(value: float, twin: ExperimentResult, scale: Scale) -> AssumedPoint:
             lifts.append(AssumedLift(comparison.treatment, None, "no data", broken))
             continue
         control = metric.control.value
-        effect = metric.absolute if scale == "absolute" else metric.relative
-        lifts.append(AssumedLift(comparison.treatment, effect, metric.outcome, broken))
+        effect, outcome = _effect(metric, scale)
+        lifts.append(AssumedLift(comparison.treatment, effect, outcome, broken))
     return AssumedPoint(value, control, tuple(lifts))
+
+
+def _effect(metric: MetricComparison, scale: Scale) -> tuple[Estimate | None, str]:
+    """The effect and its outcome; none at all where everyone did the same in both arms."""
+    if metric.absolute is None and metric.control.value == metric.treatment.value != 0.0:
+        return Estimate(0.0, 0.0, 0.0), "not clear"
+    return metric.absolute if scale == "absolute" else metric.relative, metric.outcome
 
 
 def _primary(result: ExperimentResult, number: int) -> MetricComparison | None:

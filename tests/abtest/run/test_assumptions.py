@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 import abtest as package
-from abtest.config import config_of
 from abtest.console import Console
 from abtest.run.arms.training import train
 from abtest.run.datasets import builtin_dataset, synthesise
@@ -248,6 +247,7 @@ def test_a_log_that_does_not_depend_on_the_assumption_has_the_same_weights(
     assert made[1].info.world["config"]["comment_order_effect"] == 0.5
 
 
+@pytest.mark.usefixtures("quick_pilot")
 @pytest.mark.parametrize(
     ("design", "told"),
     [("twin", "simulate 2 twins of 60 people"), ("online", "simulate 3 twins of 60 people")],
@@ -284,15 +284,8 @@ def test_people_learned_from_a_log_have_no_parameters_to_vary(
     with DatasetWriter(tmp_path / "real", name="real", source="test", licence="none") as writer:
         for table in log.info.rows:
             writer.append(table, log.scan(table).collect())
+    asked = ("run", "-t", "popular", "-c", "random", "--data", "real", "--assume", "uncertain")
     for more in ((), ("--dry-run",)):
-        refused = abtest(*small_run(tmp_path / "real", "out", "--assume", "uncertain", *more))
+        refused = abtest(*asked, *more)
         assert refused.code == 2
         assert "learned from a log and have none" in refused.err
-
-
-def test_the_command_that_a_report_prints_repeats_the_assumptions(abtest: Run) -> None:
-    texts = ("comment_taste_strength=0.2,2", "uncertain")
-    config = config_of({"assume": list(texts), "assume_retrain": True})
-    words = config.command().split()[2:]
-    assert words.count("--assume") == 2 and "--assume-retrain" in words
-    assert abtest("run", *words, "--dry-run").out == config.to_toml()

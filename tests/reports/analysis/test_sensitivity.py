@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import polars as pl
 import pytest
 
+from abtest.results.metrics import PLATFORM_METRICS
+from reports.analysis.analyze import analyze
 from reports.analysis.sensitivity import AnalysedGrid, sensitivity
-from reports.results import ExperimentResult
-from tests.reports.conftest import make_result
+from reports.plan import AnalysisPlan
+from reports.results import Estimate, ExperimentResult
+from tests.reports.conftest import make_outcomes, make_result
 
 
 def twin(effect: float, seed: int = 3) -> ExperimentResult:
@@ -61,3 +65,20 @@ def test_results_of_older_versions_have_no_assumptions(base: ExperimentResult) -
     document = json.loads(base.to_json())
     assert document.pop("assumptions") is None
     assert ExperimentResult.from_json(json.dumps(document)) == base
+
+
+def test_arms_that_did_the_same_have_no_effect_and_are_no_missing_data(
+    base: ExperimentResult,
+) -> None:
+    outcomes = make_outcomes(5, {"sasrec": 1.0}, users=50, twin=True)
+    both = pl.concat([outcomes, outcomes.with_columns(arm=pl.lit("lsvcr"))])
+    plan = AnalysisPlan(metrics=PLATFORM_METRICS)
+    same = analyze(both, plan, control="sasrec", treatments=["lsvcr"], design="twin")
+    assert same.comparisons[0].metrics[0].outcome == "no data"
+    grid = AnalysedGrid("order", "order", 1.0, "none", "", False, [(0.0, same)])
+    record = sensitivity(base, [grid], days=3, retrained=False)
+    assert record is not None
+    (lift,) = record.grids[0].points[0].lifts
+    assert (lift.effect, lift.outcome) == (Estimate(0.0, 0.0, 0.0), "not clear")
+    (found,) = record.grids[0].findings
+    assert (found.code, found.better, found.unclear) == ("better in part", (1.0,), (0.0,))
