@@ -65,6 +65,8 @@ def run(
     explore_share: float | str = 0.0,
     explore_comments: float | str = 0.0,
     keep_log: bool = False,
+    assume: Names = (),
+    assume_retrain: bool = False,
     policies: Settings | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -101,6 +103,9 @@ def run(
         explore_share: Share of slots filled at random.
         explore_comments: Share of comment ranks filled at random.
         keep_log: Keep the log of the experiment in ``directory / "log"``.
+        assume: ``"NAME=VALUE,VALUE"`` or ``"uncertain"``, one or several: also run the twin in
+            worlds with another value of a parameter.
+        assume_retrain: Train anew on the log of each assumed world.
         policies: Settings per policy name.
         out: Run directory to create; None for ``runs/TREATMENT-vs-CONTROL``.
         resume: A run directory to continue; every other setting is then read from it.

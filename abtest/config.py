@@ -49,6 +49,9 @@ class RunConfig:
         explore_share: Share of slots that the platform fills uniformly at random in all arms.
         explore_comments: Share of ranks of comment sections that it fills at random in all arms.
         keep_log: Whether the run keeps the log of the experiment, with propensities.
+        assume: ``NAME=VALUE,VALUE`` or ``uncertain``: the twin is also run in worlds with another
+            value of one parameter (`abtest.run.assumptions`; built-in world).
+        assume_retrain: Whether policies are trained anew on the log of each assumed world.
         policies: Settings per policy name, passed to its constructor.
     """
 
@@ -75,6 +78,8 @@ class RunConfig:
     explore_share: float = setting(0.0, at_least=0, below=1)
     explore_comments: float = setting(0.0, at_least=0, below=1)
     keep_log: bool = False
+    assume: tuple[str, ...] = ()
+    assume_retrain: bool = False
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def command(self) -> str:
@@ -111,6 +116,7 @@ class RunConfig:
         values["treatment"] = list(self.treatment)
         values["guardrail"] = list(self.guardrail)
         values["rule"] = list(self.rule)
+        values["assume"] = list(self.assume)
         values["policies"] = {name: dict(s) for name, s in self.policies.items()}
         return tomli_w.dumps(values)
 
@@ -127,7 +133,7 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
         UsageError: a value is out of range, or does not go with another one.
     """
     given = dict(values)
-    for key in ("treatment", "guardrail", "rule"):
+    for key in ("treatment", "guardrail", "rule", "assume"):
         if key in given:
             given[key] = (given[key],) if isinstance(given[key], str) else tuple(given[key])
     config = RunConfig(**given)
@@ -146,6 +152,7 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
             "--sample-users draws people of a log of yours: it needs --data.",
             "For a smaller built-in log: --log-users. Nothing was run",
         )
+    _check_assumptions(config)
     if not config.treatment:
         raise UsageError("no treatment given.", "Example: abtest run --treatment lsvcr")
     if len(set(config.treatment)) != len(config.treatment):
@@ -182,3 +189,23 @@ _LONGEST_WORD = 4096
 def _shortened(value: Any) -> str:
     text = ascii(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:40]}... ({len(text):,} characters)"
+
+
+def _check_assumptions(config: RunConfig) -> None:
+    if config.assume_retrain and not config.assume:
+        raise UsageError("--assume-retrain needs --assume.", "Example: --assume uncertain")
+    if not config.assume:
+        return
+    # Imported here: most configurations assume nothing, and the world loads numpy.
+    from simulator.errors import DataError
+    from simulator.world.assumptions import parse_assumptions
+
+    try:
+        parse_assumptions(config.assume)
+    except DataError as error:
+        raise UsageError(error.problem, error.hint) from None
+    if config.assume_retrain and config.data != DEMO_DATA:
+        raise UsageError(
+            f"--assume-retrain needs --data {DEMO_DATA}: it writes the log of every assumed world.",
+            "Nothing was run",
+        )

@@ -14,6 +14,15 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from reports.assumption_parts import (
+    AssumedLift,
+    AssumedPoint,
+    AssumptionFinding,
+    AssumptionGrid,
+    Evidence,
+    RangeFinding,
+    Sensitivity,
+)
 from reports.result_parts import (
     ArmDistribution,
     ArmValue,
@@ -44,11 +53,16 @@ __all__ = [
     "ArmComparison",
     "ArmDistribution",
     "ArmValue",
+    "AssumedLift",
+    "AssumedPoint",
+    "AssumptionFinding",
+    "AssumptionGrid",
     "Band",
     "Cause",
     "DailyLift",
     "Decision",
     "Estimate",
+    "Evidence",
     "ExperimentResult",
     "Factor",
     "FactorLift",
@@ -57,11 +71,13 @@ __all__ = [
     "HealthCheck",
     "MetricComparison",
     "Novelty",
+    "RangeFinding",
     "ResultFormatError",
     "Role",
     "Scale",
     "SegmentInteraction",
     "SegmentLift",
+    "Sensitivity",
     "TwoPartLift",
     "Verdict",
     "VerdictState",
@@ -107,6 +123,7 @@ class ExperimentResult:
     ``context`` is free-form, JSON-serialisable facts that the report prints under "reproduce" and
     "for the statistician": command, seeds, versions, data hash, design, users, days, policies
     with their training summaries, environment (built-in world or learned response, its fidelity).
+    ``assumptions`` is missing from results of older versions and of runs without ``--assume``.
     """
 
     schema_version: int
@@ -117,6 +134,7 @@ class ExperimentResult:
     health: tuple[HealthCheck, ...]
     warnings: tuple[str, ...] = ()
     context: dict[str, Any] = field(default_factory=dict)
+    assumptions: Sensitivity | None = None
 
     def to_json(self, *, compact: bool = False) -> str:
         """Canonical JSON: sorted keys, no NaN (None instead), newline at the end.

@@ -58,7 +58,8 @@ ALLOWED = {
     "reports": ("reports",),
     # Inside reports, bottom to top.
     "reports.result_parts": (),
-    "reports.results": ("reports.result_parts",),
+    "reports.assumption_parts": ("reports.result_parts",),
+    "reports.results": ("reports.result_parts", "reports.assumption_parts"),
     "reports.formats": ("reports.results",),
     "reports.verdict": ("reports.verdict", "reports.formats", "reports.results"),
     "reports.plan": ("reports.verdict.rule",),

@@ -81,6 +81,21 @@ ExploreComments = Annotated[
 KeepLog = Annotated[
     bool, typer.Option("--keep-log", help="Keep the log of the experiment, with propensities.")
 ]
+Assume = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assume",
+        help="NAME=VALUE,VALUE: also run the twin in worlds with another value of this parameter, "
+        "with the policies as trained; 'uncertain': the five that nothing published tells. "
+        "Repeatable (built-in world).",
+    ),
+]
+AssumeRetrain = Annotated[
+    bool,
+    typer.Option(
+        "--assume-retrain", help="With --assume: train anew on the log of each assumed world."
+    ),
+]
 TrainingSeed = Annotated[int | None, typer.Option("--training-seed", help="Seed of training.")]
 WorldSeed = Annotated[int | None, typer.Option("--world-seed", help="Which built-in world.")]
 Primary = Annotated[
@@ -163,6 +178,8 @@ def run(
     explore_share: ExploreShare = None,
     explore_comments: ExploreComments = None,
     keep_log: KeepLog = False,
+    assume: Assume = None,
+    assume_retrain: AssumeRetrain = False,
     seed: options.Seed = None,
     training_seed: TrainingSeed = None,
     world_seed: WorldSeed = None,
@@ -202,6 +219,8 @@ def run(
 
       abtest run -t lsvcr -c sasrec --engine ray --address 10.0.0.1:6379
 
+      abtest run -t sasrec+comment-value -c sasrec --assume uncertain
+
       abtest run --resume runs/lsvcr-vs-sasrec
     """
     flags = {
@@ -220,6 +239,8 @@ def run(
         "explore_share": None if explore_share is None else parse_percent(explore_share),
         "explore_comments": None if explore_comments is None else parse_percent(explore_comments),
         "keep_log": keep_log or None,
+        "assume": tuple(assume or ()),
+        "assume_retrain": assume_retrain or None,
         "seed": seed,
         "training_seed": training_seed,
         "world_seed": world_seed,

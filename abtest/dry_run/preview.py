@@ -19,6 +19,7 @@ from abtest.results.factors import with_factors
 from abtest.results.metrics import platform_metrics
 from abtest.run.arms.foreign import make
 from abtest.run.arms.training import weights_directory
+from abtest.run.assumptions import check_assumptions, twins_of
 from abtest.run.checks import arm_names, check_data, check_policies, policy_names
 from abtest.run.datasets import GROUP_SIZE, builtin_path, opened
 from abtest.run.engines import default_workers
@@ -113,6 +114,7 @@ def preview(
     dataset, world = _data(config)
     if dataset is not None:
         check_data(config, dataset)
+    check_assumptions(config, world)
     with console.stage("pilot", "estimating the variance"):
         if world is not None:
             frame = outcomes_of_world(config, world)
@@ -238,7 +240,27 @@ def _costs(
     days = people * (burn_in / POLICY_DAY + config.days * lives)
     cores = max(1, min(workers, -(-people // GROUP_SIZE)))
     costs.append(_cost(f"simulate {people:,} people", "simulate", days / cores))
+    if config.assume and world is not None:
+        costs += _assumed_costs(config, world, people, workers)
     return costs
+
+
+def _assumed_costs(config: RunConfig, world: World, people: int, workers: int) -> list[Cost]:
+    twins, each = twins_of(config, world, people)
+    costs = []
+    if config.assume_retrain:
+        amount = twins * config.log_users * config.burn_in_days
+        costs.append(_cost("write the logs of assumed worlds", "world", amount))
+        specs = [p for spec in policy_names(config) for p in parts_of(spec) or (spec,)]
+        costs += [
+            _cost(f"train {spec} in them", f"train {spec}", _WORLD_IMPRESSIONS * amount)
+            for spec in dict.fromkeys(specs)
+        ]
+    lives = 1 + len(config.treatment)
+    days = twins * each * (config.burn_in_days / POLICY_DAY + config.days * lives)
+    cores = max(1, min(workers, twins * -(-each // GROUP_SIZE)))
+    title = f"simulate {twins} twins of {each:,} people in assumed worlds"
+    return [*costs, _cost(title, "simulate", days / cores)]
 
 
 def _cost(title: str, stage: str, amount: float) -> Cost:

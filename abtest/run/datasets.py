@@ -27,6 +27,7 @@ from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval
 from simulator.world import World
+from simulator.world.assumptions import Value, with_assumption
 
 GROUP_SIZE = 4096
 DEMO = "demo"
@@ -115,12 +116,30 @@ def builtin_path(world: World, preset: str, seed: int, users: int, days: int) ->
     """Where the log of a built-in world is or would be kept."""
     address = json.dumps([FORMAT_VERSION, world.spec(), users, days], sort_keys=True)
     digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
-    return cache_directory() / "worlds" / f"{preset}-{seed}-{digest}"
+    return cache_directory() / "worlds" / f"{Path(preset).name}-{seed}-{digest}"
 
 
-def builtin_dataset(preset: str, seed: int, users: int, days: int, console: Console) -> Dataset:
-    """The built-in world's log, from the cache or made now."""
+def builtin_dataset(
+    preset: str,
+    seed: int,
+    users: int,
+    days: int,
+    console: Console,
+    assume: tuple[str, Value] | None = None,
+) -> Dataset:
+    """The built-in world's log, from the cache or made now.
+
+    Args:
+        preset: Of the world.
+        seed: Which of the worlds with these parameters.
+        users: People in the log.
+        days: Of the log.
+        console: For progress.
+        assume: A parameter of the world and its value, in place of the preset's.
+    """
     world = World.create(preset, seed)
+    if assume is not None:
+        world = World(with_assumption(world.config, *assume), seed)
     path = builtin_path(world, preset, seed, users, days)
 
     def waiting() -> None:
@@ -129,7 +148,14 @@ def builtin_dataset(preset: str, seed: int, users: int, days: int, console: Cons
     with locked(path, waiting):
         if not path.is_dir():
             synthesise(
-                path, preset=preset, seed=seed, users=users, days=days, console=console, world=world
+                path,
+                preset=preset if assume is None else f"{preset} with {assume[0]} = {assume[1]:g}",
+                seed=seed,
+                users=users,
+                days=days,
+                console=console,
+                world=world,
+                source="" if assume is None else "abtest run --assume-retrain",
             )
             remember("world", users * days, console.durations["world"])
     return Dataset.open(path)
@@ -145,6 +171,7 @@ def synthesise(
     console: Console,
     overwrite: bool = False,
     world: World | None = None,
+    source: str = "",
 ) -> None:
     """Simulate the platform's own ranker and write what it would have logged.
 
@@ -161,7 +188,7 @@ def synthesise(
         DatasetWriter(
             target,
             name=f"built-in world '{preset}', seed {seed}",
-            source=f"abtest data synth --world {preset} --seed {seed}",
+            source=source or f"abtest data synth --world {preset} --seed {seed}",
             licence="generated; no rights reserved",
             language="zh",
             world=world.spec(),

@@ -31,6 +31,7 @@ from simulator.response.learned import LearnedResponse
 from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldResponse
 from simulator.world import World
+from simulator.world.assumptions import Value, with_assumption
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class EnvironmentSpec:
         seed: Seed of people's noise.
         days: Experiment days.
         candidates: The policy that proposes candidates to every arm; None for the built-in sources.
+        assumed: Parameters of the world that differ from the log's (kind "world").
     """
 
     kind: str
@@ -54,6 +56,7 @@ class EnvironmentSpec:
     seed: int
     days: int
     candidates: TrainedPolicy | None = None
+    assumed: tuple[tuple[str, Value], ...] = ()
 
     def build(self, dataset: Dataset | None = None) -> Environment:
         """The environment itself; ``dataset`` is the log, if it is open already."""
@@ -115,7 +118,10 @@ class BuiltInEnvironment(Environment):
         self.dataset = dataset
         self._spec = spec
         self.burn_in_days = spec.burn_in_days
-        self._world = World.from_spec(dataset.info.world)
+        world = World.from_spec(dataset.info.world)
+        for parameter, value in spec.assumed:
+            world = World(with_assumption(world.config, parameter, value), world.seed)
+        self._world = world
         self.catalogue = self._world.catalogue()
         self._response = WorldResponse(self._world)
         self._retrieval = candidate_stage(

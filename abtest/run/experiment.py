@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from abtest.results.factors import with_factors
 from abtest.results.metrics import platform_metrics
 from abtest.run.arms.side_by_side import train_side_by_side
 from abtest.run.arms.training import TrainedPolicy, train
+from abtest.run.assumptions import MainRun, check_assumptions, vary_assumptions
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
 from abtest.run.contract.suite import contract_facts
 from abtest.run.datasets import GROUP_SIZE
@@ -42,6 +44,7 @@ from reports.render.html import write_html
 from reports.results import ExperimentResult
 from reports.verdict.rule import parse_rule
 from simulator.logs.dataset import Dataset
+from simulator.world import World
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ def _run(
         console.warn(warning)
     dataset = open_data(config, console)
     check_data(config, dataset)
+    spec_of_world = dataset.info.world
+    check_assumptions(config, World.from_spec(spec_of_world) if spec_of_world else None)
     trained = _train_all(config, dataset, machines.processes, console)
     contract = contract_facts(trained.values(), dataset)
     for policy, facts in contract.items():
@@ -159,6 +164,10 @@ def _run(
             context |= {"contract": contract} if contract else {}
             result = analyze_outcomes(config, outcomes, plan, arms, context)
         warn_if_weak(config, result, people, console)
+        if config.assume:
+            main = MainRun(config, dataset, spec, plan, directory, signature, people, result)
+            retrain = partial(_train_all, config, processes=machines.processes, console=console)
+            result = vary_assumptions(main, retrain, machines.processes, console)
         if config.keep_log:
             _keep_log(config, dataset, directory, people, console)
         write_text(directory.path / "results.json", result.to_json())
@@ -302,16 +311,12 @@ def _context(
             "rows": dict(dataset.info.rows),
         },
         "policies": {
-            arm: _facts(trained[p.spec]) for arm, p in zip(spec.arms, spec.policies, strict=True)
+            arm: trained[p.spec].facts() for arm, p in zip(spec.arms, spec.policies, strict=True)
         },
-        **({} if stage is None else {"candidates": _facts(stage)}),
+        **({} if stage is None else {"candidates": stage.facts()}),
         "environment": environment_facts(dataset, spec.environment),
         "versions": {
             "abtest": __version__,
             **{name: installed(name) for name in PACKAGES},
         },
     }
-
-
-def _facts(policy: TrainedPolicy) -> dict[str, Any]:
-    return {"policy": policy.spec, "weights": policy.directory.name, **policy.summary}

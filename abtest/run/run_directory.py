@@ -10,6 +10,7 @@ Layout::
         results.json       the analysed experiment
         report.html        the lift report
         log/               the log of the experiment, a dataset (only with --keep-log)
+        assumptions/       NAME=VALUE/: the twin in each assumed world, laid out likewise (--assume)
         timings.json       seconds per stage, of all attempts together
         run.log            stages, warnings, versions, tracebacks
 
@@ -90,23 +91,34 @@ def how_to_go_on(path: Path) -> str:
 
 
 class RunDirectory:
-    """One run's files. Make it with `create` or `open`."""
+    """One run's files, or those of a part of it. Make it with `create` or `open`.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        path: The directory.
+        resumed: What ``--resume`` is given: the run that this is part of, or this itself.
+        pieces: Outcomes of finished groups of people.
+        log: The log of the experiment.
+        run_log: Stages, warnings, versions.
+    """
+
+    def __init__(self, path: Path, *, part_of: Path | None = None) -> None:
         self.path = path
+        self.resumed = part_of or path
         self.pieces = path / "pieces"
         self.log = path / "log"
         self.run_log = path / "run.log"
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, plan: dict[str, Any]) -> RunDirectory:
+    def create(
+        cls, path: Path, config: RunConfig, plan: dict[str, Any], *, part_of: Path | None = None
+    ) -> RunDirectory:
         """A new directory holding the configuration and the plan; complete or absent."""
         check_free(path)
         with new_directory(path) as temporary:
             (temporary / "pieces").mkdir()
             write_text(temporary / "config.toml", config.to_toml())
             write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
-        return cls(path)
+        return cls(path, part_of=part_of)
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -200,7 +212,7 @@ class RunDirectory:
         if missing:
             raise RunDataError(
                 f"{self.path}: outcomes of group {missing[0]} are missing.",
-                f"Continue: abtest run --resume {self.path}",
+                f"Continue: abtest run --resume {self.resumed}",
             )
         frames = []
         for group in range(groups):
@@ -209,7 +221,7 @@ class RunDirectory:
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise RunDataError(
                     f"{self.piece(group)} is damaged: {error}.",
-                    f"Delete it and continue: abtest run --resume {self.path}",
+                    f"Delete it and continue: abtest run --resume {self.resumed}",
                 ) from None
         return pl.concat(frames)
 

@@ -89,8 +89,10 @@ def _environment() -> jinja2.Environment:
         words.decision,
         words.detectable,
         words.guardrail,
+        words.how_assumed,
         words.margin,
         words.novelty,
+        words.sensitivity,
         words.sentence,
         words.true_effect,
         words.why,
@@ -98,9 +100,12 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {function.__name__: _written(function) for function in written}
     environment.globals |= {
         "arm_values": _arm_values,
+        "assumed_rows": words.assumed_rows,
+        "by_spread": words.by_spread,
         "charts": charts,
         "count": formats.count,
         "drawn_minimum": _drawn_minimum,
+        "evidence_of": words.evidence_of,
         "factor_outcome": words.factor_outcome,
         "factor_parts": _factor_parts,
         "factor_values": _factor_values,

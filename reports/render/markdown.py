@@ -95,6 +95,7 @@ def _comparison(result: ExperimentResult, comparison: ArmComparison, *, heading:
     said = [
         words.why(result, comparison),
         words.trade_offs(comparison) if evident else "",
+        words.sensitivity(result, comparison),
         words.true_effect(comparison) or "",
     ]
     decision = words.decision(result, comparison)
@@ -103,6 +104,7 @@ def _comparison(result: ExperimentResult, comparison: ArmComparison, *, heading:
     lines += _metrics(result, comparison)
     if comparison.factors is not None and evident:
         lines += ["", *_factors(comparison)]
+    lines += _assumptions(result, comparison)
     for warning in words.warnings(result, comparison):
         about = f" ({warning.about})" if warning.about else ""
         lines += ["", f"Warning: {text(warning.text + about)}"]
@@ -161,6 +163,21 @@ def _factors(comparison: ArmComparison) -> list[str]:
     rows.append(["Together", "", "", "", text(whole)])
     header = ["Factor of the lift", "Control", "Treatment", "Lift", "Part"]
     return table(header, rows, (1, 2, 3, 4))
+
+
+def _assumptions(result: ExperimentResult, comparison: ArmComparison) -> list[str]:
+    record = result.assumptions
+    if record is None:
+        return []
+    rows = [
+        [*map(text, (row.label, row.value, row.control, row.effect, row.interval)),
+         f"{SYMBOLS.get(row.outcome, '–')} {text(row.outcome)}"]
+        for grid in words.by_spread(record, comparison)
+        for row in words.assumed_rows(record, grid, comparison)
+    ]  # fmt: skip
+    lift = "Difference" if record.scale == "absolute" else "Lift"
+    header = ["Assumption", "Value", "Control", lift, "Interval", "Outcome"]
+    return ["", *table(header, rows, (1, 2, 3, 4)), "", text(words.how_assumed(record))]
 
 
 def _checks(result: ExperimentResult) -> list[str]:

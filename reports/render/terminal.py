@@ -124,6 +124,7 @@ class _Page:
             words.decision(self._result, comparison),
             words.why(self._result, comparison),
             words.trade_offs(comparison) if verdict.finding != "check failed" else "",
+            words.sensitivity(self._result, comparison),
         ):
             if text:
                 self._say(text, "  ")
@@ -148,6 +149,7 @@ class _Page:
             for metric in guardrails:
                 self._guardrail(metric)
         self._secondary(words.of_role(comparison, "secondary"))
+        self._assumptions(comparison)
         self._notes(comparison)
 
     def _factors(self, comparison: ArmComparison) -> None:
@@ -256,6 +258,38 @@ class _Page:
             "the interval's level are corrected together.",
             "  ",
         )
+
+    def _assumptions(self, comparison: ArmComparison) -> None:
+        record = self._result.assumptions
+        if record is None:
+            return
+        found = [
+            row
+            for grid in words.by_spread(record, comparison)
+            for row in words.assumed_rows(record, grid, comparison)
+        ]
+        if not found:
+            return
+        self._heading(f"{record.label} under other assumptions")
+        rows = [[f"    {r.value}", r.control, r.effect, r.interval, r.outcome] for r in found]
+        lift = "difference" if record.scale == "absolute" else "lift"
+        head = ["    Value", "control", lift, "interval", "outcome"]
+        lines = table(head, rows, self._width, frozenset({4}))
+        # A table whose first column wraps has more lines than rows.
+        fits = lines is not None and len(lines) == 1 + len(rows)
+        if lines is not None and fits:
+            self._lines.append(lines[0])
+        label = ""
+        for number, row in enumerate(found, start=1):
+            if row.label != label:
+                label = row.label
+                self._say(label, "  ")
+            if lines is not None and fits:
+                self._lines.append(lines[number])
+            else:
+                told = f"{row.value}: {row.effect} ({row.interval}), {row.outcome}"
+                self._say(told, "    ", "      ")
+        self._say(words.how_assumed(record), "  ")
 
     def _notes(self, comparison: ArmComparison) -> None:
         effect = words.true_effect(comparison)

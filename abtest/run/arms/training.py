@@ -49,6 +49,10 @@ class TrainedPolicy:
     summary: dict[str, Any]
     weights_hash: str = ""
 
+    def facts(self) -> dict[str, Any]:
+        """Its name, its weights and its training, for the report."""
+        return {"policy": self.spec, "weights": self.directory.name, **self.summary}
+
 
 def code_version(policy: Policy) -> str:
     """A hash of the source files that can change what the policy learns.

@@ -3,6 +3,17 @@
 The terminal table, the HTML report and the Markdown summary say the same because they ask here.
 """
 
+from reports.verdict.words.assumptions import (
+    AssumedRow,
+    assumed_effect,
+    assumed_interval,
+    assumed_rows,
+    by_spread,
+    evidence_of,
+    finding,
+    how_assumed,
+    sensitivity,
+)
 from reports.verdict.words.checks import Chip, check_label, check_sentence, chips, oracles
 from reports.verdict.words.metrics import (
     Warn,
@@ -41,23 +52,31 @@ from reports.verdict.words.summary import (
 from reports.verdict.words.verdicts import decision, sentence, why
 
 __all__ = [
+    "AssumedRow",
     "Chip",
     "Warn",
     "adjusted",
     "adjustment_note",
+    "assumed_effect",
+    "assumed_interval",
+    "assumed_rows",
+    "by_spread",
     "check_label",
     "check_sentence",
     "checks_line",
     "chips",
     "decision",
     "detectable",
+    "evidence_of",
     "factor_line",
     "factor_outcome",
     "factor_parts",
     "factor_values",
     "family",
+    "finding",
     "guardrail",
     "harm",
+    "how_assumed",
     "interactions",
     "margin",
     "novelty",
@@ -70,6 +89,7 @@ __all__ = [
     "segment_order",
     "segment_outcome",
     "segment_variable",
+    "sensitivity",
     "sentence",
     "totals",
     "trade_offs",

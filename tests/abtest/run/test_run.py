@@ -167,6 +167,8 @@ def test_the_command_that_a_report_prints_gives_its_configuration(
         detect=0.02,
         explore_share=0.03,
         explore_comments=0.05,
+        assume=("comment_taste_strength=0.2,2", "uncertain"),
+        assume_retrain=True,
     )
     default = RunConfig()
     unchanged = {
