@@ -111,6 +111,7 @@ def scenarios() -> Iterator[Scenario]:
 
     yield from each("mean, normal", trials.mean_trial(trials.NORMAL), (500, 5_000))
     yield from each("proportion, 1 %", trials.proportion_trial, three)
+    yield from each("proportion, 0.1 %", trials.rare_rate_trial, (5_000, 50_000))
     yield from each("ratio, click rate", trials.click_rate_trial, (500, 5_000))
     yield from each("ratio, stay per open", trials.stay_trial, (500, 5_000))
     yield from each("mean, watch time", trials.mean_trial(trials.WATCH_TIME), three)

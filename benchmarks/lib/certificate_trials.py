@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from reports.analysis.rates import Rates
 from reports.statistics.checks.tails import linearised, tail_risk
 from reports.statistics.distributions.bootstrap import bootstrap, mean_difference
 from reports.statistics.distributions.capping import cap_pooled, capped_estimates
@@ -24,6 +25,7 @@ from reports.statistics.margins import non_inferiority
 from reports.statistics.moments import Moments
 from reports.statistics.novelty import daily_moments, effect_trend
 from reports.statistics.random_effects import random_effects
+from reports.statistics.rates import Rate, compare_rates
 from reports.statistics.relative import log_lift
 from reports.statistics.two_part import two_part, two_part_moments
 
@@ -33,7 +35,7 @@ Draw = Callable[[Random, int], Float]
 
 # Comment watch time: nothing for 40 % of people, log-normal for the others.
 SHARE, MU, SIGMA = 0.6, 3.0, 1.2
-RATE = 0.01
+RATE, RARE = 0.01, 0.001
 EVENT_SPREAD = np.hypot(0.6, 0.8)
 
 
@@ -95,6 +97,23 @@ def proportion_trial(rng: Random, n: int, m: int, lift: float) -> Outcome:
     """Share of users; a lift multiplies the share."""
     arms = [rng.random(n) < RATE, rng.random(m) < RATE * (1.0 + lift)]
     return judged([with_ones(x.astype(np.float64)) for x in arms], lift * RATE, lift)
+
+
+def rare_rate_trial(rng: Random, n: int, m: int, lift: float) -> Outcome:
+    """Share of users of 0.1 %, compared as a report does: by the score method where it is rare."""
+    arms = [Rate(int(rng.binomial(n, RARE)), n), Rate(int(rng.binomial(m, RARE * (1 + lift))), m)]
+    if Rates(arms[0], arms[1], 1.0, small_sample=True).rare:
+        result = compare_rates(arms[0], arms[1])
+    else:
+        users = [np.arange(arm.users) < arm.events for arm in arms]
+        moments = [Moments.of(with_ones(own.astype(np.float64))) for own in users]
+        control, treatment = estimate_arms(moments)
+        result = compare(control, treatment)
+    return Outcome(
+        holds(result.absolute, lift * RARE),
+        relative_holds(result, lift),
+        None,
+    )
 
 
 def click_rate_trial(rng: Random, n: int, m: int, lift: float) -> Outcome:

@@ -30,7 +30,7 @@ def test_from_any_table_to_a_checked_dataset(abtest: Run, tmp_path: Path) -> Non
     assert done.code == 0, done.err
     assert "read 40, kept 40, rejected 0" in done.out
     assert "comment watch time" in done.out
-    assert "impressions has no comment_stay_time" in done.out
+    assert "impressions has no comment_stay_time" in " ".join(done.out.split())
     checked = abtest("data", "check", str(out), "--json")
     assert checked.code == 0
     commands = {c["command"]: c for c in json.loads(checked.out)["commands"]}

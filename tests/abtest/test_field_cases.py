@@ -196,6 +196,8 @@ def test_a_profit_table_of_our_own(abtest: Run, tmp_path: Path) -> None:
     text = abtest("analyze", path, "-m", "profit").out
     assert "% " not in text.split("Primary metric")[1].split("CI")[0].replace("95 %", "")
     assert "per user (95 % CI" in text
+    guarded = abtest("analyze", path, "-m", "clicks", "--guardrail", "profit=-5%").out
+    assert "rules out a fall beyond 5 % (p < 0.001, one-sided)" in " ".join(guarded.split())
 
 
 def test_lifts_that_cannot_be_read_are_differences(abtest: Run, tmp_path: Path) -> None:

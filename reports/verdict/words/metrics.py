@@ -55,11 +55,12 @@ def guardrail(metric: MetricComparison) -> str:
     if metric.margin is None or metric.outcome == "no data":
         return "nothing can be said about this guardrail."
     beyond = f"{harm(metric)} beyond {formats.margin(metric)}"
-    if metric.outcome == "within margin":
-        return f"the interval rules out {beyond}."
     if metric.outcome == "margin broken":
         return f"the whole interval is {beyond}."
-    return f"the interval does not rule out {beyond}."
+    p = "" if metric.margin_p is None else f" ({formats.p_equals(metric.margin_p)}, one-sided)"
+    if metric.outcome == "within margin":
+        return f"the interval rules out {beyond}{p}."
+    return f"the interval does not rule out {beyond}{p}."
 
 
 def detectable(metric: MetricComparison) -> str:

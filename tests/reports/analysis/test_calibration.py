@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
 
 from abtest.results.metrics import platform_metrics
 from reports.analysis.analyze import analyze
-from reports.analysis.calibration import calibrate, calibration_check, user_columns
+from reports.analysis.calibration import (
+    analysed_columns,
+    calibrate,
+    calibration_check,
+    scored,
+    user_columns,
+)
 from reports.analysis.estimation import estimate
-from reports.plan import AnalysisPlan, metric
+from reports.plan import AnalysisPlan, Metric, metric
 from reports.results import HealthCheck
 from reports.statistics.checks.aa import aa_p_values, assignments
+from reports.statistics.rates import Rate, compare_rates
 from reports.users.metric_columns import during
 from reports.users.table import UserTable
 from tests.reports.conftest import make_outcomes, make_result
@@ -126,3 +135,44 @@ def test_a_report_has_the_rate_of_every_metric_and_of_the_family() -> None:
     # Holm over three calibrated metrics: three standard errors above 5 % are 8.3 %.
     assert report.family_rate is not None and report.family_rate < 0.083
     assert all(m["low"] <= m["rate"] <= m["high"] for m in document["metrics"])
+
+
+def test_rare_events_are_split_by_the_score_test() -> None:
+    rng = np.random.default_rng(8)
+    events = (rng.random(3_000) < 0.005).astype(float)
+    columns = np.column_stack([events, np.ones(3_000)])
+    p = aa_p_values([columns], replicates=4, seed=3, by_score=[0])[:, 0]
+    for replicate in range(4):
+        second = assignments(3_000, seed=3, first=replicate)[0]
+        sides = [events[~second], events[second]]
+        rates = [Rate(int(own.sum()), len(own)) for own in sides]
+        assert p[replicate] == pytest.approx(compare_rates(*rates).p_value, rel=1e-9)
+    rare = Metric("rare", "Rare", "per user", ("rare",))
+    plan = AnalysisPlan("rare", (), {}, metrics={"rare": rare}, covariates=())
+    assert scored({"rare": columns}, plan) == ["rare"]
+    assert scored({"rare": columns}, dataclasses.replace(plan, rates="welch")) == []
+    often = np.column_stack([np.arange(3_000) % 2, np.ones(3_000)]).astype(float)
+    assert scored({"rare": often}, plan) == []
+    assert scored({"rare": often * [3.0, 1.0]}, plan) == []
+
+
+def test_covariates_of_the_chip_are_those_that_the_analysis_keeps() -> None:
+    rng = np.random.default_rng(9)
+    frame = pl.DataFrame(
+        {
+            "user_id": np.tile(np.arange(600), 2),
+            "arm": ["control", "treatment"] * 600,
+            "day": np.repeat([-1, 0], 600),
+            "x": rng.normal(0.0, 1.0, 1_200),
+            "idle": rng.normal(0.0, 1.0, 1_200),
+        }
+    )
+    habit = rng.normal(0.0, 2.0, 600)
+    frame = frame.with_columns(x=pl.col("x") + pl.Series(np.tile(habit, 2)))
+    table = UserTable(frame, ["control", "treatment"])
+    chosen = Metric("x", "X", "per user", ("x",))
+    every = analysed_columns(table, chosen, "control", ("idle",), select=False)
+    kept = analysed_columns(table, chosen, "control", ("idle",), select=True)
+    assert (every.shape[1], kept.shape[1]) == (4, 3)
+    assert np.array_equal(kept, every[:, :3])
+    assert len(analysed_columns(table, chosen, "control", ("idle",), select=False, step=7)) == 43
