@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import doctest
+import io
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pytest
 
-import abtest
 from simulator.logs.dataset import Dataset
 from simulator.logs.exporters import export_logs
+from tests.abtest.in_process import without_workers
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "AGENTS.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,37 +36,52 @@ def fenced(page: Path, language: str) -> list[tuple[str, str]]:
     return [(block, why) for why, block in re.findall(marked, text, flags=re.DOTALL)]
 
 
+class Prepared(NamedTuple):
+    """The folder, and what came of running the page that wrote the run in it."""
+
+    place: Path
+    failed: int
+    attempted: int
+    told: str
+
+
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Everything that the pages' commands read, under the names that the pages use."""
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    """Everything that the pages' commands read, under the names that the pages use.
+
+    The run and its log are those of docs/python.md, whose examples are run here.
+    """
     place = tmp_path_factory.mktemp("docs")
+    page = ROOT / "docs" / "python.md"
+    told = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("ABTEST_CACHE", str(place / "cache"))
         _one_process(patch)
-        run = abtest.run(
-            treatment="popular+newest", control="random+likes", world="small", log_users=100,
-            burn_in_days=1, users=150, days=1, explore_share="20%", explore_comments="20%",
-            keep_log=True, out="runs/x",
-        )  # fmt: skip
-        assert run.directory is not None
-        export_logs(Dataset.open(run.directory / "log"), place / "kuairand", format="kuairand")
+        code = "\n".join(block for block, _ in fenced(page, "python"))
+        examples = doctest.DocTestParser().get_doctest(code, {}, page.name, str(page), 0)
+        failed, attempted = doctest.DocTestRunner().run(examples, out=told.write)
         _write_tables(place)
-        yield place
+        if (place / "runs" / "first").is_dir():
+            shutil.copytree(place / "runs" / "first", place / "runs" / "x")
+            log = Dataset.open(place / "runs" / "x" / "log")
+            export_logs(log, place / "kuairand", format="kuairand")
+    yield Prepared(place, failed, attempted, told.getvalue())
 
 
 @pytest.fixture
-def place(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The prepared folder as the working directory."""
-    monkeypatch.chdir(prepared)
-    monkeypatch.setenv("ABTEST_CACHE", str(prepared / "cache"))
+    monkeypatch.chdir(prepared.place)
+    monkeypatch.setenv("ABTEST_CACHE", str(prepared.place / "cache"))
     _one_process(monkeypatch)
-    return prepared
+    return prepared.place
 
 
 def _one_process(patch: pytest.MonkeyPatch) -> None:
-    """No workers: each loads torch, which takes longer than these runs; results are the same."""
-    patch.setattr("abtest.run.simulate.default_workers", lambda: 1)
+    """One worker, and that one here: these runs take less time than a process needs to start."""
+    without_workers(patch)
+    patch.setattr("abtest.run.sizing.default_workers", lambda: 1)
 
 
 def _write_tables(place: Path) -> None:
