@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from abtest.run.contract.suite import CheckResult
     from policies.registry import PolicyRecord
     from simulator.logs.checks.needs import Need
-    from simulator.logs.describe import Comparison, Statistic
+    from simulator.logs.describe import FigureComparison, Statistic
 
 _GAP = "  "
 _NARROWEST = 16
@@ -101,7 +101,7 @@ def statistics_table(statistics: Sequence[Statistic]) -> str:
     )
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> str:
+def comparison_table(comparisons: Sequence[FigureComparison]) -> str:
     """`abtest data describe --against kuaishou`: every figure, why some are off, the counts."""
     from simulator.logs.describe import reasons
 
@@ -138,7 +138,7 @@ def _shortened(label: str, width: int) -> str:
     return head[: max(width - len(tail) - len(colon) - 2, 0)] + ".." + colon + tail
 
 
-def fidelity_lines(comparisons: Sequence[Comparison]) -> list[str]:
+def fidelity_lines(comparisons: Sequence[FigureComparison]) -> list[str]:
     """One line per role: how many figures are close."""
     from simulator.logs.describe import summary
 

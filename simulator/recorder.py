@@ -35,7 +35,7 @@ ORDER = {
 
 
 @dataclass(frozen=True)
-class Page:
+class RecordedPage:
     """One turn of the feed: B users, S slots; see `simulator.response.base` for the fields.
 
     ``candidates`` int32[B, C] and ``probabilities`` float32[B, S, C] are None where no decisions
@@ -99,7 +99,7 @@ class Recorder:
         self.bytes = 0
         """Memory held by what has not been drained, roughly."""
 
-    def add_page(self, page: Page) -> None:
+    def add_page(self, page: RecordedPage) -> None:
         """Add the impressions that were reached."""
         at, slot = np.nonzero(page.reached)
         videos = page.slates_videos[at, slot]

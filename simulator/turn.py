@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from simulator.arrays import row_sums
 from simulator.behaviours import COUNTED_FLAGS
 from simulator.logs.interactions import rank_in_run
-from simulator.recorder import Page, Recorder, Sections
+from simulator.recorder import RecordedPage, Recorder, Sections
 from simulator.requests import COMMENTS_PER_EVENT, CommentRequests, Int32, Int64, Slates
 from simulator.response.base import Read, Watched
 
@@ -192,7 +192,7 @@ def record(
     """
     shown, read = pages.shown, pages.sections
     recorder.add_page(
-        Page(
+        RecordedPage(
             user=user,
             session=session,
             step=step,

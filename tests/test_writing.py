@@ -69,3 +69,16 @@ def test_every_module_says_what_it_does_verb_first() -> None:
         if found:
             wrong.append(f"{path.relative_to(ROOT)}: the first line {found}: {first}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_package_has_one_class_of_a_name(room: str) -> None:
+    """A reader who finds a class has found the only one of that name in the package."""
+    found: dict[str, list[str]] = {}
+    for path in (path for path in MODULES if path.relative_to(ROOT).parts[0] == room):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert found
+    twice = {name: paths for name, paths in found.items() if len(paths) > 1}
+    assert not twice

@@ -20,10 +20,10 @@ from simulator.tables import (
     Batch,
     Kind,
     Number,
-    Read,
     Table,
     Tally,
     Text,
+    TypedCells,
     Whole,
     as_text,
     open_table,
@@ -161,7 +161,7 @@ class _Id:
     dtype: pl.DataType = field(default_factory=pl.String)
     parses: Literal["text"] = "text"
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `Kind.read`."""
         if column.dtype.is_integer():
             values = column
@@ -171,7 +171,7 @@ class _Id:
             values = as_text(column)
             values = values.set(values.str.to_lowercase().is_in(["nan", "null"]), None)
         bad = values.is_null()
-        return Read(values, bad if bad.any() else None)
+        return TypedCells(values, bad if bad.any() else None)
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""
@@ -188,14 +188,14 @@ class _Arm:
     parses: Literal["text"] = "text"
     _written: dict[str, set[str]] = field(default_factory=dict)
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `Kind.read`."""
         values = as_text(column)
         if column.dtype in (pl.String, pl.Categorical, pl.Enum):
             for one in column.cast(pl.String).drop_nulls().unique().to_list():
                 self._written.setdefault(one.strip(), set()).add(one)
         bad = values.is_null()
-        return Read(values, bad if bad.any() else None)
+        return TypedCells(values, bad if bad.any() else None)
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""
@@ -227,11 +227,11 @@ class _Day:
     dtype: pl.DataType = field(default_factory=pl.Int64)
     parses: Literal["text"] = "text"
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `Kind.read`."""
         values, bad = self.days.read(column)
         bad = bad | values.is_null()
-        return Read(values, bad if bad.any() else None)
+        return TypedCells(values, bad if bad.any() else None)
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""

@@ -21,7 +21,7 @@ from abtest.files import temporary_name
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.schema import EVENT_TABLES, TABLES
-from simulator.recorder import ORDER, Page, Recorder
+from simulator.recorder import ORDER, RecordedPage, Recorder
 
 SPILL_BYTES = 256 << 20
 _PLATFORM = "platform"
@@ -95,7 +95,7 @@ class _SpillingRecorder(Recorder):
         self._start_ms = start_ms
         self._log = log
 
-    def add_page(self, page: Page) -> None:
+    def add_page(self, page: RecordedPage) -> None:
         """Make room, then add the page."""
         if self.bytes > SPILL_BYTES:
             self.spill()

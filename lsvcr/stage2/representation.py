@@ -50,7 +50,7 @@ class BatchTexts(NamedTuple):
         )
 
 
-def people(
+def user_vectors(
     model: SRModel, inventory: Inventory, batch: Batch, random: np.random.Generator | None
 ) -> Tensor:
     """User representations at every real moment of a batch: float[n, dim].
@@ -62,15 +62,15 @@ def people(
         random: Draws popular comments; None takes the most liked.
     """
     if not inventory.has_text:
-        return people_by_ids(model, batch)
+        return users_by_ids(model, batch)
     rows = BatchTexts.of(inventory, batch, random)
-    return people_with_texts(model, batch, rows, TextVectors(model, inventory, *rows))
+    return users_with_texts(model, batch, rows, TextVectors(model, inventory, *rows))
 
 
-def people_with_texts(model: SRModel, batch: Batch, rows: BatchTexts, texts: TextVectors) -> Tensor:
-    """As `people`, given the batch's texts: which rows, and their vectors."""
+def users_with_texts(model: SRModel, batch: Batch, rows: BatchTexts, texts: TextVectors) -> Tensor:
+    """As `user_vectors`, given the batch's texts: which rows, and their vectors."""
     videos, sections = _items(batch)
-    return _people(
+    return _user_vectors(
         model,
         batch,
         model.tokens(videos, texts.of(rows.titles), texts.mean(rows.popular)),
@@ -79,11 +79,11 @@ def people_with_texts(model: SRModel, batch: Batch, rows: BatchTexts, texts: Tex
     )
 
 
-def people_by_ids(model: SRModel, batch: Batch) -> Tensor:
-    """As `people`, in a log without texts."""
+def users_by_ids(model: SRModel, batch: Batch) -> Tensor:
+    """As `user_vectors`, in a log without texts."""
     videos, sections = _items(batch)
     tokens = model.tokens(videos, None, None), model.tokens(sections, None, None)
-    return _people(model, batch, *tokens, None)
+    return _user_vectors(model, batch, *tokens, None)
 
 
 def _items(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -92,7 +92,7 @@ def _items(batch: Batch) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(videos), torch.from_numpy(sections)
 
 
-def _people(
+def _user_vectors(
     model: SRModel, batch: Batch, videos: Tensor, sections: Tensor, watched: Tensor | None
 ) -> Tensor:
     """From the tokens of both histories, and the titles of the videos being watched."""

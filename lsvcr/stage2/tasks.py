@@ -22,7 +22,7 @@ from lsvcr.data.inventory import Inventory
 from lsvcr.data.negatives import section_negatives
 from lsvcr.model.sr_model import TEMPERATURE, SRModel, cosine_factors
 from lsvcr.model.text_vectors import TextVectors
-from lsvcr.stage2.representation import BatchTexts, people_by_ids, people_with_texts
+from lsvcr.stage2.representation import BatchTexts, users_by_ids, users_with_texts
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.validation import CommentValidation, Validation, VideoValidation
 from policies.sequence.cross_entropy import catalogue_cross_entropy
@@ -73,10 +73,10 @@ class FinetuneTask(ABC):
         """The task's loss and the weighted ID-text loss."""
         choices = self.choices(batch)
         if not self.inventory.has_text:
-            return self.task_loss(choices, people_by_ids(self.model, batch), None)
+            return self.task_loss(choices, users_by_ids(self.model, batch), None)
         rows = BatchTexts.of(self.inventory, batch, self.random)
         texts = TextVectors(self.model, self.inventory, *rows, choices.texts)
-        loss = self.task_loss(choices, people_with_texts(self.model, batch, rows, texts), texts)
+        loss = self.task_loss(choices, users_with_texts(self.model, batch, rows, texts), texts)
         weight = self.settings.id_text_weight
         if not weight or not self.model.use_ids:
             return loss
@@ -190,7 +190,7 @@ class VideoTask(FinetuneTask):
 
 
 class CommentTask(FinetuneTask):
-    """The comment somebody takes part in, among others under the same video."""
+    """The comment that a user engages with, among others under the same video."""
 
     @property
     def _seen(self) -> bool:

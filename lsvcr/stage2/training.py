@@ -11,7 +11,7 @@ from lsvcr.data.examples import Batch, Histories, History, batches, last_events
 from lsvcr.data.inventory import Inventory
 from lsvcr.model.sr_model import SRModel
 from lsvcr.model.warm_start import start_from_agreement
-from lsvcr.stage2.representation import people
+from lsvcr.stage2.representation import user_vectors
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.tasks import CommentTask, FinetuneTask, VideoTask
 from policies.base import Progress
@@ -97,7 +97,7 @@ def finetune(
         model,
         one_pass,
         task.loss,
-        lambda: validation(model, lambda batch: people(model, inventory, batch, None)),
+        lambda: validation(model, lambda batch: user_vectors(model, inventory, batch, None)),
         TrainerSettings(
             epochs=settings.epochs,
             epoch_steps=settings.epoch_steps,

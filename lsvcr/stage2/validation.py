@@ -27,7 +27,7 @@ VIDEO_NEGATIVES = 99
 _ROWS = 128
 
 Int64 = NDArray[np.int64]
-PeopleOf = Callable[[Batch], Tensor]
+UserVectors = Callable[[Batch], Tensor]
 """User representations float[n, dim] of a batch's moments."""
 
 
@@ -47,11 +47,11 @@ class Validation(ABC):
         self.parts = [order[at : at + _ROWS] for at in range(0, len(order), _ROWS)]
         self.batches = [make_batch(both, task, held.pick(part)) for part in self.parts]
 
-    def __call__(self, model: SRModel, people: PeopleOf) -> float:
+    def __call__(self, model: SRModel, user_vectors: UserVectors) -> float:
         """The metric of a model in eval mode."""
         total, count = 0.0, 0
         for number, batch in enumerate(self.batches):
-            person = F.normalize(people(batch), dim=-1)
+            person = F.normalize(user_vectors(batch), dim=-1)
             ranks, known = self.ranks(model, number, person)
             gains = torch.where(known & (ranks < 5), 1.0 / torch.log2(ranks + 2.0), 0.0)
             total += float(gains.sum())
@@ -114,7 +114,7 @@ class CommentValidation(Validation):
         self._sections = [_section(inventory, batch, seen=seen) for batch in self.batches]
 
     def ranks(self, model: SRModel, number: int, person: Tensor) -> tuple[Tensor, Tensor]:
-        """Among comments that the person did not take part in; without any there is no choice."""
+        """Among comments that the user did not engage with; without any there is no choice."""
         rows = self._sections[number]
         known = (rows[:, 0] >= 0) & (rows[:, 1:] >= 0).any(dim=1)
         texts = TextVectors(model, self._inventory, rows)

@@ -122,7 +122,7 @@ def prompt(
         task: "video" asks for the title of the next video, "comment" for a comment that the
             person would interact with under the current one.
         videos: Liked videos, oldest first.
-        sections: Comment sections taken part in, oldest first.
+        sections: Comment sections that the user engaged in, oldest first.
         videos_first: Which history comes first.
         current: Title of the video being watched (comment task); -1 for none.
     """

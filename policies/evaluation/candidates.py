@@ -26,7 +26,7 @@ CELLS = 4_000_000
 _LAST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-class Block(NamedTuple):
+class CandidateBlock(NamedTuple):
     """Candidates of some cases.
 
     Attributes:
@@ -77,7 +77,7 @@ class VideoCandidates:
         """Videos of the catalogue."""
         return self._catalogue.n_videos
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[CandidateBlock]:
         """All cases, in parts that fit into memory."""
         n_videos = self.items
         everything = np.arange(n_videos, dtype=np.int32)
@@ -95,7 +95,7 @@ class VideoCandidates:
             competes[line, target] = True
             positive = np.zeros_like(competes)
             positive[line, target] = True
-            block = Block(rows, np.tile(everything, (len(rows), 1)), competes, positive)
+            block = CandidateBlock(rows, np.tile(everything, (len(rows), 1)), competes, positive)
             yield block if self._sample is None else _sampled(block, self._keys, self._sample)
 
 
@@ -126,7 +126,7 @@ class CommentCandidates:
         """Comments of the catalogue."""
         return self._catalogue.n_comments
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[CandidateBlock]:
         """All cases, sections of similar size together, in parts that fit into memory."""
         offsets = self._catalogue.comment_offsets
         sizes = offsets[self._test.video + 1] - offsets[self._test.video]
@@ -144,7 +144,7 @@ class CommentCandidates:
                 positive |= (candidates == column[:, None]) & (column >= 0)[:, None]
             pairs = _pair(rows[:, None], candidates, self.items)
             competes = (candidates >= 0) & (positive | ~np.isin(pairs, self._known))
-            block = Block(rows, candidates, competes, positive)
+            block = CandidateBlock(rows, candidates, competes, positive)
             yield block if self._sample is None else _sampled(block, self._keys, self._sample)
 
     def _section(self, rows: Int64, width: int) -> Int32:
@@ -165,7 +165,7 @@ def _pair(case: Int64, comment: Int32, items: int) -> Int64:
     return np.asarray(case * (items + 1) + comment + 1)
 
 
-def _sampled(block: Block, keys: NDArray[np.uint64], size: int) -> Block:
+def _sampled(block: CandidateBlock, keys: NDArray[np.uint64], size: int) -> CandidateBlock:
     """The positives and uniformly drawn others up to ``size``, in their order."""
     draw = mix(keys[block.rows][:, None], block.candidates)
     draw >>= np.uint64(1)
@@ -183,7 +183,7 @@ def _sampled(block: Block, keys: NDArray[np.uint64], size: int) -> Block:
     inside = np.take_along_axis(inside, order, axis=1)
     column = np.take_along_axis(column, order, axis=1)
     candidates = np.take_along_axis(block.candidates, column, axis=1)
-    return Block(
+    return CandidateBlock(
         block.rows,
         np.where(inside, candidates, np.int32(-1)),
         inside,

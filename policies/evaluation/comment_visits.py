@@ -24,7 +24,7 @@ def visits_held_out(dataset: Dataset, *, since_ms: int | None = None) -> HeldOut
 
     A visit is a person's interactions with one section without another one between them, as in
     `simulator.logs.interactions`. It is ranked when it is opened, so its cut is the impression of
-    the video being watched, and a comment written later, or taken up on an earlier visit, is
+    the video being watched, and a comment written later, or engaged with on an earlier visit, is
     neither a positive nor a candidate.
 
     Args:
@@ -117,7 +117,7 @@ def visits_begun(dataset: Dataset) -> VisitsBegun:
 
 
 def earlier_comments(dataset: Dataset, test: HeldOut) -> tuple[Int64, Int32]:
-    """Comments under a case's video that its person took up strictly before its cut.
+    """Comments under a case's video that its person engaged with before its cut.
 
     Returns:
         int64[m], case; int32[m], comment.

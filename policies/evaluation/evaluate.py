@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.base import Policy, Progress, Scores, silent
-from policies.evaluation.candidates import Block, CommentCandidates, VideoCandidates
+from policies.evaluation.candidates import CandidateBlock, CommentCandidates, VideoCandidates
 from policies.evaluation.case_history import history_at
 from policies.evaluation.holdout import HeldOut
 from policies.evaluation.metrics import COVERAGE_CUTOFF, case_metrics, positive_ranks
@@ -95,7 +95,7 @@ def _scores(
     policy: Policy,
     task: Task,
     test: HeldOut,
-    block: Block,
+    block: CandidateBlock,
     key: NDArray[np.uint64],
     history: HistoryState,
 ) -> Scores | None:

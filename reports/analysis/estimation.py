@@ -230,7 +230,8 @@ class _Study:
             tried = group_caps(self.users, self.columns, self.pair, self.segment, self.sizes)
             caps = {group: cap for group, cap in tried.items() if isinstance(cap, Cap)}
             found |= {g: cap for g, cap in tried.items() if isinstance(cap, StatisticsError)}
-        cells, binary = self._cells([group for group in self.sizes if group not in found], caps)
+        groups = [group for group in self.sizes if group not in found]
+        cells, binary = self._cells(groups, caps) if groups else ({}, set())
         for group, arms in cells.items():
             try:
                 estimated = self._estimate(group, arms, caps.get(group))

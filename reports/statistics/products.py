@@ -33,7 +33,7 @@ from reports.statistics.lift import Interval
 from reports.statistics.moments import Float, Moments
 
 
-class FactorLift(NamedTuple):
+class FactorEstimate(NamedTuple):
     """One factor.
 
     Attributes:
@@ -54,7 +54,7 @@ class ProductLift(NamedTuple):
     """
 
     lift: float
-    factors: list[FactorLift]
+    factors: list[FactorEstimate]
 
 
 class Means(NamedTuple):
@@ -138,7 +138,7 @@ def product_lift(means: Means, *, confidence: float = 0.95) -> ProductLift:
     for log, error in zip((steps @ logs).tolist(), errors.tolist(), strict=True):
         ends = (log, log - critical * error, log + critical * error)
         found.append(
-            FactorLift(
+            FactorEstimate(
                 Interval(*(math.expm1(end) for end in ends)),
                 Interval(*(weight * end for end in ends)),
             )

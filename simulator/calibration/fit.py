@@ -20,7 +20,7 @@ from scipy.optimize import least_squares
 
 from simulator.calibration.knobs import KNOBS, Knob
 from simulator.calibration.sample import Sample
-from simulator.calibration.targets import Target, targets
+from simulator.calibration.targets import FitTarget, targets
 from simulator.logs.measures import Measures
 from simulator.world.config import WorldConfig
 
@@ -121,6 +121,6 @@ def calibrate(
     return configured(found.x)
 
 
-def _residuals(found: Measures, wanted: Sequence[Target]) -> Float:
+def _residuals(found: Measures, wanted: Sequence[FitTarget]) -> Float:
     """Distances over tolerances, at most 30."""
     return np.clip([target.distance(found.get(target.name)) for target in wanted], -30.0, 30.0)

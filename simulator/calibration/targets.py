@@ -14,7 +14,7 @@ _UNKNOWN = 10.0
 
 
 @dataclass(frozen=True)
-class Target:
+class FitTarget:
     """One figure to meet.
 
     Attributes:
@@ -39,16 +39,16 @@ class Target:
         return float(np.log(ratio)) / self.tolerance if ratio > 1e-6 else _UNKNOWN
 
 
-def targets() -> tuple[Target, ...]:
+def targets() -> tuple[FitTarget, ...]:
     """The figures that are fitted."""
-    marginals = [Target(p.name, p.value, p.tolerance) for p in kuaishou() if p.role == "fitted"]
+    marginals = [FitTarget(p.name, p.value, p.tolerance) for p in kuaishou() if p.role == "fitted"]
     contrasts = [
-        Target(f"contrast.{c.name}", c.middle, c.tolerance / 2.0)
+        FitTarget(f"contrast.{c.name}", c.middle, c.tolerance / 2.0)
         for c in published_contrasts()
         if c.role == "fitted"
     ]
     ladder = [
-        Target(f"ladder.{e.line.name}", e.median, e.spread, difference=True)
+        FitTarget(f"ladder.{e.line.name}", e.median, e.spread, difference=True)
         for e in published_elasticities()
         if e.line.role == "fitted"
     ]

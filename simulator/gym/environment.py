@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from simulator.gym.episodes import Episode, Episodes, EpisodeSettings, Scene
 from simulator.gym.observation import Observation, Observer
 from simulator.gym.outcome import Reward, reward_function
-from simulator.gym.slates import Page, comment_order, repair
+from simulator.gym.slates import AgentPage, comment_order, repair
 from simulator.gym.truth import Truth, exact
 from simulator.world.world import World
 
@@ -129,7 +129,7 @@ class _Platform:
         self._offered = self._observer.candidates(self._running)
         return self._observer.observe(self._running, self._offered)
 
-    def _page(self, action: Action, rows: NDArray[np.int32]) -> Page:
+    def _page(self, action: Action, rows: NDArray[np.int32]) -> AgentPage:
         slate = np.asarray(action["slate"] if self._scored else action)
         expected = (self.people, self._slots)
         if slate.shape != expected or slate.dtype.kind not in "iu":

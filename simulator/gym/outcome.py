@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from simulator.arrays import row_counts, row_sums
 from simulator.behaviours import of_kind
 from simulator.logs.catalogue import Catalogue
-from simulator.recorder import Page, Recorder, Sections
+from simulator.recorder import RecordedPage, Recorder, Sections
 from simulator.requests import Int32, Int64
 
 Bool = NDArray[np.bool_]
@@ -101,10 +101,10 @@ class LastPage(Recorder):
 
     def __init__(self, catalogue: Catalogue) -> None:
         super().__init__(catalogue)
-        self._page: Page | None = None
+        self._page: RecordedPage | None = None
         self._sections: Sections | None = None
 
-    def add_page(self, page: Page) -> None:
+    def add_page(self, page: RecordedPage) -> None:
         """Keep it."""
         self._page, self._sections = page, None
 

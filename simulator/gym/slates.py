@@ -13,7 +13,7 @@ Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Page:
+class AgentPage:
     """Pages of B people.
 
     Attributes:
@@ -26,7 +26,7 @@ class Page:
     scores: Float32 | None
 
 
-def repair(candidates: Int32, slate: NDArray[np.integer], scores: Float32 | None) -> Page:
+def repair(candidates: Int32, slate: NDArray[np.integer], scores: Float32 | None) -> AgentPage:
     """Drop repeated and empty picks, close up, fill with the first candidates not on the slate.
 
     Args:
@@ -44,14 +44,14 @@ def repair(candidates: Int32, slate: NDArray[np.integer], scores: Float32 | None
     order = np.argsort(place, axis=1, kind="stable")[:, :slots]
     videos = np.take_along_axis(candidates, order, axis=1)
     if scores is None:
-        return Page(videos, None)
+        return AgentPage(videos, None)
     source = np.take_along_axis(place, order, axis=1)
     picked = source < slots
     moved = np.take_along_axis(scores, np.where(picked, source, 0)[..., None], axis=1)
-    return Page(videos, np.where(picked[..., None], moved, np.float32(np.nan)))
+    return AgentPage(videos, np.where(picked[..., None], moved, np.float32(np.nan)))
 
 
-def comment_order(sections: CommentRequests, rows: Int32, page: Page) -> Int32:
+def comment_order(sections: CommentRequests, rows: Int32, page: AgentPage) -> Int32:
     """int32[R, M]: scored comments best first, then the others in the platform's order.
 
     Args:

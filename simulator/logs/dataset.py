@@ -30,7 +30,7 @@ from simulator.errors import DataError
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.content import HASHED_BY, content_hash, hash_of_rows
 from simulator.logs.info import INFO_FILE, DatasetInfo, read_info
-from simulator.logs.schema import FORMAT_VERSION, TABLES, Table
+from simulator.logs.schema import FORMAT_VERSION, TABLES, TableFormat
 
 __all__ = ["INFO_FILE", "Dataset", "DatasetInfo", "DatasetWriter", "check_columns"]
 
@@ -176,7 +176,7 @@ class Dataset:
             )
 
 
-def check_columns(schema: Any, table: Table, where: str) -> None:
+def check_columns(schema: Any, table: TableFormat, where: str) -> None:
     """Refuse a table with missing or mistyped columns.
 
     Raises:

@@ -22,7 +22,7 @@ class Statistic:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FigureComparison:
     """One statistic beside its published value.
 
     Attributes:
@@ -48,7 +48,7 @@ def describe(dataset: Dataset) -> list[Statistic]:
     return counts + [Statistic(p.name, p.label, found.get(p.name), p.unit) for p in kuaishou()]
 
 
-def compare(dataset: Dataset, against: str = "kuaishou") -> list[Comparison]:
+def compare(dataset: Dataset, against: str = "kuaishou") -> list[FigureComparison]:
     """Every published statistic beside the log's own.
 
     Raises:
@@ -59,12 +59,12 @@ def compare(dataset: Dataset, against: str = "kuaishou") -> list[Comparison]:
     return compare_measures(measure(LogTables.of(dataset)))
 
 
-def compare_measures(found: Measures) -> list[Comparison]:
+def compare_measures(found: Measures) -> list[FigureComparison]:
     """Every published statistic beside a measured one."""
     return [_comparison(p, found.get(p.name)) for p in kuaishou()]
 
 
-def summary(comparisons: Sequence[Comparison]) -> dict[str, dict[str, int]]:
+def summary(comparisons: Sequence[FigureComparison]) -> dict[str, dict[str, int]]:
     """How many figures of each role are close, off, or not measured."""
     counts: dict[str, dict[str, int]] = {}
     for c in comparisons:
@@ -73,7 +73,7 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, dict[str, int]]:
     return counts
 
 
-def reasons(comparisons: Sequence[Comparison]) -> dict[str, str]:
+def reasons(comparisons: Sequence[FigureComparison]) -> dict[str, str]:
     """Published statistic to why the built-in world misses it, where one of its figures is off."""
     return {
         c.published.label.split(":")[0]: c.published.note
@@ -82,9 +82,9 @@ def reasons(comparisons: Sequence[Comparison]) -> dict[str, str]:
     }
 
 
-def _comparison(published: Published, value: float | None) -> Comparison:
+def _comparison(published: Published, value: float | None) -> FigureComparison:
     ratio = None if value is None or published.value == 0 else value / published.value
     verdict = "not measured"
     if ratio is not None:
         verdict = "close" if abs(ratio - 1.0) <= published.tolerance else "off"
-    return Comparison(published, value, ratio, verdict)
+    return FigureComparison(published, value, ratio, verdict)

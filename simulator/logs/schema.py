@@ -41,7 +41,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableFormat:
     """One table of a dataset.
 
     Attributes:
@@ -88,7 +88,7 @@ def _count(name: str, doc: str) -> Column:
     return Column(name, pl.Int64(), doc, "count", minimum=0)
 
 
-IMPRESSIONS = Table(
+IMPRESSIONS = TableFormat(
     "impressions",
     (
         _identifier("user_id", "who"),
@@ -122,7 +122,7 @@ IMPRESSIONS = Table(
 # Published files list what was shown before what was done.
 _COMMENT_LABELS = sorted(of_kind("comment"), key=lambda b: b.name != "comment_shown")
 
-COMMENT_EVENTS = Table(
+COMMENT_EVENTS = TableFormat(
     "comment_events",
     (
         _identifier("user_id", "who"),
@@ -154,7 +154,7 @@ _CHOICES = (
     ),
 )
 
-VIDEO_DECISIONS = Table(
+VIDEO_DECISIONS = TableFormat(
     "video_decisions",
     (
         _identifier("user_id", "who"),
@@ -166,7 +166,7 @@ VIDEO_DECISIONS = Table(
     ),
 )
 
-COMMENT_DECISIONS = Table(
+COMMENT_DECISIONS = TableFormat(
     "comment_decisions",
     (
         _identifier("user_id", "who"),
@@ -179,7 +179,7 @@ COMMENT_DECISIONS = Table(
     ),
 )
 
-USERS = Table(
+USERS = TableFormat(
     "users",
     (
         _identifier("user_id", "who"),
@@ -199,7 +199,7 @@ USERS = Table(
     required=True,
 )
 
-VIDEOS = Table(
+VIDEOS = TableFormat(
     "videos",
     (
         _identifier("video_id", "which"),
@@ -216,7 +216,7 @@ VIDEOS = Table(
     required=True,
 )
 
-COMMENTS = Table(
+COMMENTS = TableFormat(
     "comments",
     (
         _identifier("comment_id", "which"),
@@ -229,7 +229,7 @@ COMMENTS = Table(
     key=("comment_id",),
 )
 
-TABLES: dict[str, Table] = {
+TABLES: dict[str, TableFormat] = {
     table.name: table
     for table in (
         IMPRESSIONS,

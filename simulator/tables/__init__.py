@@ -5,7 +5,7 @@ It imports nothing of ours but errors.
 
 from simulator.tables.cells import as_text
 from simulator.tables.delimited import LINE
-from simulator.tables.kinds import Kind, Number, Read, Replace, Text, Whole, label
+from simulator.tables.kinds import Kind, Number, Replace, Text, TypedCells, Whole, label
 from simulator.tables.sources import find_sources, is_table_name, nearby
 from simulator.tables.table import Batch, Table, open_table
 from simulator.tables.tally import BadRows, Tally
@@ -17,12 +17,12 @@ __all__ = [
     "Batch",
     "Kind",
     "Number",
-    "Read",
     "Replace",
     "Table",
     "Tally",
     "Text",
     "Time",
+    "TypedCells",
     "Unit",
     "Whole",
     "as_text",

@@ -20,7 +20,7 @@ _TRUE, _FALSE = ("true",), ("false",)
 
 
 @dataclass(frozen=True)
-class Read:
+class TypedCells:
     """One column of a batch, read.
 
     Attributes:
@@ -53,7 +53,7 @@ class Kind(Protocol):
     def dtype(self) -> pl.DataType:
         """The type of the values."""
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """The values of a column.
 
         Raises:
@@ -94,7 +94,7 @@ class Text:
     dtype: pl.DataType = field(default_factory=pl.String)
     parses: Literal["text"] = "text"
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `Kind.read`."""
         text = as_text(column)
         repairs = {}
@@ -104,7 +104,7 @@ class Text:
                 repairs["sentinel to unknown"] = sentinel
                 text = text.zip_with(~sentinel, pl.Series([None], dtype=pl.String))
         bad = text.is_null() if self.required and text.null_count() else None
-        return Read(text, bad, repairs)
+        return TypedCells(text, bad, repairs)
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""
@@ -144,7 +144,7 @@ class Whole:
         """The type of the values."""
         return self.type
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `Kind.read`."""
         bad: pl.Series | None = None
         repairs: dict[str, pl.Series] = {}
@@ -224,7 +224,7 @@ class Whole:
 
     def _bounded(
         self, number: pl.Series, bad: pl.Series | None, repairs: dict[str, pl.Series]
-    ) -> Read:
+    ) -> TypedCells:
         """Replacements, then bounds; columns that need neither are seen by their extremes."""
         null = pl.Series([None], dtype=pl.Int64)
         bounds = _bounds(self.type)
@@ -246,7 +246,7 @@ class Whole:
             bad = _either(bad, number.is_null())
         if bad is not None and bad.any():
             number = number.zip_with(~bad, null)
-        return Read(number.cast(self.type), bad, repairs)
+        return TypedCells(number.cast(self.type), bad, repairs)
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""
@@ -286,7 +286,7 @@ class Number:
     dtype: pl.DataType = field(default_factory=pl.Float64)
     parses: Literal["decimal"] = "decimal"
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `Kind.read`."""
         null = pl.Series([None], dtype=pl.Float64)
         if column.dtype.is_numeric() or column.dtype == pl.Boolean:
@@ -312,8 +312,8 @@ class Number:
         if self.required:
             bad |= number.is_null()
         if not bad.any():
-            return Read(number.cast(self.dtype))
-        return Read(number.zip_with(~bad, null).cast(self.dtype), bad)
+            return TypedCells(number.cast(self.dtype))
+        return TypedCells(number.zip_with(~bad, null).cast(self.dtype), bad)
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from simulator.errors import DataError
 from simulator.tables.cells import as_text
 from simulator.tables.delimited import LINE, DelimitedFile, Piece, lines_of
-from simulator.tables.kinds import Kind, Read
+from simulator.tables.kinds import Kind, TypedCells
 from simulator.tables.parquet import ParquetFile
 from simulator.tables.sources import Source, find_sources
 from simulator.tables.tally import Tally
@@ -191,7 +191,7 @@ class Table:
         origin: Mapping[str, str],
         tally: Tally,
     ) -> Batch | None:
-        found: dict[str, Read] = {}
+        found: dict[str, TypedCells] = {}
         for name, kind in kinds.items():
             try:
                 found[name] = kind.read(piece.frame[origin[name]])
@@ -282,7 +282,7 @@ def _examples(
     piece: Piece,
     kinds: Mapping[str, Kind],
     origin: Mapping[str, str],
-    found: Mapping[str, Read],
+    found: Mapping[str, TypedCells],
     bad: pl.Series,
     tally: Tally,
 ) -> list[str]:

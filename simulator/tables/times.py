@@ -10,7 +10,7 @@ import polars as pl
 
 from simulator.errors import DataError
 from simulator.tables.cells import as_text, why_bad
-from simulator.tables.kinds import Read, Whole
+from simulator.tables.kinds import TypedCells, Whole
 
 Unit = Literal["s", "ms", "us", "ns", "text"]
 UNITS: tuple[Unit, ...] = ("s", "ms", "us", "ns", "text")
@@ -57,10 +57,10 @@ class Time:
         names = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
         return f"{names[self.unit]} since 1970"
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `simulator.tables.kinds.Kind.read`."""
         if column.dtype.is_temporal():
-            found = Read(_of_temporal(column, self.zone))
+            found = TypedCells(_of_temporal(column, self.zone))
         elif self.unit == "text":
             found = self._of_text(column)
         else:
@@ -72,20 +72,20 @@ class Time:
         if self.required:
             wrong = wrong | values.is_null()
         if not wrong.any():
-            return Read(values, None, found.repairs)
-        return Read(
+            return TypedCells(values, None, found.repairs)
+        return TypedCells(
             values.zip_with(~wrong, pl.Series([None], dtype=pl.Int64)), wrong, found.repairs
         )
 
-    def _of_number(self, column: pl.Series) -> Read:
+    def _of_number(self, column: pl.Series) -> TypedCells:
         scale = 1_000 if self.unit == "s" else 1
         found = Whole(scale=scale, rounds=self.unit == "s", unknown=self.unknown).read(column)
         per = _PER_MS.get(self.unit)
         if per is None:
             return found
-        return Read((found.values + per // 2) // per, found.bad, found.repairs)
+        return TypedCells((found.values + per // 2) // per, found.bad, found.repairs)
 
-    def _of_text(self, column: pl.Series) -> Read:
+    def _of_text(self, column: pl.Series) -> TypedCells:
         text = as_text(column)
         repairs = {}
         unknown = text.is_in([*self.unknown, "NaT", "nan", "NaN"]).fill_null(False)
@@ -94,7 +94,7 @@ class Time:
                 repairs["sentinel to unknown"] = text.is_in(list(self.unknown)).fill_null(False)
             text = text.zip_with(~unknown, pl.Series([None], dtype=pl.String))
         values = _of_text(text, self.zone)
-        return Read(values, text.is_not_null() & values.is_null(), repairs)
+        return TypedCells(values, text.is_not_null() & values.is_null(), repairs)
 
     def why(self, cell: object) -> str:
         """Which unit a number may be in."""

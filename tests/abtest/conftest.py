@@ -16,6 +16,7 @@ from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.run.datasets import synthesise
 from simulator.behaviours import OUTCOMES
+from tests.abtest.in_process import without_workers
 
 
 class Result(NamedTuple):
@@ -65,7 +66,7 @@ def abtest(
     """Run a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ABTEST_CACHE", str(shared_cache))
-    monkeypatch.setattr("abtest.run.arms.training.TRAINING_THREADS", 1)
+    without_workers(monkeypatch)
 
     def invoke(*arguments: object) -> Result:
         capsys.readouterr()

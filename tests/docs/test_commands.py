@@ -12,9 +12,8 @@ import pytest
 import typer
 
 from abtest.cli import app
+from tests.docs.conftest import PAGES, ROOT
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "AGENTS.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_A_COMMAND = re.compile(r"^abtest(/| is | run \|)")
 
 

@@ -15,7 +15,7 @@ from lsvcr.model.sr_model import TEMPERATURE, SRModel
 from lsvcr.policy import LSVCR
 from lsvcr.serving.deployed import DeployedTask
 from lsvcr.serving.user_cache import UserCache
-from lsvcr.stage2.representation import people
+from lsvcr.stage2.representation import user_vectors
 from lsvcr.task import Task
 from lsvcr.text.tables import Texts, TextTables
 from policies.base import Scores
@@ -152,7 +152,7 @@ def test_serving_computes_what_training_computed(planted: Any, task: Task) -> No
     both = histories(dataset, "liked")
     batch = make_batch(both, task, last_events(both.of(task)[0], np.arange(160)))
     with torch.no_grad():
-        trained = F.normalize(people(model, inventory, batch, None), dim=-1).numpy()
+        trained = F.normalize(user_vectors(model, inventory, batch, None), dim=-1).numpy()
 
     # The platform's view of the same people just before that event, from the log itself.
     deployed = DeployedTask.of(model, inventory)

@@ -8,7 +8,7 @@ import pytest
 
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.schema import TABLES
-from simulator.recorder import Page, Recorder, Sections
+from simulator.recorder import RecordedPage, Recorder, Sections
 from simulator.response.base import Read, Watched
 from tests.simulator.conftest import START_MS, tables
 
@@ -16,7 +16,7 @@ FLAGS = ("click", "like", "follow", "comment", "forward", "hate", "long_view")
 ROWS, SLOTS = 3, 4
 
 
-def page(seed: int, **changes: object) -> Page:
+def page(seed: int, **changes: object) -> RecordedPage:
     """Three people, four slots, everything at random; users 5, 2 and 9."""
     random = np.random.default_rng(seed)
     shape = (ROWS, SLOTS)
@@ -40,7 +40,7 @@ def page(seed: int, **changes: object) -> Page:
         "stay_ms": random.integers(0, 9_000, shape),
         "policy": "ranker",
     }
-    return Page(**{**values, **changes})  # type: ignore[arg-type]
+    return RecordedPage(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def sections(seed: int, shelf: Catalogue, **changes: object) -> Sections:
@@ -66,7 +66,7 @@ def sections(seed: int, shelf: Catalogue, **changes: object) -> Sections:
     return Sections(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def expected_impressions(catalogue: Catalogue, *pages: Page) -> list[dict[str, object]]:
+def expected_impressions(catalogue: Catalogue, *pages: RecordedPage) -> list[dict[str, object]]:
     rows = []
     for p in pages:
         for r, s in zip(*np.nonzero(p.reached), strict=True):

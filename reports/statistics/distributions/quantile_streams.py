@@ -57,7 +57,7 @@ def grouped_quantiles(
         StatisticsError: fewer than two users in a group, a value, group or user that is missing, or
             a quantile outside (0, 1).
     """
-    source = _Source(table, column, tuple(by))
+    source = _Scan(table, column, tuple(by))
     sizes = source.sizes()
     for size in sizes:
         check_quantile(size, quantile)
@@ -87,7 +87,7 @@ def grouped_quantiles(
     return found
 
 
-class _Source:
+class _Scan:
     """A table that is read again and again, group by group."""
 
     def __init__(
@@ -184,9 +184,7 @@ class _Shares:
         return m, float(np.sqrt(float(variance)))
 
 
-def _share_errors(
-    source: _Source, user: str, values: Sequence[float]
-) -> Iterator[tuple[int, float]]:
+def _share_errors(source: _Scan, user: str, values: Sequence[float]) -> Iterator[tuple[int, float]]:
     """Users and the error of the share at or below a value, per group."""
     found = [_Shares(value) for value in values]
     for columns, users in source.rows(user):
@@ -205,7 +203,7 @@ def _share_errors(
 
 
 def _unsorted_errors(
-    source: _Source, user: str, values: Sequence[float]
+    source: _Scan, user: str, values: Sequence[float]
 ) -> Iterator[tuple[int, float]]:
     """The same of rows in any order, with the counts of every user in memory."""
     for name, value in zip(source.names, values, strict=True):

@@ -15,7 +15,7 @@ _KEY = ["user_id", "video_id", "time_ms"]
 
 
 @dataclass
-class Rows:
+class FoundRows:
     """How many rows, and the first of them."""
 
     count: int = 0
@@ -29,10 +29,10 @@ class Rows:
             self.count += int(bad.sum())
 
 
-def repeated_identifiers(dataset: Dataset, table: str, key: str) -> Rows:
+def repeated_identifiers(dataset: Dataset, table: str, key: str) -> FoundRows:
     """Rows whose identifier an earlier row has; 8 bytes of memory per row."""
     ids = [rows[key].to_numpy() for _, rows in batches(dataset, table, [key])]
-    found = Rows()
+    found = FoundRows()
     if ids:
         values = np.concatenate(ids)
         order = np.argsort(values, kind="stable")
@@ -42,13 +42,13 @@ def repeated_identifiers(dataset: Dataset, table: str, key: str) -> Rows:
     return found
 
 
-def repeated_impressions(dataset: Dataset) -> Rows:
+def repeated_impressions(dataset: Dataset) -> FoundRows:
     """Impressions of the same person, video and time as an earlier one.
 
     In a log sorted by person and time, which imports and runs write, equal rows lie within one
     page, so a batch and the page before it are enough. Any other log is held in memory.
     """
-    found = Rows()
+    found = FoundRows()
     carried: pl.DataFrame | None = None
     last = (-(2**63), -(2**63))
     for first, rows in batches(dataset, "impressions", _KEY):
@@ -70,14 +70,16 @@ def _first_of_its_kind(rows: pl.DataFrame) -> NDArray[np.bool_]:
     return rows.select(pl.struct(_KEY).is_first_distinct()).to_series().to_numpy()
 
 
-def _repeated_unsorted(dataset: Dataset) -> Rows:
-    found = Rows()
+def _repeated_unsorted(dataset: Dataset) -> FoundRows:
+    found = FoundRows()
     rows = pl.concat([part for _, part in batches(dataset, "impressions", _KEY)])
     found.note(~_first_of_its_kind(rows), 0)
     return found
 
 
-def unknown_identifiers(dataset: Dataset, table: str, columns: dict[str, str]) -> dict[str, Rows]:
+def unknown_identifiers(
+    dataset: Dataset, table: str, columns: dict[str, str]
+) -> dict[str, FoundRows]:
     """Rows of a table whose identifiers the tables that they refer to do not have.
 
     Args:
@@ -89,7 +91,7 @@ def unknown_identifiers(dataset: Dataset, table: str, columns: dict[str, str]) -
         column: np.unique(dataset.scan(target).select(column).collect()[column].to_numpy())
         for column, target in columns.items()
     }
-    found = {column: Rows() for column in columns}
+    found = {column: FoundRows() for column in columns}
     for first, rows in batches(dataset, table, list(columns)):
         for column, ids in known.items():
             values = rows[column].to_numpy()

@@ -17,7 +17,7 @@ from simulator.logs.checks.values import ValueChecks
 from simulator.logs.content import hash_of_rows
 from simulator.logs.dataset import Dataset
 from simulator.logs.scanning import batches
-from simulator.logs.schema import EVENT_TABLES, TABLES, Table
+from simulator.logs.schema import EVENT_TABLES, TABLES, TableFormat
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def check(dataset: Dataset) -> list[Finding]:
     return sorted(findings, key=lambda f: (f.severity != "error", f.table, f.column))
 
 
-def _values(dataset: Dataset, table: Table, sums: dict[str, int]) -> list[Finding]:
+def _values(dataset: Dataset, table: TableFormat, sums: dict[str, int]) -> list[Finding]:
     """Nulls, bounds, labels and plausibility of every column, in one pass; and the table's hash."""
     checks = ValueChecks(table, dataset.info.columns[table.name])
     sums[table.name] = 0
@@ -87,7 +87,7 @@ def _content(dataset: Dataset, sums: dict[str, int]) -> list[Finding]:
     return [Finding("dataset.json", "", None, "error", problem, "Import or make it again")]
 
 
-def _duplicates(dataset: Dataset, table: Table) -> list[Finding]:
+def _duplicates(dataset: Dataset, table: TableFormat) -> list[Finding]:
     if table.key:
         key = table.key[0]
         found = repeated_identifiers(dataset, table.name, key)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from simulator.logs.schema import Column, Table
+from simulator.logs.schema import Column, TableFormat
 
 Severity = Literal["error", "warning"]
 EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
@@ -82,7 +82,7 @@ class Violation:
 class ValueChecks:
     """The rules of the columns that a table has."""
 
-    table: Table
+    table: TableFormat
     present: list[str]
     found: list[Violation] = field(init=False)
 

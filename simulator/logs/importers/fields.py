@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 
 from simulator.logs.importers.expressions import Expression
-from simulator.tables import Kind, Read, Replace, Text, Time, Unit, Whole, as_text
+from simulator.tables import Kind, Replace, Text, Time, TypedCells, Unit, Whole, as_text
 
 FieldKind = Literal[
     "id", "name", "number", "label", "time", "duration", "play", "text", "tags", "list", "genres",
@@ -136,10 +136,10 @@ class Tags:
     parses: Literal["text"] = "text"
     dtype: pl.DataType = field(default_factory=lambda: pl.List(pl.String()))
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `simulator.tables.kinds.Kind.read`."""
         if column.dtype == pl.List:
-            return Read(column.cast(pl.List(pl.String)))
+            return TypedCells(column.cast(pl.List(pl.String)))
         found = Text(unknown=self.unknown).read(column)
         text = found.values
         if self.brackets:
@@ -149,7 +149,7 @@ class Tags:
         parts = pl.DataFrame({"t": text}).select(
             pl.col("t").str.split(self.between).list.eval(pl.element().str.strip_chars())
         )
-        return Read(parts.to_series(), None, found.repairs)
+        return TypedCells(parts.to_series(), None, found.repairs)
 
     def why(self, cell: object) -> str:
         """See `simulator.tables.kinds.Kind.why`."""
@@ -169,7 +169,7 @@ class Name:
     parses: Literal["text"] = "text"
     dtype: pl.DataType = field(default_factory=pl.Int64)
 
-    def read(self, column: pl.Series) -> Read:
+    def read(self, column: pl.Series) -> TypedCells:
         """See `simulator.tables.kinds.Kind.read`."""
         text = as_text(column)
         names = text.drop_nulls().unique()
@@ -180,7 +180,7 @@ class Name:
         )
         values = found["number"]
         bad = values.is_null() if self.required and values.null_count() else None
-        return Read(values, bad)
+        return TypedCells(values, bad)
 
     def why(self, cell: object) -> str:
         """See `simulator.tables.kinds.Kind.why`."""

@@ -36,7 +36,7 @@ Integers = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class Slates:
+class LoggedSlates:
     """One row per filled slot, in any order.
 
     Attributes:
@@ -102,17 +102,17 @@ class Slates:
         return out
 
 
-def standard(slates: Slates) -> Float64:
+def standard(slates: LoggedSlates) -> Float64:
     """float64[n_slates]: whole-slate weight times summed reward."""
     return slates.whole() * slates.per_slate(slates.reward)
 
 
-def reward_interaction(slates: Slates) -> Float64:
+def reward_interaction(slates: LoggedSlates) -> Float64:
     """float64[n_slates]: each reward times the weight down to its slot."""
     return slates.per_slate(slates.cumulative() * slates.reward)
 
 
-def independent(slates: Slates, marginal: Float64 | None = None) -> Float64:
+def independent(slates: LoggedSlates, marginal: Float64 | None = None) -> Float64:
     """float64[n_slates]: each reward times the weight of its slot alone.
 
     Args:
@@ -124,7 +124,7 @@ def independent(slates: Slates, marginal: Float64 | None = None) -> Float64:
     return slates.per_slate((slates.ratio if marginal is None else marginal) * slates.reward)
 
 
-def cascade_dr(slates: Slates) -> Float64:
+def cascade_dr(slates: LoggedSlates) -> Float64:
     """float64[n_slates]: cascade doubly robust (Kiyohara et al., WSDM 2022).
 
     ``sum_k w_{1:k} (r_k - model_k) + w_{1:k-1} expected_k``, with w the cumulative weights. With
@@ -172,13 +172,13 @@ def slate_mean(values: Float64, user: Users, n_users: int) -> Linear | None:
 
 
 def self_normalised_mean(
-    slates: Slates, weight: Float64, user: Users, n_users: int
+    slates: LoggedSlates, weight: Float64, user: Users, n_users: int
 ) -> Linear | None:
     """Self-normalised version: at each rank the weighted mean reward, times how often it is filled.
 
     Args:
         slates: The slates.
-        weight: float64[N], weight of each row, such as `Slates.cumulative`.
+        weight: float64[N], weight of each row, such as `LoggedSlates.cumulative`.
         user: int[n_slates].
         n_users: Number of clusters.
 

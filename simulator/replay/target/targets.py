@@ -101,6 +101,7 @@ def targets(
             page = _Page(logged, rows, of_page)
             key = mix(request_key, logged.user[lead], logged.time_ms[lead], step)
             requests = _requests(logged, lead, key, page.lists, waves.state.view(who))
+            chances = {}
             for name, scorer in scorers.items():
                 scores = scorer(requests)  # type: ignore[arg-type]
                 if scores is None:
@@ -108,7 +109,13 @@ def targets(
                     order = -np.arange(page.lists.shape[1], dtype=np.float32)
                     scores = np.broadcast_to(order, page.lists.shape)
                 scores = _checked(name, scores, requests, dataset)
-                _fill(out[name], page, scores, policy, never_shown, models)
+                chances[name] = _fill(out[name], page, scores, policy, never_shown)
+            for model, predict in models.items():
+                # The same prediction serves every scorer.
+                value = predict(page.rows, page.cells)
+                for name, chance in chances.items():
+                    expected = np.einsum("bc,bc->b", chance, value)
+                    out[name].expected[model][page.rows] = expected
     return out
 
 
@@ -150,8 +157,8 @@ def _fill(
     scores: NDArray[np.float32],
     policy: TargetPolicy,
     never_shown: NDArray[np.bool_] | None,
-    models: Mapping[str, Predict],
-) -> None:
+) -> Float64:
+    """Note what the rows of a page have under one policy; the chance of every cell."""
     usable = page.free.any(axis=1)
     free = page.free.copy()
     free[~usable, 0] = True  # Any cell: the row is not present and gets no weight.
@@ -168,9 +175,7 @@ def _fill(
         target.unsupported[page.rows] = np.where(seen, 0.0, chance).sum(axis=1)
     if never_shown is not None:
         target.unsupported[page.rows] = chance @ never_shown
-    for name, predict in models.items():
-        value = predict(page.rows, page.cells)
-        target.expected[name][page.rows] = np.einsum("bc,bc->b", chance, value)
+    return chance
 
 
 def _requests(

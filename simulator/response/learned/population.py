@@ -41,7 +41,7 @@ _LEAST_END = 0.001
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class LearnedBehaviour:
     """Everything that was fitted and does not change during a simulation.
 
     Attributes:
@@ -70,7 +70,7 @@ class LearnedPopulation(Population):
         carried: State of these rows at the end of the log; taken over, not copied.
     """
 
-    def __init__(self, behaviour: Behaviour, users: Int32, carried: CarriedState) -> None:
+    def __init__(self, behaviour: LearnedBehaviour, users: Int32, carried: CarriedState) -> None:
         self._behaviour = behaviour
         self._users = users
         self._carried = carried

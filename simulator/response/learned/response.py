@@ -25,7 +25,7 @@ from simulator.response.learned.features import Impressions, UserFeatures, video
 from simulator.response.learned.network import Predictor
 from simulator.response.learned.optimisation import STAGE
 from simulator.response.learned.playtime import PlayTime
-from simulator.response.learned.population import Behaviour, LearnedPopulation
+from simulator.response.learned.population import LearnedBehaviour, LearnedPopulation
 from simulator.response.learned.quality import evaluate
 from simulator.response.learned.quantiles import QuantileTable
 from simulator.response.learned.sessions import SESSION_GAP_MS, ReturnModel
@@ -62,7 +62,7 @@ class LearnedResponse(Response):
 
     def __init__(
         self,
-        behaviour: Behaviour,
+        behaviour: LearnedBehaviour,
         final: CarriedState,
         quality: dict[str, Any],
         content_hash: str,
@@ -105,7 +105,7 @@ class LearnedResponse(Response):
         opened = log.stay_ms[log.stay_ms > 0]
         profile = log.profile_stay_ms[log.profile_stay_ms > 0].astype(np.float64)
         one_cell = np.zeros(1, dtype=np.int64)
-        behaviour = Behaviour(
+        behaviour = LearnedBehaviour(
             predictor=fitted.predictor,
             chain=fitted.chain,
             play=fitted.play,
@@ -243,7 +243,7 @@ def _sessions_per_day(returns: ReturnModel) -> dict[str, float]:
     }
 
 
-def _to_arrays(behaviour: Behaviour, final: CarriedState) -> dict[str, NDArray[Any]]:
+def _to_arrays(behaviour: LearnedBehaviour, final: CarriedState) -> dict[str, NDArray[Any]]:
     calibration, comments = behaviour.chain.calibration, behaviour.comments
     arrays: dict[str, NDArray[Any]] = {
         **{f"net.{k}": v for k, v in behaviour.predictor.arrays().items()},
@@ -268,7 +268,7 @@ def _to_arrays(behaviour: Behaviour, final: CarriedState) -> dict[str, NDArray[A
 _CARRIED = ("liked", "hated", "liked_count", "hated_count")
 
 
-def _from_arrays(arrays: dict[str, NDArray[Any]]) -> tuple[Behaviour, CarriedState]:
+def _from_arrays(arrays: dict[str, NDArray[Any]]) -> tuple[LearnedBehaviour, CarriedState]:
     def part(prefix: str) -> dict[str, NDArray[Any]]:
         return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
 
@@ -278,7 +278,7 @@ def _from_arrays(arrays: dict[str, NDArray[Any]]) -> tuple[Behaviour, CarriedSta
     final = CarriedState(0)
     for name in _CARRIED:
         setattr(final, name, arrays[f"final.{name}"])
-    behaviour = Behaviour(
+    behaviour = LearnedBehaviour(
         predictor=Predictor.from_arrays(part("net.")),
         chain=Chain(arrays["chain"], Calibration(**part("calibration."))),
         play=PlayTime(

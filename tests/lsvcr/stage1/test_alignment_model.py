@@ -18,7 +18,7 @@ from lsvcr.stage1.batch import BatchMaker, PromptWriter
 from lsvcr.stage1.examples import Examples
 from lsvcr.stage1.losses import LossWeights
 from lsvcr.stage1.model import AlignmentModel
-from lsvcr.stage2.representation import people
+from lsvcr.stage2.representation import user_vectors
 from lsvcr.text.llm import CausalLLM
 from lsvcr.text.tables import Texts, TextTables
 from tests.lsvcr.stage1.planted_log import SIZES, TASKS, Log, maker
@@ -64,7 +64,7 @@ def test_a_person_is_the_sequential_models_own_without_ids(log: Log) -> None:
             whole = type(chosen)(
                 chosen.user[picked], chosen.base[picked], chosen.start[picked], chosen.stop[picked]
             )
-            expected = people(stage_2, inventory, make_batch(log.both, task, whole), None)
+            expected = user_vectors(stage_2, inventory, make_batch(log.both, task, whole), None)
         torch.testing.assert_close(found, expected, rtol=0.0, atol=5e-3)
 
 

@@ -13,7 +13,7 @@ from lsvcr.data.examples import last_events, make_batch
 from lsvcr.data.negatives import without
 from lsvcr.model.sr_model import TEMPERATURE, SRModel
 from lsvcr.model.text_vectors import TextVectors
-from lsvcr.stage2.representation import people
+from lsvcr.stage2.representation import user_vectors
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.tasks import Choices, CommentTask, VideoTask
 from lsvcr.stage2.training import finetune
@@ -79,7 +79,7 @@ def test_comment_loss_is_cross_entropy_over_the_masked_choices(planted: Any) -> 
     batch = make_batch(both, "comment", last_events(both.discussed, np.arange(30)))
     task = CommentTask(model, inventory, FinetuneSettings(), [1, 2])
     same = CommentTask(model, inventory, FinetuneSettings(), [1, 2])
-    persons = people(model, inventory, batch, None)
+    persons = user_vectors(model, inventory, batch, None)
     rows = same.choices(batch).candidates
     of_row = {int(row): comment for comment, row in enumerate(inventory.comment)}
     written = inventory.catalogue.comment_time_ms
@@ -112,7 +112,7 @@ def test_a_section_without_other_comments_teaches_nothing(planted: Any) -> None:
 def test_video_loss_is_cross_entropy_over_the_whole_catalogue(planted: Any) -> None:
     both, inventory, model = _set_up(planted, "video")
     batch = make_batch(both, "video", last_events(both.liked, np.arange(20)))
-    persons = people(model, inventory, batch, None)
+    persons = user_vectors(model, inventory, batch, None)
     task = VideoTask(model, inventory, FinetuneSettings(), [1, 2], both.liked)
     vectors = model.videos(
         torch.arange(60), model.text(inventory.embeddings[inventory.title[torch.arange(60)]])
@@ -146,7 +146,7 @@ def test_the_sampled_denominator_is_right_on_average(
     target = torch.from_numpy(batch.target[:, 0])
     titles = model.text(inventory.embeddings[inventory.title])
     with torch.no_grad():
-        persons = people(model, inventory, batch, None)
+        persons = user_vectors(model, inventory, batch, None)
         vectors = F.normalize(model.videos(torch.arange(60), titles), dim=-1)
         terms = torch.exp(F.normalize(persons, dim=-1) @ vectors.T / TEMPERATURE)
         monkeypatch.setattr("lsvcr.stage2.tasks.FULL_SOFTMAX_UP_TO", 10)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from lsvcr.data.examples import last_events, make_batch
-from lsvcr.stage2.representation import people
+from lsvcr.stage2.representation import user_vectors
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.tasks import CommentTask, FinetuneTask, VideoTask
 from lsvcr.stage2.validation import CommentValidation, Validation, VideoValidation
@@ -30,12 +30,12 @@ def test_validation_is_ndcg_at_5_with_ties_against_the_model(planted: Any, task:
     validation = trained.validation(both, held)
 
     def validate() -> float:
-        return validation(model, lambda b: people(model, inventory, b, None))
+        return validation(model, lambda b: user_vectors(model, inventory, b, None))
 
     with torch.no_grad():
         found = validate()
         assert validate() == found
-        persons = F.normalize(people(model, inventory, batch, None), dim=-1).numpy()
+        persons = F.normalize(user_vectors(model, inventory, batch, None), dim=-1).numpy()
         titles = model.text(inventory.embeddings[inventory.title])
         videos = F.normalize(model.videos(torch.arange(60), titles), dim=-1).numpy()
         rows = inventory.rows_of_comments(np.arange(len(inventory.comment)))
@@ -84,4 +84,4 @@ def test_validation_gives_a_model_that_scores_all_alike_nothing(planted: Any, ta
         sections = torch.cat([(rows >= 0).sum(dim=1) for rows in validation._sections])
         assert (sections > 5).all()  # More others than NDCG@5 has places.
     with torch.no_grad():
-        assert validation(model, lambda b: people(model, inventory, b, None)) == 0.0
+        assert validation(model, lambda b: user_vectors(model, inventory, b, None)) == 0.0

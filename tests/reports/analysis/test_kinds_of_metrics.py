@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -119,3 +120,14 @@ def test_a_ratio_that_is_the_same_for_every_user_does_not_vary(scale: float) -> 
     assert [arm.raw_variance for arm in estimates] == [0.0, 0.0]
     with pytest.raises(StatisticsError, match="does not vary"):
         compare(*estimates)
+
+
+def test_a_cap_that_too_few_users_reach_leaves_the_row_without_data() -> None:
+    """At 200 users per arm two reach the 99 % quantile: there is no figure, and no crash."""
+    rng = np.random.default_rng(2)
+    arms = {arm: rng.gamma(2.0, 3.0, 200) for arm in ("a", "b")}
+    capped = dataclasses.replace(PLAN, metrics={"x": dataclasses.replace(X, cap=0.99)})
+    result = analyze(table(arms), capped, control="a", treatments=["b"], design="observed")
+    row = result.comparisons[0].metrics[0]
+    assert row.outcome == "no data"
+    assert row.absolute is None

@@ -28,7 +28,7 @@ from simulator.calibration.ladder import (
     quality_ladder,
 )
 from simulator.calibration.sample import Sample
-from simulator.calibration.targets import Target, targets
+from simulator.calibration.targets import FitTarget, targets
 from simulator.feed import Feed
 from simulator.requests import HistoryState
 from simulator.response.platform import Objective, PlatformRanker
@@ -117,9 +117,9 @@ def test_every_published_row_is_known_and_some_lines_are_held_out() -> None:
 
 
 def test_distances_are_in_tolerances() -> None:
-    assert Target("x", 2.0, 0.1).distance(2.0 * np.exp(0.2)) == pytest.approx(2.0)
-    assert Target("x", -1.0, 0.5, difference=True).distance(-0.5) == pytest.approx(1.0)
-    assert Target("x", 2.0, 0.1).distance(None) == 10.0
+    assert FitTarget("x", 2.0, 0.1).distance(2.0 * np.exp(0.2)) == pytest.approx(2.0)
+    assert FitTarget("x", -1.0, 0.5, difference=True).distance(-0.5) == pytest.approx(1.0)
+    assert FitTarget("x", 2.0, 0.1).distance(None) == 10.0
 
 
 def test_a_better_view_of_taste_earns_more_and_every_rung_is_the_same_people() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from simulator.gym.slates import Page, comment_order, repair
+from simulator.gym.slates import AgentPage, comment_order, repair
 from simulator.requests import CommentRequests, HistoryState
 
 SLOTS, WIDTH, SCORED = 4, 9, 3
@@ -64,7 +64,7 @@ def test_scored_comments_come_first_and_ties_keep_the_platforms_order(
         candidates=listed.astype(np.int32),
         history=HistoryState(8).view(rows),
     )
-    order = comment_order(sections, rows, Page(videos, scores))
+    order = comment_order(sections, rows, AgentPage(videos, scores))
     for at, slot in enumerate(slots):
         given_scores = scores[at, slot]
         real = [c for c in listed[at].tolist() if c >= 0]

@@ -16,7 +16,7 @@ from simulator.replay.estimators.pseudo_inverse import (
     uniform_weights,
 )
 from simulator.replay.estimators.slates import (
-    Slates,
+    LoggedSlates,
     cascade_dr,
     independent,
     position_based,
@@ -68,9 +68,11 @@ def truth(kind: str) -> float:
     return sum(chance(SCORE_TARGET, s) * rewards(s, kind).sum() for s in ALL)
 
 
-def logged(slate: tuple[int, ...], kind: str, order: np.ndarray, **more: np.ndarray) -> Slates:
+def logged(
+    slate: tuple[int, ...], kind: str, order: np.ndarray, **more: np.ndarray
+) -> LoggedSlates:
     ratio = conditionals(SCORE_TARGET, slate) / conditionals(SCORE_LOGGING, slate)
-    return Slates(
+    return LoggedSlates(
         slate=np.zeros(SLOTS, int),
         n_slates=1,
         position=np.arange(SLOTS)[order],
@@ -86,7 +88,7 @@ def logged(slate: tuple[int, ...], kind: str, order: np.ndarray, **more: np.ndar
 )
 @pytest.mark.parametrize("order", list(itertools.permutations(range(SLOTS))))
 def test_unbiased_under_its_assumption_whatever_the_order_of_rows(
-    estimator: Callable[[Slates], np.ndarray], kind: str, order: tuple[int, ...]
+    estimator: Callable[[LoggedSlates], np.ndarray], kind: str, order: tuple[int, ...]
 ) -> None:
     total = 0.0
     for slate in ALL:
@@ -236,7 +238,7 @@ def test_independent_slots_have_a_simple_pseudo_inverse() -> None:
         )
 
 
-def _many(kind: str, n: int = 400) -> tuple[Slates, np.ndarray]:
+def _many(kind: str, n: int = 400) -> tuple[LoggedSlates, np.ndarray]:
     random = np.random.default_rng(11)
     p = np.array([chance(SCORE_LOGGING, s) for s in ALL])
     drawn = random.choice(len(ALL), n, p=p / p.sum())
@@ -245,7 +247,7 @@ def _many(kind: str, n: int = 400) -> tuple[Slates, np.ndarray]:
     ]
     reward = [rewards(ALL[i], kind) for i in drawn]
     shuffled = random.permutation(n * SLOTS)
-    slates = Slates(
+    slates = LoggedSlates(
         slate=np.repeat(np.arange(n), SLOTS)[shuffled],
         n_slates=n,
         position=np.tile(np.arange(SLOTS), n)[shuffled],
@@ -273,7 +275,7 @@ def test_self_normalised_slates_are_invariant_to_a_shift_and_near_the_truth() ->
 
 
 def test_two_rows_at_one_position_are_refused() -> None:
-    slates = Slates(np.zeros(2, int), 1, np.zeros(2, int), np.ones(2), np.ones(2))
+    slates = LoggedSlates(np.zeros(2, int), 1, np.zeros(2, int), np.ones(2), np.ones(2))
     with pytest.raises(ValueError, match="slate 0 has two rows at position 0"):
         slates.cumulative()
 
