@@ -128,6 +128,9 @@ def _silent_parts(node: ast.AST, speed: set[str]) -> list[ast.expr | None]:
         return [node.exc]
     if isinstance(node, ast.keyword) and node.arg in GUARDS:
         return [node.value]
+    if isinstance(node, ast.Compare):
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        return [node] if names & speed else []
     if isinstance(node, ast.Assign):
         names = {target.id for target in node.targets if isinstance(target, ast.Name)}
         if names & speed or "Literal" in ast.unparse(node.value):

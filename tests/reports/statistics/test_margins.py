@@ -98,7 +98,7 @@ variances = st.floats(1e-6, 1e-2)
     vb=variances,
     negative=st.booleans(),
     margin=st.floats(-0.9, 3.0),
-    confidence=st.floats(0.5, 0.999),
+    confidence=st.floats(0.05, 0.999),
     side=st.sampled_from(["greater", "less"]),
     scale=st.sampled_from(["relative", "absolute"]),
 )

@@ -104,7 +104,11 @@ def test_words() -> None:
     assert calibration(0.2 + 0.8 * even).word == "too few false alarms"
     humped = np.where(even < 0.05, even, 0.05 + 0.95 * stats.beta(4, 4).cdf(even))
     assert calibration(humped).word == "not uniform"
-    assert calibration(np.full(50, np.nan)).word == "no data"
+    nothing = calibration(np.full(50, np.nan))
+    assert nothing.word == "no data" and nothing.refused == 50
+    # Nothing is known of the rate, and nothing speaks against uniform p values.
+    assert (nothing.low, nothing.high, nothing.uniform_p) == (0.0, 1.0, 1.0)
+    assert nothing.confidence == calibration(np.full(50, 0.5)).confidence
 
 
 @pytest.mark.parametrize("alarms", [0, 3, 50, 1_000])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.statistics.distributions.quantile_streams import grouped_quantiles
+from reports.statistics.distributions.quantile_streams import _Shares, grouped_quantiles
 from reports.statistics.distributions.quantiles import QuantileEstimate, quantile_estimate
 from reports.statistics.errors import StatisticsError
 
@@ -87,6 +87,15 @@ def test_any_table_and_quantile(seed: int, q: float, ties: bool) -> None:
     assert found.keys() == expected.keys()
     for name, one in found.items():
         assert_same(one, expected[name])
+
+
+def test_batches_must_go_on_with_users_that_come_later() -> None:
+    batches = {(5, 6): True, (7,): True, (4, 9): False, (8, 7): False, (4,): False}
+    for users, fits in batches.items():
+        shares = _Shares(1.0)
+        assert shares.add(np.array([0.0, 2.0, 1.0]), pl.Series([1, 2, 5]))
+        # The last user of a batch may go on in the next one.
+        assert shares.add(np.ones(len(users)), pl.Series(users)) is fits
 
 
 def test_groups_of_several_columns() -> None:

@@ -13,6 +13,7 @@ from reports.statistics.estimates import ArmEstimate
 from reports.statistics.sequential.crossing import crossing_probabilities
 from reports.statistics.sequential.group_inference import group_looks, repeated_p_value, stagewise
 from reports.statistics.sequential.group_sequential import GroupSequential
+from reports.statistics.sequential.skewness import lift_bounds
 from reports.statistics.sequential.spending import Spending, obrien_fleming, pocock, power_family
 
 FIVE = [0.2, 0.4, 0.6, 0.8, 1.0]
@@ -246,6 +247,47 @@ def test_p_values_of_one_look_are_the_ordinary_ones() -> None:
     single = stagewise(GroupSequential(sides=1), [1.0], 2.2, 0.5, last=True)
     assert single.p_value == pytest.approx(p / 2, rel=1e-9)
     assert single.interval.high is None
+
+
+def test_a_test_stops_at_the_boundary_of_its_last_look() -> None:
+    design = GroupSequential(obrien_fleming)
+    first, second = design.boundaries([0.5, 0.8])
+    assert second + 0.1 < first - 0.1
+    for side in (1.0, -1.0):
+        stopped = stagewise(design, [0.5, 0.8], side * (second + 0.1), 1.0)
+        assert stopped.p_value < 0.05 and side * stopped.interval.value > 0.0
+        with pytest.raises(StatisticsError, match="not stopped"):
+            stagewise(design, [0.5, 0.8], side * (second - 0.1), 1.0)
+    # One-sided tests do not stop for harm.
+    with pytest.raises(StatisticsError, match="not stopped"):
+        stagewise(design._replace(sides=1), [0.5, 0.8], -5.0, 1.0)
+
+
+@pytest.mark.parametrize("z", [-2.2, -0.5, 0.0, 0.5, 2.2])
+def test_a_single_look_at_the_end_is_the_ordinary_interval(z: float) -> None:
+    two = stagewise(GroupSequential(), [1.0], z, 1.0, last=True)
+    assert two.p_value == pytest.approx(2.0 * stats.norm.sf(abs(z)))
+    half = stats.norm.isf(0.025)
+    bounds = (two.interval.low, two.interval.value, two.interval.high)
+    assert bounds == pytest.approx((z - half, z, z + half), abs=1e-7)
+    one = stagewise(GroupSequential(sides=1), [1.0], z, 1.0, last=True)
+    assert one.p_value == pytest.approx(stats.norm.sf(z))
+    bounds = (one.interval.low, one.interval.value)
+    assert bounds == pytest.approx((z - stats.norm.isf(0.05), z), abs=1e-7)
+
+
+def test_a_one_sided_lift_is_open_on_the_harmless_side() -> None:
+    """With skewed values; more is less of a negative control."""
+    design = GroupSequential(sides=1)
+    for sign in (1.0, -1.0):
+        control, treatment = arm(sign * 10.0, 0.04), arm(sign * 10.0 + 0.6, 0.04)
+        third = (0.001, 0.002)
+        (look,) = group_looks(design, [(control, treatment)], 0.08**0.5, cumulants=[third])
+        bounds = lift_bounds(control, treatment, third, look.boundary)
+        assert look.relative is not None and bounds is not None
+        assert look.relative.value == pytest.approx(sign * 0.06)
+        kept = (bounds[0], None) if sign > 0 else (None, bounds[1])
+        assert (look.relative.low, look.relative.high) == kept
 
 
 def test_stagewise_inference_covers_and_agrees_with_stopping() -> None:

@@ -14,7 +14,13 @@ from reports.statistics.lift import fieller_bounds
 from reports.statistics.moments import Moments
 from reports.statistics.sequential.group_inference import group_looks
 from reports.statistics.sequential.group_sequential import GroupSequential
-from reports.statistics.sequential.skewness import NORMAL, hall, hall_inverse, lift_bounds
+from reports.statistics.sequential.skewness import (
+    NORMAL,
+    hall,
+    hall_inverse,
+    lift_bounds,
+    skewness_of_difference,
+)
 
 
 def arm(value: float, variance: float) -> ArmEstimate:
@@ -83,6 +89,41 @@ def test_without_skewness_the_lift_is_fiellers(
 
 def test_a_control_that_may_be_zero_has_no_bounds() -> None:
     assert lift_bounds(arm(1.0, 1.0), arm(1.0, 0.01), (0.1, 0.0), 1.96) is None
+    # The control is 2.5 standard errors from zero. Its skewness decides whether that is enough.
+    for rho, bounded in ((-0.5, False), (-0.1, True), (0.0, True), (0.3, True)):
+        distance = 2.5 + rho * 2.5**2 / 3 + rho**2 * 2.5**3 / 27 + rho / 6
+        assert (distance > 1.96) == bounded
+        found = lift_bounds(arm(1.0, 0.16), arm(1.0, 0.01), (rho * 0.16**1.5, 1e-12), 1.96)
+        assert (found is not None) == bounded, rho
+
+
+def test_the_skewness_of_a_weighted_difference_is_that_of_its_cumulants() -> None:
+    """Of b - f a: cumulants add, and the r-th takes a factor to the power of r."""
+    control, treatment = arm(1.0, 0.3), arm(2.0, 0.5)
+    for factor in (1.0, 1.7, 0.4, -2.0):
+        found = skewness_of_difference(control, treatment, (0.05, 0.02), factor)
+        variance, third = 0.5 + factor**2 * 0.3, 0.02 - factor**3 * 0.05
+        assert found == pytest.approx(third / variance**1.5)
+    # Means of n exponential values have cumulants 1 / n and 2 / n^2.
+    rng = np.random.default_rng(8)
+    a, b = (rng.exponential(size=(200_000, 20)).mean(axis=1) for _ in range(2))
+    single = arm(1.0, 1 / 20)
+    found = skewness_of_difference(single, single, (2 / 400, 2 / 400), 1.5)
+    assert found == pytest.approx(stats.skew(b - 1.5 * a), abs=0.03)
+
+
+def test_bounds_are_the_lifts_whose_corrected_statistic_is_critical() -> None:
+    control, treatment = arm(1.0, 0.01), arm(1.3, 0.02)
+    third = (2e-4, 9e-4)
+    bounds = lift_bounds(control, treatment, third, 2.0)
+    assert bounds is not None
+    found = []
+    for ratio in np.linspace(0.8, 2.2, 14_001):
+        variance = 0.02 + ratio**2 * 0.01
+        t, rho = (1.3 - ratio) / variance**0.5, (9e-4 - ratio**3 * 2e-4) / variance**1.5
+        found.append(abs(t + rho * t**2 / 3 + rho**2 * t**3 / 27 + rho / 6) <= 2.0)
+    kept = np.linspace(0.8, 2.2, 14_001)[found]
+    assert bounds == pytest.approx((kept[0] - 1.0, kept[-1] - 1.0), abs=1.1e-4)
 
 
 def test_a_skewed_early_look_is_not_read_and_the_last_one_is() -> None:
