@@ -41,3 +41,8 @@ class FinetuneSettings:
     id_text_weight: float = 0.1
     id_text_negatives: int = 99
     id_text_anchors: int = 512
+
+    @property
+    def steps(self) -> int:
+        """Least steps of a whole training that never stops early."""
+        return self.epochs * self.epoch_steps
