@@ -68,7 +68,7 @@ class Stage2:
         model = new_model(self.options, task, catalogue.n_videos, self.tables.width)
         if self.aligned:
             model.take_over(self.aligned[task])
-        settings = self.options.stage_2()
+        settings = self.options.stage_2(task)
         if brief:
             settings = replace(settings, epochs=1, epoch_steps=min(BRIEF_STEPS, settings.steps))
         told: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ import pytest
 
 from lsvcr.policy import LSVCR
 from lsvcr.serving.video_fusion import VideoFusion, _bonus, _Impressions
+from lsvcr.settings import QUICK, LSVCRSettings
+from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.starting_point import StartingPoint
 from lsvcr.text.tables import Texts, TextTables
 from lsvcr.whole import WholeRanker
@@ -25,7 +28,7 @@ from simulator.logs.initial_history import histories_before
 from simulator.logs.reads import SeenComments
 from simulator.requests import CommentRequests
 
-QUICK: dict[str, Any] = {
+TINY: dict[str, Any] = {
     "alignment": "none",
     "epochs": 1,
     "epoch_steps": 1,
@@ -37,7 +40,7 @@ Ask = Callable[[Any], Any]
 
 @pytest.fixture(scope="module")
 def whole(planted: Any) -> LSVCR:
-    policy = LSVCR(**QUICK)
+    policy = LSVCR(**TINY)
     policy.fit(planted.dataset, seed=1)
     return policy
 
@@ -53,7 +56,7 @@ def test_the_summary_tells_what_was_chosen_and_why(whole: LSVCR) -> None:
 
 def test_scores_survive_the_disk(whole: LSVCR, planted: Any, asking: Ask, tmp_path: Path) -> None:
     whole.save(tmp_path)
-    again = LSVCR(**QUICK)
+    again = LSVCR(**TINY)
     again.load(tmp_path, planted.dataset)
     asked = asking(planted.dataset)
     watched = (asked.users * 7 % 60).astype(np.int32)
@@ -120,7 +123,7 @@ def fitted(planted: Any, monkeypatch: pytest.MonkeyPatch, adds: list[float]) -> 
         return (0.5 if gain >= 0.005 else 0.0), {"adds": [gain, gain - 0.001, gain + 0.001]}
 
     monkeypatch.setattr("lsvcr.policy.own_weight", weigh)
-    policy = LSVCR(**{**QUICK, "epochs": 7, "epoch_steps": 100})
+    policy = LSVCR(**{**TINY, "epochs": 7, "epoch_steps": 100})
     policy.fit(planted.dataset, seed=1)
     assert next(left, None) is None
     return policy
@@ -153,9 +156,21 @@ def test_a_promising_comment_score_is_trained_in_full_and_judged_again(
 def test_the_papers_variant_is_trained_in_full(
     planted: Any, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    LSVCR(**{**QUICK, "epochs": 7, "variant": "paper"}).fit(planted.dataset, seed=1)
+    LSVCR(**{**TINY, "epochs": 7, "variant": "paper"}).fit(planted.dataset, seed=1)
     assert trainings.task == ["video", "comment"]
     assert trainings.length == [(7, 1), (7, 1)] and trainings.without == [None, None]
+
+
+def test_only_the_video_task_of_the_small_whole_trains_quickly() -> None:
+    quick = LSVCRSettings().stage_2("video")
+    assert quick.decay and quick.epochs == QUICK["epochs"]
+    plain = FinetuneSettings(epochs=60)
+    assert LSVCRSettings().stage_2("comment") == plain
+    assert LSVCRSettings(variant="paper").stage_2("video") == plain
+    base = LSVCRSettings(preset="base").stage_2("video")
+    assert base == FinetuneSettings(epochs=50)
+    own = LSVCRSettings(epochs=9, learning_rate=2e-3).stage_2("video")
+    assert own == dataclasses.replace(quick, epochs=9, learning_rate=2e-3)
 
 
 def test_without_a_comment_value_there_is_no_comment_task(
