@@ -88,7 +88,7 @@ class LSVCR(Policy):
         self._dataset_hash = dataset.info.content_hash
         videos = dataset.catalogue().n_videos
         require_memory(
-            lambda: self._new_model("video", videos, 0),
+            lambda: new_model(s, "video", videos, 0),
             "lsvcr",
             f"dim = {s.dim}, {videos:,} videos",
         )

@@ -69,7 +69,8 @@ class ValueModel:
     def tastes(self, history: HistoryView) -> Float32:
         """float32[B, d] of people."""
         if self.precision > 0.0:
-            return self._updated(history, (self.precision,))[0]
+            (found,) = self._updated(history, (self.precision,))
+            return np.asarray(found, dtype=np.float32)
         return self._prior(history)
 
     def tastes_by_precision(self, history: HistoryView, precisions: Sequence[float]) -> Float32:
