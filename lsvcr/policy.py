@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsvcr.data.examples import Histories, histories
+from lsvcr.learner import Stage2, new_model
 from lsvcr.serving.deployed import DeployedTask
 from lsvcr.serving.user_cache import UserCache
 from lsvcr.serving.video_fusion import fit_fusion
 from lsvcr.settings import LSVCRSettings
-from lsvcr.stage2.learner import Stage2, new_model
 from lsvcr.starting_point import StartingPoint, without_texts
 from lsvcr.task import TASKS, Task
 from lsvcr.text.tables import Texts

@@ -109,7 +109,7 @@ def trainings(planted: Any, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     embeddings = np.random.default_rng(1).normal(size=(len(found.distinct), 8)).astype(np.float16)
     start = StartingPoint(TextTables(embeddings, found.title, found.comment))
     monkeypatch.setattr(LSVCR, "_start", lambda *_: start)
-    monkeypatch.setattr("lsvcr.stage2.learner.finetune", watch)
+    monkeypatch.setattr("lsvcr.learner.finetune", watch)
     monkeypatch.setattr("lsvcr.policy.fit_comment_value", lambda *_, **__: Fitted(model, {}))
     return told
 
