@@ -18,7 +18,7 @@ Variant = Literal["whole", "paper"]
 _EPOCHS = {"small": 60, "base": 50, "paper": 50}
 
 QUICK: dict[str, Any] = {
-    "epochs": 6,
+    "epochs": 8,
     "learning_rate": 3e-3,
     "decay": True,
     "average": 0.99,
