@@ -12,23 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lsvcr.data.examples import Histories, histories
-from lsvcr.data.inventory import Inventory
-from lsvcr.model.sr_model import SRModel
+from lsvcr.learner import Stage2, new_model
 from lsvcr.serving.deployed import DeployedTask
 from lsvcr.serving.user_cache import UserCache
+from lsvcr.serving.video_fusion import fit_fusion
 from lsvcr.settings import LSVCRSettings
-from lsvcr.stage2.training import finetune
-from lsvcr.starting_point import StartingPoint, log_end_ms, without_texts
+from lsvcr.starting_point import StartingPoint, without_texts
 from lsvcr.task import TASKS, Task
 from lsvcr.text.tables import Texts
-from lsvcr.whole import WholeRanker, fit_whole
+from lsvcr.whole import WholeRanker, fit_comment_value, promising
 from policies.base import Policy, Progress, Scores, share, silent
 from policies.checkpoint import load_arrays, save_arrays
+from policies.comments.value.fuse import own_weight
 from policies.comments.value.visits import held_people
 from policies.errors import PolicyError
 from policies.memory import require_memory
@@ -90,7 +88,7 @@ class LSVCR(Policy):
         self._dataset_hash = dataset.info.content_hash
         videos = dataset.catalogue().n_videos
         require_memory(
-            lambda: self._new_model("video", videos, 0),
+            lambda: new_model(s, "video", videos, 0),
             "lsvcr",
             f"dim = {s.dim}, {videos:,} videos",
         )
@@ -104,45 +102,56 @@ class LSVCR(Policy):
                 f"lsvcr without ids ranks by text, and {dataset.path} has no captions or comments.",
                 "Leave ids = true for this log.",
             )
-        catalogue = dataset.catalogue()
-        inventory = Inventory(catalogue, tables, log_end_ms(dataset))
-        tasks: list[Task] = ["video"]
-        if tables.has_comments and (both.discussed.comments >= 0).any():
-            tasks.append("comment")
-        self._tasks = {}
-        for number, task in enumerate(tasks):
-            torch.manual_seed(seed * 10 + number)
-            model = self._new_model(task, catalogue.n_videos, tables.width)
-            if aligned:
-                model.take_over(aligned[task])
-            if (both.of(task)[0].lengths > 0).any():
-                self._summary[task] = finetune(
-                    model,
-                    both,
-                    inventory,
-                    s.stage_2(),
-                    seed=seed,
-                    progress=share(progress, (1 + 2 * number / len(tasks)) / 3, 2 / 3 / len(tasks)),
-                    stage=f"{task} task",
-                    aligned=bool(aligned),
-                    without=without if task == "comment" else None,
-                ).to_dict()
-            _forget_unseen(model, both)
-            self._tasks[task] = DeployedTask.of(model, inventory)
-        self.reset(0)
-        self._whole = WholeRanker()
+        learner = Stage2(dataset, both, tables, aligned, s, seed)
+        discusses = tables.has_comments and bool((both.discussed.comments >= 0).any())
+        self._tasks, self._whole = {}, WholeRanker()
         if s.variant == "whole":
-            self._whole, told = fit_whole(
-                dataset,
-                tables,
-                lambda requests: self._afresh(requests)._paper_comments(requests),
-                lambda requests: self._afresh(requests)._paper_videos(requests),
-                seed=seed,
-            )
-            self._summary |= told
-            if not self._whole.needs_paper_comments:
-                self._tasks.pop("comment", None)
+            self._fit_whole(dataset, learner, share(progress, 1 / 3, 2 / 3), without, discusses)
+        else:
+            tasks: tuple[Task, ...] = ("video", "comment") if discusses else ("video",)
+            for number, task in enumerate(tasks):
+                width = 2 / 3 / len(tasks)
+                part = share(progress, 1 / 3 + number * width, width)
+                self._train(task, learner, part)
         self.reset(0)
+
+    def _fit_whole(
+        self,
+        dataset: Dataset,
+        learner: Stage2,
+        progress: Progress,
+        without: NDArray[np.bool_] | None,
+        discusses: bool,
+    ) -> None:
+        """The video task, the comment value, and the comment task as far as it is worth it."""
+        seed = learner.seed
+        self._train("video", learner, share(progress, 0.0, 0.6))
+        fitted = fit_comment_value(
+            dataset, learner.tables, seed=seed, progress=share(progress, 0.6, 0.2)
+        )
+        weight, told = 0.0, dict[str, Any]()
+        if discusses and fitted.model is not None:
+            for brief in (True, False):
+                part = share(progress, 0.8, 0.2)
+                self._train("comment", learner, part, without=without, brief=brief)
+                weight, told = own_weight(fitted, self._afresh_comments)
+                told["trained"] = "briefly" if brief else "in full"
+                if not promising(told):
+                    weight = 0.0
+                    break
+            if weight == 0.0:
+                del self._tasks["comment"]
+        fusion, told_videos = fit_fusion(dataset, self._afresh_videos, seed=seed)
+        self._whole = WholeRanker(fitted.model, weight, fusion)
+        own = {"paper's score": told} if told else {}
+        self._summary["comment value"] = {**fitted.summary, **own}
+        self._summary["video fusion"] = told_videos
+
+    def _train(self, task: Task, learner: Stage2, progress: Progress, **how: Any) -> None:
+        """Stage 2 of a task; see `Stage2.fit`."""
+        self._tasks[task], told = learner.fit(task, progress, **how)
+        if told:
+            self._summary[task] = told
 
     def align(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> dict[str, Any]:
         """Stage 1 alone, for what it leaves on disk: its checkpoint and the text embeddings.
@@ -171,7 +180,7 @@ class LSVCR(Policy):
         for task in TASKS:
             own = _within(arrays, task)
             if own:
-                model = self._new_model(task, 1, 0)
+                model = new_model(self.options, task, 1, 0)
                 self._tasks[task] = DeployedTask.from_arrays(model, own)
         self._whole = WholeRanker()
         if self.options.variant == "whole":
@@ -198,10 +207,15 @@ class LSVCR(Policy):
         own = self._paper_comments(requests) if self._whole.needs_paper_comments else None
         return self._whole.score_comments(requests, own)
 
-    def _afresh(self, requests: VideoRequests | CommentRequests) -> LSVCR:
-        """This policy, with nothing cached of the rows of these requests."""
+    def _afresh_videos(self, requests: VideoRequests) -> Scores:
+        """The paper's scores of a group of its own: nothing is cached of its rows."""
         self.reset(len(requests.row))
-        return self
+        return self._paper_videos(requests)
+
+    def _afresh_comments(self, requests: CommentRequests) -> Scores | None:
+        """The same of comments."""
+        self.reset(len(requests.row))
+        return self._paper_comments(requests)
 
     def _paper_videos(self, requests: VideoRequests) -> Scores:
         """Cosine of the person and each candidate, over the temperature."""
@@ -217,10 +231,6 @@ class LSVCR(Policy):
         count = self._users["comment"].sections_seen(requests.history)
         people = deployed.at_video(encoded, count, requests.video)
         return deployed.score(people, requests.candidates)
-
-    def _new_model(self, task: Task, n_videos: int, text_dim: int) -> SRModel:
-        s = self.options
-        return SRModel(task, n_videos, text_dim, **s.sizes(), use_ids=s.ids)
 
     def _start(
         self,
@@ -260,12 +270,3 @@ def _within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArra
         for name, value in arrays.items()
         if name.startswith(f"{prefix}.")
     }
-
-
-def _forget_unseen(model: SRModel, both: Histories) -> None:
-    """Videos without an event have learned no ID vector: only their text speaks."""
-    seen: Tensor = torch.zeros(model.ids.num_embeddings, dtype=torch.bool)
-    for history in (both.liked, both.discussed):
-        seen[torch.from_numpy(history.video)] = True
-    with torch.no_grad():
-        model.ids.weight[~seen] = 0.0

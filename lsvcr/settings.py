@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from lsvcr.stage1.settings import PRESETS, AlignmentSettings
 from lsvcr.stage2.settings import CommentNegatives, FinetuneSettings
+from lsvcr.task import Task
 from lsvcr.text import EMBEDDED
 from policies.settings import Settings, setting
 from simulator.requests import SIGNALS, Signal
@@ -15,6 +16,16 @@ Alignment = Literal["none", "llm"]
 Variant = Literal["whole", "paper"]
 
 _EPOCHS = {"small": 60, "base": 50, "paper": 50}
+
+QUICK: dict[str, Any] = {
+    "epochs": 8,
+    "learning_rate": 3e-3,
+    "decay": True,
+    "average": 0.99,
+    "full_softmax_up_to": 2_048,
+    "video_negatives": 2_048,
+}
+"""Stage 2 of the video task where the preset is "small", except in the paper's variant."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class LSVCRSettings(Settings):
         dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
         text: False leaves all texts out, IDs alone.
         epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
-            `lsvcr.stage2.settings`; ``epochs`` 0 takes the preset's.
+            `lsvcr.stage2.settings`; None is the preset's, in the video task that of `QUICK`.
         alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
             embeds the texts as it is.
         llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
@@ -56,10 +67,10 @@ class LSVCRSettings(Settings):
     feed_forward: int = setting(256, at_least=1, at_most=65_536)
     dropout: float = setting(0.3, at_least=0, below=1)
     text: bool = setting(True)
-    epochs: int = setting(0, at_least=1, at_most=100_000)
+    epochs: int | None = setting(None, at_least=1, at_most=100_000)
     epoch_steps: int = setting(100, at_least=1, at_most=1_000_000)
     patience: int = setting(5, at_least=1, at_most=100_000)
-    learning_rate: float = setting(1e-3, above=0, at_most=10)
+    learning_rate: float | None = setting(None, above=0, at_most=10)
     batch: int = setting(64, at_least=1, at_most=1_000_000)
     targets: int = setting(10, at_least=1, at_most=100_000)
     alignment: Alignment = setting("llm", one_of=get_args(Alignment))  # noqa: RUF009
@@ -74,7 +85,6 @@ class LSVCRSettings(Settings):
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "epochs", self.epochs or _EPOCHS.get(self.preset, 0))
         object.__setattr__(self, "alignment_settings", dict(self.alignment_settings))
 
     def disagreement(self) -> tuple[str, str] | None:
@@ -91,17 +101,19 @@ class LSVCRSettings(Settings):
         """How stage 1 trains: the preset's settings with the changes."""
         return AlignmentSettings.of(self.preset, self.alignment_settings)
 
-    def stage_2(self) -> FinetuneSettings:
-        """How stage 2 trains."""
+    def stage_2(self, task: Task) -> FinetuneSettings:
+        """How stage 2 of a task trains."""
+        quick = task == "video" and self.variant == "whole" and self.preset == "small"
+        chosen = QUICK if quick else {"epochs": _EPOCHS[self.preset]}
+        given = {"epochs": self.epochs, "learning_rate": self.learning_rate}
         return FinetuneSettings(
-            epochs=self.epochs,
             epoch_steps=self.epoch_steps,
             patience=self.patience,
-            learning_rate=self.learning_rate,
             batch=self.batch,
             targets=self.targets,
             comment_negatives=self.comment_negatives,
             id_text_weight=self.id_text_weight,
+            **{**chosen, **{name: value for name, value in given.items() if value is not None}},
         )
 
     def sizes(self) -> dict[str, Any]:

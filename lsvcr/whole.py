@@ -5,17 +5,17 @@ What is served is chosen by the rules of docs/lsvcr.md, "The protocol of the com
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsvcr.serving.video_fusion import VideoFusion, fit_fusion
+from lsvcr.serving.video_fusion import VideoFusion
 from lsvcr.text.tables import TextTables
-from policies.base import Scores
-from policies.comments.value.fuse import ScoreComments, own_weight
+from policies.base import Progress, Scores
+from policies.comments.value.fit import Fitted
 from policies.comments.value.model import ValueModel
 from policies.comments.value.texts import TextSpace, whitened
 from policies.comments.value_policy import (
@@ -29,8 +29,8 @@ from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.requests import CommentRequests, VideoRequests
 
-ScoreVideos = Callable[[VideoRequests], Scores]
-"""Scores a group of its own at each call: what is cached by row is forgotten before."""
+PROMISING = 0.0005
+"""What a comment score that was trained briefly has to add to dwell_r to be trained in full."""
 
 
 @dataclass
@@ -91,42 +91,35 @@ class WholeRanker:
         return cls(value_of(value, catalogue), float(arrays["own_weight"][0]), fusion)
 
 
-def fit_whole(
-    dataset: Dataset,
-    tables: TextTables,
-    paper_comments: ScoreComments,
-    paper_videos: ScoreVideos,
-    *,
-    seed: int,
-    settings: ValueSettings | None = None,
-) -> tuple[WholeRanker, dict[str, Any]]:
-    """Fit what is served besides the paper's scores, and choose.
+def fit_comment_value(
+    dataset: Dataset, tables: TextTables, *, seed: int, progress: Progress
+) -> Fitted:
+    """Fit the comment value, with the language model's embeddings beside LSA, and choose.
 
     Args:
         dataset: The log.
         tables: The language model's embeddings of its texts.
-        paper_comments: The paper's comment score, trained without `held_people`.
-        paper_videos: The paper's video score.
         seed: Of the training.
-        settings: Of the comment value; None for the defaults.
-
-    Returns:
-        What ranks, and the choices with their criterion, for people.
+        progress: Told what is done.
     """
-    settings = settings or ValueSettings()
-    fitted = fit_on_log(
+    settings = ValueSettings()
+    return fit_on_log(
         dataset,
         settings,
         taste=True,
         seed=seed,
-        progress=lambda *_: None,
+        progress=progress,
         more_spaces=lambda lsa: _language_spaces(tables, lsa, settings.width),
     )
-    weight, told = own_weight(fitted, paper_comments)
-    told = {"paper's score": told} if told else {}
-    fusion, told_videos = fit_fusion(dataset, paper_videos, seed=seed)
-    summary = {"comment value": {**fitted.summary, **told}, "video fusion": told_videos}
-    return WholeRanker(fitted.model, weight, fusion), summary
+
+
+def promising(told: Mapping[str, Any]) -> bool:
+    """Whether a comment score that was trained briefly adds enough to be trained in full.
+
+    Args:
+        told: What `own_weight` compared.
+    """
+    return bool("adds" in told and told["adds"][0] >= PROMISING)
 
 
 def _language_spaces(tables: TextTables, lsa: TextSpace, width: int) -> dict[str, TextSpace]:

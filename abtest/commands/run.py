@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,6 @@ from abtest.terminal import encoding_of, put, put_json
 
 FAIL_CONDITIONS = ("srm", "guardrail", "worse", "not-clear", "warning")
 
-DEMO_DEFAULTS: dict[str, Any] = {}
 
 Treatment = Annotated[
     list[str] | None,
@@ -282,13 +281,12 @@ def demo(
     """From nothing to a report: lsvcr against sasrec on the built-in world."""
     resolved = load_config(
         {"users": users, "seed": seed},
-        defaults=DEMO_DEFAULTS,
-        file=_NO_FILE,
+        file=_DEMO,
     )
     _execute(resolved, out, None, (None, workers, None), (), False, json, quiet)
 
 
-_NO_FILE = Path(__file__).with_name("demo.toml")
+_DEMO = Path(__file__).with_name("demo.toml")
 
 
 def _run_config(resume: Path) -> Path:

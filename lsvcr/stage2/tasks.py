@@ -26,7 +26,7 @@ from lsvcr.stage2.representation import BatchTexts, users_by_ids, users_with_tex
 from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.validation import CommentValidation, Validation, VideoValidation
 from policies.sequence.cross_entropy import catalogue_cross_entropy
-from policies.sequence.softmax import FULL_SOFTMAX_UP_TO, sampling_share
+from policies.sequence.softmax import sampling_share
 
 Int64 = NDArray[np.int64]
 
@@ -148,7 +148,7 @@ class VideoTask(FinetuneTask):
         )
 
     def choices(self, batch: Batch) -> Choices:
-        """All videos; above 20,000 a sample, half by popularity and half uniform.
+        """All videos; of a large catalogue a sample, half by popularity and half uniform.
 
         Each of the sample is weighted by one over the probability that it is in it, so that the
         denominator of the softmax is right on average (Horvitz & Thompson, JASA 1952); a target
@@ -156,7 +156,7 @@ class VideoTask(FinetuneTask):
         """
         target = torch.from_numpy(batch.target[batch.real])
         available = self.inventory.available
-        if len(available) <= FULL_SOFTMAX_UP_TO:
+        if len(available) <= self.settings.full_softmax_up_to:
             return self._choices(torch.unique(torch.cat([available, target])), target)
         draws = self.random.random(self.settings.video_negatives)
         place = np.minimum(np.searchsorted(self._cumulative, draws), len(available) - 1)

@@ -103,6 +103,7 @@ def finetune(
             epoch_steps=settings.epoch_steps,
             patience=settings.patience,
             learning_rate=settings.learning_rate,
+            decay=settings.decay,
             from_start=True,
             average=settings.average,
         ),

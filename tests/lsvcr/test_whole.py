@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from lsvcr.policy import LSVCR
 from lsvcr.serving.video_fusion import VideoFusion, _bonus, _Impressions
+from lsvcr.settings import QUICK, LSVCRSettings
+from lsvcr.stage2.settings import FinetuneSettings
+from lsvcr.starting_point import StartingPoint
+from lsvcr.text.tables import Texts, TextTables
 from lsvcr.whole import WholeRanker
-from policies.comments.value.fit import HeldVisits
+from policies.comments.value.fit import Fitted, HeldVisits
 from policies.comments.value.fuse import scores_of
+from policies.comments.value.model import ValueModel
+from policies.comments.value.texts import TextSpace
 from policies.comments.value.visits import Visits
 from policies.registry import create
+from policies.sequence.trainer import TrainingSummary
 from simulator.logs.initial_history import histories_before
 from simulator.logs.reads import SeenComments
 from simulator.requests import CommentRequests
 
-QUICK: dict[str, Any] = {
+TINY: dict[str, Any] = {
     "alignment": "none",
     "epochs": 1,
     "epoch_steps": 1,
@@ -32,7 +40,7 @@ Ask = Callable[[Any], Any]
 
 @pytest.fixture(scope="module")
 def whole(planted: Any) -> LSVCR:
-    policy = LSVCR(**QUICK)
+    policy = LSVCR(**TINY)
     policy.fit(planted.dataset, seed=1)
     return policy
 
@@ -48,7 +56,7 @@ def test_the_summary_tells_what_was_chosen_and_why(whole: LSVCR) -> None:
 
 def test_scores_survive_the_disk(whole: LSVCR, planted: Any, asking: Ask, tmp_path: Path) -> None:
     whole.save(tmp_path)
-    again = LSVCR(**QUICK)
+    again = LSVCR(**TINY)
     again.load(tmp_path, planted.dataset)
     asked = asking(planted.dataset)
     watched = (asked.users * 7 % 60).astype(np.int32)
@@ -68,27 +76,109 @@ def test_the_papers_variant_is_named_in_the_spec() -> None:
     assert paper.settings() == {**create("lsvcr").settings(), "variant": "paper"}
 
 
-def test_the_papers_comment_score_is_trained_without_those_who_judge_it(
-    planted: Any, monkeypatch: pytest.MonkeyPatch
+class Trainings(NamedTuple):
+    """Epochs and least steps of each training, and the people left out, in order."""
+
+    task: list[str]
+    length: list[tuple[int, int]]
+    without: list[Any]
+
+
+@pytest.fixture
+def trainings(planted: Any, monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    """What `finetune` is asked for, without training; the log has a comment value."""
+    told = Trainings([], [], [])
+
+    def watch(
+        model: Any, both: Any, inventory: Any, settings: Any, *, without: Any, **_: Any
+    ) -> Any:
+        told.task.append(model.task)
+        told.length.append((settings.epochs, settings.epoch_steps))
+        told.without.append(without)
+        return TrainingSummary(1, 1, 1, 0.5, 1.0)
+
+    catalogue = planted.dataset.catalogue()
+    n, v = catalogue.n_comments, catalogue.n_videos
+    texts = TextSpace(*(np.zeros((size, 2), dtype=np.float32) for size in (n, v)))
+    facts = [np.zeros(size, dtype=np.float32) for size in (n, 2, 1)]
+    prior = np.zeros((4, 2), dtype=np.float32)
+    model = ValueModel(
+        texts, facts[0], facts[1], catalogue.comment_time_ms, 0, facts[2], prior, 0.0, False
+    )
+    found = Texts.of(planted.dataset)
+    embeddings = np.random.default_rng(1).normal(size=(len(found.distinct), 8)).astype(np.float16)
+    start = StartingPoint(TextTables(embeddings, found.title, found.comment))
+    monkeypatch.setattr(LSVCR, "_start", lambda *_: start)
+    monkeypatch.setattr("lsvcr.learner.finetune", watch)
+    monkeypatch.setattr("lsvcr.policy.fit_comment_value", lambda *_, **__: Fitted(model, {}))
+    return told
+
+
+def fitted(planted: Any, monkeypatch: pytest.MonkeyPatch, adds: list[float]) -> LSVCR:
+    """A policy whose comment score adds so much to dwell_r, training by training."""
+    left = iter(adds)
+
+    def weigh(*_: Any) -> Any:
+        gain = next(left)
+        return (0.5 if gain >= 0.005 else 0.0), {"adds": [gain, gain - 0.001, gain + 0.001]}
+
+    monkeypatch.setattr("lsvcr.policy.own_weight", weigh)
+    policy = LSVCR(**{**TINY, "epochs": 7, "epoch_steps": 100})
+    policy.fit(planted.dataset, seed=1)
+    assert next(left, None) is None
+    return policy
+
+
+def test_a_comment_score_that_adds_too_little_is_trained_briefly_and_not_served(
+    planted: Any, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: dict[str, Any] = {}
+    policy = fitted(planted, monkeypatch, [0.0004])
+    assert trainings.task == ["video", "comment"]
+    assert trainings.length == [(7, 100), (1, 150)]
+    assert not policy._whole.needs_paper_comments and set(policy._tasks) == {"video"}
+    assert policy.training_summary()["comment value"]["paper's score"]["trained"] == "briefly"
+    # Who judges the score has not trained it; the video task has no such judges.
+    assert trainings.without[0] is None and 0.1 < trainings.without[1].mean() < 0.3
 
-    def watch(model: Any, both: Any, *_: Any, without: Any, **__: Any) -> Any:
-        told[model.task] = without
-        raise_after = len(told) == 2
-        if raise_after:
-            raise KeyboardInterrupt
 
-        class Summary:
-            def to_dict(self) -> dict[str, Any]:
-                return {}
+def test_a_promising_comment_score_is_trained_in_full_and_judged_again(
+    planted: Any, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = fitted(planted, monkeypatch, [0.0005, 0.006])
+    assert trainings.length == [(7, 100), (1, 150), (7, 100)]
+    assert (trainings.without[1] == trainings.without[2]).all()
+    assert served._whole.own_weight == 0.5 and set(served._tasks) == {"video", "comment"}
+    assert served.training_summary()["comment value"]["paper's score"]["trained"] == "in full"
+    dropped = fitted(planted, monkeypatch, [0.02, 0.0049])
+    assert not dropped._whole.needs_paper_comments and set(dropped._tasks) == {"video"}
 
-        return Summary()
 
-    monkeypatch.setattr("lsvcr.policy.finetune", watch)
-    with pytest.raises(KeyboardInterrupt):
-        LSVCR(**QUICK).fit(planted.dataset, seed=1)
-    assert told["video"] is None and 0.1 < told["comment"].mean() < 0.3
+def test_the_papers_variant_is_trained_in_full(
+    planted: Any, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LSVCR(**{**TINY, "epochs": 7, "variant": "paper"}).fit(planted.dataset, seed=1)
+    assert trainings.task == ["video", "comment"]
+    assert trainings.length == [(7, 1), (7, 1)] and trainings.without == [None, None]
+
+
+def test_only_the_video_task_of_the_small_whole_trains_quickly() -> None:
+    quick = LSVCRSettings().stage_2("video")
+    assert quick.decay and quick.epochs == QUICK["epochs"]
+    plain = FinetuneSettings(epochs=60)
+    assert LSVCRSettings().stage_2("comment") == plain
+    assert LSVCRSettings(variant="paper").stage_2("video") == plain
+    base = LSVCRSettings(preset="base").stage_2("video")
+    assert base == FinetuneSettings(epochs=50)
+    own = LSVCRSettings(epochs=9, learning_rate=2e-3).stage_2("video")
+    assert own == dataclasses.replace(quick, epochs=9, learning_rate=2e-3)
+
+
+def test_without_a_comment_value_there_is_no_comment_task(
+    planted: Any, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsvcr.policy.fit_comment_value", lambda *_, **__: Fitted(None, {}))
+    fitted(planted, monkeypatch, [])
+    assert trainings.task == ["video"]
 
 
 def test_own_scores_are_asked_for_the_comments_of_each_visit(planted: Any) -> None:

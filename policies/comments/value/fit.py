@@ -22,6 +22,7 @@ from policies.evaluation.dwell import DwellCorrelation, dwell_r
 from simulator.logs.dataset import Dataset
 from simulator.requests import Int64
 
+Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 PENALTIES = (100.0, 1_000.0, 10_000.0, 100_000.0)
@@ -74,13 +75,13 @@ class HeldVisits:
         """dwell_r of scores float[n]."""
         return dwell_r(scores, self.seen.dwell_ms, self.visit, self.person)
 
-    def scores(self, model: ValueModel) -> Float64:
-        """float64[n] by a model."""
+    def scores(self, model: ValueModel, tastes: Float32 | None = None) -> Float64:
+        """float64[n] by a model, with tastes float32[V, d] where they are known."""
         comment = self.seen.comment
         ages = age_facts(model.written_ms[comment], self.seen.time_ms)
         found = model.common[comment].astype(np.float64) + ages @ model.age
         if model.personal:
-            tastes = model.tastes(self.history)
+            tastes = model.tastes(self.history) if tastes is None else tastes
             texts = model.space.comment[comment]
             found += np.einsum("nd,nd->n", texts, tastes[self.visit], dtype=np.float64)
         return np.asarray(found)
@@ -193,7 +194,11 @@ def _choose(
     penalty = max(by_penalty, key=lambda key: by_penalty[key].r)
     by_precision = {0.0: by_penalty[penalty]}
     if reads:
-        by_precision |= {value: judged(penalty, value, True) for value in PRECISIONS}
+        found = equations.solve(penalty, everybody=False, personal=True)
+        model = equations.model(found, 0.0, personal=True)
+        tastes = model.tastes_by_precision(held.history, PRECISIONS)
+        for value, own in zip(PRECISIONS, tastes, strict=True):
+            by_precision[value] = held.correlation(held.scores(model, own))
     precision = max(by_precision, key=lambda key: by_precision[key].r)
     return _Choice(name, equations, penalty, precision, lowest, by_precision[precision])
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,9 @@ from simulator.logs.catalogue import Catalogue
 from simulator.requests import HistoryView, Int32, Int64
 
 Float32 = NDArray[np.float32]
+
+_BLOCK = 2_048
+"""People whose reading is weighed at once: what it takes stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,24 @@ class ValueModel:
 
     def tastes(self, history: HistoryView) -> Float32:
         """float32[B, d] of people."""
-        prior = history_vectors(self.space, history) @ self.prior
-        if self.precision <= 0.0:
-            return np.asarray(prior, dtype=np.float32)
+        if self.precision > 0.0:
+            (found,) = self._updated(history, (self.precision,))
+            return np.asarray(found, dtype=np.float32)
+        return self._prior(history)
+
+    def tastes_by_precision(self, history: HistoryView, precisions: Sequence[float]) -> Float32:
+        """float32[P, B, d]: `tastes` with each of some precisions above 0."""
+        blocks = [
+            self._updated(history.select(np.arange(at, min(at + _BLOCK, len(history)))), precisions)
+            for at in range(0, len(history), _BLOCK)
+        ]
+        return np.concatenate(blocks, axis=1)
+
+    def _prior(self, history: HistoryView) -> Float32:
+        found = history_vectors(self.space, history) @ self.prior
+        return np.asarray(found, dtype=np.float32)
+
+    def _updated(self, history: HistoryView, precisions: Sequence[float]) -> Float32:
         reads = history.reads()
         real = reads.comment >= 0
         visit, place = visits_of(reads.last, real)
@@ -74,7 +93,7 @@ class ValueModel:
         expected += self.rank_effect[np.minimum(place, len(self.rank_effect) - 1)]
         residual = log_dwell(reads.dwell_ms).astype(np.float32) - expected
         texts = self.space.comment[np.maximum(reads.comment, 0)]
-        return updated(prior, texts, residual, visit, self.precision)
+        return updated(self._prior(history), texts, residual, visit, precisions)
 
     def score(self, tastes: Float32 | None, comments: Int32, time_ms: Int64) -> Float32:
         """float32[B, M] of comments int32[B, M] at int64[B]; ``tastes`` None: without."""

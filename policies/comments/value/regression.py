@@ -84,9 +84,10 @@ class NormalEquations:
             x = self.features(visits, vectors, block)
             held = visits.held[seen.visit[block]]
             for part, rows in enumerate((~held, held)):
-                self.rows[part] += rows.sum()
-                self.gram[part] += (x[rows].T @ x[rows]).astype(np.float64)
-                self.right[part] += x[rows].T.astype(np.float64) @ y[block][rows]
+                some = x[rows]
+                self.rows[part] += len(some)
+                self.gram[part] += (some.T @ some).astype(np.float64)
+                self.right[part] += some.T.astype(np.float64) @ y[block][rows]
 
     def features(self, visits: Visits, vectors: Float32, block: slice) -> Float32:
         """float32[n, k] of some rows, from their mean within the visit."""

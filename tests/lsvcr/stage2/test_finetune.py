@@ -124,24 +124,20 @@ def test_video_loss_is_cross_entropy_over_the_whole_catalogue(planted: Any) -> N
     )
 
 
-def test_large_catalogues_are_sampled_and_always_hold_the_targets(
-    planted: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lsvcr.stage2.tasks.FULL_SOFTMAX_UP_TO", 10)
+def test_large_catalogues_are_sampled_and_always_hold_the_targets(planted: Any) -> None:
     both, inventory, model = _set_up(planted, "video")
-    task = VideoTask(model, inventory, FinetuneSettings(video_negatives=8), [1, 2], both.liked)
+    settings = FinetuneSettings(full_softmax_up_to=10, video_negatives=8)
+    task = VideoTask(model, inventory, settings, [1, 2], both.liked)
     batch = make_batch(both, "video", last_events(both.liked, np.arange(4)))
     candidates, _, label, _ = task.choices(batch)
     assert len(candidates) <= 8 + 4 and len(candidates) == len(candidates.unique())
     assert candidates[label].tolist() == batch.target[batch.real].tolist()
 
 
-def test_the_sampled_denominator_is_right_on_average(
-    planted: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sampled_denominator_is_right_on_average(planted: Any) -> None:
     """3,000 draws; five standard errors of their mean, for each of six people."""
     both, inventory, model = _set_up(planted, "video")
-    settings = FinetuneSettings(video_negatives=16)
+    settings = FinetuneSettings(full_softmax_up_to=10, video_negatives=16)
     batch = make_batch(both, "video", last_events(both.liked, np.arange(6)))
     target = torch.from_numpy(batch.target[:, 0])
     titles = model.text(inventory.embeddings[inventory.title])
@@ -149,7 +145,6 @@ def test_the_sampled_denominator_is_right_on_average(
         persons = user_vectors(model, inventory, batch, None)
         vectors = F.normalize(model.videos(torch.arange(60), titles), dim=-1)
         terms = torch.exp(F.normalize(persons, dim=-1) @ vectors.T / TEMPERATURE)
-        monkeypatch.setattr("lsvcr.stage2.tasks.FULL_SOFTMAX_UP_TO", 10)
         task = VideoTask(model, inventory, settings, [1, 2], both.liked)
         sums = []
         for _ in range(3_000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -191,15 +192,17 @@ def test_scores_survive_the_disk_and_do_not_depend_on_the_batch(
 
 def test_an_update_is_ridge_regression_within_visits() -> None:
     rng = np.random.default_rng(1)
-    b, n, d, precision = 4, 9, 3, 2.5
+    b, n, d = 4, 9, 3
+    precisions = (0.5, 2.5)
     texts = rng.normal(size=(b, n, d)).astype(np.float32)
     residual = rng.normal(size=(b, n)).astype(np.float32)
     prior = rng.normal(size=(b, d)).astype(np.float32)
     visit = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2]) * np.ones((b, 1), dtype=int)
     visit[1, 4:] = -1
     visit[2] = -1
-    found = updated(prior, texts, residual, visit, precision)
-    for row in range(b):
+    by_precision = updated(prior, texts, residual, visit, precisions)
+    for precision, row in itertools.product(precisions, range(b)):
+        found = by_precision[precisions.index(precision)]
         xs, rs = [], []
         for number in range(3):
             at = visit[row] == number
