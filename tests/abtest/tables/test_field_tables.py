@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from abtest.experiment_tables.users import open_users
 from reports.users.files import Columns
 from simulator.errors import DataError
-from tests.abtest.field_files import lift, reported, users, written
+from tests.abtest.tables.field_files import lift, reported, users, written
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from simulator.logs.dataset import Dataset
-from tests.abtest.field_files import ABOVE, arms, check, first, reported, table
+from tests.abtest.tables.field_files import ABOVE, arms, check, first, reported, table
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 

@@ -20,7 +20,7 @@ from reports.analysis.analyze import analyze
 from reports.plan import AnalysisPlan, Metric
 from reports.users.files import Columns
 from reports.users.table import Users
-from tests.abtest.field_files import check, first, reported, written
+from tests.abtest.tables.field_files import check, first, reported, written
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.abtest.field_files import arms, check, first, reported, table
+from tests.abtest.tables.field_files import arms, check, first, reported, table
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 
