@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-ABOVE = Path(__file__).parents[2:]
+ABOVE = Path(__file__).parents[3:]
 
 
 def reported(name: str) -> Path:
