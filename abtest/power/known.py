@@ -93,6 +93,10 @@ def _unpaired(source: Source, chosen: Metric, days: int | None) -> Known:
     moments = Moments.of(columns)
     baseline = Baseline.of(moments)
     raw = Baseline.of(moments, adjusted=False)
+    if not raw.variance > 0.0:
+        raise StatisticsError(
+            "the metric does not vary or is zero.", "Every user has the same value, or none any."
+        )
     if baseline.variance <= 1e-12 * raw.variance and raw.variance > 0.0:
         raise StatisticsError(
             "the covariates determine the metric.",

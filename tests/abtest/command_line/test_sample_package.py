@@ -14,7 +14,7 @@ import pytest
 
 from abtest.policy_tools.new import policy_source
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TUTORIAL = ROOT / "docs" / "policy-tutorial.md"
 
 
