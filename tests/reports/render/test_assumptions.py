@@ -109,7 +109,7 @@ def test_the_page_has_a_line_for_one_assumption_and_a_tornado_for_several(
 
 def test_all_formats_say_the_same(result: ExperimentResult) -> None:
     shown = assumed(result, TASTE)
-    terminal = render(shown, width=100, ascii_only=True, color=False)
+    terminal = render(shown, width=100, encoding="ascii", color=False)
     plain = " ".join(terminal.split())
     markdown = render_markdown(shown)
     page = " ".join(Page(render_html(shown)).text().split())
@@ -121,8 +121,8 @@ def test_all_formats_say_the_same(result: ExperimentResult) -> None:
     assert re.search(r"1 \(this world\) +101\.0 s +\+4\.0 % +\+3\.0 to \+5\.0 % +better", terminal)
     row = next(line for line in markdown.splitlines() if "| 0.5 |" in line)
     assert row.startswith("| strength of comment taste | 0.5 | 100.5 s |") and "not clear" in row
-    assert sentence not in render(result, width=100, ascii_only=True, color=False)
-    narrow = render(shown, width=40, ascii_only=True, color=False)
+    assert sentence not in render(result, width=100, encoding="ascii", color=False)
+    narrow = render(shown, width=40, encoding="ascii", color=False)
     assert max(map(len, narrow.splitlines())) <= 40
     assert "0.2: -3.0 % (-4.0 to -2.0 %), worse" in " ".join(narrow.split())
 
@@ -131,7 +131,7 @@ def test_effects_without_a_relative_lift_are_shown_in_their_unit(result: Experim
     shown = assumed(result, grid({0.5: (2.0, 1.0), 1.0: (3.0, 1.0)}))
     record = dataclasses.replace(record_of(shown), scale="absolute")
     shown = dataclasses.replace(shown, assumptions=record)
-    text = render(shown, width=100, ascii_only=True, color=False)
+    text = render(shown, width=100, encoding="ascii", color=False)
     assert re.search(r"0\.5 +100\.5 s +\+2\.00 s +\+1\.00 to \+3\.00 s +better", text)
     domain = charts.assumption_domain(record, ARM)
     chart = str(charts.assumption_chart(record, record.grids[0], ARM, domain, "c"))
