@@ -45,7 +45,8 @@ class TestLines:
     def of(self, file: str, line: int, budget: float) -> tuple[list[str], float]:
         """The tests that may notice a change of a line, quickest first, and their seconds.
 
-        A line that only runs on import (a constant) may be noticed by any test of its file.
+        A line that only runs on import (a constant) may be noticed by any test of its file; if
+        the file holds nothing else, by any test of its folder.
 
         Args:
             file: Path below the root.
@@ -54,8 +55,12 @@ class TestLines:
         """
         found: dict[str, Entry] = {}
         anywhere: dict[str, Entry] = {}
+        beside: dict[str, Entry] = {}
+        folder = file.rpartition("/")[0] + "/"
         for entry in self.entries.values():
             for name, test in entry["tests"].items():
+                if any(other.startswith(folder) for other in test["lines"]):
+                    beside[name] = test
                 lines = test["lines"].get(file)
                 if lines:
                     anywhere[name] = test
@@ -64,7 +69,7 @@ class TestLines:
         total = 0.0
         kept: list[str] = []
         ready: set[str] = set()
-        for name, test in sorted((found or anywhere).items(), key=_cost):
+        for name, test in sorted((found or anywhere or beside).items(), key=_cost):
             shared = {f: seconds for f, seconds in test["shared"].items() if f not in ready}
             total += test["seconds"] + sum(shared.values())
             if kept and total > budget:

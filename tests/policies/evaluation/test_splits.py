@@ -27,7 +27,7 @@ from simulator.comment_sections import CommentSections
 from simulator.logs.dataset import Dataset
 from simulator.logs.initial_history import initial_history
 from simulator.requests import SIGNALS, HistoryState
-from tests.policies.comment_log import MINUTE, START_MS, random_log, write
+from tests.policies.comment_log import MINUTE, PER_VIDEO, START_MS, random_log, write
 
 CUT = START_MS + 250 * MINUTE
 
@@ -147,6 +147,29 @@ def test_positives_are_what_was_taken_up_in_the_section(log: Dataset) -> None:
     assert found == expected
     assert (test.time_ms - test.cut_ms == 20_000).all()
     assert any(len(new) > 1 for _, _, new in expected.values())
+
+
+def test_the_first_comment_of_the_catalogue_can_be_a_positive(tmp_path: Path) -> None:
+    tables = random_log(5)
+    first = write(tmp_path / "log", tables).catalogue()
+    video, wanted = int(first.video_ids[0]), int(first.comment_ids[0])
+    visits = [(video + 7, wanted + PER_VIDEO, 1), (video, wanted, 100)]
+    own = pl.DataFrame(
+        [(100, v, c, START_MS + 400 * MINUTE + at * MINUTE, 1, 0) for v, c, at in visits],
+        schema=tables["comment_events"].schema,
+        orient="row",
+    )
+    tables["comment_events"] = own
+    seen = own.select("user_id", "video_id", "time_ms").with_columns(
+        pl.col("time_ms") - 20_000,
+        is_click=pl.lit(1, pl.Int8),
+        is_like=pl.lit(0, pl.Int8),
+        play_time_ms=pl.lit(9_000, pl.Int64),
+        comment_stay_time=pl.lit(5_000, pl.Int64),
+    )
+    tables["impressions"] = seen.select(tables["impressions"].columns)
+    test = visits_held_out(write(tmp_path / "own", tables))
+    assert test.positives.tolist() == [[0]]
 
 
 def test_candidates_of_a_section_are_those_the_feed_would_list(log: Dataset) -> None:

@@ -33,6 +33,8 @@ QUANTILES = {
     "friend_user_num": {0.5: 16, 0.95: 550, 0.99: 1626},
     "register_days": {0.5: 1188, 0.75: 1701, 0.9: 2108, 0.95: 2381, 0.99: 2700},
 }
+LARGEST = {"follow_user_num": 5003, "fans_user_num": 1_986_249, "friend_user_num": 4995,
+           "register_days": 3624}  # fmt: skip
 RANGE_SHARES = {
     "follow_user_num_range": {"0": 0.00689, "(0,10]": 0.070625 - 0.00689, "500+": 1 - 0.781931},
     "fans_user_num_range": {"0": 0.042404, "[1,10)": 0.237603 - 0.042404, "[1w,10w)": 0.0036},
@@ -47,6 +49,9 @@ def test_features_have_the_published_quantiles_shares_and_correlations() -> None
     for name, quantiles in QUANTILES.items():
         for level, value in quantiles.items():
             assert np.quantile(FRAME[name], level) == pytest.approx(value, rel=0.04, abs=1), name
+    for name, largest in LARGEST.items():
+        assert FRAME[name].max() == pytest.approx(largest, rel=0.15), name
+        assert FRAME[name].max() <= largest
     for name, shares in RANGE_SHARES.items():
         for label, share in shares.items():
             assert (FRAME[name] == label).mean() == pytest.approx(share, abs=0.003), label
