@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format audit lock clean
 
 demo: $(STAMP)
 	$(BIN)/abtest demo
@@ -22,13 +22,23 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 # torch comes first and alone, at its exact version: any other resolution may pull the
-# multi-gigabyte CUDA build.
-$(STAMP): pyproject.toml constraints.txt
+# multi-gigabyte CUDA build. Everything else comes with the hashes of its files.
+$(STAMP): pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
+
+# Versions that differ from the constraints, licences, known vulnerabilities.
+audit: $(STAMP)
+	$(BIN)/python -m benchmarks.upkeep.audit
+
+# After a change of constraints.txt; needs uv.
+lock:
+	grep -v '^torch==' constraints.txt | uv pip compile - --quiet --no-deps --generate-hashes \
+		--python-version 3.11 --no-header --no-annotate --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .abtest build *.egg-info .pytest_cache .mypy_cache .ruff_cache
