@@ -37,7 +37,7 @@ audit: $(STAMP)
 
 # After a change of constraints.txt; needs uv.
 lock:
-	grep -v '^torch==' constraints.txt | uv pip compile - --quiet --no-deps --generate-hashes \
+	sed '/^# Extras/,$$d; /^torch==/d' constraints.txt | uv pip compile - --quiet --no-deps --generate-hashes \
 		--python-version 3.11 --no-header --no-annotate --output-file requirements.lock
 
 clean:
