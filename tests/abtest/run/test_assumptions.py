@@ -56,8 +56,11 @@ def quick_log(quick_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 class InProcess:
     """An engine without processes: starting them takes longer than these runs."""
 
+    place = ""
+
     def __init__(self, job: Job[Any, Any], workers: int) -> None:
         self._job = job
+        self.workers = workers
         self._shared: Any = None
 
     def __enter__(self) -> InProcess:
@@ -76,7 +79,7 @@ class InProcess:
 
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abtest.run.simulate.LocalEngine", InProcess)
+    monkeypatch.setattr("abtest.run.machines.LocalEngine", InProcess)
     monkeypatch.setattr("abtest.run.assumptions.LocalEngine", InProcess)
 
 
