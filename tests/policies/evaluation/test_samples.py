@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policies.evaluation.candidates import Block, _sampled
+from policies.evaluation.candidates import CandidateBlock, _sampled
 from simulator.randomness import mix, purpose_key
 
 CASES, WIDTH = 200, 12
 
 
-def block(positives: int) -> Block:
+def block(positives: int) -> CandidateBlock:
     """Cases of which some candidates do not compete; positives do, and differ by case."""
     random = np.random.default_rng(positives)
     candidates = np.tile(np.arange(100, 100 + WIDTH, dtype=np.int32), (CASES, 1))
@@ -19,7 +19,7 @@ def block(positives: int) -> Block:
     for case in positive:
         case[random.choice(WIDTH, positives, replace=False)] = True
     competes = positive | (random.random((CASES, WIDTH)) < 0.7)
-    return Block(np.arange(CASES), candidates, competes, positive)
+    return CandidateBlock(np.arange(CASES), candidates, competes, positive)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, WIDTH, 3 * WIDTH])
