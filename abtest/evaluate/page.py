@@ -12,7 +12,7 @@ from abtest.evaluate.tables import (
     interval_cells,
     metric_cells,
 )
-from reports.render.page import PageTable, Section, render_page
+from reports.render.page import PageSection, PageTable, render_page
 
 
 def evaluation_page(results: Sequence[TaskResult], command: str) -> str:
@@ -27,10 +27,10 @@ def evaluation_page(results: Sequence[TaskResult], command: str) -> str:
     )
 
 
-def _section(result: TaskResult) -> Section:
+def _section(result: TaskResult) -> PageSection:
     title = result.task.capitalize()
     if result.problem:
-        return Section(title, (f"No table: {result.problem}",))
+        return PageSection(title, (f"No table: {result.problem}",))
     sentences = [result.protocol_sentence()]
     if result.candidates_note:
         sentences.append(f"Sampled candidates, {result.candidates_note}.")
@@ -44,7 +44,7 @@ def _section(result: TaskResult) -> Section:
         header, rows = difference_cells(name, result, names)
         if rows:
             tables.append(_table(f"Compared with {result.reference}: {name}", header, rows))
-    return Section(title, sentences, tables)
+    return PageSection(title, sentences, tables)
 
 
 def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> PageTable:

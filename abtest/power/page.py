@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abtest.power.tables import aa_cells, aa_facts, power_cells, power_facts
-from reports.render.page import PageTable, Section, render_page
+from reports.render.page import PageSection, PageTable, render_page
 
 if TYPE_CHECKING:
     from abtest.power.planning import Answer, Asked
@@ -21,8 +21,8 @@ def power_page(rows: Sequence[Answer], asked: Asked, name: str, command: str) ->
     return render_page(
         "Plan of an experiment",
         [
-            Section("Answer", (power_facts(asked, name),), (table,) if body else ()),
-            *([Section("Not answered", problems)] if problems else []),
+            PageSection("Answer", (power_facts(asked, name),), (table,) if body else ()),
+            *([PageSection("Not answered", problems)] if problems else []),
         ],
         kicker="Power analysis",
         facts="Users are those of all arms together; sd/user is after what covariates removed.",
@@ -36,7 +36,7 @@ def aa_page(report: CalibrationReport, name: str, command: str) -> str:
     table = PageTable("False alarms per metric", header, body, right=(1, 2, 3, 4))
     return render_page(
         "A/A check",
-        [Section("False alarms", (aa_facts(report, name),), (table,))],
+        [PageSection("False alarms", (aa_facts(report, name),), (table,))],
         kicker="A/A check of the whole analysis",
         facts="Everybody was treated alike: every alarm is false.",
         command=command,

@@ -12,7 +12,7 @@ from typing import Any
 from abtest.files import write_text
 from abtest.paths import cache_directory
 from abtest.tables import table
-from reports.render.page import PageTable, Section, render_page
+from reports.render.page import PageSection, PageTable, render_page
 from simulator.calibration import experiments
 from simulator.calibration.contrasts import published_contrasts
 from simulator.calibration.experiments import Reaction, reactions, summary
@@ -62,7 +62,7 @@ def reactions_page(rows: Sequence[Reaction], command: str) -> str:
     table = PageTable("How metrics move together", header, cells, right=(1,))
     return render_page(
         "The built-in world beside published experiments",
-        [Section("Reactions", (found,), (table,))],
+        [PageSection("Reactions", (found,), (table,))],
         kicker="Simulated platform",
         facts="Elasticities along a ladder of better and worse rankers; no policy is involved.",
         command=command,

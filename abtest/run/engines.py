@@ -158,7 +158,7 @@ class LocalEngine:
             raise self._death(kills) from None
 
     def _results(
-        self, futures: Sequence[Future[Outcome]], begun: float, report: Report
+        self, futures: Sequence[Future[TaskOutcome]], begun: float, report: Report
     ) -> Iterator[Any]:
         pending, position = set(futures), 0
         while position < len(futures):
@@ -255,7 +255,7 @@ def _no_main_module() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """A task's result or what it raised, in a form that can always travel.
 
     Attributes:
@@ -269,7 +269,7 @@ class Outcome:
     trace: str = ""
 
     @classmethod
-    def failed(cls, error: BaseException) -> Outcome:
+    def failed(cls, error: BaseException) -> TaskOutcome:
         """Of a task that raised."""
         trace = "".join(traceback.format_exception(error))
         try:
@@ -286,7 +286,7 @@ class Outcome:
 
 _shared: Any = None
 _job: Job[Any, Any] | None = None
-_failure: Outcome | None = None
+_failure: TaskOutcome | None = None
 _done: Any = None
 """A number shared by all processes: tasks done so far, in fractions."""
 
@@ -303,10 +303,10 @@ def _prepare_worker(job: Job[Any, Any], done: Any, parent: int) -> None:
         _shared = job.prepare()
     except BaseException as error:
         # An initialiser that raises would break the pool without saying why.
-        _failure = Outcome.failed(error)
+        _failure = TaskOutcome.failed(error)
 
 
-def _run_task(task: Any) -> Outcome:
+def _run_task(task: Any) -> TaskOutcome:
     if _failure is not None:
         return _failure
     assert _job is not None
@@ -319,9 +319,9 @@ def _run_task(task: Any) -> Outcome:
         told = fraction
 
     try:
-        return Outcome(_job.work(_shared, task, tell))
+        return TaskOutcome(_job.work(_shared, task, tell))
     except BaseException as error:
-        return Outcome.failed(error)
+        return TaskOutcome.failed(error)
 
 
 def _end_with(parent: int) -> None:

@@ -12,7 +12,7 @@ from reports import formats
 from reports.analysis.seeds import seed_summaries
 from reports.render import charts, svg
 from reports.render.comparison import comparison_facts
-from reports.render.page import Cell, PageTable, Section, render_page
+from reports.render.page import Cell, PageSection, PageTable, render_page
 from reports.render.symbols import SYMBOLS
 from reports.results import ArmComparison, ExperimentResult, MetricComparison, finite
 from reports.verdict import words
@@ -30,14 +30,14 @@ def render_comparison_html(runs: Runs, *, command: str = "") -> str:
     """
     first = _primaries(runs)
     forests = [_forest(runs, name, label, f"f{n}") for n, (name, label) in enumerate(first)]
-    sections = [Section("Primary metric", comparison_facts(runs), forests)]
+    sections = [PageSection("Primary metric", comparison_facts(runs), forests)]
     others = [
         _forest(runs, name, label, f"m{n}")
         for n, (name, label) in enumerate(_metrics(runs))
         if (name, label) not in first
     ]
     if others:
-        sections.append(Section("Every other metric", (), others))
+        sections.append(PageSection("Every other metric", (), others))
     simulated = all(result.simulated for _, result in runs)
     return render_page(
         f"{len(runs)} runs side by side",

@@ -35,7 +35,7 @@ class PageTable:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A heading with what is below it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Section:
 
 def render_page(
     title: str,
-    sections: Sequence[Section],
+    sections: Sequence[PageSection],
     *,
     kicker: str = "",
     facts: str = "",

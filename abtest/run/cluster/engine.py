@@ -11,7 +11,7 @@ from typing import Any
 
 from abtest.errors import UsageError
 from abtest.run.cluster.connection import connected
-from abtest.run.engines import Job, Outcome, Report, WorkerDied, default_workers
+from abtest.run.engines import Job, Report, TaskOutcome, WorkerDied, default_workers
 
 RETRIES = 3
 """How often a task is started again after its process or its node has been lost."""
@@ -133,7 +133,7 @@ class RayEngine:
         """The result of a task that is ready."""
         errors = self._ray.exceptions
         try:
-            outcome: Outcome = self._ray.get(reference)
+            outcome: TaskOutcome = self._ray.get(reference)
         except errors.OutOfMemoryError as error:
             raise WorkerDied(
                 f"a worker process ran out of memory. {_line(error)}.", out_of_memory=True
@@ -161,15 +161,15 @@ _prepared: dict[str, Any] = {}
 """What the tasks of one engine share in this process, by the engine's key."""
 
 
-def _run_task(job: Job[Any, Any], key: str, task: Any) -> Outcome:
+def _run_task(job: Job[Any, Any], key: str, task: Any) -> TaskOutcome:
     """One task in a process of a node."""
     try:
         if key not in _prepared:
             _prepared.clear()
             _prepared[key] = job.prepare()
-        return Outcome(job.work(_prepared[key], task, _nobody))
+        return TaskOutcome(job.work(_prepared[key], task, _nobody))
     except BaseException as error:
-        return Outcome.failed(error)
+        return TaskOutcome.failed(error)
 
 
 def _nobody(fraction: float) -> None:
