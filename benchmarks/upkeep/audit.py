@@ -53,16 +53,15 @@ def pinned(text: str) -> Iterator[tuple[str, str]]:
 
 def licence(found: Distribution) -> str:
     """The licence that a package's metadata names, in one line."""
-    fields = found.metadata
-    expression = fields.get("License-Expression")
-    if expression:
+    fields = found.metadata.json
+    if expression := fields.get("license_expression"):
         return str(expression)
     named = [
         value.rsplit(" :: ", 1)[-1]
-        for value in fields.get_all("Classifier") or []
+        for value in fields.get("classifier") or []
         if value.startswith("License ::")
     ]
-    free = (fields.get("License") or "").strip().splitlines()
+    free = str(fields.get("license") or "").strip().splitlines()
     return ", ".join(named) or (free[0] if free else _UNKNOWN)
 
 

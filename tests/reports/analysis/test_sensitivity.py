@@ -8,7 +8,7 @@ import json
 import polars as pl
 import pytest
 
-from abtest.results.metrics import PLATFORM_METRICS
+from abtest.results.metrics import platform_metrics
 from reports.analysis.analyze import analyze
 from reports.analysis.sensitivity import AnalysedGrid, sensitivity
 from reports.plan import AnalysisPlan
@@ -72,7 +72,7 @@ def test_arms_that_did_the_same_have_no_effect_and_are_no_missing_data(
 ) -> None:
     outcomes = make_outcomes(5, {"sasrec": 1.0}, users=50, twin=True)
     both = pl.concat([outcomes, outcomes.with_columns(arm=pl.lit("lsvcr"))])
-    plan = AnalysisPlan(metrics=PLATFORM_METRICS)
+    plan = AnalysisPlan(metrics=platform_metrics())
     same = analyze(both, plan, control="sasrec", treatments=["lsvcr"], design="twin")
     assert same.comparisons[0].metrics[0].outcome == "no data"
     grid = AnalysedGrid("order", "order", 1.0, "none", "", False, [(0.0, same)])
