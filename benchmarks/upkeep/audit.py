@@ -25,11 +25,14 @@ _UNKNOWN = "unknown"
 def main() -> None:
     """Print the table and what is wrong."""
     problems, rows = [], []
-    for name, wanted in pinned(CONSTRAINTS.read_text(encoding="utf-8")):
+    text = CONSTRAINTS.read_text(encoding="utf-8")
+    needed = {name for name, _ in pinned(text.partition("# Extras")[0])}
+    for name, wanted in pinned(text):
         try:
             found = distribution(name)
         except PackageNotFoundError:
-            problems.append(f"{name} {wanted} is not installed")
+            if name in needed:
+                problems.append(f"{name} {wanted} is not installed")
             continue
         if found.version.partition("+")[0] != wanted:
             problems.append(f"{name} is {found.version}, constraints.txt says {wanted}")
