@@ -184,6 +184,8 @@ def analysed_columns(
         found.append(columns[-seen % step :: step])
         seen += len(columns)
     every = np.concatenate(found)
+    # In an order of their own: the splits must not depend on that of the file or of its parts.
+    every = every[np.lexsort(every.T[::-1])]
     if not select or every.shape[1] <= 3:
         return every
     kept = select_covariates(Moments.of(every))

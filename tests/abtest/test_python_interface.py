@@ -70,7 +70,7 @@ def test_a_room_is_a_module_and_a_function_in_any_order(steps: tuple[str, ...]) 
     [
         ({"days": "two"}, "days is 'two', expected a whole number"),
         ({"keep_log": 1}, "keep_log is 1, expected true or false"),
-        ({"design": "paired"}, "expected online or twin"),
+        ({"design": "paired"}, "expected one of online, twin"),
         ({"min_effect": "much"}, "'much' is not a number"),
     ],
 )

@@ -81,7 +81,7 @@ def place(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _one_process(patch: pytest.MonkeyPatch) -> None:
     """One worker, and that one here: these runs take less time than a process needs to start."""
     without_workers(patch)
-    patch.setattr("abtest.run.sizing.default_workers", lambda: 1)
+    patch.setattr("abtest.run.machines.default_workers", lambda: 1)
 
 
 def _write_tables(place: Path) -> None:

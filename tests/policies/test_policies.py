@@ -175,7 +175,7 @@ def test_histories_end_where_training_ends(chains: Dataset) -> None:
     [
         ("sasrce", "Did you mean 'sasrec'"),
         ("nowhere.py:Mine", "no file at nowhere.py"),
-        ("policy.py", "which class?"),
+        ("two.py", "which class?"),
         ("policy.py:Mne", "Did you mean 'Mine'"),
     ],
 )
@@ -185,6 +185,9 @@ def test_unknown_policies(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "policy.py").write_text(
         "from policies.base import Policy\nclass Mine(Policy):\n    pass\n"
+    )
+    (tmp_path / "two.py").write_text(
+        "from policies.base import Policy\nclass A(Policy):\n    pass\nclass B(Policy):\n    pass\n"
     )
     with pytest.raises(UnknownPolicy, match=expected):
         create(spec)

@@ -49,6 +49,10 @@ OF_WEIGHTS = (
 """Rules that can be shown without training again, and whose outcome no clock decides."""
 
 
+OF_ONE_TRAINING = (TRAINS, SAVES, *OF_WEIGHTS)
+"""Rules for which a policy trains once, for one whose training takes long."""
+
+
 @dataclass(frozen=True)
 class CheckResult:
     """One check: its name, whether it passed, and what was seen."""

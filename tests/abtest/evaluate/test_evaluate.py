@@ -59,9 +59,9 @@ class Counted(Policy):
         n, m = dataset.catalogue().n_videos, dataset.catalogue().n_comments
         random = np.random.default_rng(seed)
         counts = np.bincount(interactions(dataset, "liked").video, minlength=n)
-        self._videos = s["sign"] * (counts * s["counting"] + s["noise"] * random.random(n))
+        self._videos = float(s["sign"]) * (counts * s["counting"] + s["noise"] * random.random(n))
         likes = dataset.catalogue().comment_likes
-        self._comments = s["sign"] * (likes * s["counting"] + s["noise"] * random.random(m))
+        self._comments = float(s["sign"]) * (likes * s["counting"] + s["noise"] * random.random(m))
         with (Path("diary.txt")).open("a") as diary:
             diary.write(json.dumps([s, seed]) + "\\n")
 
@@ -186,7 +186,7 @@ def test_nothing_is_trained_twice(abtest: Run, small_log: Path, counted: str) ->
 def test_scores_that_break_the_contract_stop_everything(
     abtest: Run, small_log: Path, counted: str
 ) -> None:
-    Path("abtest.toml").write_text(f'[policies."{counted}"]\nsign = nan\n', encoding="utf-8")
+    Path("abtest.toml").write_text(f'[policies."{counted}"]\nsign = "nan"\n', encoding="utf-8")
     result = abtest("evaluate", "popular", counted, "--data", small_log)
     assert result.code == 5
     assert "Counted returned a non-finite score for the video" in result.err

@@ -132,6 +132,7 @@ def test_negatives_and_validation_are_what_was_seen(make: Make) -> None:
 def test_a_policy_learns_from_what_was_seen(make: Make, tmp_path: Path) -> None:
     log = make()
     policy = LSVCR(
+        variant="paper",
         comment_negatives="seen",
         alignment="none",
         epochs=1,

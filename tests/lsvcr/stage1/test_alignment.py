@@ -99,7 +99,7 @@ def test_stage_2_starts_where_stage_1_ended(log: Log, monkeypatch: pytest.Monkey
         left.append(align(*args, **kwargs))
         return left[0]
 
-    monkeypatch.setattr("lsvcr.policy.finetune", watch)
+    monkeypatch.setattr("lsvcr.learner.finetune", watch)
     monkeypatch.setattr("lsvcr.language.align", keep)
     LSVCR(**QUICK).fit(log.dataset, seed=1)
     for task in TASKS:

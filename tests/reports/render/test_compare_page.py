@@ -7,7 +7,7 @@ import re
 
 from reports import formats
 from reports.render.comparison_page import comparison_json, render_comparison_html
-from reports.render.page import PageTable, Section, render_page
+from reports.render.page import PageSection, PageTable, render_page
 from tests.reports.conftest import make_result
 from tests.reports.render.test_html import ATTACK, Page
 
@@ -54,7 +54,7 @@ def test_names_are_text_on_every_page() -> None:
     table = PageTable(ATTACK, [ATTACK, "b"], [[ATTACK, ATTACK]])
     pages = (
         render_comparison_html([(ATTACK, hostile), ("b", B)], command=ATTACK),
-        render_page(ATTACK, [Section(ATTACK, [ATTACK], [table])], command=ATTACK),
+        render_page(ATTACK, [PageSection(ATTACK, [ATTACK], [table])], command=ATTACK),
     )
     for html in pages:
         page = Page(html)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from scipy import optimize, stats
 from statsmodels.regression.linear_model import OLS
@@ -176,6 +176,8 @@ def test_no_variance_is_an_error_not_an_effect_of_zero() -> None:
         estimate_arms([Moments.of([[1.0, 1.0]])])
 
 
+# A call of statsmodels takes a third of a second.
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(1e-12, 1.0), min_size=1, max_size=12))
 def test_holm_is_statsmodels(p_values: list[float]) -> None:
     expected = multipletests(p_values, method="holm")[1]

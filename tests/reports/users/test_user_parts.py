@@ -294,15 +294,15 @@ def test_calibration_takes_the_same_users_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One user in a step, whatever the parts; the splits are of these users."""
-    from reports.analysis.calibration import _every, user_columns
+    from reports.analysis.calibration import analysed_columns, user_columns
 
     make_rows().write_parquet(tmp_path / "t.parquet")
     monkeypatch.setattr(files, "PART_ROWS", 400)
     table = read(tmp_path / "t.parquet", wanted()).table
     chosen = METRICS["revenue"]
     every = np.concatenate([user_columns(p, chosen, "control", ()) for p in table.parts()])
-    found = _every(table, chosen, "control", (), 7)
-    assert found.tolist() == every[::7].tolist()
+    found = analysed_columns(table, chosen, "control", (), select=False, step=7)
+    assert sorted(found.tolist()) == sorted(every[::7].tolist())
     assert np.isfinite(aa_p_values([found], replicates=20)).all()
 
 
