@@ -69,7 +69,9 @@ def test_a_command_in_the_docs_can_be_typed(page: str, line: str) -> None:
     if words[0] == "python":
         module = words[2].rstrip(".,")
         assert importlib.util.find_spec(module) is not None, f"{page}: no module {module}"
-        text = (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+        path = ROOT / module.replace(".", "/")
+        source = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        text = source.read_text(encoding="utf-8")
         for option in (w for w in words[3:] if w.startswith("--")):
             known = option.partition("=")[0] in text or "import options" in text
             assert known, f"{page}: {module} has no {option}"
