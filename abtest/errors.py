@@ -81,7 +81,7 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
             return ExitCode.POLICY, str(error)
         case DataError() | SimulatorError() | StatisticsError() | ResultFormatError():
             return ExitCode.DATA, str(error)
-        case PolarsError() if "no space left" in str(error).lower():
+        case PolarsError() if says_full(error):
             return ExitCode.RESOURCES, "no space left on the disk that a table was written to"
         case PolarsError():
             return ExitCode.DATA, f"a table cannot be read: {str(error).splitlines()[0]}"
@@ -111,6 +111,11 @@ def out_of_memory(error: BaseException) -> bool:
             return any(sign in text for sign in _NO_MEMORY)
         case _:
             return False
+
+
+def says_full(error: BaseException) -> bool:
+    """Whether a library says in its own words that the disk is full."""
+    return isinstance(error, PolarsError) and "no space left" in str(error).lower()
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import polars as pl
 
+from abtest.errors import says_full
+
 
 def temporary_name(path: Path) -> Path:
     """A hidden name beside ``path`` that no other process has, as short as can be."""
@@ -54,7 +56,7 @@ def _whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        number = errno.ENOSPC if _says_full(error) else getattr(error, "errno", None)
+        number = errno.ENOSPC if says_full(error) else getattr(error, "errno", None)
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
@@ -72,11 +74,6 @@ def can_hold(folder: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _says_full(error: BaseException) -> bool:
-    """Whether a library says in its own words that the disk is full."""
-    return isinstance(error, pl.exceptions.PolarsError) and "no space left" in str(error).lower()
 
 
 @contextlib.contextmanager

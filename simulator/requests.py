@@ -298,6 +298,17 @@ class VideoRequests:
     candidates: Int32
     history: HistoryView
 
+    def select(self, index: NDArray[np.intp]) -> VideoRequests:
+        """Some of the requests, in the order of the index."""
+        return VideoRequests(
+            row=self.row[index],
+            user=self.user[index],
+            time_ms=self.time_ms[index],
+            key=self.key[index],
+            candidates=self.candidates[index],
+            history=self.history.select(index),
+        )
+
 
 @dataclass(frozen=True)
 class CommentRequests:
@@ -318,6 +329,18 @@ class CommentRequests:
     video: Int32
     candidates: Int32
     history: HistoryView
+
+    def select(self, index: NDArray[np.intp]) -> CommentRequests:
+        """Some of the requests, in the order of the index."""
+        return CommentRequests(
+            row=self.row[index],
+            user=self.user[index],
+            time_ms=self.time_ms[index],
+            key=self.key[index],
+            video=self.video[index],
+            candidates=self.candidates[index],
+            history=self.history.select(index),
+        )
 
 
 @dataclass(frozen=True)

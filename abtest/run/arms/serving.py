@@ -70,7 +70,7 @@ class ArmsRanker:
         is_rand = np.zeros(shape, dtype=np.bool_)
         probabilities: NDArray[np.float32] | None = None
         for ranker, index in self._parts(requests.row):
-            part = ranker.slates(_select_videos(requests, index), page_size)
+            part = ranker.slates(requests.select(index), page_size)
             videos[index] = part.videos
             # A ranker that does not know how likely its choice was says nothing: NaN is a null.
             propensity[index] = np.nan if part.propensity is None else part.propensity
@@ -91,7 +91,7 @@ class ArmsRanker:
         propensity = np.full(shape, np.nan, dtype=np.float32)
         probabilities: NDArray[np.float32] | None = None
         for ranker, index in self._parts(requests.row):
-            part = ranker.comments(_select_comments(requests, index))
+            part = ranker.comments(requests.select(index))
             if not isinstance(part, CommentOrders):
                 part = CommentOrders(part)
             order[index] = part.comments
@@ -109,29 +109,6 @@ class ArmsRanker:
             index = np.flatnonzero(arms == number)
             if len(index):
                 yield ranker, index
-
-
-def _select_videos(requests: VideoRequests, index: NDArray[np.intp]) -> VideoRequests:
-    return VideoRequests(
-        row=requests.row[index],
-        user=requests.user[index],
-        time_ms=requests.time_ms[index],
-        key=requests.key[index],
-        candidates=requests.candidates[index],
-        history=requests.history.select(index),
-    )
-
-
-def _select_comments(requests: CommentRequests, index: NDArray[np.intp]) -> CommentRequests:
-    return CommentRequests(
-        row=requests.row[index],
-        user=requests.user[index],
-        time_ms=requests.time_ms[index],
-        key=requests.key[index],
-        video=requests.video[index],
-        candidates=requests.candidates[index],
-        history=requests.history.select(index),
-    )
 
 
 BATCH = 2048

@@ -66,18 +66,6 @@ def comment_requests(
     )
 
 
-def part(requests: VideoRequests, index: Any) -> VideoRequests:
-    """Some of the requests."""
-    return VideoRequests(
-        row=requests.row[index],
-        user=requests.user[index],
-        time_ms=requests.time_ms[index],
-        key=requests.key[index],
-        candidates=requests.candidates[index],
-        history=requests.history.select(index),
-    )
-
-
 def with_candidates(requests: VideoRequests, candidates: Any) -> VideoRequests:
     """The same requests with other candidates."""
     return dataclasses.replace(requests, candidates=candidates)

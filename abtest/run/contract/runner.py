@@ -20,7 +20,6 @@ from abtest.run.contract.requests import (
     PEOPLE,
     comment_requests,
     fingerprint,
-    part,
     video_requests,
     with_candidates,
 )
@@ -128,7 +127,7 @@ class Runner:
         """What else is in a batch does not matter."""
         whole = self.score(self.policy, self.requests)
         for row in (0, len(whole) // 2, len(whole) - 1):
-            alone = self.score(self.policy, part(self.requests, np.array([row])))
+            alone = self.score(self.policy, self.requests.select(np.array([row])))
             user = user_id(self.dataset, int(self.requests.user[row]))
             _same(whole[row : row + 1], alone, f"the request of user {user} scores otherwise alone")
         return ""
@@ -155,7 +154,7 @@ class Runner:
         parts = np.array_split(np.arange(len(users)), 4)
         found = {}
         for i in (3, 1, 0, 2):
-            found[i] = checked_video_scores(later, part(self.requests, parts[i]))
+            found[i] = checked_video_scores(later, self.requests.select(parts[i]))
         pieces = np.concatenate([found[i] for i in range(4)])
         _same(expected, pieces, "scores depend on the requests before them")
         return ""
