@@ -15,8 +15,6 @@ from abtest.errors import UsageError
 from abtest.power.known import Known, known_of_source
 from abtest.power.planning import Asked, answer
 from abtest.power.sources import Source
-from abtest.results.factors import with_factors
-from abtest.results.metrics import platform_metrics
 from abtest.run.arms.foreign import make
 from abtest.run.arms.training import weights_directory
 from abtest.run.assumptions import check_assumptions, twins_of
@@ -26,14 +24,13 @@ from abtest.run.engines import default_workers
 from abtest.run.fidelity import response_directory
 from abtest.run.run_directory import check_free, default_path
 from abtest.run.simulate import POLICY_DAY
-from abtest.run.sizing import PILOT_GROUPS, people_needed
+from abtest.run.sizing import PILOT_GROUPS, analysis_plan, people_needed
 from abtest.run.speeds import speed_of
 from policies.registry import parts_of, plugin_warnings, settings_of
-from reports.plan import Metric, build_plan
+from reports.plan import Metric
 from reports.statistics.errors import StatisticsError
 from reports.users.rows import EVERYBODY
 from reports.users.table import UserTable
-from reports.verdict.rule import parse_rule
 from simulator.logs.checks.sound import ensure_sound
 from simulator.logs.dataset import Dataset
 from simulator.world import World
@@ -96,15 +93,7 @@ def preview(
     Raises:
         UsageError, DataError, PolicyError: as the run would.
     """
-    plan = with_factors(
-        build_plan(
-            metrics=platform_metrics(),
-            primary=config.primary,
-            guardrails=config.guardrail,
-            min_effect=config.min_effect,
-            rule=parse_rule(config.rule),
-        )
-    )
+    plan = analysis_plan(config)
     arms = arm_names(config, console)
     check_policies(config)
     directory = out or default_path(config)

@@ -20,8 +20,6 @@ from abtest.errors import describe_error
 from abtest.files import write_text
 from abtest.paths import cache_directory
 from abtest.plugins import sections
-from abtest.results.factors import with_factors
-from abtest.results.metrics import platform_metrics
 from abtest.run.arms.side_by_side import train_side_by_side
 from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.assumptions import MainRun, check_assumptions, vary_assumptions
@@ -35,14 +33,12 @@ from abtest.run.machines import Machines
 from abtest.run.run_directory import FINISHED, RunDirectory, check_free, default_path
 from abtest.run.run_log import PACKAGES, RunLog, installed
 from abtest.run.simulate import SimulationSpec, group_count
-from abtest.run.sizing import analyze_outcomes, simulate, warn_if_weak
+from abtest.run.sizing import analysis_plan, analyze_outcomes, simulate, warn_if_weak
 from abtest.version import __version__
 from policies.errors import PolicyError, UnknownPolicy
 from policies.registry import plugin_warnings, settings_of
-from reports.plan import build_plan
 from reports.render.html import write_html
 from reports.results import ExperimentResult
-from reports.verdict.rule import parse_rule
 from simulator.logs.dataset import Dataset
 from simulator.world import World
 
@@ -109,15 +105,7 @@ def _run(
     if resume is not None:
         directory = RunDirectory.open(resume)
         log.keep_in(directory.run_log)
-    plan = with_factors(
-        build_plan(
-            metrics=platform_metrics(),
-            primary=config.primary,
-            guardrails=config.guardrail,
-            min_effect=config.min_effect,
-            rule=parse_rule(config.rule),
-        )
-    )
+    plan = analysis_plan(config)
     machines.check()
     arms = arm_names(config, console)
     check_policies(config)

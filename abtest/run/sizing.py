@@ -14,14 +14,17 @@ import polars as pl
 
 from abtest.config import RunConfig
 from abtest.console import Console
+from abtest.results.factors import with_factors
+from abtest.results.metrics import platform_metrics
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.machines import Machines
 from abtest.run.run_directory import RunDirectory
 from abtest.run.simulate import SimulationPool, SimulationSpec, group_count
 from reports import formats
 from reports.analysis.analyze import analyze
-from reports.plan import AnalysisPlan
+from reports.plan import AnalysisPlan, build_plan
 from reports.results import ExperimentResult
+from reports.verdict.rule import parse_rule
 from simulator.logs.dataset import Dataset
 
 PILOT_GROUPS = 2
@@ -161,4 +164,21 @@ def analyze_outcomes(
             for arm, policy in zip(arms[1:], config.treatment, strict=True)
             if policy == config.control
         ],
+    )
+
+
+def analysis_plan(config: RunConfig) -> AnalysisPlan:
+    """Metrics, guardrails and decision rule that an experiment asks for.
+
+    Raises:
+        PlanError, RuleError: there is no such metric, guardrail or rule.
+    """
+    return with_factors(
+        build_plan(
+            metrics=platform_metrics(),
+            primary=config.primary,
+            guardrails=config.guardrail,
+            min_effect=config.min_effect,
+            rule=parse_rule(config.rule),
+        )
     )
