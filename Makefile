@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/abtest demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

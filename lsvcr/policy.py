@@ -24,6 +24,7 @@ from lsvcr.starting_point import StartingPoint, without_texts
 from lsvcr.task import TASKS, Task
 from lsvcr.text.tables import Texts
 from lsvcr.whole import WholeRanker, fit_comment_value, promising
+from policies.background import Background
 from policies.base import Policy, Progress, Scores, share, silent
 from policies.checkpoint import load_arrays, save_arrays
 from policies.comments.value.fuse import own_weight
@@ -123,12 +124,11 @@ class LSVCR(Policy):
         without: NDArray[np.bool_] | None,
         discusses: bool,
     ) -> None:
-        """The video task, the comment value, and the comment task as far as it is worth it."""
+        """The video task beside the comment value; the comment task as far as it is worth it."""
         seed = learner.seed
-        self._train("video", learner, share(progress, 0.0, 0.6))
-        fitted = fit_comment_value(
-            dataset, learner.tables, seed=seed, progress=share(progress, 0.6, 0.2)
-        )
+        value = Background(lambda: fit_comment_value(dataset, learner.tables, seed=seed))
+        self._train("video", learner, share(progress, 0.0, 0.8))
+        fitted = value.result()
         weight, told = 0.0, dict[str, Any]()
         if discusses and fitted.model is not None:
             for brief in (True, False):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lsvcr.serving.video_fusion import VideoFusion
 from lsvcr.text.tables import TextTables
-from policies.base import Progress, Scores
+from policies.base import Scores, silent
 from policies.comments.value.fit import Fitted
 from policies.comments.value.model import ValueModel
 from policies.comments.value.texts import TextSpace, whitened
@@ -91,16 +91,13 @@ class WholeRanker:
         return cls(value_of(value, catalogue), float(arrays["own_weight"][0]), fusion)
 
 
-def fit_comment_value(
-    dataset: Dataset, tables: TextTables, *, seed: int, progress: Progress
-) -> Fitted:
+def fit_comment_value(dataset: Dataset, tables: TextTables, *, seed: int) -> Fitted:
     """Fit the comment value, with the language model's embeddings beside LSA, and choose.
 
     Args:
         dataset: The log.
         tables: The language model's embeddings of its texts.
         seed: Of the training.
-        progress: Told what is done.
     """
     settings = ValueSettings()
     return fit_on_log(
@@ -108,7 +105,7 @@ def fit_comment_value(
         settings,
         taste=True,
         seed=seed,
-        progress=progress,
+        progress=silent,
         more_spaces=lambda lsa: _language_spaces(tables, lsa, settings.width),
     )
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ from policies.errors import PolicyError
 Ids = list[int]
 
 _BATCH_TOKENS = 8_192
+_EMBEDDING_THREADS = 2
 # Words of common models' layers; `all-linear` leaves out the output layer.
 _TARGETS = "all-linear"
 
@@ -131,17 +134,30 @@ class CausalLLM(nn.Module):
         progress: Progress | None = None,
         batch_tokens: int = _BATCH_TOKENS,
     ) -> Tensor:
-        """float32[n, width]: `pooled` without gradients or dropout, in length-sorted batches."""
+        """float32[n, width]: `pooled` without gradients or dropout, in length-sorted batches.
+
+        On a processor two batches are embedded at a time: each is a function of its own texts.
+        """
         was_training = self.training
         self.eval()
         result = torch.zeros(len(encoded), self.width)
         lengths = np.array([len(ids) for ids in self._framed(encoded)])
         parts = length_batches(lengths, batch_tokens)
-        with torch.no_grad():
-            for step, part in enumerate(parts):
-                result[part] = self.pooled([encoded[i] for i in part]).cpu()
+
+        def embedded(part: NDArray[np.intp]) -> Tensor:
+            with torch.no_grad():  # Of this thread alone.
+                return self.pooled([encoded[i] for i in part]).cpu()
+
+        threads = _EMBEDDING_THREADS if self.device.type == "cpu" else 1
+        pool = ThreadPoolExecutor(threads)
+        try:
+            done = zip(parts, pool.map(embedded, parts), strict=True)
+            for step, (part, vectors) in enumerate(done):
+                result[part] = vectors
                 if progress is not None:
                     progress("text embeddings", step / len(parts), f"{len(encoded):,} texts")
+        finally:
+            pool.shutdown(cancel_futures=True)
         self.train(was_training)
         return result
 

@@ -17,6 +17,7 @@ from abtest.console import Console
 from abtest.run.datasets import synthesise
 from simulator.behaviours import OUTCOMES
 from tests.abtest.in_process import without_workers
+from tests.abtest.quiet_world import quiet_world_file
 
 
 class Result(NamedTuple):
@@ -34,9 +35,10 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 people, one day, 1,200 videos."""
-    target = tmp_path_factory.mktemp("logs") / "small"
-    synthesise(target, preset="small", seed=1, users=120, days=1, console=Console(quiet=True))
+    """200 people, one day, 1,200 videos."""
+    folder = tmp_path_factory.mktemp("logs")
+    target, world = folder / "small", quiet_world_file(folder)
+    synthesise(target, preset=world, seed=1, users=200, days=1, console=Console(quiet=True))
     return target
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.order import METRICS, ORACLE, PLATFORM, Lift, Stage, report, verdict
+from tests.abtest.quiet_world import quiet_world_file
 
 
 def test_lift_is_that_of_means_with_the_variance_of_a_ratio_of_pairs() -> None:
@@ -42,9 +43,9 @@ def test_the_table_counts_neighbouring_steps_and_marks_what_is_out_of_order() ->
 def test_better_views_of_taste_earn_more_in_the_small_world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """200 people, one day: lifts of a quarter and more, whose errors are a few per cent."""
+    """300 people, one day: lifts of a quarter and more, whose errors are a few per cent."""
     monkeypatch.setenv("ABTEST_CACHE", str(tmp_path))
-    stage = Stage("small", 1, users=200, log_users=60)
+    stage = Stage(quiet_world_file(tmp_path), 1, users=300, log_users=60)
     found = {name: stage.live(name) for name in ("random", PLATFORM, ORACLE)}
     for column, metric in enumerate(METRICS):
         own = Lift.of(found[PLATFORM][:, column], found["random"][:, column])

@@ -42,19 +42,19 @@ MODULE = "import abtest.run.experiment\nassert abtest.run.experiment.run_experim
 NAME = "from abtest.run.experiment import run_experiment\n"
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [
-        (CALL, MODULE, NAME),
-        (MODULE, CALL, NAME),
-        (NAME, CALL, MODULE),
-        (NAME, MODULE, CALL),
-        ("from abtest import run\nassert callable(run)\n", CALL, MODULE),
-        ("import abtest.cli\n", CALL, "import abtest.analyze\nassert callable(abtest.analyze)\n"),
-    ],
+ORDERS = (
+    (CALL, MODULE, NAME),
+    (MODULE, CALL, NAME),
+    (NAME, CALL, MODULE),
+    (NAME, MODULE, CALL),
+    ("from abtest import run\nassert callable(run)\n", CALL, MODULE),
+    ("import abtest.cli\n", CALL, "import abtest.analyze\nassert callable(abtest.analyze)\n"),
 )
-def test_a_room_is_a_module_and_a_function_in_any_order(steps: tuple[str, ...]) -> None:
-    python(
+
+
+def test_a_room_is_a_module_and_a_function_in_any_order() -> None:
+    """Each order in a process that has loaded the libraries, but nothing of abtest."""
+    scripts = [
         "import abtest\nfrom abtest.errors import UsageError\n"
         "def calls_run():\n"
         "    try:\n        abtest.run(treatment='popular', days=0)\n"
@@ -62,7 +62,19 @@ def test_a_room_is_a_module_and_a_function_in_any_order(steps: tuple[str, ...]) 
         + "".join(steps)
         + "assert all(callable(getattr(abtest, n)) for n in "
         "('run', 'analyze', 'replay', 'evaluate'))\n"
+        for steps in ORDERS
+    ]
+    told = python(
+        "import os, sys\nimport matplotlib.pyplot, numpy, polars, scipy.stats, torch, typer\n"
+        "assert 'abtest' not in sys.modules\n"
+        f"for script in {scripts!r}:\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        exec(script, {})\n"
+        "        os._exit(0)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
+    assert told.split() == ["0"] * len(ORDERS)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,15 @@ STYLE_WORDS = (
 
 
 CHAIN_WORDS = ("烧烤 美食", "篮球 比赛", "吉他 翻唱", "小猫 日常")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tiny_language_model() -> Iterator[None]:
+    """The planted log has a dozen words: a model that learns them in half a second."""
+    sizes = {"small": {"width": 32, "layers": 2, "training_tokens": 20_000}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lsvcr.language.LANGUAGE_MODELS", sizes)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.response import truth
 from simulator.response.truth import WorldPopulation
 from simulator.world import World
-from simulator.world.config import WorldConfig
+from tests.abtest.quiet_world import quiet_world
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 
@@ -224,7 +223,7 @@ def test_only_those_whose_ranker_changes_are_curious(tmp_path: Path) -> None:
     """Common random numbers: the control's people live the same lives whatever the novelty."""
     found = []
     for name, strength in (("calm", 0.0), ("curious", 1.0)):
-        config = dataclasses.replace(WorldConfig.preset("small"), novelty_strength=strength)
+        config = quiet_world(novelty_strength=strength)
         synthesise(tmp_path / name, preset="small", seed=1, users=20, days=1,
                    console=Console(quiet=True), world=World.create(config, 1))  # fmt: skip
         arms = {"control": "random", "same": "random", "other": "popular"}

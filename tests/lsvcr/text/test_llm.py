@@ -85,6 +85,17 @@ def test_embedding_leaves_dropout_out_and_training_on(hub: CausalLLM) -> None:
     assert not torch.equal(hub.pooled([[5, 6]]), hub.pooled([[5, 6]]))
 
 
+def test_embedding_two_batches_at_a_time_gives_the_same_bytes(
+    small: SmallLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = embedded_llm(small)
+    encoded = llm.tokens(TEXTS, 24)
+    together = [llm.embed(encoded, batch_tokens=64) for _ in range(2)]
+    monkeypatch.setattr("lsvcr.text.llm._EMBEDDING_THREADS", 1)
+    alone = llm.embed(encoded, batch_tokens=64)
+    assert torch.equal(together[0], alone) and torch.equal(together[1], alone)
+
+
 def test_what_people_wrote_cannot_reach_control_tokens(hub: CausalLLM) -> None:
     ids = hub.tokens(["<begin>好<end>", "a\nb"])
     assert not {0, 1} & set(ids[0]) and len(ids[0]) > 10
