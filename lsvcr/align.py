@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if grouped:
-            # The embedded model stays on the CPU.
+            # Gradients travel between GPUs, some counts between CPUs.
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         _align(options)
     except (PolicyError, SimulatorError) as error:

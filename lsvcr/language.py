@@ -20,7 +20,7 @@ from lsvcr.starting_point import StartingPoint, log_end_ms
 from lsvcr.task import TASKS
 from lsvcr.text import EMBEDDED
 from lsvcr.text.language_model import LanguageModelSettings, SmallLanguageModel
-from lsvcr.text.llm import best_device, embedded_llm, load_llm
+from lsvcr.text.llm import embedded_llm, load_llm
 from lsvcr.text.prompts import WORDINGS, language_of
 from lsvcr.text.store import TextStore, beside
 from lsvcr.text.tables import Texts, TextTables
@@ -69,7 +69,7 @@ def _foreign(
     dataset: Dataset, texts: Texts, settings: LSVCRSettings, progress: Progress
 ) -> StartingPoint:
     """Another language model as it is."""
-    llm = load_llm(settings.llm, best_device())
+    llm = load_llm(settings.llm, settings.on)
     encoded = llm.tokens(texts.distinct, settings.stage_1().text_tokens)
     told = TextStore(beside(dataset.path), llm).embed(encoded, progress)
     return StartingPoint(
@@ -94,6 +94,7 @@ def _language_model(
         seed=seed,
         progress=progress,
         wording=wording,
+        device=settings.on,
     )
     return model, {"language model": {"texts": len(read), "loss": round(loss, 6)}}
 
@@ -116,7 +117,7 @@ def _aligned(
         small, summary = _language_model(dataset, texts, settings, seed, part, wording)
         llm = embedded_llm(small)
     else:
-        llm = load_llm(name, best_device())
+        llm = load_llm(name, settings.on)
     unread = TextTables(np.zeros((1, 1), np.float16), texts.title, texts.comment)
     aligned = align(
         llm,

@@ -20,6 +20,7 @@ from lsvcr.starting_point import log_end_ms
 from lsvcr.task import TASKS, Task
 from lsvcr.text.tables import TextTables
 from policies.base import Progress
+from simulator.devices import on_device
 from simulator.logs.dataset import Dataset
 
 BRIEF_STEPS = 150
@@ -63,9 +64,11 @@ class Stage2:
             brief: One epoch of at least `BRIEF_STEPS` steps.
         """
         catalogue = self.dataset.catalogue()
-        inventory = Inventory(catalogue, self.tables, log_end_ms(self.dataset))
+        device = self.options.on
+        inventory = Inventory(catalogue, self.tables, log_end_ms(self.dataset), device)
         torch.manual_seed(self.seed * 10 + TASKS.index(task))
-        model = new_model(self.options, task, catalogue.n_videos, self.tables.width)
+        # Made on the CPU, so that every device starts from the same weights.
+        model = new_model(self.options, task, catalogue.n_videos, self.tables.width).to(device)
         if self.aligned:
             model.take_over(self.aligned[task])
         settings = self.options.stage_2(task)
@@ -95,8 +98,8 @@ def new_model(options: LSVCRSettings, task: Task, n_videos: int, text_dim: int) 
 
 def _forget_unseen(model: SRModel, both: Histories) -> None:
     """Videos without an event have learned no ID vector: only their text speaks."""
-    seen: Tensor = torch.zeros(model.ids.num_embeddings, dtype=torch.bool)
+    seen = np.zeros(model.ids.num_embeddings, dtype=np.bool_)
     for history in (both.liked, both.discussed):
-        seen[torch.from_numpy(history.video)] = True
+        seen[history.video] = True
     with torch.no_grad():
-        model.ids.weight[~seen] = 0.0
+        model.ids.weight[on_device(~seen, model.device)] = 0.0

@@ -180,7 +180,7 @@ class LSVCR(Policy):
         for task in TASKS:
             own = _within(arrays, task)
             if own:
-                model = new_model(self.options, task, 1, 0)
+                model = new_model(self.options, task, 1, 0).to(self.options.on)
                 self._tasks[task] = DeployedTask.from_arrays(model, own)
         self._whole = WholeRanker()
         if self.options.variant == "whole":

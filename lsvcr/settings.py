@@ -9,7 +9,8 @@ from lsvcr.stage1.settings import PRESETS, AlignmentSettings
 from lsvcr.stage2.settings import CommentNegatives, FinetuneSettings
 from lsvcr.task import Task
 from lsvcr.text import EMBEDDED
-from policies.settings import Settings, setting
+from policies.devices import DeviceSettings
+from policies.settings import setting
 from simulator.requests import SIGNALS, Signal
 
 Alignment = Literal["none", "llm"]
@@ -29,7 +30,7 @@ QUICK: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class LSVCRSettings(Settings):
+class LSVCRSettings(DeviceSettings):
     """What LSVCR is made of, and how it trains.
 
     Attributes:
@@ -85,6 +86,7 @@ class LSVCRSettings(Settings):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "alignment_settings", dict(self.alignment_settings))
 
     def disagreement(self) -> tuple[str, str] | None:
@@ -95,7 +97,7 @@ class LSVCRSettings(Settings):
             return "ids", "true where text is false: nothing else tells one video from another"
         # Wrong ones are refused before anything is trained.
         self.stage_1()
-        return None
+        return super().disagreement()
 
     def stage_1(self) -> AlignmentSettings:
         """How stage 1 trains: the preset's settings with the changes."""

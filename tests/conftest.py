@@ -13,5 +13,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
 
 from hypothesis import settings  # noqa: E402
 
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")
+# More examples, before a release: pytest --hypothesis-profile thorough
+settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.register_profile("quick", deadline=None, max_examples=30)
+settings.load_profile("quick")

@@ -18,13 +18,15 @@ BELOW_POLICIES = (
     "simulator.requests",
     "simulator.errors",
     "simulator.randomness",
+    "simulator.devices",
 )
 POLICY_CONTRACT = tuple(
-    f"policies.{name}" for name in ("base", "checkpoint", "errors", "memory", "settings")
+    f"policies.{name}" for name in ("base", "checkpoint", "devices", "errors", "memory", "settings")
 )
 
 SIMULATOR_LEAVES = tuple(
-    f"simulator.{name}" for name in ("behaviours", "calendar", "errors", "randomness", "arrays")
+    f"simulator.{name}"
+    for name in ("behaviours", "calendar", "devices", "errors", "randomness", "arrays")
 )
 
 SHARED = (
@@ -120,6 +122,7 @@ ALLOWED = {
     "policies.base": ("policies.settings", *BELOW_POLICIES),
     "policies.checkpoint": ("policies.errors",),
     "policies.memory": ("policies.errors",),
+    "policies.devices": ("policies.settings", "simulator.devices"),
     "policies.text": ("policies.text", "policies.errors", *BELOW_POLICIES),
     "policies.sequence": ("policies.sequence", *POLICY_CONTRACT, *BELOW_POLICIES),
     "policies.videos": (

@@ -25,9 +25,12 @@ def register(app: typer.Typer) -> None:
 
 def doctor() -> None:
     """Versions, cores, memory, cache and plugins; exits 0 unless something cannot work."""
+    import torch
+
     from abtest import plugins
     from abtest.results.metrics import BUILT_IN_METRICS
     from policies.registry import describe_all, plugin_warnings
+    from simulator.devices import devices
 
     put(f"abtest        {abtest.__version__}")
     put(f"python        {platform.python_version()} ({sys.executable})")
@@ -38,10 +41,9 @@ def doctor() -> None:
             version = "missing. Install: pip install -e ."
         put(f"{package:<13} {version}")
     put(f"cores         {len(os.sched_getaffinity(0))}")
-    import torch
-
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none (not needed)"
-    put(f"accelerator   {device}")
+    here = devices()
+    name = f" ({torch.cuda.get_device_name(0)})" if here[0] == "cuda" else ""
+    put(f'devices       {", ".join(here)}; device = "auto" takes {here[0]}{name}')
     cache = cache_directory()
     place = cache
     while not place.exists():

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from abtest.console import Console
 from abtest.files import locked, new_directory, write_text
 from abtest.paths import cache_directory
@@ -15,6 +17,7 @@ from abtest.results.world_evidence import remembered
 from abtest.run.arms.training import fix_threads
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.speeds import remember
+from simulator.devices import devices
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
 from simulator.response.learned import LearnedResponse, code_version
@@ -22,7 +25,7 @@ from simulator.response.learned import LearnedResponse, code_version
 
 def response_directory(dataset: Dataset, seed: int) -> Path:
     """Where the response model learned from this log is or would be kept."""
-    address = f"{dataset.info.content_hash} {code_version()} {seed}"
+    address = f"{dataset.info.content_hash} {code_version()} {seed} {devices()[0]}"
     digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
     return cache_directory() / "responses" / f"response-{digest}"
 
@@ -39,7 +42,12 @@ def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
             shutil.rmtree(directory, ignore_errors=True)
             fix_threads()
             with console.stage("response", "learning how people respond, from the log") as stage:
-                response = LearnedResponse.fit(dataset, seed=seed, progress=stage.update)
+                response = LearnedResponse.fit(
+                    dataset,
+                    seed=seed,
+                    progress=stage.update,
+                    device=torch.device(devices()[0]),
+                )
             remember(
                 "response", dataset.info.rows.get("impressions", 0), console.durations["response"]
             )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lsvcr.text.tables import POPULAR_COMMENTS, TextTables
+from simulator.devices import CPU, on_device
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.interactions import rank_in_run
 
@@ -22,30 +23,38 @@ class Inventory:
         tables: Text embeddings.
         until_ms: What was published later did not exist during training: such videos are no
             candidates, such comments not popular.
+        device: Where the tensors are.
     """
 
-    def __init__(self, catalogue: Catalogue, tables: TextTables, until_ms: int) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        tables: TextTables,
+        until_ms: int,
+        device: torch.device = CPU,
+    ) -> None:
         self.catalogue, self.until_ms = catalogue, until_ms
+        self.device = device
         self.has_text = tables.width > 0
-        self.embeddings = torch.from_numpy(tables.embeddings.astype(np.float32))
-        self.title = torch.from_numpy(tables.title)
+        self.embeddings = on_device(tables.embeddings.astype(np.float32), device)
+        self.title = on_device(tables.title, device)
         self.comment = tables.comment
         self.popular = _most_liked(catalogue, catalogue.comment_time_ms <= until_ms)
-        self.available = torch.from_numpy(np.flatnonzero(catalogue.upload_ms <= until_ms))
+        self.available = on_device(np.flatnonzero(catalogue.upload_ms <= until_ms), device)
 
     def rows_of_titles(self, videos: Int64) -> Tensor:
         """int64[...]: embedding rows of titles; -1 for padding and for videos without one."""
         if len(self.title) == 0:
-            return torch.full(videos.shape, -1)
-        known = torch.from_numpy(videos)
+            return torch.full(videos.shape, -1, device=self.device)
+        known = on_device(videos, self.device)
         return self.title[known.clamp(min=0)].masked_fill(known < 0, -1)
 
     def rows_of_comments(self, comments: Int64) -> Tensor:
         """int64[...]: embedding rows of comments; -1 for padding and for comments without text."""
         if len(self.comment) == 0:
-            return torch.full(comments.shape, -1)
+            return torch.full(comments.shape, -1, device=self.device)
         rows = np.where(comments >= 0, self.comment[np.maximum(comments, 0)], -1)
-        return torch.from_numpy(rows)
+        return on_device(rows, self.device)
 
     def section(self, videos: Int64, time_ms: Int64, most: int) -> Int64:
         """int64[n, most]: comments written by some time under videos int64[n], -1 padded.

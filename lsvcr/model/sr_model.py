@@ -89,6 +89,11 @@ class SRModel(nn.Module):
         self.load_state_dict({**own, **weights}, strict=True)
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.ids.weight.device
+
+    @property
     def text_hidden(self) -> int:
         """Width of the text path's hidden layer."""
         return max(self.text_dim // 4, 1)

@@ -22,14 +22,15 @@ class TextVectors:
     def __init__(self, model: SRModel, inventory: Inventory, *rows: Tensor) -> None:
         n = len(inventory.embeddings)
         # Row -1 is the last one of this mask, and no embedding.
-        needed = torch.zeros(n + 1, dtype=torch.bool)
+        device = inventory.device
+        needed = torch.zeros(n + 1, dtype=torch.bool, device=device)
         for some in rows:
             needed[some.ravel()] = True
         distinct = torch.nonzero(needed[:n])[:, 0]
-        self._place = torch.full((n + 1,), len(distinct))
-        self._place[distinct] = torch.arange(len(distinct))
+        self._place = torch.full((n + 1,), len(distinct), device=device)
+        self._place[distinct] = torch.arange(len(distinct), device=device)
         adapted = model.text(inventory.embeddings[distinct])
-        self._vectors = torch.cat([adapted, torch.zeros(1, model.dim)])
+        self._vectors = torch.cat([adapted, adapted.new_zeros(1, model.dim)])
 
     def of(self, rows: Tensor) -> Tensor:
         """float[..., dim]: adapted texts of embedding rows; 0 for -1."""

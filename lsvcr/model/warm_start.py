@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lsvcr.data.examples import History
 from lsvcr.data.inventory import Inventory
 from lsvcr.model.sr_model import SRModel
+from simulator.devices import as_array, on_device
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -40,8 +41,8 @@ def start_from_agreement(model: SRModel, own: History, inventory: Inventory) -> 
     """
     if not inventory.has_text or len(own.video) < _FEWEST_EVENTS or not own.earlier.any():
         return False
-    table = inventory.embeddings.numpy().astype(np.float64)
-    titles = inventory.title.numpy()
+    table = as_array(inventory.embeddings).astype(np.float64)
+    titles = as_array(inventory.title)
     if len(np.unique(titles[titles >= 0])) < _FEWEST_TEXTS:
         return False
     mean, whiten = _whitening(table, titles)
@@ -94,8 +95,8 @@ def _set_linear(model: SRModel, directions: Float64, mean: Float64, power: float
     """
     first, second = model.text_layers()
     n, half, dim = directions.shape[1], model.text_hidden // 2, model.dim
-    weight = torch.from_numpy(directions.T.astype(np.float32))
-    bias = torch.from_numpy((-directions.T @ mean).astype(np.float32))
+    weight = on_device(directions.T.astype(np.float32), model.device)
+    bias = on_device((-directions.T @ mean).astype(np.float32), model.device)
     constant = np.sqrt(_CONSTANT_SHARE * power / max(dim - n, 1))
     with torch.no_grad():
         for sign, offset in ((1.0, 0), (-1.0, half)):
@@ -104,7 +105,7 @@ def _set_linear(model: SRModel, directions: Float64, mean: Float64, power: float
         second.weight.mul_(0.1)
         second.bias.zero_()
         model.llm_adapter.weight.zero_()
-        model.llm_adapter.weight[:, :dim] = torch.eye(dim)
+        model.llm_adapter.weight[:, :dim] = torch.eye(dim, device=model.device)
         for i in range(n):
             second.weight[i] = 0.0
             second.weight[i, i], second.weight[i, half + i] = 1.0, -1.0

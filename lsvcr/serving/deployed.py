@@ -14,6 +14,7 @@ from lsvcr.model.layers import HistoryEncoder
 from lsvcr.model.sr_model import TEMPERATURE, SRModel
 from lsvcr.task import MAX_LENGTH
 from policies.sequence.lengths import length_blocks
+from simulator.devices import as_array, on_device
 from simulator.requests import Int32, Int64
 
 Float32 = NDArray[np.float32]
@@ -52,15 +53,15 @@ class DeployedTask:
         n, dim = inventory.catalogue.n_videos, model.dim
         videos = np.arange(n)
         with torch.inference_mode():
-            index = torch.from_numpy(videos)
+            index = on_device(videos, model.device)
             titles, popular = None, None
-            parts = torch.zeros(1, dim)
+            nothing = parts = torch.zeros(1, dim, device=model.device)
             if inventory.has_text:
                 # Every text is adapted once; row -1, no text, is 0.
                 blocks = -(-len(inventory.embeddings) // 8_192)
                 parts_of = torch.tensor_split(inventory.embeddings, blocks)
                 adapted = torch.cat([model.text(part) for part in parts_of])
-                texts = torch.cat([adapted, torch.zeros(1, dim)])
+                texts = torch.cat([adapted, nothing])
                 titles = texts[inventory.title]
                 popular = texts[
                     inventory.rows_of_comments(inventory.popular_comments(videos, None))
@@ -77,13 +78,13 @@ class DeployedTask:
             if model.task == "video" and known.any():
                 # Neither text nor events: a video scores as the average one does.
                 unit[~known] = unit[known].mean(dim=0)
-            candidates = torch.cat([unit, torch.zeros(1, dim)])
+            candidates = torch.cat([unit, nothing])
             tables = {
-                "candidates": candidates.numpy().astype(np.float16),
-                "video_tokens": model.tokens(index, titles, popular).numpy(),
-                "section_tokens": model.tokens(index, titles, None).numpy(),
-                "comment_parts": parts.numpy().astype(np.float16),
-                "queries": vectors.numpy(),
+                "candidates": as_array(candidates).astype(np.float16),
+                "video_tokens": as_array(model.tokens(index, titles, popular)),
+                "section_tokens": as_array(model.tokens(index, titles, None)),
+                "comment_parts": as_array(parts).astype(np.float16),
+                "queries": as_array(vectors),
                 "comment_row": rows.astype(np.int64),
             }
         return cls(model, tables)
@@ -103,7 +104,7 @@ class DeployedTask:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Tables, and the weights that encode people."""
         weights = {
-            f"model.{name}": value.detach().numpy()
+            f"model.{name}": as_array(value)
             for name, value in self._model.state_dict().items()
             if not name.startswith(_LEARNED_ON_ITEMS)
         }
@@ -161,20 +162,21 @@ class DeployedTask:
         video_task = self._model.task == "video"
         shape = (self.dim,) if video_task else (sections.shape[1], self.dim)
         result = np.zeros((len(videos), *shape), dtype=np.float32)
+        device = self._model.device
         with torch.inference_mode():
             for rows in length_blocks(n_videos if video_task else n_sections):
                 n, m = counts[rows].max(axis=0)
                 states, visible = self._model.mixed(
-                    torch.from_numpy(videos[rows, : n + 1]),
-                    torch.from_numpy(sections[rows, : m + 1]),
-                    torch.from_numpy(counts[rows, :1]),
-                    torch.from_numpy(counts[rows, 1:]),
+                    on_device(videos[rows, : n + 1], device),
+                    on_device(sections[rows, : m + 1], device),
+                    on_device(counts[rows, :1], device),
+                    on_device(counts[rows, 1:], device),
                 )
                 if video_task:
                     person = self._model.person(states, visible)[:, 0]
-                    result[rows] = F.normalize(person, dim=-1).numpy()
+                    result[rows] = as_array(F.normalize(person, dim=-1))
                 else:
-                    result[rows, : m + 1] = states.numpy()
+                    result[rows, : m + 1] = as_array(states)
         return result
 
     def at_video(self, encoded: Float32, count: Int64, video: Int32) -> Float32:
@@ -187,13 +189,14 @@ class DeployedTask:
         """
         longest = int(count.max(initial=0)) + 1
         visible = np.arange(longest) <= count[:, None]
+        device = self._model.device
         with torch.inference_mode():
             person = self._model.video_query(
-                torch.from_numpy(self._tables["queries"][video])[:, None],
-                torch.from_numpy(encoded[:, :longest]),
-                torch.from_numpy(visible[:, None]),
+                on_device(self._tables["queries"][video], device)[:, None],
+                on_device(encoded[:, :longest], device),
+                on_device(visible[:, None], device),
             )[:, 0]
-            unit: Float32 = F.normalize(person, dim=-1).numpy()
+            unit: Float32 = as_array(F.normalize(person, dim=-1))
         return unit
 
     def score(self, people: Float32, candidates: Int32) -> Float32:

@@ -13,6 +13,7 @@ from lsvcr.serving.deployed import Float32
 from lsvcr.task import MAX_LENGTH
 from policies.sequence.cache import RowCache
 from policies.sequence.lengths import length_blocks
+from simulator.devices import as_array, on_device
 from simulator.requests import Int32, Int64
 
 _MOST_NEW = 6
@@ -37,6 +38,7 @@ class EncodedHistories:
 
     def __init__(self, encoder: HistoryEncoder, dim: int, n_rows: int) -> None:
         self._encoder = encoder
+        self._device = encoder.start.device
         self._by_layer = [RowCache(MAX_LENGTH + 1, dim) for _ in encoder.layers]
         for cache in self._by_layer:
             cache.reset(n_rows)
@@ -73,19 +75,21 @@ class EncodedHistories:
         return self._by_layer[-1].get(rows, longest + 1)
 
     def _encode(self, rows: Int32, versions: Int64, tokens: Float32) -> None:
-        outputs = self._encoder.by_layer(torch.from_numpy(tokens))
+        outputs = self._encoder.by_layer(on_device(tokens, self._device))
         for cache, output in zip(self._by_layer, outputs, strict=True):
-            cache.put(rows, versions, output.numpy())
+            cache.put(rows, versions, as_array(output))
 
     def _extend(self, rows: Int32, versions: Int64, tokens: Float32, count: int) -> None:
         # Where fewer are new, states that are known are computed again: a block costs more.
         places = np.maximum(versions[:, None] + np.arange(1 - count, 1), 0)
         kept = [cache.get(rows, tokens.shape[1] + 1) for cache in self._by_layer[:-1]]
         outputs = self._encoder.grown(
-            torch.from_numpy(tokens), [torch.from_numpy(k) for k in kept], torch.from_numpy(places)
+            on_device(tokens, self._device),
+            [on_device(k, self._device) for k in kept],
+            on_device(places, self._device),
         )
         for cache, output in zip(self._by_layer, outputs, strict=True):
-            cache.put_at(rows, versions, places, output.numpy())
+            cache.put_at(rows, versions, places, as_array(output))
 
 
 def _alike(positions: NDArray[np.intp], lengths: Int64) -> Iterator[NDArray[np.intp]]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lsvcr.data.examples import Batch
 from lsvcr.data.inventory import Inventory
 from lsvcr.model.sr_model import SRModel
 from lsvcr.model.text_vectors import TextVectors
+from simulator.devices import on_device
 
 
 class BatchTexts(NamedTuple):
@@ -69,7 +69,7 @@ def user_vectors(
 
 def users_with_texts(model: SRModel, batch: Batch, rows: BatchTexts, texts: TextVectors) -> Tensor:
     """As `user_vectors`, given the batch's texts: which rows, and their vectors."""
-    videos, sections = _items(batch)
+    videos, sections = _items(model, batch)
     return _user_vectors(
         model,
         batch,
@@ -81,29 +81,30 @@ def users_with_texts(model: SRModel, batch: Batch, rows: BatchTexts, texts: Text
 
 def users_by_ids(model: SRModel, batch: Batch) -> Tensor:
     """As `user_vectors`, in a log without texts."""
-    videos, sections = _items(batch)
+    videos, sections = _items(model, batch)
     tokens = model.tokens(videos, None, None), model.tokens(sections, None, None)
     return _user_vectors(model, batch, *tokens, None)
 
 
-def _items(batch: Batch) -> tuple[Tensor, Tensor]:
+def _items(model: SRModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Videos of both histories; padding is some video that nobody looks at."""
     videos, sections = np.maximum(batch.videos, 0), np.maximum(batch.sections, 0)
-    return torch.from_numpy(videos), torch.from_numpy(sections)
+    return on_device(videos, model.device), on_device(sections, model.device)
 
 
 def _user_vectors(
     model: SRModel, batch: Batch, videos: Tensor, sections: Tensor, watched: Tensor | None
 ) -> Tensor:
     """From the tokens of both histories, and the titles of the videos being watched."""
+    device = model.device
     states, visible = model.states(
         videos,
         sections,
-        torch.from_numpy(batch.video_count),
-        torch.from_numpy(batch.comment_count),
-        torch.from_numpy(batch.window),
+        on_device(batch.video_count, device),
+        on_device(batch.comment_count, device),
+        on_device(batch.window, device),
     )
     current = None
     if model.task == "comment":
-        current = model.videos(torch.from_numpy(batch.target), watched)
-    return model.person(states, visible, current)[torch.from_numpy(batch.real)]
+        current = model.videos(on_device(batch.target, device), watched)
+    return model.person(states, visible, current)[on_device(batch.real, device)]

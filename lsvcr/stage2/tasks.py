@@ -27,6 +27,7 @@ from lsvcr.stage2.settings import FinetuneSettings
 from lsvcr.stage2.validation import CommentValidation, Validation, VideoValidation
 from policies.sequence.cross_entropy import catalogue_cross_entropy
 from policies.sequence.softmax import sampling_share
+from simulator.devices import as_array, on_device
 
 Int64 = NDArray[np.int64]
 
@@ -99,18 +100,19 @@ class FinetuneTask(ABC):
         seen = np.concatenate([batch.videos.ravel(), batch.sections.ravel()])
         distinct = np.unique(seen[seen >= 0])
         distinct = self.random.permutation(distinct)[: self.settings.id_text_anchors]
-        videos = torch.from_numpy(distinct)
+        device = self.model.device
+        videos = on_device(distinct, device)
         videos = videos[self.inventory.title[videos] >= 0]
         n = len(videos)
         if n < 2:
-            return torch.zeros(())
+            return torch.zeros((), device=device)
         titles = texts.of(self.inventory.title[videos])
         ids = F.normalize(self.model.ids(videos), dim=-1)
         logits = ids @ F.normalize(titles, dim=-1).T / TEMPERATURE
         # A non-zero cyclic shift never meets the anchor itself, whatever the popularity.
-        shift = torch.from_numpy(self.random.integers(1, n, (n, self.settings.id_text_negatives)))
-        other = (torch.arange(n)[:, None] + shift) % n
-        label = torch.zeros(n, dtype=torch.long)
+        shift = self.random.integers(1, n, (n, self.settings.id_text_negatives))
+        other = on_device((np.arange(n)[:, None] + shift) % n, device)
+        label = torch.zeros(n, dtype=torch.long, device=device)
         own = logits.diagonal()[:, None]
         losses = [
             F.cross_entropy(torch.cat([own, table.gather(1, other)], dim=1), label)
@@ -136,15 +138,17 @@ class VideoTask(FinetuneTask):
         events: History,
     ) -> None:
         super().__init__(model, inventory, settings, seed)
-        available = inventory.available.numpy()
+        available = as_array(inventory.available)
         counts = np.bincount(events.video, minlength=inventory.catalogue.n_videos)
         share = sampling_share(counts[available].astype(np.float64))
         self._cumulative = np.cumsum(share / max(share.sum(), 1e-12))
         # Probability that a video is among the negatives at all.
         included = -np.expm1(settings.video_negatives * np.log1p(-np.minimum(share, 1.0 - 1e-9)))
-        self._log_included = torch.full((inventory.catalogue.n_videos,), float("inf"))
-        self._log_included[inventory.available] = torch.from_numpy(
-            np.log(included).astype(np.float32)
+        self._log_included = torch.full(
+            (inventory.catalogue.n_videos,), float("inf"), device=inventory.device
+        )
+        self._log_included[inventory.available] = on_device(
+            np.log(included).astype(np.float32), inventory.device
         )
 
     def choices(self, batch: Batch) -> Choices:
@@ -154,15 +158,16 @@ class VideoTask(FinetuneTask):
         denominator of the softmax is right on average (Horvitz & Thompson, JASA 1952); a target
         that was not drawn competes for its own event only.
         """
-        target = torch.from_numpy(batch.target[batch.real])
+        device = self.inventory.device
+        target = on_device(batch.target[batch.real], device)
         available = self.inventory.available
         if len(available) <= self.settings.full_softmax_up_to:
             return self._choices(torch.unique(torch.cat([available, target])), target)
         draws = self.random.random(self.settings.video_negatives)
         place = np.minimum(np.searchsorted(self._cumulative, draws), len(available) - 1)
-        drawn = torch.unique(available[torch.from_numpy(place)])
+        drawn = torch.unique(available[on_device(place, device)])
         candidates = torch.unique(torch.cat([drawn, target]))
-        correction = torch.full((len(candidates),), float("inf"))
+        correction = torch.full((len(candidates),), float("inf"), device=device)
         correction[torch.searchsorted(candidates, drawn)] = self._log_included[drawn]
         return self._choices(candidates, target, correction)
 
@@ -202,7 +207,8 @@ class CommentTask(FinetuneTask):
         others = section_negatives(self.inventory, batch, seen=self._seen)
         drawn = self.drawn(batch.target_comments[batch.real], others)
         rows = self.inventory.rows_of_comments(drawn)
-        return Choices(rows, rows, torch.zeros(len(rows), dtype=torch.long))
+        label = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
+        return Choices(rows, rows, label)
 
     def drawn(self, engaged: Int64, others: Int64) -> Int64:
         """Comments int64[n, 20], -1 padded: one engaged, then others that were not.

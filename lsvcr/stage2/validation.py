@@ -22,6 +22,7 @@ from lsvcr.data.negatives import section_negatives, without
 from lsvcr.model.sr_model import SRModel
 from lsvcr.model.text_vectors import TextVectors
 from lsvcr.task import Task
+from simulator.devices import as_array, on_device
 
 VIDEO_NEGATIVES = 99
 _ROWS = 128
@@ -73,7 +74,7 @@ class VideoValidation(Validation):
         self, both: Histories, inventory: Inventory, held: Windows, seed: list[int]
     ) -> None:
         super().__init__("video", both, held)
-        available = inventory.available.numpy()
+        available = as_array(inventory.available)
         shape = (len(held), VIDEO_NEGATIVES)
         drawn = np.full(shape, -1, dtype=np.int64)
         if len(available):
@@ -88,7 +89,8 @@ class VideoValidation(Validation):
         """Among random videos that existed and are not in the person's history."""
         negatives = self.negatives[number]
         target = self.batches[number].target[:, :1]
-        shown = torch.from_numpy(np.concatenate([target, np.maximum(negatives, 0)], axis=1))
+        device = self._inventory.device
+        shown = on_device(np.concatenate([target, np.maximum(negatives, 0)], axis=1), device)
         distinct, place = torch.unique(shown, return_inverse=True)
         titles = None
         if self._inventory.has_text:
@@ -96,8 +98,8 @@ class VideoValidation(Validation):
             titles = TextVectors(model, self._inventory, rows).of(rows)
         vectors = F.normalize(model.videos(distinct, titles), dim=-1)
         scores = (person @ vectors.T).gather(1, place)
-        better = (scores[:, 1:] >= scores[:, :1]) & torch.from_numpy(negatives >= 0)
-        return better.sum(dim=1), torch.ones(len(person), dtype=torch.bool)
+        better = (scores[:, 1:] >= scores[:, :1]) & on_device(negatives >= 0, device)
+        return better.sum(dim=1), torch.ones(len(person), dtype=torch.bool, device=device)
 
 
 class CommentValidation(Validation):

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from policies.base import Progress
+from simulator.devices import CPU, as_array
 
 Float16 = NDArray[np.float16]
 # Token numbers of our own, below those of the vocabulary: no text can spell them.
@@ -64,6 +65,7 @@ class SmallLanguageModel:
         seed: int,
         progress: Progress,
         wording: Sequence[str] = (),
+        device: torch.device = CPU,
     ) -> tuple[SmallLanguageModel, float]:
         """Learn a vocabulary and a model from texts.
 
@@ -73,6 +75,7 @@ class SmallLanguageModel:
             seed: Of initialisation and order.
             progress: Told the loss.
             wording: Phrases of prompts that the vocabulary shall know as well.
+            device: Where it trains and stays.
 
         Returns:
             The model, and its mean loss in nats per token over the last tenth of training.
@@ -93,7 +96,7 @@ class SmallLanguageModel:
             bos_token_id=_END,
             eos_token_id=_END,
         )
-        model = LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config).to(device)
         built = cls(tokenizer, model, settings.max_tokens)
         return built, built._learn(texts, settings, seed, progress)
 
@@ -123,7 +126,7 @@ class SmallLanguageModel:
             warm = min(1.0, (step + 1) / (0.03 * len(schedule) + 1.0))
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * share))
-            tokens, mask = _pad([encoded[i] for i in parts[number]])
+            tokens, mask = _pad([encoded[i] for i in parts[number]], self._model.device)
             labels = tokens.masked_fill(~mask, -100)
             optimiser.zero_grad(set_to_none=True)
             loss = self._model(input_ids=tokens, attention_mask=mask.long(), labels=labels).loss
@@ -142,13 +145,13 @@ class SmallLanguageModel:
         result = np.zeros((len(texts), self._model.config.hidden_size), dtype=np.float16)
         with torch.inference_mode():
             for step, part in enumerate(parts):
-                tokens, mask = _pad([encoded[i] for i in part])
+                tokens, mask = _pad([encoded[i] for i in part], self._model.device)
                 states = self._model.model(
                     input_ids=tokens, attention_mask=mask.long()
                 ).last_hidden_state
                 weight = mask[..., None].to(states.dtype)
                 mean = (states * weight).sum(1) / weight.sum(1)
-                result[part] = mean.numpy().astype(np.float16)
+                result[part] = as_array(mean).astype(np.float16)
                 progress("text embeddings", step / len(parts), f"{len(texts):,} texts")
         return result
 
@@ -198,9 +201,10 @@ def length_batches(lengths: NDArray[np.integer], tokens: int) -> list[NDArray[np
     return parts
 
 
-def _pad(encoded: list[list[int]]) -> tuple[Tensor, Tensor]:
+def _pad(encoded: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     width = max(len(e) for e in encoded)
     tokens = torch.full((len(encoded), width), _PAD)
     for row, ids in enumerate(encoded):
         tokens[row, : len(ids)] = torch.tensor(ids)
+    tokens = tokens.to(device)
     return tokens, tokens.ne(_PAD)

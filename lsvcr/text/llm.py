@@ -291,8 +291,3 @@ def load_llm(name: str, device: torch.device) -> CausalLLM:
         closes=False,
         longest=limit,
     )
-
-
-def best_device() -> torch.device:
-    """A GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -26,6 +26,11 @@ class SequenceEncoder(nn.Module):
         """Width of states and of item vectors."""
         return self.items.embedding_dim
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
     @abstractmethod
     def forward(self, sequences: Tensor) -> Tensor:
         """int64[B, L] to float[B, L + 1, dim]: state i has seen the first i items."""
@@ -43,7 +48,7 @@ class SequenceEncoder(nn.Module):
     def last(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """float[B, dim]: the state after each whole sequence, for ranking (no dropout)."""
         states: Tensor = self(sequences)
-        return states[torch.arange(len(states)), lengths]
+        return states[torch.arange(len(states), device=states.device), lengths]
 
     def vectors(self, items: Tensor | None = None) -> Tensor:
         """float[n, dim]: vectors of items int64[n], or of the whole catalogue."""

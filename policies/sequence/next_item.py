@@ -18,6 +18,7 @@ from policies.sequence.sequences import Sequences, window_batches
 from policies.sequence.settings import NextItemSettings
 from policies.sequence.softmax import NegativeSampler, next_item_loss
 from policies.sequence.trainer import TrainingSummary, train
+from simulator.devices import as_array, on_device
 
 Loss = Callable[[SequenceEncoder, Tensor, NegativeSampler, int], Tensor]
 
@@ -55,7 +56,8 @@ class NextItemModel:
             lambda: self._new_encoder(n_items), stage, f"dim = {s.dim}, {n_items:,} items"
         )
         torch.manual_seed(seed)
-        model = self._new_encoder(n_items)
+        # Made on the CPU, so that every device starts from the same weights.
+        model = self._new_encoder(n_items).to(s.on)
         random = np.random.default_rng([seed, 1])
         # The last event of some users is for validation; they are trained on without it.
         eligible = np.flatnonzero(sequences.lengths() >= 2)
@@ -67,7 +69,7 @@ class NextItemModel:
         contexts = training.last(s.length)[held]
         counts = np.bincount(training.items, minlength=n_items).astype(np.float64)
 
-        sampler = NegativeSampler(counts, s.sampled, seed)
+        sampler = NegativeSampler(counts, s.sampled, seed, s.on)
 
         def batches(number: int) -> Iterator[NDArray[np.int64]]:
             sampler.start(number)
@@ -78,7 +80,7 @@ class NextItemModel:
             self.summary = train(
                 model,
                 batches,
-                lambda window: self._loss(model, torch.from_numpy(window), sampler, n_items),
+                lambda window: self._loss(model, on_device(window, s.on), sampler, n_items),
                 lambda: validation_ndcg(model, contexts, targets),
                 s.trainer(n_items),
                 progress=progress,
@@ -86,9 +88,9 @@ class NextItemModel:
             )
         model.eval()
         self._encoder = model
-        met = torch.from_numpy(np.bincount(sequences.items, minlength=n_items) > 0)
+        met = on_device(np.bincount(sequences.items, minlength=n_items) > 0, s.on)
         with torch.inference_mode():
-            self.table = model.serving_vectors(met).numpy()
+            self.table = as_array(model.serving_vectors(met))
 
     def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
         """float32[B, dim]: the state after each history int[B, n], left-aligned, -1 padded."""
@@ -98,7 +100,7 @@ class NextItemModel:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Weights and the serving table, for the disk."""
         assert self._encoder is not None, "fit first"
-        weights = {k: v.numpy() for k, v in self._encoder.state_dict().items()}
+        weights = {k: as_array(v) for k, v in self._encoder.state_dict().items()}
         return {**weights, _TABLE: self.table}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -106,7 +108,7 @@ class NextItemModel:
         self.table = arrays[_TABLE]
         encoder = self._new_encoder(len(self.table))
         encoder.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items() if k != _TABLE})
-        self._encoder = encoder.eval()
+        self._encoder = encoder.to(self._settings.on).eval()
 
 
 def latest(histories: NDArray[np.integer], length: int) -> NDArray[np.int64]:
@@ -124,13 +126,14 @@ def encode_last(model: SequenceEncoder, sequences: NDArray[np.int64]) -> NDArray
     """float32[B, dim]: the state after each whole sequence, short ones batched together."""
     lengths = (sequences >= 0).sum(axis=1)
     result = np.empty((len(sequences), model.dim), dtype=np.float32)
+    device = model.device
     with torch.inference_mode():
         for rows in length_blocks(lengths):
             width = int(lengths[rows].max())
             states = model.last(
-                torch.from_numpy(sequences[rows, :width]), torch.from_numpy(lengths[rows])
+                on_device(sequences[rows, :width], device), on_device(lengths[rows], device)
             )
-            result[rows] = states.numpy()
+            result[rows] = as_array(states)
     return result
 
 
@@ -141,14 +144,15 @@ def validation_ndcg(
     if len(targets) == 0:
         return 0.0
     total = 0.0
-    encoded = torch.from_numpy(encode_last(model, contexts))
+    device = model.device
+    encoded = on_device(encode_last(model, contexts), device)
     vectors = model.vectors()
     for at in range(0, len(targets), 512):
         scores = encoded[at : at + 512] @ vectors.T
-        target = torch.from_numpy(targets[at : at + 512])
+        target = on_device(targets[at : at + 512], device)
         own = scores.gather(1, target[:, None])
-        seen = torch.from_numpy(contexts[at : at + 512])
-        rows = torch.arange(len(target))[:, None].expand_as(seen)
+        seen = on_device(contexts[at : at + 512], device)
+        rows = torch.arange(len(target), device=device)[:, None].expand_as(seen)
         hide = (seen >= 0) & (seen != target[:, None])
         scores[rows[hide], seen[hide]] = float("-inf")
         ranks = (scores >= own).sum(dim=1) - 1

@@ -23,6 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from policies.devices import random_states
+
 
 @dataclass
 class _Kept:
@@ -57,7 +59,7 @@ class RunState:
         model, best: Weights now and those to keep, of the best epoch.
         average: Moving average of the weights; empty without one.
         optimiser, schedule: Their `state_dict`.
-        random: Torch's random state.
+        random: States of torch's generators, by device.
     """
 
     epoch: int
@@ -70,7 +72,7 @@ class RunState:
     average: dict[str, Tensor] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
-    random: Tensor = field(default_factory=torch.get_rng_state)
+    random: dict[str, Tensor] = field(default_factory=random_states)
 
 
 class StateFile:
@@ -98,7 +100,7 @@ class StateFile:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError:
             return None
-        state = RunState(**header["numbers"], random=tensors.pop("random"))
+        state = RunState(**header["numbers"], random={})
         state.optimiser, state.schedule = header["optimiser"], header["schedule"]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
@@ -115,8 +117,8 @@ class StateFile:
         """Replace what is there, in one step: weights and numbers are one file."""
         if self._path is None:
             return
-        tensors = {"random": state.random}
-        for group in ("model", "best", "average"):
+        tensors: dict[str, Tensor] = {}
+        for group in ("model", "best", "average", "random"):
             for name, tensor in getattr(state, group).items():
                 tensors[f"{group}/{name}"] = tensor
         for parameter, moments in state.optimiser["state"].items():

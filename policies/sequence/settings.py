@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from policies.devices import DeviceSettings
 from policies.sequence.trainer import TrainerSettings
-from policies.settings import Settings, setting
+from policies.settings import setting
 from simulator.requests import HISTORY_LENGTH, SIGNALS, Signal
 
 
 @dataclass(frozen=True)
-class NextItemSettings(Settings):
+class NextItemSettings(DeviceSettings):
     """What `policies.sequence.next_item` needs; a subclass says how training goes.
 
     Attributes:
@@ -27,6 +28,7 @@ class NextItemSettings(Settings):
     tokens: int = setting(2048, at_least=1, at_most=10_000_000)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "length", min(self.length, HISTORY_LENGTH))
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from policies.sequence.cross_entropy import catalogue_cross_entropy
 from policies.sequence.encoder import SequenceEncoder
+from simulator.devices import CPU, on_device
 
 FULL_SOFTMAX_UP_TO = 20_000
 
@@ -43,7 +44,7 @@ def _sampled_loss(
     negative = torch.addmm(-correction, states, vectors[len(targets) :].T)
     # A negative that is the target itself must not be pushed away. Few are: written in place, and
     # past autograd, which loses nothing because exp(-inf) has no gradient.
-    drawn = torch.zeros(len(sampler.log_q), dtype=torch.bool)
+    drawn = torch.zeros(len(sampler.log_q), dtype=torch.bool, device=targets.device)
     drawn[negatives] = True
     row = drawn[targets].nonzero()[:, 0]
     own, column = (targets[row, None] == negatives).nonzero(as_tuple=True)
@@ -66,10 +67,10 @@ def in_batch_loss(
     states, targets = model.examples(window)
     expected = sampler.log_share[targets] + math.log(max(len(targets) - 1, 1))
     logits = states @ model.vectors(targets).T
-    own = torch.eye(len(targets), dtype=torch.bool)
+    own = torch.eye(len(targets), dtype=torch.bool, device=targets.device)
     repeated = (targets[:, None] == targets) & ~own
     logits = torch.where(own, logits, logits - expected).masked_fill(repeated, float("-inf"))
-    return F.cross_entropy(logits, torch.arange(len(targets)))
+    return F.cross_entropy(logits, torch.arange(len(targets), device=targets.device))
 
 
 def sampling_share(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,16 +88,22 @@ class NegativeSampler:
         log_share: float32[n_items], log of each item's share of the events; -inf without any.
     """
 
-    def __init__(self, counts: NDArray[np.float64], size: int, seed: int) -> None:
+    def __init__(
+        self,
+        counts: NDArray[np.float64],
+        size: int,
+        seed: int,
+        device: torch.device = CPU,
+    ) -> None:
         share = sampling_share(counts)
         self._share = share / share.sum()
         with np.errstate(divide="ignore"):
             popularity = np.log(counts / max(counts.sum(), 1.0))
-        self.log_share = torch.from_numpy(popularity.astype(np.float32))
+        self.log_share = on_device(popularity.astype(np.float32), device)
         self._size = size
         self._seed = seed
         self.start(0)
-        self.log_q = torch.from_numpy(np.log(self._share * size).astype(np.float32))
+        self.log_q = on_device(np.log(self._share * size).astype(np.float32), device)
 
     def start(self, number: int) -> None:
         """Draws from here on depend on the seed and the pass alone, whatever was drawn before."""
@@ -105,5 +112,5 @@ class NegativeSampler:
     def draw(self) -> tuple[Tensor, Tensor]:
         """Item indices int64[size] and their log expected counts."""
         items = self._random.choice(len(self._share), self._size, p=self._share)
-        drawn = torch.from_numpy(items)
+        drawn = on_device(items, self.log_q.device)
         return drawn, self.log_q[drawn]

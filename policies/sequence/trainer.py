@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.base import Progress
+from policies.devices import set_random_states
 from policies.sequence.resume import RunState, StateFile
 
 
@@ -135,10 +136,10 @@ def train(
         best_metric, best_epoch, best = state.best_metric, state.best_epoch, state.best
         value, epoch, passes = state.loss, state.epoch, state.passes
         module.load_state_dict(state.model)
-        average.values = state.average
+        average.values = {n: v.to(parameters[0].device) for n, v in state.average.items()}
         optimiser.load_state_dict(state.optimiser)
         schedule.load_state_dict(state.schedule)
-        torch.set_rng_state(state.random)
+        set_random_states(state.random)
     elif settings.from_start:
         module.eval()
         with torch.no_grad():

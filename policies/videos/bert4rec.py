@@ -80,11 +80,14 @@ class BERT4RecModel(SequenceEncoder):
         """States at hidden items, and those items: at least one of each window."""
         real = windows >= 0
         end = real.sum(dim=1, keepdim=True) - 1
-        last = torch.arange(windows.shape[1]) == end
+        device = windows.device
+        last = torch.arange(windows.shape[1], device=device) == end
         # Where chance hides nothing, the lowest draw is hidden all the same.
-        draws = torch.rand(windows.shape).masked_fill(~real, 2.0)
+        draws = torch.rand(windows.shape, device=device).masked_fill(~real, 2.0)
         cloze = (draws < self.masked) | (draws == draws.amin(dim=1, keepdim=True))
-        hidden = torch.where(torch.rand(len(windows), 1) < self.last_only, last, cloze & real)
+        hidden = torch.where(
+            torch.rand(len(windows), 1, device=device) < self.last_only, last, cloze & real
+        )
         hidden = hidden & real
         states: Tensor = self.head(self._encode(windows, hidden, real)[hidden])
         return states, windows[hidden]
@@ -93,17 +96,19 @@ class BERT4RecModel(SequenceEncoder):
         """float[B, dim]: the state of a [mask] after each whole sequence."""
         b = len(sequences)
         sequences = torch.cat([sequences, sequences.new_full((b, 1), -1)], dim=1)
-        place = torch.arange(sequences.shape[1])
+        place = torch.arange(sequences.shape[1], device=sequences.device)
         hidden = place == lengths[:, None]
         states = self._encode(sequences, hidden, place <= lengths[:, None])
-        state: Tensor = self.head(states[torch.arange(b), lengths])
+        state: Tensor = self.head(states[torch.arange(b, device=states.device), lengths])
         return state
 
     def _encode(self, items: Tensor, hidden: Tensor, real: Tensor) -> Tensor:
         """float[B, L, dim] of items int64[B, L], hidden or not; ``real`` is what is no padding."""
         tokens = self.items(items.clamp(min=0))
         tokens = torch.where(hidden[:, :, None], self.mask, tokens)
-        from_end = real.sum(dim=1, keepdim=True) - 1 - torch.arange(items.shape[1])
+        from_end = (
+            real.sum(dim=1, keepdim=True) - 1 - torch.arange(items.shape[1], device=items.device)
+        )
         # Positions weigh as much as items: without a causal mask nothing else tells the order.
         x: Tensor = self.drop(self.norm(tokens + self.positions(from_end.clamp(min=0))))
         for block in self.blocks:

@@ -47,7 +47,8 @@ class HSTULayer(nn.Module):
         b, length, dim = x.shape
         u, v, q, k = F.silu(self.uvqk(self.norm_1(x))).chunk(4, dim=-1)
         q, k, v = (t.view(b, length, self.heads, -1).transpose(1, 2) for t in (q, k, v))
-        distance = torch.arange(length)[:, None] - torch.arange(length)
+        place = torch.arange(length, device=x.device)
+        distance = place[:, None] - place
         logits = q @ k.transpose(2, 3) + self.bias[distance.clamp(min=0)]
         weights = F.silu(logits) * (distance >= 0) / self.longest
         pooled = (weights @ v).transpose(1, 2).reshape(b, length, dim)

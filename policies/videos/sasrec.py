@@ -65,12 +65,12 @@ class Block(nn.Module):
     def at(self, x: Tensor, position: Tensor) -> Tensor:
         """`forward`, without dropout, at one position int64[B] of each sequence: float[B, dim]."""
         b, length, dim = x.shape
-        own, normed = x[torch.arange(b), position], self.norm_1(x)
+        own, normed = x[torch.arange(b, device=x.device), position], self.norm_1(x)
         weight, bias = self.qkv.weight, self.qkv.bias
         q = F.linear(self.norm_1(own), weight[:dim], bias[:dim]).view(b, self.heads, 1, -1)
         both = F.linear(normed, weight[dim:], bias[dim:]).view(b, length, 2, self.heads, -1)
         k, v = both.permute(2, 0, 3, 1, 4)
-        visible = torch.arange(length) <= position[:, None]
+        visible = torch.arange(length, device=x.device) <= position[:, None]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible[:, None, None])
         own = own + self.out(attended.reshape(b, dim))
         result: Tensor = own + self.feed_forward(self.norm_2(own))

@@ -135,7 +135,8 @@ class TwoTowerModel(SequenceEncoder):
         b, length = sequences.shape
         x = self.drop(self._videos(sequences.clamp(min=0)))
         x = torch.cat([self.start.expand(b, 1, -1), x], dim=1)
-        age = torch.arange(length + 1)[:, None] - torch.arange(length + 1)
+        place = torch.arange(length + 1, device=x.device)
+        age = place[:, None] - place
         past = (age >= 0).float()
         # The start token counts as an event before the first one.
         forgetting = past * _FORGETS ** age.clamp(min=0)
@@ -146,7 +147,7 @@ class TwoTowerModel(SequenceEncoder):
 
     def vectors(self, items: Tensor | None = None) -> Tensor:
         """float[n, dim]: unit vectors of videos."""
-        videos = torch.arange(len(self.text)) if items is None else items
+        videos = torch.arange(len(self.text), device=self.device) if items is None else items
         found: Tensor = self.item_tower(self._videos(videos))
         return found
 
@@ -160,7 +161,7 @@ class TwoTowerModel(SequenceEncoder):
         """float[..., dim]: identifiers and features together, before the tower."""
         identity = self.items(items)
         if self.training:
-            hidden = torch.rand(items.shape) < self.hidden
+            hidden = torch.rand(items.shape, device=items.device) < self.hidden
             identity = torch.where(hidden.unsqueeze(-1), self.unknown, identity)
         features = self.authors(self.author[items]) + self.categories(self.category[items])
         result: Tensor = identity + features + self.of_text(self.text[items])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import logit as logit_of
 from torch import Tensor
 
+from simulator.devices import CPU, on_device
 from simulator.response.learned.features import Float64
 from simulator.response.learned.heads import N_OUTCOMES, N_OUTPUTS
 from simulator.response.learned.network import ResponseNet
@@ -52,7 +53,12 @@ def one_thread() -> Iterator[None]:
 
 
 def optimise(
-    data: TrainingTensors, part: NDArray[np.int8], base_rate: Float64, seed: int, progress: Progress
+    data: TrainingTensors,
+    part: NDArray[np.int8],
+    base_rate: Float64,
+    seed: int,
+    progress: Progress,
+    device: torch.device = CPU,
 ) -> tuple[ResponseNet, int, int]:
     """Train a network by Adam and keep the epoch with the best calibration loss.
 
@@ -62,6 +68,7 @@ def optimise(
         base_rate: float64[N_OUTCOMES], shares that the output biases start from.
         seed: Of initial weights, order of rows and dropped embeddings.
         progress: Told every 50 steps.
+        device: Where the tensors are, and the network will be.
 
     Returns:
         The network, the number of epochs run, the epoch kept.
@@ -69,7 +76,7 @@ def optimise(
     generator = torch.Generator().manual_seed(seed & 0x7FFFFFFF)
     base = np.zeros(N_OUTPUTS)
     base[:N_OUTCOMES] = logit_of(np.clip(base_rate, 1e-4, 1.0 - 1e-4))
-    net = ResponseNet(data.sizes, torch.from_numpy(base), generator)
+    net = ResponseNet(data.sizes, torch.from_numpy(base), generator).to(device)
     tables = [net.user, net.level, net.video, net.author, net.category]
     others = [w for w in net.parameters() if w is not net.chain]
     # Some outcomes exclude each other: chain weights have a long way to go from 0.
@@ -79,7 +86,7 @@ def optimise(
     ]
     optimiser = torch.optim.Adam(groups, lr=_LEARNING_RATE)
     learn = torch.from_numpy(np.flatnonzero(part == TRAIN))
-    held = torch.from_numpy(some_rows(part == CALIBRATE))
+    held = on_device(some_rows(part == CALIBRATE), device)
     batch = int(np.clip(len(learn) // _BATCHES, _MIN_BATCH, _MAX_BATCH))
     per_epoch = -(-len(learn) // batch)
     epochs = max(1, min(_MAX_EPOCHS, _MAX_STEPS // per_epoch))
@@ -87,7 +94,7 @@ def optimise(
     best, best_epoch, kept = np.inf, 0, _weights(net)
     epoch = 0
     for epoch in range(1, epochs + 1):
-        order = learn[torch.randperm(len(learn), generator=generator)]
+        order = learn[torch.randperm(len(learn), generator=generator)].to(device)
         for step, rows in enumerate(torch.split(order, batch)):
             if (epoch - 1) * per_epoch + step >= _MAX_STEPS:
                 break

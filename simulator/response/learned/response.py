@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from simulator import behaviours
+from simulator.devices import CPU
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.requests import Int32, Int64
@@ -81,13 +83,15 @@ class LearnedResponse(Response):
         *,
         seed: int,
         progress: Callable[[str, float, str], None] = _silent,
+        device: torch.device = CPU,
     ) -> LearnedResponse:
-        """Learn from a log; deterministic given the dataset and the seed.
+        """Learn from a log; deterministic given the dataset, the seed and the device.
 
         Args:
             dataset: A dataset with impressions.
             seed: Of initial weights, batches and evaluation draws.
             progress: ``progress(stage, fraction, detail)``.
+            device: Where the network trains; its predictions are numpy's, on the CPU.
 
         Raises:
             DataError: the log has nothing to learn from.
@@ -101,7 +105,7 @@ class LearnedResponse(Response):
             duration_ms=video_durations(dataset),
             users=UserFeatures.read(dataset),
         )
-        fitted = train(log, entities, seed=seed, progress=progress)
+        fitted = train(log, entities, seed=seed, progress=progress, device=device)
         opened = log.stay_ms[log.stay_ms > 0]
         profile = log.profile_stay_ms[log.profile_stay_ms > 0].astype(np.float64)
         one_cell = np.zeros(1, dtype=np.int64)

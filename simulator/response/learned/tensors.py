@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from simulator.devices import CPU, on_device
 from simulator.requests import Int64
 from simulator.response.learned.carried import CarriedState
 from simulator.response.learned.chain import chain_mask
@@ -76,6 +78,7 @@ class TrainingTensors:
         scores: Float64,
         fixed: Float64,
         learn: Bool,
+        device: torch.device = CPU,
     ) -> TrainingTensors:
         """Tensors of every impression of the log.
 
@@ -86,6 +89,7 @@ class TrainingTensors:
             scores: float64[N, 2], normal scores of play time and comment stay; 0 where unknown.
             fixed: float64[N_OUTCOMES], logits that are not learned; NaN where learned.
             learn: bool[N], the training rows; only entities seen in them get an embedding.
+            device: Where the tensors are.
         """
         context = np.concatenate(
             [context_features(log.time_ms), place_feature(log.place)[:, None]], axis=1
@@ -96,25 +100,27 @@ class TrainingTensors:
         author_slot = _slots(entities.author[video], entities.author, _MINIMUM_EXAMPLES)
         category_slot = _slots(entities.category[video], entities.category, _MINIMUM_EXAMPLES)
         learnable = (log.outcomes >= 0) & np.isnan(fixed)
+
+        def tensor(values: NDArray[Any]) -> Tensor:
+            return on_device(values, device)
+
         return cls(
-            user=torch.from_numpy(log.user.astype(np.int64)),
-            level_of_user=torch.from_numpy(entities.users.level),
-            numbers_of_user=torch.from_numpy(entities.users.numbers),
-            user_slot=torch.from_numpy(user_slot),
-            video=torch.from_numpy(log.video.astype(np.int64)),
-            video_slot=torch.from_numpy(video_slot),
-            author_slot=torch.from_numpy(author_slot),
-            category_slot=torch.from_numpy(category_slot),
-            duration_of_video=torch.from_numpy(duration_features(entities.duration_ms)),
-            liked=torch.from_numpy(before.liked.astype(np.int64)),
-            hated=torch.from_numpy(before.hated.astype(np.int64)),
-            context=torch.from_numpy(context.astype(np.float32)),
-            labels=torch.from_numpy(np.maximum(log.outcomes, 0).astype(np.float32)),
-            learnable=torch.from_numpy(learnable.astype(np.float32)),
-            scores=torch.from_numpy(scores.astype(np.float32)),
-            timed=torch.from_numpy(
-                np.stack([log.play_ms >= 0, log.stay_ms > 0], axis=1).astype(np.float32)
-            ),
+            user=tensor(log.user.astype(np.int64)),
+            level_of_user=tensor(entities.users.level),
+            numbers_of_user=tensor(entities.users.numbers),
+            user_slot=tensor(user_slot),
+            video=tensor(log.video.astype(np.int64)),
+            video_slot=tensor(video_slot),
+            author_slot=tensor(author_slot),
+            category_slot=tensor(category_slot),
+            duration_of_video=tensor(duration_features(entities.duration_ms)),
+            liked=tensor(before.liked.astype(np.int64)),
+            hated=tensor(before.hated.astype(np.int64)),
+            context=tensor(context.astype(np.float32)),
+            labels=tensor(np.maximum(log.outcomes, 0).astype(np.float32)),
+            learnable=tensor(learnable.astype(np.float32)),
+            scores=tensor(scores.astype(np.float32)),
+            timed=tensor(np.stack([log.play_ms >= 0, log.stay_ms > 0], axis=1).astype(np.float32)),
             sizes=Sizes(
                 users=int(user_slot.max()),
                 levels=len(entities.users.level_names),
@@ -142,7 +148,8 @@ class TrainingTensors:
         user_slot = self.user_slot[user]
         keep_video: Tensor | float = 1.0
         if generator is not None:
-            draw = torch.rand(2, len(rows), generator=generator)
+            # Drawn on the CPU: the same draws on every device.
+            draw = torch.rand(2, len(rows), generator=generator).to(rows.device)
             user_slot = user_slot * (draw[0] >= _DROP_USER)
             keep_video = (draw[1] >= _DROP_VIDEO).long()
         p = net.people(user_slot, self.level_of_user[user], self.numbers_of_user[user])
@@ -151,7 +158,7 @@ class TrainingTensors:
             p, q, self._taste(net, self.liked[rows]), self._taste(net, self.hated[rows]),
             self.context[rows],
         )  # fmt: skip
-        mask = torch.from_numpy(chain_mask()).float()
+        mask = on_device(chain_mask(), base.device).float()
         return torch.as_tensor(base + self.labels[rows] @ (net.chain * mask).T)
 
     def _taste(self, net: ResponseNet, ring: Tensor) -> Tensor:

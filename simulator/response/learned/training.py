@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import logit as logit_of
 
+from simulator.devices import CPU, as_array
 from simulator.requests import Int64
 from simulator.response.learned.carried import CarriedState, replay_states
 from simulator.response.learned.chain import NEVER, Calibration, Chain, chain_mask, play_state
@@ -52,8 +53,15 @@ class Fitted:
     best_epoch: int
 
 
-def train(log: Impressions, entities: Entities, *, seed: int, progress: Progress) -> Fitted:
-    """Fit network, time distributions and calibration; deterministic given log and seed."""
+def train(
+    log: Impressions,
+    entities: Entities,
+    *,
+    seed: int,
+    progress: Progress,
+    device: torch.device = CPU,
+) -> Fitted:
+    """Fit network, time distributions and calibration; deterministic given log, seed and device."""
     part = split_by_time(log.user)
     learn = part == TRAIN
     n_users = len(entities.users.level)
@@ -80,8 +88,8 @@ def train(log: Impressions, entities: Entities, *, seed: int, progress: Progress
     scores[opened, 1] = stay.score(log.stay_ms[opened].astype(float), group[opened])
 
     with one_thread():
-        data = TrainingTensors.build(log, entities, before, scores, fixed, learn)
-        net, epochs, best = optimise(data, part, base_rate, seed, progress)
+        data = TrainingTensors.build(log, entities, before, scores, fixed, learn, device)
+        net, epochs, best = optimise(data, part, base_rate, seed, progress, device)
         predictor, chain_weights = _export(net, data)
     chain = Chain(chain_weights, Calibration.none(fixed))
     chain = replace(chain, calibration=_calibrate(predictor, chain, log, before, scores, part))
@@ -113,16 +121,15 @@ def _export(net: ResponseNet, data: TrainingTensors) -> tuple[Predictor, Float64
     Weights pass through float32, as they do when stored: a reloaded model is the same model.
     """
     with torch.no_grad():
-        everyone = torch.arange(len(data.user_slot))
-        p = net.people(data.user_slot, data.level_of_user, data.numbers_of_user)[everyone]
-        q = data.all_videos(net, torch.arange(len(data.video_slot)), 1.0)
-        arrays = {"p": p.numpy(), "q": q.numpy()}
+        p = net.people(data.user_slot, data.level_of_user, data.numbers_of_user)
+        q = data.all_videos(net, torch.arange(len(data.video_slot), device=data.video.device), 1.0)
+        arrays = {"p": as_array(p), "q": as_array(q)}
         for name in (
             "hidden_user", "hidden_video", "hidden_context", "hidden_pair", "hidden_bias",
             "out_user", "out_video", "out_context", "out_hidden", "out_bias",
         ):  # fmt: skip
-            arrays[name] = getattr(net, name).detach().numpy()
-        chain = net.chain.detach().numpy().astype(np.float64) * chain_mask()
+            arrays[name] = as_array(getattr(net, name))
+        chain = as_array(net.chain).astype(np.float64) * chain_mask()
     return Predictor.from_arrays(arrays), chain
 
 

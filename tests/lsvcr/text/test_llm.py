@@ -10,7 +10,7 @@ import torch
 
 from lsvcr.stage1.losses import language_model_loss
 from lsvcr.text.language_model import LanguageModelSettings, SmallLanguageModel
-from lsvcr.text.llm import CausalLLM, best_device, embedded_llm, load_llm
+from lsvcr.text.llm import CausalLLM, embedded_llm, load_llm
 from policies.base import silent
 from policies.errors import PolicyError
 
@@ -200,7 +200,3 @@ def test_the_embedded_model_embeds_as_it_always_has(small: SmallLanguageModel) -
     llm = embedded_llm(small)
     mine = llm.embed(llm.tokens(TEXTS, 24)).numpy()
     np.testing.assert_allclose(mine, small.embed(TEXTS, silent), atol=5e-3)
-
-
-def test_a_gpu_is_used_where_there_is_one() -> None:
-    assert best_device().type == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -14,6 +14,7 @@ from simulator.logs.dataset import Dataset
 from simulator.randomness import mix, purpose_key
 from simulator.response.base import Finished, Population, Watched
 from simulator.response.learned import LearnedResponse, code_version
+from tests.policies.make_believe import GPU, make_believe_gpu
 from tests.simulator.conftest import tables
 
 KEY = purpose_key(1, "test")
@@ -174,14 +175,15 @@ def test_sessions_return_later_and_reproducibly(fitted: LearnedResponse) -> None
     population.begin_session(rows, starts, mix(KEY, rows))
 
 
-def test_same_seed_same_model_and_untouched_global_randomness(
+def test_same_seed_same_model_on_any_device_and_untouched_global_randomness(
     toy: Dataset, fitted: LearnedResponse, tmp_path: Path
 ) -> None:
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     threads = torch.get_num_threads()
-    again = LearnedResponse.fit(toy, seed=3)
+    with make_believe_gpu():
+        again = LearnedResponse.fit(toy, seed=3, device=GPU)
     assert torch.equal(torch.get_rng_state(), before[0])
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # type: ignore[index]  # noqa: NPY002
     assert torch.get_num_threads() == threads
