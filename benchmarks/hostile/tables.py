@@ -63,7 +63,7 @@ def table_cases(seed: int = 1, damaged: int = 80) -> Iterator[Case]:
         ("--confidence", "2"), ("--min-effect", "x"), ("--encoding", "x"), ("--no-such", "x"),
     ):  # fmt: skip
         yield Case(
-            "analyze flags", " ".join(flags), ("analyze", "t.csv", *flags, "--out", "out"),
+            "analyze flags", " ".join(flags), (*_WORDS, *flags),
             _file("t.csv", _GOOD.encode()),
         )  # fmt: skip
 
