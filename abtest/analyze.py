@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from abtest.experiment_tables.request import (
     plan_of,
 )
 from abtest.experiment_tables.users import open_users
-from abtest.files import write_text
+from abtest.files import new_directory, write_text
 from abtest.plugins import sections
 from abtest.run.run_directory import RUNS, check_free
 from reports.analysis.analyze import analyze
@@ -143,15 +142,10 @@ def _plain(value: Any) -> Any:
 
 def _write(result: ExperimentResult, path: Path, options: ObservedOptions) -> Path:
     """The run directory; complete or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    temporary.mkdir()
     asked = {k: _plain(v) for k, v in vars(options).items()}
     plan = {"abtest_version": abtest.__version__, "analyze": asked}
-    write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
-    write_text(temporary / "results.json", result.to_json())
-    write_html(result, temporary / "report.html", sections(result)[0])
-    temporary.rename(path)
+    with new_directory(path) as temporary:
+        write_text(temporary / "plan.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
+        write_text(temporary / "results.json", result.to_json())
+        write_html(result, temporary / "report.html", sections(result)[0])
     return path

@@ -125,9 +125,9 @@ def run(
     }
     console = Console(quiet=not progress)
     if resume is not None:
-        from abtest.config_sources import load_config
+        from abtest.run.run_directory import RunDirectory
 
-        config = load_config({}, file=Path(resume) / "config.toml", environment={})
+        config = RunDirectory.open(Path(resume)).configuration()
     else:
         given["policies"] = policies or {}
         config = config_of(given)

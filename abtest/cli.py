@@ -28,6 +28,10 @@ from abtest.commands import (
 from abtest.commands.messages import usage_message
 from abtest.errors import STOPPED, ExitCode, describe_error
 from abtest.terminal import prepare, put
+from reports.formats import visible
+
+_LONGEST = 2_000
+"""Characters of a message: names in it may be megabytes of a file that is no table."""
 
 app = typer.Typer(
     name="abtest",
@@ -115,5 +119,8 @@ def run_cli(arguments: list[str] | None = None) -> int:
 
 
 def _fail(code: int, message: str) -> int:
-    put(f"abtest: {message}", err=True)
+    text = visible(message)
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST * 3 // 4]} ... {text[-_LONGEST // 4 :]}"
+    put(f"abtest: {text}", err=True)
     return int(code)

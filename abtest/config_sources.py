@@ -21,6 +21,9 @@ from abtest.errors import UsageError
 PROJECT_FILE = "abtest.toml"
 ENVIRONMENT_PREFIX = "ABTEST_"
 
+LARGEST_NUMBER = 1e30
+"""Of an effect or a margin in a metric's unit; no table has larger values."""
+
 _OTHER_VARIABLES = {"cache", "policies", "policy_seconds"}
 """Of the environment, without the prefix: read elsewhere, or never."""
 
@@ -31,15 +34,19 @@ def parse_percent(text: str) -> float:
     """``"0.5%"`` or ``"0.005"`` as a fraction (both give 0.005).
 
     Raises:
-        UsageError: not a number.
+        UsageError: not a number, or beyond any use.
     """
     cleaned = text.strip().replace(" ", "").replace("−", "-")
+    percent = cleaned.endswith("%")
     try:
-        if cleaned.endswith("%"):
-            return float(cleaned[:-1]) / 100.0
-        return float(cleaned)
+        value = float(cleaned.removesuffix("%")) / (100.0 if percent else 1.0)
     except ValueError:
-        raise UsageError(f"'{text}' is not a number or a percentage.", "Example: 0.5%") from None
+        value = math.nan
+    if math.isnan(value):
+        raise UsageError(f"'{text}' is not a number or a percentage.", "Example: 0.5%")
+    if abs(value) > LARGEST_NUMBER:
+        raise UsageError(f"{text} is too large: the most is {LARGEST_NUMBER:g}.", "Example: 0.5%")
+    return value
 
 
 def load_config(
@@ -99,9 +106,9 @@ def _from_file(file: Path | None) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path.name}: {error}.", "Nothing was run") from None
+        raise UsageError(f"{path}: {error}.", "Nothing was run") from None
     except RecursionError:
-        raise UsageError(f"{path.name}: values are nested too deeply.", "Nothing was run") from None
+        raise UsageError(f"{path}: values are nested too deeply.", "Nothing was run") from None
     for key, value in table.items():
         if key not in _FIELDS:
             problem = f"unknown key '{key}'.{suggest(key, _FIELDS)}"
@@ -110,13 +117,13 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         else:
             problem = _type_problem(key, value) or _value_problem(key, value)
         if problem:
-            where = f"{path.name} line {_line_of(text, key)}"
+            where = f"{path} line {_line_of(text, key)}"
             raise UsageError(f"{where}: {problem}", "Nothing was run")
     for name, settings in table.get("policies", {}).items():
         problem = _policy_problem(name, settings) or _settings_problem(name, settings)
         if problem:
             line = max(_line_of(text, f"policies.{name}"), _line_of(text, name))
-            raise UsageError(f"{path.name} line {line}: {problem}", "Nothing was run")
+            raise UsageError(f"{path} line {line}: {problem}", "Nothing was run")
     return table
 
 
@@ -127,7 +134,7 @@ def _decoded(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"{path.name} line {line}: a byte (0x{content[error.start]:02x}) that is not UTF-8.",
+            f"{path} line {line}: a byte (0x{content[error.start]:02x}) that is not UTF-8.",
             "Save it as UTF-8. Nothing was run",
         ) from None
 

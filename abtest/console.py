@@ -25,7 +25,7 @@ from rich.progress import (
 )
 
 from abtest.terminal import encoding_of
-from reports.formats import encodable
+from reports.formats import encodable, visible
 
 TRAINING = "train"
 """Key of the stages that end with what they found: the best epoch and its validation metric."""
@@ -101,7 +101,9 @@ class Console:
             self.listener(text)
 
     def _print(self, text: str) -> None:
-        self._rich.print(encodable(text, encoding_of(self._stream)), soft_wrap=True)
+        # Names of files and columns come from elsewhere: they may not steer the terminal.
+        shown = encodable(visible(text, kept="\n\t"), encoding_of(self._stream))
+        self._rich.print(shown, soft_wrap=True)
 
     @contextmanager
     def stage(self, key: str, title: str) -> Iterator[Stage]:

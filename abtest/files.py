@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import polars as pl
 
-from abtest.errors import says_full
+from abtest.errors import RunDataError, says_full
 
 
 def temporary_name(path: Path) -> Path:
@@ -41,10 +42,49 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Write a Parquet file; whole or not at all."""
+    """Write a Parquet file with a seal, a hash of its values; whole or not at all."""
     with _whole(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd", statistics=False)
+        frame.write_parquet(
+            temporary, compression="zstd", statistics=False, metadata={_SEAL: _hash(frame)}
+        )
         _sync(temporary)
+
+
+def read_parquet(path: Path, hint: str) -> pl.DataFrame:
+    """Read what `write_parquet` wrote.
+
+    Args:
+        path: The file.
+        hint: What to do if it is damaged.
+
+    Raises:
+        RunDataError: it cannot be read, or holds other values than were written.
+    """
+    try:
+        frame = pl.read_parquet(path, glob=False)
+        seal = pl.read_parquet_metadata(path).get(_SEAL)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RunDataError(f"{path} is damaged: {error}.", hint) from None
+    if seal != _hash(frame):
+        raise RunDataError(f"{path} is damaged: it is not what was written.", hint)
+    return frame
+
+
+def _hash(frame: pl.DataFrame) -> str:
+    """Of names, types and values, however they are stored."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in frame:
+        digest.update(f"{column.name}\0{column.dtype}\0{len(column)}\0".encode())
+        digest.update(column.is_null().to_numpy().tobytes())
+        if column.dtype.is_numeric():
+            digest.update(column.fill_null(0).to_numpy().tobytes())
+        else:
+            texts = column.cast(pl.String).fill_null("")
+            digest.update("\0".join(texts.to_list()).encode())
+    return digest.hexdigest()
+
+
+_SEAL = "abtest.hash"
 
 
 @contextlib.contextmanager

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import sys
 from typing import Any, TextIO
 
 _HANDLER = "abtest.plain"
+_COLOURS = re.compile(r"(\x1b\[[\d;]*m)")
 
 
 def prepare() -> None:
@@ -34,11 +36,16 @@ def encoding_of(stream: TextIO | None = None) -> str:
 
 
 def put(text: str, *, nl: bool = True, err: bool = False) -> None:
-    """Print a text on standard output or standard error."""
-    from reports.formats import encodable
+    """Print a text on standard output or standard error.
+
+    Control characters other than colours, line ends and tabs are shown as escapes.
+    """
+    from reports.formats import encodable, visible
 
     stream = sys.stderr if err else sys.stdout
-    stream.write(encodable(text, encoding_of(stream)) + ("\n" if nl else ""))
+    parts = _COLOURS.split(text)
+    shown = "".join(p if _COLOURS.fullmatch(p) else visible(p, kept="\n\t") for p in parts)
+    stream.write(encodable(shown, encoding_of(stream)) + ("\n" if nl else ""))
     stream.flush()
 
 

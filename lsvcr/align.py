@@ -98,7 +98,7 @@ def _setting(text: str) -> tuple[str, Any]:
         if not separator:
             raise ValueError
         return name, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise PolicyError(f"--set {text} is no setting.", "Example: --set batch=4") from None
 
 

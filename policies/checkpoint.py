@@ -51,9 +51,12 @@ def load_arrays(directory: Path, about: Mapping[str, Any]) -> dict[str, NDArray[
     try:
         header = json.loads(header_file.read_text(encoding="utf-8"))
         arrays: dict[str, NDArray[Any]] = load_file(directory / ARRAYS)
-    except (ValueError, SafetensorError, OSError) as error:
+        known = header["about"].keys()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError,
+            OSError) as error:  # fmt: skip
         raise CheckpointError(
-            f"the weights in {directory} are damaged: {error}.", "Retrain: abtest train POLICY"
+            f"the weights in {directory} are damaged: {error}.",
+            "Retrain: abtest train POLICY --refresh",
         ) from None
     if header.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
@@ -62,7 +65,7 @@ def load_arrays(directory: Path, about: Mapping[str, Any]) -> dict[str, NDArray[
             "Retrain: abtest train POLICY --refresh",
         )
     expected = json.loads(json.dumps(about))
-    for key in sorted(expected.keys() | header["about"].keys()):
+    for key in sorted(expected.keys() | known):
         found, wanted = header["about"].get(key), expected.get(key)
         if found == wanted:
             continue

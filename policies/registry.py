@@ -121,7 +121,7 @@ def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
             )
         try:
             settings[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             settings[key] = value
     return name, settings
 

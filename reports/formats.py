@@ -39,10 +39,22 @@ def plain(text: str) -> str:
 
     Names come from logs and plugins; they must not be able to steer a terminal.
     """
-    return "".join(
-        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _BIDI else c
-        for c in text
-    )
+    return "".join("\ufffd" if _steers(c) else c for c in text)
+
+
+def visible(text: str, *, kept: str = "") -> str:
+    r"""The text with its control and text-direction characters as escapes: ``\x1b``, ``\n``.
+
+    Args:
+        text: For a terminal.
+        kept: Characters that stay as they are.
+    """
+    return "".join(ascii(c)[1:-1] if _steers(c) and c not in kept else c for c in text)
+
+
+def _steers(letter: str) -> bool:
+    """Whether a character does something to a terminal instead of being shown."""
+    return unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in _BIDI
 
 
 def encodable(text: str, encoding: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -165,6 +164,10 @@ def metric(name: str, metrics: Mapping[str, Metric]) -> Metric:
     return metrics[name]
 
 
+LARGEST_MARGIN = 1e30
+"""In the metric's unit; no table has larger values."""
+
+
 def parse_guardrail(text: str) -> tuple[str, float]:
     """Name and signed margin, as a fraction, of ``METRIC=-1%``.
 
@@ -176,7 +179,7 @@ def parse_guardrail(text: str) -> tuple[str, float]:
         value = float(margin.strip().rstrip("%").replace("−", "-"))
     except ValueError:
         value = 0.0
-    if not separator or value == 0.0 or not math.isfinite(value):
+    if not separator or not 0.0 < abs(value) <= LARGEST_MARGIN:
         raise PlanError(f"guardrail '{text}' is not METRIC=MARGIN. Example: click_rate=-1%")
     return name.strip(), value / (100.0 if "%" in margin else 1.0)
 

@@ -163,7 +163,7 @@ class ExperimentResult:
         """
         try:
             document = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ResultFormatError(f"results.json is not JSON: {error}.") from None
         if not isinstance(document, dict):
             raise ResultFormatError("results.json does not hold an experiment.")

@@ -9,7 +9,7 @@ import typer
 
 from abtest.commands import completion, options
 from abtest.console import Console
-from abtest.errors import ExitCode, UsageError
+from abtest.errors import RunDataError, UsageError
 from abtest.terminal import put, put_json
 from simulator.tables import BadRows
 
@@ -226,7 +226,11 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
     if not as_json:
         put(f"\n{needs_table(possible)}")
     if errors:
-        raise typer.Exit(int(ExitCode.DATA))
+        count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
+        raise RunDataError(
+            f"{opened.path} has {count}, listed above.",
+            f"Mend the data, then check again: abtest data check {dataset}",
+        )
 
 
 @app.command()

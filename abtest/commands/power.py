@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abtest.commands import completion, options
-from abtest.config_sources import parse_percent
+from abtest.config_sources import LARGEST_NUMBER, parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 from abtest.terminal import put, put_json
@@ -68,7 +68,7 @@ def aa(
     source: Where = "demo",
     metric: MetricNames = None,
     replicates: Annotated[
-        int, typer.Option("--replicates", min=1, help="Number of random splits.")
+        int, typer.Option("--replicates", min=1, max=1_000_000, help="Random splits.")
     ] = 1_000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the splits.")] = 1,
     split: Annotated[
@@ -340,9 +340,11 @@ def _known_of_numbers(
             "power needs to know how much users differ.",
             "Give a run or table, or --mean and --sd, or --rate",
         )
-    if mean == 0.0 or not sd > 0.0:
-        raise UsageError(f"--mean is {mean:g} and --sd {sd:g}: effects are relative to a mean "
-                         "that is not zero, of users who differ.")  # fmt: skip
+    if not 1.0 / LARGEST_NUMBER <= abs(mean) <= LARGEST_NUMBER or not 0.0 < sd <= LARGEST_NUMBER:
+        raise UsageError(
+            f"--mean is {mean:g} and --sd {sd:g}: effects are relative to a mean that is not "
+            f"zero, of users who differ; numbers up to {LARGEST_NUMBER:g}."
+        )
     removed = parse_percent(variance_removed)
     if not 0.0 <= removed < 1.0:
         raise UsageError(f"--variance-removed is {variance_removed}, expected 0 to below 100 %.")

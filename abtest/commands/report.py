@@ -12,7 +12,7 @@ import typer
 
 from abtest.commands import completion, options
 from abtest.console import Console, colored
-from abtest.errors import ExitCode, RunDataError, UsageError
+from abtest.errors import ExitCode, UsageError
 from abtest.terminal import encoding_of, put, put_json
 from reports.results import ExperimentResult
 
@@ -26,20 +26,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _load(path: Path) -> ExperimentResult:
-    from abtest.run.run_directory import RunDirectory, how_to_go_on
-    from reports.results import ExperimentResult, ResultFormatError
+    from abtest.run.run_directory import RunDirectory
 
-    RunDirectory.open(path)
-    file = path / "results.json"
-    if not file.is_file():
-        raise RunDataError(f"{path} has no results yet.", how_to_go_on(path))
-    try:
-        return ExperimentResult.from_json(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise RunDataError(f"{file} is damaged: it is not UTF-8.", how_to_go_on(path)) from None
-    except ResultFormatError as error:
-        said = str(error).removeprefix("results.json ")
-        raise RunDataError(f"{file} {said}", how_to_go_on(path)) from None
+    return RunDirectory.open(path).results()
 
 
 class Format(enum.StrEnum):
@@ -92,7 +81,12 @@ def report(
     chosen = Format.JSON if as_json else chosen
     page = run / "report.html"
     if chosen is not Format.HTML or out is None:
-        write_html(result, page, added)
+        try:
+            write_html(result, page, added)
+        except OSError as error:
+            if chosen is Format.HTML:
+                raise
+            Console().warn(f"{page} is not written anew: {error.strerror}")
     if chosen is Format.HTML and out is None:
         put(f"Report: {page}")
         return
@@ -124,11 +118,19 @@ def _put(text: str, out: Path | None) -> None:
     if out is None:
         put(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}.", "Choose another --out") from None
+    _write(text, out, "--out")
     put(f"Written: {out}")
+
+
+def _write(text: str, path: Path, flag: str) -> None:
+    from reports.render.page import write_page
+
+    try:
+        write_page(text, path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}.", f"Choose another {flag}"
+        ) from None
 
 
 def compare(
@@ -162,9 +164,5 @@ def compare(
     if html is not None:
         words = ["abtest", "compare", *map(str, runs), "--html", str(html)]
         page = render_comparison_html(loaded, command=shlex.join(words))
-        try:
-            html.write_text(page, encoding="utf-8", newline="\n")
-        except OSError as error:
-            hint = "Choose another --html"
-            raise UsageError(f"cannot write {html}: {error.strerror}.", hint) from None
+        _write(page, html, "--html")
         put(f"\nPage: {html}", err=as_json)

@@ -261,7 +261,7 @@ def run(
                 f"--resume continues a run as it was started; --{what} cannot be changed.",
                 "Nothing was run",
             )
-        resolved = load_config({}, file=_run_config(resume), environment={})
+        resolved = _run_config(resume)
     else:
         resolved = load_config(flags, file=config)
         trained = (*resolved.treatment, resolved.control)
@@ -289,16 +289,18 @@ def demo(
 _DEMO = Path(__file__).with_name("demo.toml")
 
 
-def _run_config(resume: Path) -> Path:
-    path = resume / "config.toml"
-    if not path.is_file():
-        if (resume / "plan.json").is_file():
-            raise UsageError(
-                f"{resume} is an analysis or a replay; only a run can be continued.",
-                f"Look at it: abtest report {resume}",
-            )
+def _run_config(resume: Path) -> RunConfig:
+    from abtest.run.run_directory import RunDirectory
+
+    if not (resume / "plan.json").is_file():
         raise UsageError(f"no run at {resume}.", "See the runs: ls runs")
-    return path
+    directory = RunDirectory.open(resume)
+    if not (resume / "config.toml").is_file():
+        raise UsageError(
+            f"{resume} is an analysis or a replay; only a run can be continued.",
+            f"Look at it: abtest report {resume}",
+        )
+    return directory.configuration()
 
 
 def _fail_conditions(text: str | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,9 @@ from abtest.errors import UsageError
 from reports.users.days import EXPECTED, Days, why_no_day
 from reports.users.errors import TableError
 from reports.users.files import UserFile
-from reports.users.rows import Role
+from reports.users.rows import LARGEST, Role
 from simulator.tables import (
+    EXACT_FLOAT,
     BadRows,
     Batch,
     Kind,
@@ -145,8 +147,29 @@ def _kind(role: Role, days: Days | None) -> Kind:
     if role == "segment":
         return Text()
     if role == "covariate":
-        return Number()
-    return Number(required=True, expected=OUTCOME)
+        return Number(minimum=-LARGEST, maximum=LARGEST)
+    return Number(required=True, minimum=-LARGEST, maximum=LARGEST, expected=OUTCOME)
+
+
+_NOBODY = ("nan", "null", "none", "na", "n/a", "<na>", "#n/a", "\\n")
+_WHOLE_FLOAT = r"^([+-]?\d+)\.0*$"
+_THROUGH_FLOATS = r"^[+-]?\d+\.\d*$|^[+-]?\d+(\.\d*)?[eE]\+\d+$|^[+-]?\d+\.\d*[eE]\d+$"
+
+
+def _without_floats(texts: pl.Series) -> TypedCells:
+    """Users whose number passed through floats: 7.0 is 7 again, lost digits are bad."""
+    floats = texts.str.contains(_THROUGH_FLOATS).fill_null(False)
+    if not floats.any():
+        bad = texts.is_null()
+        return TypedCells(texts, bad if bad.any() else None)
+    whole = texts.str.extract(_WHOLE_FLOAT)
+    exact = whole.cast(pl.Int64, strict=False).is_between(-EXACT_FLOAT, EXACT_FLOAT, closed="none")
+    repaired = floats & exact.fill_null(False)
+    values = texts.zip_with(~repaired, whole)
+    values = values.set(floats & ~repaired, None)
+    bad = values.is_null()
+    repairs = {"written as a float, 7.0 for 7": repaired} if repaired.any() else {}
+    return TypedCells(values, bad if bad.any() else None, repairs)
 
 
 OUTCOME = "a number (empty is not 0)"
@@ -169,13 +192,19 @@ class _Id:
             return Whole(required=True).read(column)
         else:
             values = as_text(column)
-            values = values.set(values.str.to_lowercase().is_in(["nan", "null"]), None)
+            values = values.set(values.str.to_lowercase().is_in(_NOBODY), None)
+            return _without_floats(values)
         bad = values.is_null()
         return TypedCells(values, bad if bad.any() else None)
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""
-        return Whole().why(cell) if isinstance(cell, float) else ""
+        text = str(cell).strip()
+        if re.fullmatch(_WHOLE_FLOAT, text):
+            return "a float of this size has lost digits"
+        if isinstance(cell, float) or re.fullmatch(_THROUGH_FLOATS, text):
+            return Whole().why(cell)
+        return "no user"
 
 
 @dataclass

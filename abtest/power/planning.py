@@ -259,7 +259,7 @@ def parse_shares(text: str | None, treatments: int) -> tuple[float, ...]:
         raise UsageError(f"--split is '{text}', expected shares.", "Example: --split 0.1") from None
     if len(parts) == 1:
         parts = [1.0 - treatments * parts[0], *parts * treatments]
-    if len(parts) != treatments + 1 or min(parts) <= 0.0 or abs(sum(parts) - 1.0) > 1e-6:
+    if len(parts) != treatments + 1 or not min(parts) > 0.0 or not abs(sum(parts) - 1.0) < 1e-6:
         raise UsageError(
             f"--split {text} does not divide users among a control and {treatments} treatments.",
             "Give the share of each treatment, or one share per arm that add up to 1",

@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from abtest.config_sources import load_config, suggest
+from abtest.config_sources import suggest
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
 from abtest.experiment_tables.request import ObservedOptions, columns_of, plan_of
 from abtest.experiment_tables.users import open_users
+from abtest.files import read_parquet
 from abtest.results.metrics import platform_metrics
 from abtest.run.datasets import DEMO, open_dataset
 from abtest.run.run_directory import RunDirectory, how_to_go_on
@@ -27,7 +28,7 @@ from reports.plan import ACTIVITY, AnalysisPlan, Metric, build_plan
 from reports.users.files import UserFile
 from reports.users.rows import EVERYBODY
 from reports.users.table import Users, UserTable
-from simulator.tables import is_table_name, nearby, open_table
+from simulator.tables import is_table_name, nearby
 
 Float = NDArray[np.float64]
 
@@ -133,15 +134,15 @@ def _kind(spec: str) -> str:
 
 
 def _of_run(path: Path, control: str | None, metrics: Sequence[str]) -> Source:
-    RunDirectory.open(path)
+    directory = RunDirectory.open(path)
     file = path / "outcomes.parquet"
     if not file.is_file():
         raise RunDataError(f"{path} has no outcomes.", how_to_go_on(path))
-    config = load_config({}, file=path / "config.toml", environment={})
+    config = directory.configuration()
     plan = build_plan(
         metrics=platform_metrics(), primary=config.primary, guardrails=config.guardrail
     )
-    frame = _outcomes(file)
+    frame = read_parquet(file, f"Delete it. {how_to_go_on(path)}")
     arms = _arms_of(frame, file)
     arm = _chosen_arm(arms, control or config.control, path)
     others = [name for name in arms if name != arm]
@@ -225,16 +226,6 @@ def _all_metrics(options: ObservedOptions, file: UserFile) -> tuple[str, ...]:
     keys = [options.user, options.arm, options.day, options.joined, *covariates]
     # Without any numbers the reading says what is there instead.
     return tuple(file.numbers(keys) or [c for c in file.columns if c not in keys][:1])
-
-
-def _outcomes(path: Path) -> pl.DataFrame:
-    """The outcomes that a run wrote.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    frames = list(open_table(path).batches())
-    return pl.concat([batch.frame for batch in frames])
 
 
 def _arms_of(frame: pl.DataFrame, path: Path) -> list[str]:

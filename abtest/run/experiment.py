@@ -85,13 +85,12 @@ def finished_run(path: Path) -> Outcome | None:
 
     Raises:
         UsageError: no such directory, or not a run.
-        ResultFormatError: its results are damaged.
+        RunDataError: its files are damaged.
     """
     directory = RunDirectory.open(path)
     if not all((path / name).is_file() for name in FINISHED):
         return None
-    text = (directory.path / "results.json").read_text(encoding="utf-8")
-    return Outcome(ExperimentResult.from_json(text), directory.path)
+    return Outcome(directory.results(), directory.path)
 
 
 def _run(
@@ -117,7 +116,7 @@ def _run(
     dataset = open_data(config, console)
     check_data(config, dataset)
     spec_of_world = dataset.info.world
-    check_assumptions(config, World.from_spec(spec_of_world) if spec_of_world else None)
+    check_assumptions(config, None if spec_of_world is None else World.from_spec(spec_of_world))
     trained = _train_all(config, dataset, machines.processes, console)
     contract = contract_facts(trained.values(), dataset)
     for policy, facts in contract.items():

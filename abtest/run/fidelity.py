@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from abtest.console import Console
+from abtest.errors import RunDataError
 from abtest.files import locked, new_directory, write_text
 from abtest.paths import cache_directory
 from abtest.results.world_evidence import remembered
@@ -61,8 +62,15 @@ def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
 def environment_facts(dataset: Dataset, spec: EnvironmentSpec) -> dict[str, Any]:
     """World: simulated beside published statistics. Learned: held-out quality of the model."""
     if spec.kind == "learned":
-        quality = (Path(spec.model) / "quality.json").read_text(encoding="utf-8")
-        return {"kind": "learned from the log", "quality": json.loads(quality)}
+        file = Path(spec.model) / "quality.json"
+        try:
+            quality = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, OSError, RecursionError) as error:
+            raise RunDataError(
+                f"{file} is damaged: {error}.",
+                f"Remove it and give the command again: rm -r {file.parent}",
+            ) from None
+        return {"kind": "learned from the log", "quality": quality}
     return {
         "kind": "built-in world",
         "world": dataset.info.world,

@@ -22,22 +22,26 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from abtest.config import RunConfig
+from abtest.config_sources import load_config
 from abtest.errors import RunDataError, UsageError
 from abtest.files import (
     can_hold,
     locked,
     new_directory,
+    read_parquet,
     remove_leftovers,
     write_parquet,
     write_text,
 )
+from reports.results import ExperimentResult, ResultFormatError
 
 RUNS = Path("runs")
 FINISHED = ("config.toml", "outcomes.parquet", "results.json", "report.html")
@@ -65,7 +69,8 @@ def check_free(path: Path, *, resumable: bool = False) -> None:
     Raises:
         UsageError: it exists, or a parent is not writable.
     """
-    if path.exists():
+    # A link to nowhere is there, too.
+    if path.exists() or path.is_symlink():
         hint = "Choose another --out"
         if (path / "results.json").is_file():
             hint += f", or look at what is there: abtest report {path}"
@@ -73,7 +78,7 @@ def check_free(path: Path, *, resumable: bool = False) -> None:
             hint += f", or continue it: abtest run --resume {path}"
         raise UsageError(f"{path} exists and is left untouched.", hint)
     parent = path.absolute().parent
-    while not parent.exists():
+    while not parent.exists() and not parent.is_symlink():
         parent = parent.parent
     if not can_hold(parent):
         raise UsageError(f"cannot write to {parent}.", "Choose another --out")
@@ -83,7 +88,7 @@ def how_to_go_on(path: Path) -> str:
     """What to do about a run directory that lacks its outcomes or results."""
     try:
         plan = json.loads((path / "plan.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         plan = {}
     if isinstance(plan, dict) and "analyze" in plan:
         return "It was made by abtest analyze; analyse the table again: abtest analyze TABLE"
@@ -126,6 +131,7 @@ class RunDirectory:
 
         Raises:
             UsageError: no such directory, or not a run.
+            RunDataError: its plan or its configuration is damaged.
         """
         if path.is_file():
             raise UsageError(
@@ -135,7 +141,38 @@ class RunDirectory:
             raise UsageError(f"no run at {path}.", "See the runs: ls runs")
         if not (path / "plan.json").is_file():
             raise UsageError(f"{path} is not a run directory: it has no plan.json.")
+        _table(path / "plan.json", json.loads)
+        if (path / "config.toml").exists() and not _table(path / "config.toml", tomllib.loads):
+            raise RunDataError(f"{path / 'config.toml'} is damaged: it is empty.", _AFRESH)
         return cls(path)
+
+    def configuration(self) -> RunConfig:
+        """What the run was started with.
+
+        Raises:
+            RunDataError: its configuration is damaged.
+        """
+        try:
+            return load_config({}, file=self.path / "config.toml", environment={})
+        except UsageError as error:
+            raise RunDataError(error.problem, _AFRESH) from None
+
+    def results(self) -> ExperimentResult:
+        """What the run found.
+
+        Raises:
+            RunDataError: it has not ended, or its results are damaged.
+        """
+        file = self.path / "results.json"
+        if not file.is_file():
+            raise RunDataError(f"{self.path} has no results yet.", how_to_go_on(self.path))
+        try:
+            return ExperimentResult.from_json(file.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            problem = "is damaged: it is not UTF-8."
+        except ResultFormatError as error:
+            problem = str(error).removeprefix("results.json ")
+        raise RunDataError(f"{file} {problem}", f"Delete it. {how_to_go_on(self.path)}")
 
     def check_plan(self, plan: dict[str, Any]) -> None:
         """Refuse to mix pieces of different experiments.
@@ -143,13 +180,7 @@ class RunDirectory:
         Raises:
             RunDataError: the stored plan differs or is damaged; names the first difference.
         """
-        file = self.path / "plan.json"
-        try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            raise RunDataError(f"{file} is damaged: {error}.", _AFRESH) from None
-        if not isinstance(stored, dict):
-            raise RunDataError(f"{file} is damaged: it holds no table.", _AFRESH)
+        stored = _table(self.path / "plan.json", json.loads)
         for key in sorted(stored.keys() | plan.keys()):
             if stored.get(key) == plan.get(key):
                 continue
@@ -214,22 +245,14 @@ class RunDirectory:
                 f"{self.path}: outcomes of group {missing[0]} are missing.",
                 f"Continue: abtest run --resume {self.resumed}",
             )
-        frames = []
-        for group in range(groups):
-            try:
-                frames.append(pl.read_parquet(self.piece(group), glob=False))
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise RunDataError(
-                    f"{self.piece(group)} is damaged: {error}.",
-                    f"Delete it and continue: abtest run --resume {self.resumed}",
-                ) from None
-        return pl.concat(frames)
+        hint = f"Delete it and continue: abtest run --resume {self.resumed}"
+        return pl.concat([read_parquet(self.piece(g), hint) for g in range(groups)])
 
     def add_timings(self, seconds: Mapping[str, float]) -> None:
         """Add the seconds of stages to those that ``timings.json`` has."""
         file = self.path / "timings.json"
         total: dict[str, float] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        with contextlib.suppress(*_UNREADABLE):
             total = {k: float(v) for k, v in json.loads(file.read_text("utf-8")).items()}
         for stage, more in seconds.items():
             total[stage] = round(total.get(stage, 0.0) + more, 3)
@@ -242,4 +265,20 @@ class RunDirectory:
         write_parquet(outcomes, self.path / "outcomes.parquet")
 
 
+def _table(file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+    """A file's table.
+
+    Raises:
+        RunDataError: it is damaged.
+    """
+    try:
+        found = parse(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise RunDataError(f"{file} is damaged: {error}.", _AFRESH) from None
+    if not isinstance(found, dict):
+        raise RunDataError(f"{file} is damaged: it holds no table.", _AFRESH)
+    return found
+
+
+_UNREADABLE = (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 _AFRESH = "Start afresh: abtest run --out ANOTHER"

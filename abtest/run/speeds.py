@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ TYPICAL: dict[str, float] = {
 """Seconds per unit: person-days for `world` and `simulate`, impressions for the others."""
 
 _SMALLEST_SECONDS = 2.0
+_MOST_SECONDS = 1e9
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ def _file() -> Path:
 def _kept() -> dict[str, float]:
     try:
         found = json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
     return {
         str(k): float(v)
         for k, v in found.items()
-        if isinstance(v, (int, float)) and math.isfinite(v) and v >= 0.0
+        if isinstance(v, (int, float)) and 0.0 <= v < _MOST_SECONDS
     }

@@ -52,7 +52,7 @@ class _Hung(BaseException):
     """A case took longer than it may."""
 
 
-def judge(case: Case, folder: Path, seconds: int = 120) -> Verdict:
+def judge(case: Case, folder: Path, seconds: int = 300) -> Verdict:
     """Prepare a case in a new folder, run its command there, and say how it ended."""
     folder.mkdir(parents=True)
     case.prepare(folder)

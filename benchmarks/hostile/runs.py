@@ -46,7 +46,6 @@ def run_cases(run: Path) -> Iterator[Case]:
                 yield Case(
                     "run directory", f"{reader}: {name} {damage}", _COMMANDS[reader],
                     _damaged(run, name, always(content), reader),
-                    harmless=name == "config.toml" and damage == "empty",
                 )  # fmt: skip
             yield Case(
                 "run directory", f"{reader}: {name} cut", _COMMANDS[reader],

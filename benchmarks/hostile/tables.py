@@ -12,7 +12,8 @@ from benchmarks.hostile.cases import Case
 _GOOD = "user_id,arm,revenue\n" + "".join(
     f"u{i},{'AB'[i % 2]},{(i * 37) % 11}.5\n" for i in range(60)
 )
-_WORDS = ("analyze", "t.csv", "--metric", "revenue", "--out", "out")
+_ASKED = ("--metric", "revenue", "--control", "A", "--out", "out")
+_WORDS = ("analyze", "t.csv", *_ASKED)
 
 _WRONG_TEXTS: dict[str, bytes] = {
     "empty": b"",
@@ -52,7 +53,7 @@ def table_cases(seed: int = 1, damaged: int = 80) -> Iterator[Case]:
             "random bytes", str(number), _WORDS, _file("t.csv", bytes(changed)), harmless=True,
         )  # fmt: skip
     for name, prepare, word in _paths():
-        words = ("analyze", word, "--metric", "revenue", "--out", "out")
+        words = ("analyze", word, *_ASKED)
         yield Case("paths", name, words, prepare)
     for flags in (
         ("--metric", "x"), ("--metric", ""), ("--metric", "a=b/c"), ("--metric", "revenue=/"),
@@ -62,7 +63,7 @@ def table_cases(seed: int = 1, damaged: int = 80) -> Iterator[Case]:
         ("--confidence", "2"), ("--min-effect", "x"), ("--encoding", "x"), ("--no-such", "x"),
     ):  # fmt: skip
         yield Case(
-            "analyze flags", " ".join(flags), ("analyze", "t.csv", *flags, "--out", "out"),
+            "analyze flags", " ".join(flags), (*_WORDS, *flags),
             _file("t.csv", _GOOD.encode()),
         )  # fmt: skip
 

@@ -10,8 +10,9 @@ seed) has to be part of the folder's name.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -96,10 +97,14 @@ class StateFile:
             return None
         try:
             with safe_open(self._path, framework="pt") as file:
-                header = json.loads(file.metadata()["run"])
+                written = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError:
+        except (SafetensorError, OSError):
             return None
+        text = (written or {}).get("run", "")
+        if (written or {}).get("hash") != _digest(text, tensors):
+            return None
+        header = json.loads(text)
         state = RunState(**header["numbers"], random={})
         state.optimiser, state.schedule = header["optimiser"], header["schedule"]
         moments: dict[int, dict[str, Tensor]] = {}
@@ -139,5 +144,15 @@ class StateFile:
         temporary = self._path.with_name(f".{self._path.name}.tmp")
         # Copies: a file may not hold two tensors that share memory.
         copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        save_file(copies, temporary, metadata={"run": json.dumps(header)})
+        text = json.dumps(header)
+        save_file(copies, temporary, metadata={"run": text, "hash": _digest(text, copies)})
         temporary.replace(self._path)
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of the header, names, types, shapes and bytes: one flipped bit makes another one."""
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -45,6 +45,9 @@ from reports.results import Role
 ROLES = ("primary", "secondary", "guardrail")
 DIRECTIONS = ("up", "down")
 SCALES = ("relative", "absolute")
+_NO_TEXT = "it is not UTF-8 text"
+LARGEST_FACTOR = 1e15
+"""Of a numerator; products with the largest values of a table stay far from overflow."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +84,19 @@ def read_metrics(path: Path, *, per: str = "user") -> list[Declared]:
     Raises:
         PlanError: naming file, line and key of what cannot be understood.
     """
+    if path.exists() and not path.is_file():
+        raise PlanError(f"no metrics in {path}: it is no file.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise PlanError(f"no metrics in {path}: {str(reason).lower()}.") from None
+        reason = str(error.strerror).lower() if isinstance(error, OSError) else _NO_TEXT
+        raise PlanError(f"no metrics in {path}: {reason}.") from None
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{path} is not TOML: {error}.") from None
+    except RecursionError:
+        raise PlanError(f"{path}: values are nested too deeply.") from None
     source = _Source(path, text)
     for key in document:
         if key != "metrics":
@@ -247,7 +254,7 @@ def _declared(source: _Source, name: str, table: Any, per: str) -> Declared:
         expected, read = _READERS[key]
         try:
             values[key] = read(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             fail(key, f"{key} is {value!r}, expected {expected}.")
     if "numerator" not in values:
         fail("numerator", "it has no numerator: the column, or columns, that it adds up.")
@@ -315,7 +322,7 @@ def _flag(value: Any) -> bool:
 
 
 def _positive(value: Any) -> float:
-    if isinstance(value, bool) or not 0.0 < float(value) < float("inf"):
+    if isinstance(value, bool) or not 1.0 / LARGEST_FACTOR <= float(value) <= LARGEST_FACTOR:
         raise ValueError
     return float(value)
 
@@ -331,8 +338,8 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "unit": ("a text", _text),
     "numerator": ("a column or a list of columns", _columns),
     "denominator": ("a column or a list of columns", _columns),
-    "scale": ("'absolute', 'relative' or a number above 0", _scale),
-    "factor": ("a number above 0", _positive),
+    "scale": ("'absolute', 'relative' or a number from 1e-15 to 1e15", _scale),
+    "factor": ("a number from 1e-15 to 1e15", _positive),
     "direction": ("'up' or 'down'", _one_of(DIRECTIONS)),
     "percent": ("true or false", _flag),
     "cap": ("a quantile from 0.5 to below 1, as 0.99", _quantile),

@@ -185,7 +185,7 @@ def _configuration(result: ExperimentResult) -> dict[str, Any]:
     text = result.context.get("configuration")
     try:
         return tomllib.loads(text) if isinstance(text, str) else {}
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return {}
 
 

@@ -160,7 +160,9 @@ def power(baseline: Baseline, lift: float, users: Sequence[float], test: Planned
         low = factor**2 * baseline.variance / control
         high = _treatment_variance(baseline, lift, test) / treatment
         error = float(np.sqrt(low + high))
-        freedom = (low + high) ** 2 / (low**2 / (control - 1.0) + high**2 / (treatment - 1.0))
+        # Of shares of the variance: squares of the variances themselves may vanish.
+        own = low / (low + high)
+        freedom = 1.0 / (own**2 / (control - 1.0) + (1.0 - own) ** 2 / (treatment - 1.0))
     # Lifts of a negative metric are tested as lifts: 'greater' means a more extreme one.
     shift = float((lift - test.null) * test.size_of(baseline) / error)
     if test.alternative == "two-sided":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from reports.users.errors import TableError
@@ -11,7 +13,12 @@ CONTROLS = ("control", "baseline")
 
 
 def ordered_arms(
-    names: Iterable[str], control: str | None, planned: Sequence[str], path: str
+    names: Iterable[str],
+    control: str | None,
+    planned: Sequence[str],
+    path: str,
+    *,
+    plannable: bool = True,
 ) -> list[str]:
     """Arm names of a table, control first.
 
@@ -20,13 +27,14 @@ def ordered_arms(
         control: As given; None if it can be told from the names.
         planned: Arms of the planned split; empty if there is none.
         path: Name of the table.
+        plannable: Whether the command has a planned split.
 
     Raises:
-        TableError: fewer than two arms, an unknown control, or names that differ by blanks or case
-            only and were not planned side by side.
+        TableError: fewer than two arms, an unknown control, or names that look alike
+            (blanks, case, forms of a letter) and were not planned side by side.
     """
     arms = sorted(names)
-    _refuse_lookalikes(arms, planned, path)
+    _refuse_lookalikes(arms, planned, path, plannable)
     if len(arms) == 1:
         silent = [arm for arm in planned if arm not in arms]
         said = f"Planned and without users: {', '.join(map(repr, silent))}." if silent else ""
@@ -48,16 +56,26 @@ def ordered_arms(
     return [control, *[arm for arm in arms if arm != control]]
 
 
-def _refuse_lookalikes(arms: Sequence[str], planned: Sequence[str], path: str) -> None:
+def _refuse_lookalikes(
+    arms: Sequence[str], planned: Sequence[str], path: str, plannable: bool
+) -> None:
     seen: dict[str, str] = {}
     for arm in dict.fromkeys([*planned, *arms]):
-        plain = " ".join(arm.split()).casefold()
-        other = seen.setdefault(plain, arm)
+        other = seen.setdefault(_seen_as(arm), arm)
         if other == arm or (other in planned and arm in planned):
             continue
+        plain = " ".join(other.split()).casefold() == " ".join(arm.split()).casefold()
         where = "planned" if other in planned and other not in arms else "in the table"
         raise TableError(
             f"is {arm!r} of {path} the same arm as {other!r} ({where})?",
-            "The names differ by blanks or case only.",
-            "Make them alike, or name both in the planned split: --split",
+            "The names differ by blanks or case only." if plain else "The names look alike.",
+            "Make them alike" + (", or name both in the planned split: --split" * plannable),
         )
+
+
+def _seen_as(arm: str) -> str:
+    """What people see in a name: no case, one kind of blank, letter and sign; 1.0 is 1."""
+    folded = unicodedata.normalize("NFKC", arm).casefold()
+    shown = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")
+    text = " ".join(shown.split())
+    return text.rstrip("0").rstrip(".") if re.fullmatch(r"\d+\.0*", text) else text

@@ -107,7 +107,7 @@ class UserFile:
         arms = (
             sorted(reader.arms)
             if wanted.arm is None or (alone and control is None and len(reader.arms) == 1)
-            else ordered_arms(reader.arms, control, planned, self.source.name)
+            else ordered_arms(reader.arms, control, planned, self.source.name, plannable=not alone)
         )
         risk = Risk(wanted.absent, wanted.joined is not None, wanted.retention)
         occurring = [] if calendar is None else calendar.calendar
@@ -186,6 +186,7 @@ class UserFile:
         places = ", ".join(place for _, place in found[:_SHOWN_ROWS])
         return TableError(
             f"{wanted.user} {user} is in arms {' and '.join(map(repr, arms))}: {places}{more}.",
-            f"{count:,} users are in more than one arm of {self.source.name}.",
+            f"{count:,} {'user is' if count == 1 else 'users are'} in more than one arm of "
+            f"{self.source.name}.",
             "Find out why (the split may be broken), then drop them from all arms",
         )

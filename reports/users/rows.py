@@ -17,6 +17,10 @@ from reports.users.table import SEGMENT
 Aggregation = Literal["first", "last", "mean", "sum", "min", "max"]
 Role = Literal["user", "arm", "outcome", "covariate", "segment", "day", "joined"]
 
+LARGEST = 1e30
+"""Largest value of an outcome or covariate: the analysis adds up fourth powers of ratios."""
+SMALLEST = 1e-30
+"""What all values of a column may not lie below, unless they are 0: their powers would vanish."""
 BEFORE = "\0"
 """Marks columns from before the experiment: their names may be those of outcomes."""
 
@@ -137,6 +141,7 @@ class RowReader:
         self._days = days
         self._name = name
         self._empty = dict.fromkeys(covariates, 0)
+        self._largest = dict.fromkeys([*wanted.outcomes, *covariates], 0.0)
         self._id_type: pl.DataType | None = None
         self.rows = 0
         self.arms: set[str] = set()
@@ -174,6 +179,9 @@ class RowReader:
             columns.append(batch[wanted.day].alias("day"))
         if wanted.joined is not None:
             columns.append(batch[wanted.joined].alias(JOINED))
+        for name, largest in self._largest.items():
+            found = batch[name].abs().max()
+            self._largest[name] = max(largest, float(found or 0.0))  # type: ignore[arg-type]
         self.rows += batch.height
         self.arms |= set(columns[1].unique().to_list())
         return pl.DataFrame(columns)
@@ -182,10 +190,17 @@ class RowReader:
         """After the last batch.
 
         Raises:
-            TableError: no rows, or a covariate without any value.
+            TableError: no rows, a covariate without any value, or values too close to 0.
         """
         if self.rows == 0:
             raise TableError(f"{self._name} has no rows.")
+        for name, largest in self._largest.items():
+            if 0.0 < largest < SMALLEST:
+                raise TableError(
+                    f"{name} of {self._name} is at most {largest:.3g}.",
+                    f"Values below {SMALLEST:g} cannot be squared.",
+                    "Give them in a smaller unit",
+                )
         for name, count in self._empty.items():
             if count == self.rows:
                 raise TableError(

@@ -3,7 +3,7 @@
 It imports nothing of ours but errors.
 """
 
-from simulator.tables.cells import as_text
+from simulator.tables.cells import EXACT_FLOAT, as_text
 from simulator.tables.delimited import LINE
 from simulator.tables.kinds import Kind, Number, Replace, Text, TypedCells, Whole, label
 from simulator.tables.sources import find_sources, is_table_name, nearby
@@ -12,6 +12,7 @@ from simulator.tables.tally import BadRows, Tally
 from simulator.tables.times import Time, Unit, check_zone
 
 __all__ = [
+    "EXACT_FLOAT",
     "LINE",
     "BadRows",
     "Batch",

@@ -317,7 +317,13 @@ class Number:
 
     def why(self, cell: object) -> str:
         """See `Kind.why`."""
-        return "has a comma" if re.fullmatch(r"[+-]?[\d.]*,[\d.,]+", str(cell).strip()) else ""
+        text = str(cell).strip()
+        if re.fullmatch(r"[+-]?[\d.]*,[\d.,]+", text):
+            return "has a comma"
+        value = pl.Series([text]).cast(pl.Float64, strict=False)[0]
+        if value is not None and value > self.maximum:
+            return f"above {self.maximum:g}"
+        return f"below {self.minimum:g}" if value is not None and value < self.minimum else ""
 
 
 def _either(one: pl.Series | None, other: pl.Series) -> pl.Series | None:

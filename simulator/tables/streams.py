@@ -74,7 +74,8 @@ def codec_of(name: str) -> str:
     try:
         info = codecs.lookup(name.strip())
         "".encode(info.name)
-        b"".decode(info.name)
+        # Some (IDNA, Punycode) cannot go on after a byte that they do not know.
+        codecs.getincrementaldecoder(info.name)(errors="abtest.note").decode(b"\xff\xfe")
     except (LookupError, ValueError, TypeError, UnicodeError):
         raise DataError(
             f"there is no encoding '{name}'.", "Known are utf-8, utf-16, gbk, latin-1, cp1252, ..."
@@ -173,12 +174,18 @@ def detect(path: Path, wanted: str | None) -> Encoding:
     mark = next(((m, name) for m, name in _MARKS if sample.startswith(m)), None)
     if wanted is not None:
         codec = codec_of(wanted)
-        codec = "utf-8" if codec == "utf-8-sig" else codec
+        codec = _with_order("utf-8" if codec == "utf-8-sig" else codec, sample)
     else:
         codec = _by_zeros(sample) if mark is None else mark[1]
     text = sample.decode(codec, errors="ignore")
     marked = codec == "utf-8" and sample.startswith(codecs.BOM_UTF8)
     return Encoding(codec, marked, "\r" in text and "\n" not in text)
+
+
+def _with_order(codec: str, sample: bytes) -> str:
+    """UTF-16 and UTF-32 without a byte order mark are taken as their most common form."""
+    marked = any(name == codec and sample.startswith(mark) for mark, name in _MARKS)
+    return f"{codec}-le" if codec in ("utf-16", "utf-32") and not marked else codec
 
 
 def _by_zeros(sample: bytes) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from simulator.errors import DataError
 from simulator.world.config import WorldConfig
+from simulator.world.ranges import SHARES, wanted_of
 from simulator.world.world import World
 
 Value = int | float
@@ -87,32 +87,6 @@ UNCERTAIN_ASSUMPTIONS = (
 LOG_FREE = frozenset({"comment_order_effect", "novelty_strength", "novelty_days"})
 """Parameters that the platform's log does not depend on: it displays comments in its own order, and
 nobody's ranker changes while it is written."""
-
-_SHARES = frozenset(
-    {
-        "popularity_quality", "comment_taste_predictable", "comment_taste_topics",
-        "comment_order_effect", "grid_share", "write_skip", "comment_reply_share",
-        "satisfaction_base", "session_refund", "pause_share", "visits_soon", "visits_absence",
-        "platform_random_share", "series_share",
-    }
-)  # fmt: skip
-_POSITIVE = frozenset(
-    {
-        "duration_median", "comments_median", "play_skip_seconds", "play_patience", "play_share",
-        "write_seconds", "open_seconds", "session_seconds", "pause_minutes", "visits_per_day",
-        "visits_person_cv", "visits_absence_days", "visits_soon_minutes", "novelty_days",
-        "platform_temperature",
-    }
-)  # fmt: skip
-_AT_LEAST_ZERO = frozenset(
-    {
-        "old_days", "new_days", "comment_taste_strength", "sequence_strength", "grid_seconds",
-        "play_glance_seconds", "play_full_duration", "play_replay", "follow_rate", "follow_like",
-        "forward_rate", "collect_rate", "collect_like", "hate_rate", "profile_rate", "write_rate",
-        "write_like", "read_depth", "session_skip_cost", "visits_low_activity",
-        "visits_absence_response", "visits_lead_minutes", "novelty_strength", "platform_noise",
-    }
-)  # fmt: skip
 
 
 def parse_assumptions(texts: Iterable[str]) -> tuple[Assumption, ...]:
@@ -203,7 +177,7 @@ def _hint(word: str) -> str:
 
 
 def _another(name: str, default: Value) -> Value:
-    if name in _SHARES:
+    if name in SHARES:
         return round(default / 2 if default > 0.5 else 1.5 * default or 0.5, 6)
     return 2 * default if default else 1
 
@@ -216,19 +190,7 @@ def _value(name: str, text: str) -> Value:
         wanted = "a whole number" if whole else "a number"
         given = f"'{text}'" if text else "nothing"
         raise DataError(f"--assume {name} is {given}, expected {wanted}.", _hint(name)) from None
-    low, high, words = _range(name, whole)
-    if not math.isfinite(value) or not low <= value <= high or (name in _POSITIVE and value == 0):
-        raise DataError(f"--assume {name}={text} is out of range, expected {words}.", _hint(name))
+    wanted = wanted_of(name, value)
+    if wanted:
+        raise DataError(f"--assume {name}={text} is out of range, expected {wanted}.", _hint(name))
     return value
-
-
-def _range(name: str, whole: bool) -> tuple[float, float, str]:
-    if whole:
-        return 1, math.inf, "a whole number from 1"
-    if name in _SHARES:
-        return 0.0, 1.0, "a share from 0 to 1"
-    if name in _POSITIVE:
-        return 0.0, math.inf, "a number above 0"
-    if name in _AT_LEAST_ZERO or name.endswith("_sigma"):
-        return 0.0, math.inf, "a number from 0"
-    return -math.inf, math.inf, "a finite number"

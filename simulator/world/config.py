@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import DataError
+from simulator.world.ranges import wanted_of
 
 PRESETS = Path(__file__).with_name("presets")
 _EXPECTED: dict[type, str] = {int: "a whole number", float: "a number"}
@@ -204,7 +205,7 @@ class WorldConfig:
     satisfaction_comments: float = 0.1
 
     @classmethod
-    def preset(cls, name: str) -> WorldConfig:
+    def preset(cls, name: str, _within: tuple[str, ...] = ()) -> WorldConfig:
         """A preset from ``simulator/world/presets``, or a TOML file of one's own, by its path.
 
         A preset names the one it starts from as ``base``; the rest are fields of this class.
@@ -223,12 +224,12 @@ class WorldConfig:
             raise DataError(f"unknown world '{name}'.", hint)
         try:
             table = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
             raise DataError(f"{file}: not readable as TOML: {error}.") from error
         base = table.pop("base", None)
-        if base is not None and (not isinstance(base, str) or base == name):
+        if base is not None and (not isinstance(base, str) or base in (*_within, name)):
             raise DataError(f"{file}: base must be the name of another preset.")
-        start = dataclasses.asdict(cls.preset(base)) if base else {}
+        start = dataclasses.asdict(cls.preset(base, (*_within, name))) if base else {}
         try:
             return cls.from_dict({**start, **table, "name": file.stem})
         except DataError as error:
@@ -239,7 +240,7 @@ class WorldConfig:
         """Rebuild from `dataclasses.asdict`.
 
         Raises:
-            DataError: an unknown key or a value of the wrong type.
+            DataError: an unknown key, or a value of the wrong type or out of range.
         """
         defaults = {f.name: f.default for f in dataclasses.fields(cls)}
         for key, value in values.items():
@@ -252,4 +253,14 @@ class WorldConfig:
             if not fits or isinstance(value, bool):
                 expected = _EXPECTED.get(wanted, "text")
                 raise DataError(f"world parameter '{key}' is {value!r}, expected {expected}.")
-        return cls(**values)
+            if wanted is not str:
+                asked = wanted_of(key, value)
+                if asked:
+                    raise DataError(f"world parameter '{key}' is {value!r}, expected {asked}.")
+        made = cls(**values)
+        if made.comments_min > made.comments_max:
+            raise DataError(
+                f"world parameter 'comments_min' is {made.comments_min}, above comments_max, "
+                f"which is {made.comments_max}."
+            )
+        return made

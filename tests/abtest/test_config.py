@@ -38,7 +38,7 @@ def test_a_mistyped_key_names_line_and_suggestion(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         load(file=file)
     assert str(error.value) == (
-        "abtest.toml line 4: unknown key 'treatmnt'. Did you mean 'treatment'? Nothing was run"
+        f"{file} line 4: unknown key 'treatmnt'. Did you mean 'treatment'? Nothing was run"
     )
 
 

@@ -42,7 +42,7 @@ def check_weights(directory: Path, spec: str) -> str:
         json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise damaged(spec, directory, f"{Path(error.filename).name} is missing") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise damaged(spec, directory, f"{error}") from None
     found = _hashes(directory)
     if not isinstance(written, dict) or written != found:

@@ -133,6 +133,12 @@ def aa_p_values(
     if not 0.0 < share < 1.0:
         raise StatisticsError("the split is not possible.", f"The share is {share:g}.")
     n = users.pop()
+    if n * min(share, 1.0 - share) < 2.0:
+        raise StatisticsError(
+            "the split leaves an arm with fewer than two users.",
+            f"The share is {share:g}, of {n:,} users.",
+            "Choose a share closer to 0.5.",
+        )
     widths = np.cumsum([0, *[table.width for table in tables]])
     sums = np.zeros((replicates, widths[-1]))
     counts = np.zeros(replicates)

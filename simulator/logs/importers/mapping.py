@@ -84,6 +84,8 @@ def read_map(path: Path) -> ImportMap:
     Raises:
         DataError: it cannot be read, is no TOML, or has unknown or missing entries.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no map: it is no file.", "Make one: abtest data map FILE")
     try:
         text = path.read_text(encoding="utf-8-sig")
         raw = tomllib.loads(text)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save_file
 
 from simulator import behaviours
 from simulator.devices import CPU
@@ -34,7 +35,7 @@ from simulator.response.learned.sessions import SESSION_GAP_MS, ReturnModel
 from simulator.response.learned.tensors import Entities
 from simulator.response.learned.training import train
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ARRAYS, _FACTS = "response.safetensors", "response.json"
 _LONGEST_OVERHEAD_MS = 600_000.0
 
@@ -148,18 +149,19 @@ class LearnedResponse(Response):
     def save(self, directory: Path) -> None:
         """Write ``response.safetensors`` and ``response.json`` (each renamed into place)."""
         directory.mkdir(parents=True, exist_ok=True)
-        facts = {
+        arrays = {
+            name: np.ascontiguousarray(value)
+            for name, value in _to_arrays(self._behaviour, self._final).items()
+        }
+        facts: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "content_hash": self.content_hash,
             "seed": self.seed,
             "quality": self._quality,
         }
-        arrays = {
-            name: np.ascontiguousarray(value)
-            for name, value in _to_arrays(self._behaviour, self._final).items()
-        }
         temporary = directory / f".{_ARRAYS}.tmp"
         save_file(arrays, temporary)
+        facts["arrays"] = hashlib.blake2b(temporary.read_bytes(), digest_size=16).hexdigest()
         temporary.replace(directory / _ARRAYS)
         temporary = directory / f".{_FACTS}.tmp"
         temporary.write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
@@ -176,29 +178,34 @@ class LearnedResponse(Response):
         Raises:
             DataError: missing or damaged files, another format version, another dataset.
         """
-        again = "Learn it again: run without cached models."
+        again = f"Learn it again: remove it and give the command again: rm -r {directory}"
         try:
             facts = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
-            arrays = load_file(directory / _ARRAYS)
-        except Exception as error:
+            content = (directory / _ARRAYS).read_bytes()
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"no usable response model in {directory}: {error}.", again) from error
+        if not isinstance(facts, dict):
+            raise DataError(f"{directory / _FACTS} is damaged: it holds no table.", again)
         if facts.get("format_version") != FORMAT_VERSION:
             raise DataError(
                 f"{directory / _FACTS} has format version {facts.get('format_version')}, "
                 f"this program writes {FORMAT_VERSION}.",
                 again,
             )
-        if dataset is not None and facts["content_hash"] != dataset.info.content_hash:
+        if facts.get("arrays") != hashlib.blake2b(content, digest_size=16).hexdigest():
+            raise DataError(f"{directory / _ARRAYS} is not what was written.", again)
+        if dataset is not None and facts.get("content_hash") != dataset.info.content_hash:
+            other, wanted = str(facts.get("content_hash")), dataset.info.content_hash
             raise DataError(
                 f"the response model in {directory} was learned from another dataset "
-                f"({facts['content_hash'][:8]}... is not {dataset.info.content_hash[:8]}...).",
+                f"({other[:8]}... is not {wanted[:8]}...).",
                 again,
             )
         try:
-            behaviour, final = _from_arrays(arrays)
-        except KeyError as error:
-            raise DataError(f"{directory / _ARRAYS} lacks the array {error}.", again) from error
-        return cls(behaviour, final, facts["quality"], facts["content_hash"], facts["seed"])
+            behaviour, final = _from_arrays(load(content))
+            return cls(behaviour, final, facts["quality"], facts["content_hash"], facts["seed"])
+        except (KeyError, ValueError, TypeError, SafetensorError) as error:
+            raise DataError(f"{directory} is damaged: {error}.", again) from error
 
 
 def _sessions_of(log: Impressions) -> tuple[Int32, Int64, Int64, Int64]:

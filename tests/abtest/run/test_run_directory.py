@@ -15,6 +15,7 @@ import pytest
 from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.errors import Interrupted, UsageError
+from abtest.files import write_parquet
 from abtest.results.metrics import platform_metrics
 from abtest.run import sizing
 from abtest.run.arms.weights import check_weights, write_summary
@@ -214,7 +215,7 @@ def test_a_pilot_is_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                                  "play_time_ms", "comment_likes", "comment_replies", "hates",
                                  "returned", "active")
                 )  # fmt: skip
-                frame.write_parquet(directory.piece(g))
+                write_parquet(frame, directory.piece(g))
 
     monkeypatch.setattr(sizing, "SimulationPool", Pool)
     spec: object = type("Spec", (), {"people": 40 * GROUP_SIZE, "arms": ("a", "b")})()

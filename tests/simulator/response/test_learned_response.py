@@ -224,10 +224,16 @@ def test_loading_refuses_what_it_cannot_trust(
     (tmp_path / "response.json").write_text(json.dumps({**facts, "format_version": 99}))
     with pytest.raises(DataError, match="version 99"):
         LearnedResponse.load(tmp_path)
-    fitted.save(tmp_path)
-    (tmp_path / "response.safetensors").write_bytes(b"not tensors")
-    with pytest.raises(DataError, match="no usable response model"):
+    (tmp_path / "response.json").write_text("[]")
+    with pytest.raises(DataError, match="holds no table"):
         LearnedResponse.load(tmp_path)
+    fitted.save(tmp_path)
+    arrays = tmp_path / "response.safetensors"
+    content = arrays.read_bytes()
+    for damaged in (b"not tensors", content[:-1] + bytes([content[-1] ^ 1]), b""):
+        arrays.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"not what was written.*rm -r"):
+            LearnedResponse.load(tmp_path)
 
 
 def test_people_outside_the_log_are_refused(fitted: LearnedResponse) -> None:
