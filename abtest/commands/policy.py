@@ -60,7 +60,7 @@ def list_command(as_json: options.Json = False) -> None:
 
 
 @app.command()
-def show(spec: Spec) -> None:
+def show(spec: Spec, as_json: options.Json = False) -> None:
     """One policy: what it does, its settings, where its code is.
 
     [bold]Examples[/bold]
@@ -76,14 +76,28 @@ def show(spec: Spec) -> None:
 
     policy = create(spec)
     kind = type(policy)
+    settings = policy.settings()
+    of_settings = kind.settings_class
+    if as_json:
+        put_json(
+            {
+                "name": spec,
+                "class": f"{kind.__module__}.{kind.__qualname__}",
+                "description": inspect.getdoc(kind),
+                "is_oracle": kind.is_oracle,
+                "code": inspect.getsourcefile(kind),
+                "settings": settings,
+                "settings_description": inspect.getdoc(of_settings) if settings else None,
+            }
+        )
+        return
     put(f"{spec}  ({kind.__module__}.{kind.__qualname__})\n")
     put(inspect.getdoc(kind) or "no description")
     if kind.is_oracle:
         put(f"\noracle: {ORACLE_NOTE}")
     put(f"\ncode: {inspect.getsourcefile(kind)}")
-    settings = policy.settings()
-    if kind.settings_class.__doc__ and settings:
-        put(f"\n{kind.settings_class.__name__}: {inspect.getdoc(kind.settings_class)}")
+    if of_settings.__doc__ and settings:
+        put(f"\n{of_settings.__name__}: {inspect.getdoc(of_settings)}")
     if settings:
         put("\nsettings (abtest.toml, [policies.NAME]):")
         for key, value in settings.items():

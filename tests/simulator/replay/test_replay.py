@@ -26,7 +26,7 @@ VIDEO_EFFECT = np.linspace(-1.5, 1.5, VIDEOS)
 USER_SPREAD = 0.8
 GOOD = np.random.default_rng(11).permutation(VIDEOS).astype(np.float64) + 12 * VIDEO_EFFECT
 POOR = -VIDEO_EFFECT
-LOGS = 200
+LOGS = 100
 
 
 def by_video(score: NDArray[np.float64]) -> Callable[[VideoRequests], NDArray[np.float32]]:

