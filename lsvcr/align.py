@@ -13,18 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
-
-from lsvcr.distributed import rank
 from lsvcr.policy import LSVCR
 from lsvcr.stage1.settings import PRESETS
+from policies.distributed import rank, together
 from policies.errors import PolicyError
 from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset
@@ -35,21 +31,13 @@ _EVERY_SECONDS = 10.0
 def main(arguments: list[str] | None = None) -> int:
     """Run stage 1; the exit code."""
     options = _options(arguments)
-    grouped = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    try:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        if grouped:
-            # Gradients travel between GPUs, some counts between CPUs.
-            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-        _align(options)
-    except (PolicyError, SimulatorError) as error:
-        if rank() == 0:
-            print(f"error: {error}", file=sys.stderr)
-        return 1
-    finally:
-        if grouped and dist.is_initialized():
-            dist.destroy_process_group()
+    with together():
+        try:
+            _align(options)
+        except (PolicyError, SimulatorError) as error:
+            if rank() == 0:
+                print(f"error: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -29,6 +29,7 @@ from policies.base import Policy, Progress, Scores, share, silent
 from policies.checkpoint import load_arrays, save_arrays
 from policies.comments.value.fuse import own_weight
 from policies.comments.value.visits import held_people
+from policies.distributed import of_the_first
 from policies.errors import PolicyError
 from policies.memory import require_memory
 from simulator.logs.dataset import Dataset
@@ -136,7 +137,8 @@ class LSVCR(Policy):
                 self._train("comment", learner, part, without=without, brief=brief)
                 weight, told = own_weight(fitted, self._afresh_comments)
                 told["trained"] = "briefly" if brief else "in full"
-                if not promising(told):
+                # The processes of torchrun go the same way.
+                if not of_the_first(float(promising(told))):
                     weight = 0.0
                     break
             if weight == 0.0:

@@ -41,7 +41,7 @@ class LSVCRSettings(DeviceSettings):
         signal: Which events make the video history: "liked" or "clicked".
         dim, layers, heads, feed_forward, dropout: Sizes of the sequential model.
         text: False leaves all texts out, IDs alone.
-        epochs, epoch_steps, patience, learning_rate, batch, targets: Training of stage 2, see
+        epochs, epoch_steps, patience, learning_rate, batch, targets, accumulation: Stage 2, see
             `lsvcr.stage2.settings`; None is the preset's, in the video task that of `QUICK`.
         alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
             embeds the texts as it is.
@@ -73,6 +73,7 @@ class LSVCRSettings(DeviceSettings):
     patience: int = setting(5, at_least=1, at_most=100_000)
     learning_rate: float | None = setting(None, above=0, at_most=10)
     batch: int = setting(64, at_least=1, at_most=1_000_000)
+    accumulation: int = setting(1, at_least=1, at_most=10_000)
     targets: int = setting(10, at_least=1, at_most=100_000)
     alignment: Alignment = setting("llm", one_of=get_args(Alignment))  # noqa: RUF009
     llm: str = setting(EMBEDDED)
@@ -112,6 +113,7 @@ class LSVCRSettings(DeviceSettings):
             epoch_steps=self.epoch_steps,
             patience=self.patience,
             batch=self.batch,
+            accumulation=self.accumulation,
             targets=self.targets,
             comment_negatives=self.comment_negatives,
             id_text_weight=self.id_text_weight,

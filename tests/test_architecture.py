@@ -21,7 +21,8 @@ BELOW_POLICIES = (
     "simulator.devices",
 )
 POLICY_CONTRACT = tuple(
-    f"policies.{name}" for name in ("base", "checkpoint", "devices", "errors", "memory", "settings")
+    f"policies.{name}"
+    for name in ("base", "checkpoint", "devices", "distributed", "errors", "memory", "settings")
 )
 
 SIMULATOR_LEAVES = tuple(
@@ -85,8 +86,7 @@ ALLOWED = {
     ),
     "lsvcr": ("lsvcr", "policies", *BELOW_POLICIES),
     "lsvcr.task": (),
-    "lsvcr.distributed": (),
-    "lsvcr.text": ("lsvcr.text", "lsvcr.distributed", "lsvcr.task", "policies", *BELOW_POLICIES),
+    "lsvcr.text": ("lsvcr.text", "lsvcr.task", "policies", *BELOW_POLICIES),
     "lsvcr.data": ("lsvcr.data", "lsvcr.text", "lsvcr.task", "policies", *BELOW_POLICIES),
     "lsvcr.model": ("lsvcr.model", "lsvcr.data", "lsvcr.task", "policies", *BELOW_POLICIES),
     "lsvcr.stage1": (
@@ -95,7 +95,6 @@ ALLOWED = {
         "lsvcr.data",
         "lsvcr.text",
         "lsvcr.task",
-        "lsvcr.distributed",
         "policies",
         *BELOW_POLICIES,
     ),
@@ -118,6 +117,7 @@ ALLOWED = {
     "policies": ("policies", *BELOW_POLICIES),
     "policies.names": (),
     "policies.errors": (),
+    "policies.distributed": (),
     "policies.settings": ("policies.errors",),
     "policies.base": ("policies.settings", *BELOW_POLICIES),
     "policies.checkpoint": ("policies.errors",),

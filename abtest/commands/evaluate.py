@@ -207,13 +207,18 @@ def train_command(
 
       abtest train lsvcr --data logs/kuairand --llm models/qwen2.5-0.5b
 
-    Stopped by Ctrl-C, it goes on from its last whole epoch when the same command is given again.
+      torchrun --nproc-per-node 8 -m abtest train sasrec:accumulation=8
+
+    Under torchrun, processes share the batches of every step, each on a GPU of its own where there
+    are any. Stopped by Ctrl-C, it goes on from its last whole epoch when the same command is given
+    again.
     Data, seed and the policy's settings that no flag names come from abtest.toml.
     """
     from abtest.config_sources import load_config
     from abtest.run.arms.oracle import refuse_oracles
-    from abtest.run.arms.training import train
+    from abtest.run.arms.training import train, train_together
     from abtest.run.datasets import open_dataset
+    from policies.distributed import rank, together, world_size
     from policies.registry import settings_of
 
     refuse_oracles([policy])
@@ -221,16 +226,19 @@ def train_command(
         options.lsvcr_settings(llm, preset, [policy])
     )
     settings = settings_of(policy, told.policies)
-    console = Console(quiet=quiet)
-    dataset = open_dataset(told.data, console)
-    trained = train(
-        policy,
-        settings,
-        dataset,
-        seed=told.training_seed,
-        console=console,
-        refresh=refresh,
-    )
+    with together():
+        console = Console(quiet=quiet or rank() > 0)
+        fit = train if world_size() == 1 else train_together
+        trained = fit(
+            policy,
+            settings,
+            open_dataset(told.data, console),
+            seed=told.training_seed,
+            console=console,
+            refresh=refresh,
+        )
+        if rank() > 0:
+            return
     put(f"{policy}: {trained.directory}")
     for key, value in trained.summary.items():
         put(f"  {key}: {value}")

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from lsvcr.distributed import gather, part_of_mean, rank
 from lsvcr.model.sr_model import TEMPERATURE
 from lsvcr.text import IGNORED
+from policies.distributed import gather, part_of_mean, rank
 
 
 @dataclass(frozen=True)

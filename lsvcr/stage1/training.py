@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from lsvcr.data.examples import Histories
 from lsvcr.data.inventory import Inventory
-from lsvcr.distributed import mean_gradients, rank, start_alike, summed, world_size
 from lsvcr.model.warm_start import start_from_agreement
 from lsvcr.stage1.augmentation import Augmentation
 from lsvcr.stage1.batch import BatchMaker, PromptWriter
@@ -38,6 +37,7 @@ from lsvcr.text.prompts import language_of
 from lsvcr.text.store import TextStore
 from policies.base import Progress, share
 from policies.checkpoint import ARRAYS, load_arrays, save_arrays
+from policies.distributed import mean_gradients, rank, start_alike, summed, world_size
 from policies.errors import CheckpointError, PolicyError
 
 Float16 = NDArray[np.float16]

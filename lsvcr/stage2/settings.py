@@ -18,7 +18,8 @@ class FinetuneSettings:
     epochs.
 
     Attributes:
-        epochs, epoch_steps, patience, learning_rate, decay, average: See `TrainerSettings`.
+        epochs, epoch_steps, patience, learning_rate, decay, average, accumulation: See
+            `policies.sequence.trainer`.
         batch: Windows per batch.
         targets: Most targets per window.
         negatives_per_comment: Other comments of the same video per positive one.
@@ -37,6 +38,7 @@ class FinetuneSettings:
     learning_rate: float = 1e-3
     decay: bool = False
     average: float = 0.995
+    accumulation: int = 1
     batch: int = 64
     targets: int = 10
     negatives_per_comment: int = 19

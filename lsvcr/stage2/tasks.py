@@ -66,9 +66,9 @@ class FinetuneTask(ABC):
         self.seed = seed
         self.start(0)
 
-    def start(self, number: int) -> None:
-        """Draws from here on depend on the seed and the pass alone, whatever was drawn before."""
-        self.random = np.random.default_rng([*self.seed, 2, number])
+    def start(self, *numbers: int) -> None:
+        """Draws from here on depend on the seed and these numbers alone: the pass, the batch."""
+        self.random = np.random.default_rng([*self.seed, 2, *numbers])
 
     def loss(self, batch: Batch) -> Tensor:
         """The task's loss and the weighted ID-text loss."""

@@ -106,8 +106,10 @@ def finetune(
             decay=settings.decay,
             from_start=True,
             average=settings.average,
+            accumulation=settings.accumulation,
         ),
         progress=progress,
         stage=stage,
         metric_name="NDCG@5",
+        seek=task.start,
     )

@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from lsvcr.distributed import rank, summed, world_size
 from lsvcr.text.llm import CausalLLM, Ids
 from policies.base import Progress
+from policies.distributed import rank, summed, world_size
 from policies.errors import CheckpointError
 
 # Texts per file: what an interruption may cost.

@@ -85,6 +85,7 @@ class NextItemModel:
                 s.trainer(n_items),
                 progress=progress,
                 stage=stage,
+                seek=sampler.start,
             )
         model.eval()
         self._encoder = model

@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from policies.devices import random_states
+from policies.distributed import rank
 
 
 @dataclass
@@ -120,7 +121,7 @@ class StateFile:
 
     def write(self, state: RunState) -> None:
         """Replace what is there, in one step: weights and numbers are one file."""
-        if self._path is None:
+        if self._path is None or rank() > 0:
             return
         tensors: dict[str, Tensor] = {}
         for group in ("model", "best", "average", "random"):

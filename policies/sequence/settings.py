@@ -19,6 +19,7 @@ class NextItemSettings(DeviceSettings):
         length: Longest history; above the 50 events that a platform keeps, those.
         epoch_steps, patience: See `policies.sequence.trainer`.
         tokens: The batch size in events.
+        accumulation: Batches per step; see `policies.sequence.trainer`.
     """
 
     dim: int = setting(64, at_least=1, at_most=8_192)
@@ -26,6 +27,7 @@ class NextItemSettings(DeviceSettings):
     epoch_steps: int = setting(100, at_least=1, at_most=1_000_000)
     patience: int = setting(4, at_least=1, at_most=100_000)
     tokens: int = setting(2048, at_least=1, at_most=10_000_000)
+    accumulation: int = setting(1, at_least=1, at_most=10_000)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,6 +61,7 @@ class TrainedSettings(NextItemSettings):
             epoch_steps=self.epoch_steps,
             patience=self.patience,
             learning_rate=self.learning_rate,
+            accumulation=self.accumulation,
         )
 
 

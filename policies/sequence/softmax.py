@@ -105,9 +105,9 @@ class NegativeSampler:
         self.start(0)
         self.log_q = on_device(np.log(self._share * size).astype(np.float32), device)
 
-    def start(self, number: int) -> None:
-        """Draws from here on depend on the seed and the pass alone, whatever was drawn before."""
-        self._random = np.random.default_rng([self._seed, 3, number])
+    def start(self, *numbers: int) -> None:
+        """Draws from here on depend on the seed and these numbers alone: the pass, the batch."""
+        self._random = np.random.default_rng([self._seed, 3, *numbers])
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Item indices int64[size] and their log expected counts."""

@@ -9,9 +9,10 @@ has. An epoch therefore has a least number of steps and makes as many passes as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,6 +20,15 @@ from torch import Tensor, nn
 
 from policies.base import Progress
 from policies.devices import set_random_states
+from policies.distributed import (
+    mean_gradients,
+    of_the_first,
+    rank,
+    start_alike,
+    summed,
+    world_size,
+)
+from policies.errors import UnknownPolicy
 from policies.sequence.resume import RunState, StateFile
 
 
@@ -36,6 +46,8 @@ class TrainerSettings:
         clip: Largest gradient norm.
         from_start: Whether the weights before the first step compete as epoch 0, because they are
             more than random. Patience counts from epoch 1 all the same.
+        accumulation: Batches per step. Processes that train together (`policies.distributed`)
+            share them: any number of processes gives the same weights, to rounding.
         average: Decay per step of a moving average of the weights, which is then what is validated
             and kept (Polyak & Juditsky, SIAM J. Control Optim. 1992); 0 for the weights themselves.
             It is shorter at first: step t weighs at least 9 / (10 + t).
@@ -51,6 +63,7 @@ class TrainerSettings:
     decay: bool = False
     from_start: bool = False
     average: float = 0.0
+    accumulation: int = 1
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,7 @@ def train(
     progress: Progress,
     stage: str,
     metric_name: str = "NDCG@10",
+    seek: Callable[[int, int], None] | None = None,
 ) -> TrainingSummary:
     """Train until the validation metric stops rising; leave the best weights in the module.
 
@@ -103,11 +117,21 @@ def train(
         progress: Called after every batch and epoch.
         stage: Name for progress.
         metric_name: Name for progress.
+        seek: ``seek(pass, number)``: what the loss draws from here on depends on the pass and the
+            batch's number alone. Called before each batch where a step has several.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
+    start_alike(parameters)
+    joint = settings.accumulation
+    if joint % world_size():
+        raise UnknownPolicy(
+            f"{world_size()} processes share the batches of a step, and accumulation is {joint}.",
+            f"Take a multiple: accumulation = {world_size()}",
+        )
+    first_seed = torch.initial_seed()
     file = StateFile(stage)
     shown = _Shown(progress, stage, settings)
     best_metric, best_epoch = float("-inf"), 0
@@ -121,15 +145,26 @@ def train(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
 
-    def step(batch: Any) -> float:
+    def step(group: Sequence[Any], at: int) -> float:
+        """One step on the batches ``at`` and after of this pass; their mean loss."""
         optimiser.zero_grad(set_to_none=True)
-        step_loss = loss(batch)
-        step_loss.backward()  # type: ignore[no-untyped-call]
+        total = 0.0
+        for number, batch in enumerate(group):
+            if number % world_size() != rank():
+                continue
+            if joint > 1:
+                torch.manual_seed(((first_seed + passes) * 1_000_003 + at + number) % 2**63)
+                if seek is not None:
+                    seek(passes, at + number)
+            step_loss = loss(batch) * (world_size() / len(group))
+            step_loss.backward()  # type: ignore[no-untyped-call]
+            total += float(step_loss.detach()) / world_size()
+        mean_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
         optimiser.step()
         schedule.step()
         average.update(schedule.last_epoch)
-        return float(step_loss.detach())
+        return float(summed(torch.tensor(total, dtype=torch.float64)))
 
     state = file.read()
     if state is not None:
@@ -143,21 +178,21 @@ def train(
     elif settings.from_start:
         module.eval()
         with torch.no_grad():
-            best_metric = validate()
+            best_metric = of_the_first(validate())
     while epoch < settings.epochs and epoch - max(best_epoch, 1) < max(1, settings.patience):
         epoch += 1
         module.train()
         total, count, before = 0.0, 0, -1
         while before < count < settings.epoch_steps:
             before, passes = count, passes + 1
-            for batch in batches(passes):
-                total += step(batch)
+            for number, group in enumerate(_grouped(batches(passes), joint)):
+                total += step(group, number * joint)
                 count += 1
                 shown.step(epoch, best_epoch, count, total / count)
         value = total / max(count, 1)
         module.eval()
         with torch.no_grad(), average.in_place() as kept:
-            metric = validate()
+            metric = of_the_first(validate())
             if metric > best_metric:
                 best_metric, best_epoch = metric, epoch
                 best = {name: tensor.clone() for name, tensor in kept.items()}
@@ -180,6 +215,13 @@ def train(
     module.eval()
     progress(stage, 1.0, f"best epoch {best_epoch}, {metric_name} {best_metric:.4f}")
     return TrainingSummary(epoch, passes, best_epoch, best_metric, value)
+
+
+def _grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Batches in groups of one step each; the last group of a pass may be smaller."""
+    left = iter(batches)
+    while group := list(islice(left, size)):
+        yield group
 
 
 class _Shown:

@@ -143,6 +143,7 @@ class SASRecSettings(VideoHistorySettings, AttentionSettings):
             patience=s.patience,
             learning_rate=s.learning_rate,
             decay=s.decay,
+            accumulation=s.accumulation,
         )
 
 

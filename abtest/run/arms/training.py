@@ -21,7 +21,8 @@ from abtest.run.arms.oracle import Oracle
 from abtest.run.arms.weights import SUMMARY, check_weights, damaged, write_summary
 from abtest.run.speeds import remember
 from policies.base import Policy
-from policies.errors import CheckpointError, PolicyContractError
+from policies.distributed import of_the_first, rank
+from policies.errors import CheckpointError, PolicyContractError, PolicyError
 from policies.mixed import Mixed
 from policies.sequence.resume import kept_in
 from simulator.logs.dataset import Dataset
@@ -133,16 +134,9 @@ def train(
                 if isinstance(policy, Mixed):
                     facts = _assemble(policy, temporary, dataset, seed, console, refresh)
                 else:
-                    fix_threads()
                     # Neural policies go on from their last whole epoch after an interruption.
                     resumed, started = unfinished.is_dir(), time.perf_counter()
-                    seen = known_to(policy, dataset)
-                    with console.stage(TRAINING, f"training {spec}") as stage, kept_in(unfinished):
-                        told(
-                            spec,
-                            "fit",
-                            lambda: policy.fit(seen, seed=seed, progress=stage.update),
-                        )
+                    _fit(policy, spec, dataset, seed, unfinished, console)
                     if not resumed:
                         rows = dataset.info.rows.get("impressions", 0)
                         remember(f"train {spec}", rows, time.perf_counter() - started)
@@ -150,6 +144,54 @@ def train(
                     facts = told(spec, "training_summary", policy.training_summary)
                 write_summary(temporary, spec, facts)
             shutil.rmtree(unfinished, ignore_errors=True)
+    return _trained(spec, settings, directory)
+
+
+def train_together(
+    spec: str,
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    *,
+    seed: int,
+    console: Console,
+    refresh: bool = False,
+) -> TrainedPolicy:
+    """`train` in every process of ``torchrun``: they share the steps, the first keeps the weights.
+
+    Raises:
+        PolicyError: a name of two policies; each is trained by itself.
+    """
+    policy = make(spec, settings)
+    if isinstance(policy, Mixed):
+        one, *_ = (part for part, _ in policy.parts().values())
+        raise PolicyError(
+            f"{spec} is made of two policies; several processes train one.",
+            f"One after the other: torchrun --nproc-per-node 2 -m abtest train {one}",
+        )
+    directory = weights_directory(policy, spec, dataset, seed)
+    unfinished = directory.with_name(f".{directory.name}.unfinished")
+    if of_the_first(float(refresh or not directory.is_dir())):
+        if rank() == 0:
+            train(spec, settings, dataset, seed=seed, console=console, refresh=refresh)
+        else:
+            _fit(policy, spec, dataset, seed, unfinished, console)
+    # The others read what the first one has written.
+    of_the_first(0.0)
+    return _trained(spec, settings, directory)
+
+
+def _fit(
+    policy: Policy, spec: str, dataset: Dataset, seed: int, unfinished: Path, console: Console
+) -> None:
+    """Fit a policy, or go on with it."""
+    fix_threads()
+    seen = known_to(policy, dataset)
+    with console.stage(TRAINING, f"training {spec}") as stage, kept_in(unfinished):
+        told(spec, "fit", lambda: policy.fit(seen, seed=seed, progress=stage.update))
+
+
+def _trained(spec: str, settings: Mapping[str, Any], directory: Path) -> TrainedPolicy:
+    """What is kept of a policy."""
     weights_hash = check_weights(directory, spec)
     facts = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
     return TrainedPolicy(spec, dict(settings), directory, facts, weights_hash)

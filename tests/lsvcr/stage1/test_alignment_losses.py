@@ -153,7 +153,7 @@ def test_two_processes_learn_what_one_would(tmp_path: Path) -> None:
         """
         import sys
         import torch, torch.distributed as dist
-        from lsvcr.distributed import mean_gradients
+        from policies.distributed import mean_gradients
         from lsvcr.stage1.losses import alignment_loss, info_nce
         number, store = int(sys.argv[1]), sys.argv[2]
         dist.init_process_group("gloo", f"file://{store}/group", rank=number, world_size=2)

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Join the other processes of ``torchrun``, each on a GPU of its own where there are any.
+
+    A process that was started alone stays alone.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # Gradients travel between GPUs, some counts between CPUs.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def rank() -> int:
@@ -49,14 +72,32 @@ def start_alike(parameters: list[torch.nn.Parameter]) -> None:
 
 
 def mean_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """Replace gradients by their mean over all processes; alone: nothing to do."""
+    """Replace gradients by their mean over all processes; alone: nothing to do.
+
+    A parameter without a gradient counts as 0 where another process has one.
+    """
     if world_size() == 1:
         return
-    for parameter in parameters:
+    there = torch.tensor([float(parameter.grad is not None) for parameter in parameters])
+    for parameter, some in zip(parameters, summed(there).tolist(), strict=True):
+        if not some:
+            continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         dist.all_reduce(parameter.grad)
         parameter.grad /= world_size()
+
+
+def of_the_first(value: float) -> float:
+    """The first process's number for all of them; alone: the number.
+
+    What decides how training goes on: GPUs may differ in the last digit.
+    """
+    if world_size() == 1:
+        return value
+    told = torch.tensor([value], dtype=torch.float64)
+    dist.broadcast(told, src=0)
+    return float(told)
 
 
 def part_of_mean(count: Tensor) -> Tensor:
