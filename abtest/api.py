@@ -19,7 +19,7 @@ from typing import Any, Literal
 import polars as pl
 
 from abtest.analyze import analyze_table
-from abtest.config import Design
+from abtest.config import Design, Language
 from abtest.config_sources import config_of, parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
@@ -48,6 +48,7 @@ def run(
     candidates: str | None = None,
     data: str | Path = "demo",
     world: str = "default",
+    language: Language | None = None,
     design: Design = "online",
     users: int | None = None,
     max_users: int = 48_000,
@@ -86,6 +87,7 @@ def run(
         candidates: See `abtest.config.RunConfig`, as for all that follow up to ``policies``.
         data: A dataset directory, or ``"demo"``.
         world: Preset of the built-in world.
+        language: Of its texts, ``"zh"`` or ``"en"``; None for the preset's own.
         design: ``"online"`` or ``"twin"``.
         users: People; None sizes the experiment by its own power analysis.
         max_users: Limit of that.

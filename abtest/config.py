@@ -16,6 +16,7 @@ from abtest.errors import UsageError
 from policies.settings import range_of, setting
 
 Design = Literal["online", "twin"]
+Language = Literal["zh", "en"]
 DEMO_DATA = "demo"
 LARGEST_SEED = 2**64 - 1
 """Random keys are words of 64 bits (`simulator.randomness`)."""
@@ -31,6 +32,7 @@ class RunConfig:
         candidates: The policy that proposes what both arms rank, or None for the built-in sources.
         data: A dataset directory, or ``demo`` for the built-in world.
         world: Preset of the built-in world (only with ``data = "demo"``).
+        language: Of the built-in world's texts (``zh`` or ``en``); None for the preset's own.
         design: ``online`` (each person in one arm) or ``twin`` (everyone lives through both).
         users: Number of people, or None to size the experiment by its own power analysis.
         max_users: Upper limit when sized automatically.
@@ -60,6 +62,7 @@ class RunConfig:
     candidates: str | None = None
     data: str = DEMO_DATA
     world: str = "default"
+    language: Language | None = setting(None, one_of=get_args(Language))  # noqa: RUF009
     design: Design = setting("online", one_of=get_args(Design))  # noqa: RUF009
     users: int | None = setting(None, at_least=2, at_most=100_000_000)
     max_users: int = setting(48_000, at_least=2, at_most=100_000_000)

@@ -300,6 +300,14 @@ def synth(
             "--world", help="Preset of the built-in world.", autocompletion=completion.worlds
         ),
     ] = "default",
+    language: Annotated[
+        str | None,
+        typer.Option(
+            "--language",
+            help="Of the texts: zh (default) or en.",
+            autocompletion=completion.choices("zh", "en"),
+        ),
+    ] = None,
     users: Annotated[int, typer.Option("--users", min=1, help="People in the log.")] = 4_000,
     days: Annotated[int, typer.Option("--days", min=1, help="Days in the log.")] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Which world.")] = 1,
@@ -312,8 +320,11 @@ def synth(
       abtest data synth demo
 
       abtest data synth logs/small --world small --users 1500
+
+      abtest data synth logs/english --world small --language en
     """
     from abtest.run.datasets import synthesise
+    from simulator.world import World
 
     synthesise(
         target,
@@ -323,5 +334,6 @@ def synth(
         days=days,
         console=Console(),
         overwrite=force,
+        world=World.create(world, seed, language),
     )
     put(f"Dataset: {target}\nNext:    abtest data describe {target} --against kuaishou")

@@ -44,6 +44,14 @@ World = Annotated[
     str | None,
     typer.Option("--world", help="Preset of the built-in world.", autocompletion=completion.worlds),
 ]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        help="Of the built-in world's texts: zh (default) or en.",
+        autocompletion=completion.choices("zh", "en"),
+    ),
+]
 Design = Annotated[
     str | None,
     typer.Option(
@@ -167,6 +175,7 @@ def run(
     candidates: Candidates = None,
     data: options.Data = None,
     world: World = None,
+    language: Language = None,
     design: Design = None,
     users: Users = None,
     max_users: MaxUsers = None,
@@ -214,6 +223,8 @@ def run(
 
       abtest run -t sasrec -c popular --explore-share 5% --explore-comments 5% --keep-log
 
+      abtest run -t lsvcr -c sasrec --world small --language en
+
       abtest run -t lsvcr -c sasrec --dry-run           what it would do, detect and cost
 
       abtest run -t lsvcr -c sasrec --engine ray --address 10.0.0.1:6379
@@ -228,6 +239,7 @@ def run(
         "candidates": candidates,
         "data": data,
         "world": world,
+        "language": language,
         "design": design,
         "users": users,
         "max_users": max_users,

@@ -133,7 +133,7 @@ def preview(
 def _data(config: RunConfig) -> tuple[Dataset | None, World | None]:
     """The log if it exists, and the built-in world if people come from it."""
     if config.data == DEMO_DATA and not Path(config.data).exists():
-        world = World.create(config.world, config.world_seed)
+        world = World.create(config.world, config.world_seed, config.language)
         path = builtin_path(
             world, config.world, config.world_seed, config.log_users, config.burn_in_days
         )

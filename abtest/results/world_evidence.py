@@ -122,8 +122,9 @@ def remembered(spec: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _address(config: WorldConfig) -> str:
-    """Of the parameters, whatever their preset's name."""
-    values = {k: v for k, v in dataclasses.asdict(config).items() if k != "name"}
+    """Of the parameters, whatever their preset's name and the language of the texts."""
+    parameters = dataclasses.asdict(config).items()
+    values = {k: v for k, v in parameters if k not in ("name", "language")}
     text = json.dumps([WORLD_VERSION, values], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -188,7 +188,13 @@ def _point(
     signature: dict[str, Any] = dict(main.signature)
     if assume is not None and config.assume_retrain:
         dataset = builtin_dataset(
-            config.world, config.world_seed, config.log_users, config.burn_in_days, console, assume
+            config.world,
+            config.world_seed,
+            config.log_users,
+            config.burn_in_days,
+            console,
+            assume,
+            language=config.language,
         )
         # Where the log is the same, so are the weights: training finds them in the cache.
         trained = train(dataset)

@@ -57,7 +57,12 @@ def open_data(config: RunConfig, console: Console) -> Dataset:
     """The log that policies are trained on; the built-in world's is made if need be."""
     if config.data == DEMO_DATA and not Path(config.data).exists():
         return builtin_dataset(
-            config.world, config.world_seed, config.log_users, config.burn_in_days, console
+            config.world,
+            config.world_seed,
+            config.log_users,
+            config.burn_in_days,
+            console,
+            language=config.language,
         )
     return sound_dataset(Path(config.data), config.sample_users)
 

@@ -28,6 +28,7 @@ from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval
 from simulator.world import World
 from simulator.world.assumptions import Value, with_assumption
+from simulator.world.config import WorldConfig
 
 GROUP_SIZE = 4096
 DEMO = "demo"
@@ -49,7 +50,12 @@ def open_dataset(spec: str, console: Console, *, sound: bool = True) -> Dataset:
 
         config = RunConfig()
         return builtin_dataset(
-            config.world, config.world_seed, config.log_users, config.burn_in_days, console
+            config.world,
+            config.world_seed,
+            config.log_users,
+            config.burn_in_days,
+            console,
+            language=config.language,
         )
     return sound_dataset(Path(spec)) if sound else opened(Path(spec))
 
@@ -126,6 +132,8 @@ def builtin_dataset(
     days: int,
     console: Console,
     assume: tuple[str, Value] | None = None,
+    *,
+    language: str | None = None,
 ) -> Dataset:
     """The built-in world's log, from the cache or made now.
 
@@ -136,8 +144,9 @@ def builtin_dataset(
         days: Of the log.
         console: For progress.
         assume: A parameter of the world and its value, in place of the preset's.
+        language: Of the texts; None for the preset's own.
     """
-    world = World.create(preset, seed)
+    world = World.create(preset, seed, language)
     if assume is not None:
         world = World(with_assumption(world.config, *assume), seed)
     path = builtin_path(world, preset, seed, users, days)
@@ -179,6 +188,8 @@ def synthesise(
     memory does not grow with the number of people.
     """
     world = world or World.create(preset, seed)
+    language = world.config.language
+    spoken = "" if language == WorldConfig.language else f" --language {language}"
     catalogue = world.catalogue()
     response = WorldResponse(world)
     retrieval = Retrieval(catalogue, world.popularity())
@@ -188,9 +199,9 @@ def synthesise(
         DatasetWriter(
             target,
             name=f"built-in world '{preset}', seed {seed}",
-            source=source or f"abtest data synth --world {preset} --seed {seed}",
+            source=source or f"abtest data synth --world {preset} --seed {seed}{spoken}",
             licence="generated; no rights reserved",
-            language="zh",
+            language=language,
             world=world.spec(),
             overwrite=overwrite,
         ) as writer,

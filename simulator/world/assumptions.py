@@ -153,7 +153,8 @@ def same_inventory(one: World, other: World) -> bool:
 
 
 def _names() -> list[str]:
-    return [f.name for f in dataclasses.fields(WorldConfig) if f.name not in ("name", "start_ms")]
+    apart = ("name", "language", "start_ms")
+    return [f.name for f in dataclasses.fields(WorldConfig) if f.name not in apart]
 
 
 def _parameter(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from simulator.errors import DataError
 from simulator.world.ranges import wanted_of
+from simulator.world.vocabulary import LANGUAGES
 
 PRESETS = Path(__file__).with_name("presets")
 _EXPECTED: dict[type, str] = {int: "a whole number", float: "a number"}
@@ -26,6 +27,8 @@ class WorldConfig:
     """Parameters of a world. Log-odds unless said otherwise; times in seconds.
 
     Attributes:
+        language: Of captions and comments, "zh" (Chinese) or "en" (English). Nothing else of a log
+            depends on it.
         start_ms: Unix ms of day 0 (midnight in China).
         n_videos, n_authors: Size of the inventory.
         old_days, new_days: Videos are uploaded evenly from ``-old_days`` to ``new_days``.
@@ -80,6 +83,7 @@ class WorldConfig:
     """
 
     name: str = "default"
+    language: str = "zh"
     start_ms: int = 1_696_089_600_000  # 1 October 2023, 00:00 in China
     n_videos: int = 13_000
     n_authors: int = 3_950
@@ -257,6 +261,9 @@ class WorldConfig:
                 asked = wanted_of(key, value)
                 if asked:
                     raise DataError(f"world parameter '{key}' is {value!r}, expected {asked}.")
+            if key == "language" and value not in LANGUAGES:
+                known = " or ".join(f'"{name}"' for name in LANGUAGES)
+                raise DataError(f"world parameter 'language' is {value!r}, expected {known}.")
         made = cls(**values)
         if made.comments_min > made.comments_max:
             raise DataError(

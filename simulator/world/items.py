@@ -1,4 +1,4 @@
-"""Draw videos and comments: hidden qualities, and texts that show them."""
+"""Draw videos and comments: their hidden and visible qualities, texts apart."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ from simulator.calendar import DAY_MS, HOUR_MS
 from simulator.randomness import purpose_key
 from simulator.requests import Int32, Int64
 from simulator.world.config import WorldConfig
-from simulator.world.vocabulary import (
-    CAPTIONS,
-    SERIES_CAPTION,
-    STYLE_EMOJI,
-    STYLE_NAMES,
-    STYLES,
-    TAILS,
-    TOPIC_NAMES,
-    TOPICS,
-    TOPICS_PER_GROUP,
-)
+from simulator.world.vocabulary import STYLE_NAMES, TOPICS_PER_GROUP
 
 Float32 = NDArray[np.float32]
 
 DIMENSIONS = 16
 N_STYLES = len(STYLE_NAMES)
-N_TOPICS = len(TOPIC_NAMES)
+N_TOPICS = 24
+
+# Characters of six kinds of comments in each style, and what lengthens half of the comments. No
+# distribution is published; published examples have 8 to 23 characters.
+_LENGTHS = np.array(
+    [
+        [11, 11, 12, 10, 14, 12],
+        [17, 16, 15, 14, 15, 14],
+        [15, 12, 10, 13, 12, 14],
+        [14, 15, 12, 13, 12, 11],
+        [10, 12, 14, 13, 13, 12],
+        [11, 13, 14, 10, 14, 12],
+        [12, 13, 14, 11, 11, 14],
+        [16, 12, 16, 14, 15, 12],
+    ]
+)
+_LENGTHENED = np.array([0, 3, 5, 4, 6, 3, 6, 4])
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,7 @@ class Videos:
         author: int32[V].
         duration_ms: int64[V].
         upload_ms: int64[V].
-        words: int16[V, 2], indices of the caption's two topic words.
-        template: int16[V], the caption's template.
-        episode: int16[V], its number in its author's series; a number of no meaning elsewhere.
+        episode: int16[V], its number in its author's series, from 1; 0 elsewhere.
         sequel: int32[V], the next episode of its series, -1 where there is none.
         popularity: float32[V], what the platform displays.
         pool: int32[P], the videos that are shown uniformly at random; long ones, as in KuaiRand.
@@ -59,8 +63,6 @@ class Videos:
     author: Int32
     duration_ms: Int64
     upload_ms: Int64
-    words: NDArray[np.int16]
-    template: NDArray[np.int16]
     episode: NDArray[np.int16]
     sequel: Int32
     popularity: Float32
@@ -76,8 +78,7 @@ class Comments:
         style: float32[M, 8]: how much of each style; its dominant style is what the text shows.
         dominant: int8[M].
         appeal: float32[M], standard normal: how good it is, for everyone.
-        length: int16[M], characters.
-        phrase, emoji, tail, word: int16[M], what the text is made of.
+        length: int16[M], characters, emoji apart; what a text has is fitted to it.
         likes, replies: int32[M].
         time_ms: int64[M].
     """
@@ -87,10 +88,6 @@ class Comments:
     dominant: NDArray[np.int8]
     appeal: Float32
     length: NDArray[np.int16]
-    phrase: NDArray[np.int16]
-    emoji: NDArray[np.int16]
-    tail: NDArray[np.int16]
-    word: NDArray[np.int16]
     likes: Int32
     replies: Int32
     time_ms: Int64
@@ -145,16 +142,7 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
     seconds = np.exp(np.clip(log_seconds, np.log(3.0), np.log(1_200.0)))
     luck = np.sqrt(1.0 - config.popularity_quality**2) * random.normal(size=n)
     fame = config.popularity_sigma * (config.popularity_quality * quality + luck)
-    # Words of a caption lean on the video's own place inside its topic.
-    sizes = np.array([len(TOPICS[name]) for name in TOPIC_NAMES])
-    lean = (np.argsort(np.argsort(vector[:, 0])) * sizes[topic] // n).astype(np.int64)
-    free = random.integers(0, 1_000, n) % sizes[topic]
-    first = np.where(random.random(n) < 0.5, lean, free)
-    second = random.integers(0, 1_000, n) % sizes[topic]
-    template = random.integers(0, len(CAPTIONS), n)
-    serial, number, sequel = _series(config, seed, author)
-    # Only series are numbered; what had drawn their caption elsewhere takes the next one.
-    template = np.where(template == SERIES_CAPTION, SERIES_CAPTION + 1, template)
+    number, sequel = _series(config, seed, author)
     return Videos(
         vector=vector,
         quality=quality.astype(np.float32),
@@ -163,9 +151,7 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
         author=author.astype(np.int32),
         duration_ms=(seconds * 1000).astype(np.int64),
         upload_ms=upload.astype(np.int64),
-        words=np.stack([first, second], axis=1).astype(np.int16),
-        template=np.where(serial, SERIES_CAPTION, template).astype(np.int16),
-        episode=np.where(serial, number, random.integers(1, 30, n)).astype(np.int16),
+        episode=number.astype(np.int16),
         sequel=sequel,
         popularity=np.exp(fame).astype(np.float32),
         pool=pool,
@@ -188,8 +174,8 @@ def _discussability(
 
 def _series(
     config: WorldConfig, seed: int, author: NDArray[np.integer[Any]]
-) -> tuple[NDArray[np.bool_], Int64, Int32]:
-    """Which videos are episodes, their numbers from 1, and the next episode's video or -1.
+) -> tuple[Int64, Int32]:
+    """Numbers of episodes from 1, 0 for other videos, and the next episode's video or -1.
 
     Videos are in order of upload, and so are an author's episodes.
     """
@@ -202,8 +188,8 @@ def _series(
     sequel: Int32 = np.full(len(author), -1, dtype=np.int32)
     follows = author[order[1:]] == author[order[:-1]]
     sequel[order[:-1][follows]] = order[1:][follows]
-    sequel[~serial] = -1
-    return serial, number, sequel
+    number[~serial], sequel[~serial] = 0, -1
+    return number, sequel
 
 
 def make_comments(config: WorldConfig, seed: int, videos: Videos) -> Comments:
@@ -223,16 +209,13 @@ def make_comments(config: WorldConfig, seed: int, videos: Videos) -> Comments:
     style = 0.25 * random.normal(size=(m, N_STYLES)) / np.sqrt(N_STYLES)
     style[np.arange(m), dominant] += 1.0
     appeal = random.normal(size=m)
-    phrase = random.integers(0, 6, m)
-    tail = random.integers(0, len(TAILS), m) * (random.random(m) < 0.5)
+    kind = random.integers(0, _LENGTHS.shape[1], m)
+    more = random.integers(0, len(_LENGTHENED), m) * (random.random(m) < 0.5)
+    length = _LENGTHS[dominant, kind] + _LENGTHENED[more]
     likes = np.exp(1.0 + 1.1 * appeal + 0.5 * videos.quality[video] + 0.6 * random.normal(size=m))
     likes = np.floor(likes * 2.0).astype(np.int64)
     delay = np.exp(random.normal(2.0, 1.4, m)) * HOUR_MS
     order = np.lexsort((np.arange(m), -likes, video))
-    phrases = [STYLES[name] for name in STYLE_NAMES]
-    base_length = np.array([[len(p) + 1 for p in row] for row in phrases])
-    tail_length = np.array([len(t) for t in TAILS])
-    length = base_length[dominant, phrase] + tail_length[tail]
     offsets = np.zeros(n + 1, dtype=np.int64)
     offsets[1:] = np.cumsum(counts)
     return Comments(
@@ -241,50 +224,7 @@ def make_comments(config: WorldConfig, seed: int, videos: Videos) -> Comments:
         dominant=dominant[order].astype(np.int8),
         appeal=appeal[order].astype(np.float32),
         length=length[order].astype(np.int16),
-        phrase=phrase[order].astype(np.int16),
-        emoji=random.integers(0, 3, m)[order].astype(np.int16),
-        tail=tail[order].astype(np.int16),
-        word=random.integers(0, 10, m)[order].astype(np.int16),
         likes=likes[order].astype(np.int32),
         replies=(likes[order] * 0.08).astype(np.int32),
         time_ms=(videos.upload_ms[video] + delay)[order].astype(np.int64),
     )
-
-
-def captions(videos: Videos) -> list[str]:
-    """Caption of every video: template, two topic words, hashtags."""
-    texts = []
-    rows = zip(
-        videos.topic.tolist(),
-        videos.words.tolist(),
-        videos.template.tolist(),
-        videos.episode.tolist(),
-        strict=True,
-    )
-    for topic, (first, second), template, episode in rows:
-        name = TOPIC_NAMES[topic]
-        words = TOPICS[name]
-        sentence = CAPTIONS[template].format(a=words[first], b=words[second], n=episode)
-        texts.append(f"{sentence} #{name} #{words[first]}")
-    return texts
-
-
-def comment_texts(videos: Videos, comments: Comments) -> list[str]:
-    """Text of every comment: a phrase of its style about its video, perhaps a tail and emoji."""
-    video = np.repeat(np.arange(len(videos.topic)), np.diff(comments.offsets))
-    phrases = [STYLES[name] for name in STYLE_NAMES]
-    emoji = [STYLE_EMOJI[name] for name in STYLE_NAMES]
-    words = [TOPICS[name] for name in TOPIC_NAMES]
-    rows = zip(
-        comments.dominant.tolist(),
-        comments.phrase.tolist(),
-        comments.tail.tolist(),
-        comments.emoji.tolist(),
-        comments.word.tolist(),
-        videos.topic[video].tolist(),
-        strict=True,
-    )
-    return [
-        phrases[style][phrase].replace("{w}", words[topic][word]) + TAILS[tail] + emoji[style][face]
-        for style, phrase, tail, face, word, topic in rows
-    ]

@@ -1,150 +1,142 @@
-"""List the words of the built-in world: topics, captions and styles of comments."""
+"""Read the word lists of the built-in world: topics, captions and styles of comments.
+
+They are TOML files in `simulator/world/words`, one folder per language.
+"""
 
 from __future__ import annotations
 
-# Topic -> words. Neighbouring topics (groups of four) share an interest.
-TOPICS: dict[str, tuple[str, ...]] = {
-    "美食": ("红烧肉", "火锅", "家常菜", "烧烤", "面条", "早餐", "小吃", "凉菜", "炖汤", "饺子"),
-    "烘焙": ("蛋糕", "面包", "饼干", "奶油", "蛋挞", "酥皮", "烤箱", "甜点", "慕斯", "吐司"),
-    "探店": ("老字号", "夜市", "自助餐", "排队", "菜单", "老板", "套餐", "巷子", "招牌", "打卡"),
-    "农家": ("柴火灶", "菜园", "土鸡", "丰收", "赶集", "腊肉", "玉米", "鱼塘", "果园", "秋收"),
-    "游戏": ("上分", "五杀", "开黑", "新皮肤", "打野", "团战", "装备", "副本", "连胜", "翻盘"),
-    "电竞": ("总决赛", "选手", "战队", "解说", "夺冠", "赛点", "复盘", "名场面", "冠军", "转会"),
-    "动漫": ("新番", "手办", "漫展", "角色", "名台词", "主题曲", "剧场版", "二刷", "分镜", "声优"),
-    "数码": ("手机", "耳机", "评测", "续航", "相机", "开箱", "参数", "芯片", "键盘", "显卡"),
-    "健身": ("深蹲", "燃脂", "腹肌", "增肌", "跑步", "拉伸", "核心", "打卡", "体脂", "自律"),
-    "篮球": ("三分", "扣篮", "后卫", "球鞋", "绝杀", "联防", "野球场", "突破", "篮板", "季后赛"),
-    "足球": ("点球", "门将", "德比", "帽子戏法", "越位", "任意球", "助攻", "联赛", "逆转", "射门"),
-    "钓鱼": ("鲫鱼", "野钓", "饵料", "鱼竿", "爆护", "空军", "黑坑", "鲈鱼", "浮漂", "夜钓"),
-    "萌宠": ("猫咪", "狗狗", "拆家", "撒娇", "橘猫", "柯基", "铲屎官", "奶猫", "遛弯", "主子"),
-    "亲子": (
-        "宝宝",
-        "奶爸",
-        "辅食",
-        "学走路",
-        "绘本",
-        "幼儿园",
-        "二胎",
-        "睡前故事",
-        "萌娃",
-        "背诗",
-    ),
-    "情感": ("异地恋", "婚礼", "求婚", "初恋", "分手", "陪伴", "牵手", "纪念日", "惊喜", "心动"),
-    "搞笑": ("段子", "翻车", "整蛊", "神回复", "憋笑", "同桌", "老师", "爆笑", "反转", "名场面"),
-    "旅行": ("雪山", "海边", "自驾", "古镇", "日出", "民宿", "攻略", "草原", "星空", "徒步"),
-    "摄影": ("构图", "逆光", "人像", "胶片", "后期", "街拍", "镜头", "光影", "延时", "航拍"),
-    "汽车": ("试驾", "油耗", "新能源", "底盘", "改装", "提车", "续航", "内饰", "越野", "保养"),
-    "家居": ("收纳", "装修", "旧改", "客厅", "灯光", "阳台", "手作", "好物", "断舍离", "软装"),
-    "音乐": ("翻唱", "吉他", "副歌", "前奏", "现场", "高音", "编曲", "民谣", "合唱", "单曲循环"),
-    "舞蹈": ("街舞", "卡点", "齐舞", "编舞", "广场舞", "转场", "律动", "古典舞", "扒舞", "练习室"),
-    "知识": ("历史", "物理", "冷知识", "科普", "实验", "宇宙", "恐龙", "考古", "数学", "真相"),
-    "手工": ("木雕", "编织", "陶艺", "修复", "折纸", "滴胶", "刺绣", "竹编", "模型", "榫卯"),
-}
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-CAPTIONS = (
-    "{a}的{b}，你学会了吗",
-    "第{n}集：{a}和{b}",
-    "今天带大家看{a}，最后有{b}",
-    "{a}其实很简单，{b}才是关键",
-    "没想到{a}还能这样{b}",
-    "挑战{n}天{a}，{b}来了",
-    "关于{a}，说说{b}",
-    "终于等到{a}，{b}太绝了",
+from simulator.errors import DataError
+
+WORDS = Path(__file__).with_name("words")
+
+LANGUAGES = ("zh", "en")
+"""Languages of texts: Chinese and English."""
+
+STYLE_NAMES = (
+    "humour",
+    "information",
+    "stance",
+    "empathy",
+    "ranting",
+    "question",
+    "praise",
+    "story",
 )
+"""Styles of comments, in the order of `Comments.style`; each has a file of words."""
 
-SERIES_CAPTION = 1
-"""The template of numbered episodes."""
-
-# Style -> phrases with which such comments begin or end. `{w}` is a word of the video's topic.
-STYLES: dict[str, tuple[str, ...]] = {
-    "幽默": (
-        "哈哈哈笑死我了{w}",
-        "这{w}是来搞笑的吧",
-        "我家{w}看了都直摇头",
-        "建议{w}申请非遗",
-        "笑到邻居来敲门，全怪{w}",
-        "{w}：我不要面子的吗",
-    ),
-    "信息": (
-        "补充一下，{w}要注意火候和时间",
-        "{w}的具体步骤：先准备再动手",
-        "亲测有效，{w}比例是三比一",
-        "科普：{w}最早出现在南方",
-        "链接里{w}的参数写得很清楚",
-        "{w}的价格大概是五十左右",
-    ),
-    "立场": (
-        "我不同意，{w}根本不是这样",
-        "支持{w}，说得有道理",
-        "凭什么说{w}不好",
-        "说句公道话，{w}没问题",
-        "反对，{w}被吹过头了",
-        "就事论事，{w}确实该管管",
-    ),
-    "共情": (
-        "看哭了，{w}让我想起妈妈",
-        "太真实了，{w}就是我的生活",
-        "抱抱，{w}真的不容易",
-        "感动，{w}背后都是坚持",
-        "泪目，愿{w}一切都好",
-        "看到{w}心里暖暖的",
-    ),
-    "吐槽": (
-        "无语，{w}又来了",
-        "就这？{w}还好意思发",
-        "受不了了，{w}看得我尴尬",
-        "拜托，{w}能不能认真点",
-        "槽点太多，{w}先说哪个",
-        "服了，{w}谁爱看谁看",
-    ),
-    "提问": (
-        "请问{w}在哪里买的",
-        "{w}怎么做到的，求教程",
-        "有人知道{w}叫什么名字吗",
-        "新手学{w}要多久",
-        "为什么{w}和别人的不一样",
-        "想问下{w}适合孩子吗",
-    ),
-    "赞美": (
-        "太厉害了，{w}绝绝子",
-        "好美，{w}看十遍都不够",
-        "大神，{w}请收下我的膝盖",
-        "优秀，{w}必须点赞",
-        "满分，{w}无可挑剔",
-        "宝藏博主，{w}越看越喜欢",
-    ),
-    "故事": (
-        "记得小时候，{w}要走很远才有",
-        "我爷爷做了一辈子{w}",
-        "去年我也遇到{w}，后来才明白",
-        "讲个真事，{w}救过我一次",
-        "大学那年，{w}陪我度过冬天",
-        "我们村的{w}有个传说",
-    ),
-}
-
-STYLE_EMOJI: dict[str, tuple[str, ...]] = {
-    "幽默": ("[笑哭]", "[捂脸]", "[大笑]"),
-    "信息": ("[赞]", "[思考]", ""),
-    "立场": ("[抱拳]", "[哼]", ""),
-    "共情": ("[流泪]", "[爱心]", "[拥抱]"),
-    "吐槽": ("[白眼]", "[捂脸]", "[裂开]"),
-    "提问": ("[疑问]", "[思考]", ""),
-    "赞美": ("[鼓掌]", "[玫瑰]", "[赞]"),
-    "故事": ("[流泪]", "", "[拥抱]"),
-}
-
-TAILS = (
-    "",
-    "，真的",
-    "，懂的都懂",
-    "，来晚了",
-    "，同感的举手",
-    "，路过",
-    "，每天都来看",
-    "，先收藏",
-)
-
-STYLE_NAMES = tuple(STYLES)
-TOPIC_NAMES = tuple(TOPICS)
 TOPICS_PER_GROUP = 4
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """What comments of one style are made of.
+
+    Attributes:
+        frames: Sentences; ``{w}`` stands for a word of the video's topic.
+        openers, tails: What may stand before and after a sentence.
+        tags: Emoji, or their names in brackets.
+    """
+
+    frames: tuple[str, ...]
+    openers: tuple[str, ...]
+    tails: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of one language.
+
+    Attributes:
+        language: A member of `LANGUAGES`.
+        topics: Name of each topic and its words; neighbours in a list are about related things.
+        styles: Of `STYLE_NAMES`, in that order.
+        shared: Used under every style; its frames show no style.
+        mentions: Of other users, to open a comment with.
+        fill: Marks with which a comment is filled up to its length; at least one of each length
+            from 1 to 4.
+        slang: A word and how some people spell it.
+        captions, series: Sentences of captions, and of numbered episodes: ``{a}`` and ``{b}`` are
+            words of the topic, ``{n}`` is a number.
+        characters: Characters of a text for each character of a comment's drawn length.
+        before_tag: Stands between a text and its emoji.
+        capitals, shouting: Shares of comments that begin with a capital, and that are all capitals.
+    """
+
+    language: str
+    topics: dict[str, tuple[str, ...]]
+    styles: tuple[Phrases, ...]
+    shared: Phrases
+    mentions: tuple[str, ...]
+    fill: tuple[str, ...]
+    slang: dict[str, str]
+    captions: tuple[str, ...]
+    series: tuple[str, ...]
+    characters: int
+    before_tag: str
+    capitals: float
+    shouting: float
+
+    @property
+    def topic_names(self) -> tuple[str, ...]:
+        """Names of the topics, in the order of `Videos.topic`."""
+        return tuple(self.topics)
+
+
+@lru_cache
+def vocabulary(language: str) -> Vocabulary:
+    """The words of a language.
+
+    Raises:
+        DataError: there are none of that language.
+    """
+    if language not in LANGUAGES:
+        known = " or ".join(LANGUAGES)
+        raise DataError(f"the world has no texts in language '{language}'.", f"Known: {known}")
+    shared = _read(language, "shared")
+    topics = {
+        table["name"]: tuple(word for line in _lines(table["words"]) for word in line.split(","))
+        for table in _read(language, "topics").values()
+    }
+    return Vocabulary(
+        language=language,
+        topics=topics,
+        styles=tuple(_phrases(_read(language, name)) for name in STYLE_NAMES),
+        shared=_phrases(shared),
+        mentions=_parts(shared["mentions"]),
+        fill=_parts(shared["fill"]),
+        slang=dict(shared["slang"]),
+        captions=_lines(shared["captions"]),
+        series=_lines(shared["series"]),
+        characters=int(shared["characters"]),
+        before_tag=str(shared["before_tag"]),
+        capitals=float(shared["capitals"]),
+        shouting=float(shared["shouting"]),
+    )
+
+
+def _phrases(table: dict[str, Any]) -> Phrases:
+    return Phrases(
+        frames=_lines(table["frames"]),
+        openers=_parts(table["openers"]),
+        tails=_parts(table["tails"]),
+        tags=_parts(table["tags"]),
+    )
+
+
+def _read(language: str, name: str) -> dict[str, Any]:
+    return tomllib.loads((WORDS / language / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(text.strip().split("\n"))
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(text.split("|"))

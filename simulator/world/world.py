@@ -21,16 +21,15 @@ from simulator.world.items import (
     N_TOPICS,
     Comments,
     Videos,
-    captions,
-    comment_texts,
     make_comments,
     make_videos,
     topic_vectors,
 )
 from simulator.world.people import N_CIRCLES, People, make_people, users_frame
-from simulator.world.vocabulary import TOPIC_NAMES
+from simulator.world.texts import captions, comment_texts
+from simulator.world.vocabulary import vocabulary
 
-WORLD_VERSION = 5
+WORLD_VERSION = 6
 _TAB = 17 << 16
 
 
@@ -47,9 +46,20 @@ class World:
         self.seed = seed
 
     @classmethod
-    def create(cls, preset: str | WorldConfig = "default", seed: int = 1) -> World:
-        """A world from a preset's name or from parameters."""
+    def create(
+        cls,
+        preset: str | WorldConfig = "default",
+        seed: int = 1,
+        language: str | None = None,
+    ) -> World:
+        """A world from a preset's name or from parameters, and perhaps in another language.
+
+        Raises:
+            DataError: no such preset or language.
+        """
         config = preset if isinstance(preset, WorldConfig) else WorldConfig.preset(preset)
+        if language is not None:
+            config = WorldConfig.from_dict({**dataclasses.asdict(config), "language": language})
         return cls(config, seed)
 
     @classmethod
@@ -164,8 +174,9 @@ class World:
     def _catalogue(self) -> Catalogue:
         videos, comments = self.videos, self.comments
         # Category and author codes follow the same rules as a catalogue read from a log.
-        names = sorted({TOPIC_NAMES[t] for t in np.unique(videos.topic)})
-        code = np.array([names.index(n) if n in names else -1 for n in TOPIC_NAMES])
+        topics = vocabulary(self.config.language).topic_names
+        names = sorted({topics[t] for t in np.unique(videos.topic)})
+        code = np.array([names.index(n) if n in names else -1 for n in topics])
         _, author = np.unique(videos.author, return_inverse=True)
         return Catalogue.build(
             np.arange(len(videos.quality)),
@@ -183,17 +194,17 @@ class World:
     def videos_frame(self) -> pl.DataFrame:
         """The ``videos`` table."""
         videos = self.videos
-        names = [TOPIC_NAMES[t] for t in videos.topic.tolist()]
+        names = pl.Series(vocabulary(self.config.language).topic_names).gather(videos.topic)
         return pl.DataFrame(
             {
                 "video_id": np.arange(len(videos.quality), dtype=np.int64),
                 "author_id": videos.author.astype(np.int64),
                 "category": names,
-                "tags": [[name] for name in names],
-                "caption": captions(videos),
+                "tags": pl.Series(names).reshape((len(names), 1)).arr.to_list(),
+                "caption": captions(videos, self.seed, self.config.language),
                 "duration_ms": videos.duration_ms,
                 "upload_time_ms": videos.upload_ms,
-                "video_type": ["NORMAL"] * len(names),
+                "video_type": pl.repeat("NORMAL", len(names), eager=True),
                 "comment_count": np.diff(self.comments.offsets),
             }
         )
@@ -206,7 +217,7 @@ class World:
             {
                 "comment_id": np.arange(len(comments.appeal), dtype=np.int64),
                 "video_id": video.astype(np.int64),
-                "text": comment_texts(self.videos, comments),
+                "text": comment_texts(self.videos, comments, self.seed, self.config.language),
                 "like_count": comments.likes.astype(np.int64),
                 "reply_count": comments.replies.astype(np.int64),
                 "time_ms": comments.time_ms,

@@ -103,6 +103,8 @@ def test_the_command_repeats_the_experiment() -> None:
         "abtest run --treatment lsvcr --treatment popular --control sasrec --users 100 "
         "--guardrail hates=-1%"
     )
+    english = RunConfig(treatment=("lsvcr",), world="small", language="en")
+    assert english.command().endswith("--control sasrec --world small --language en")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,7 @@ def test_the_command_repeats_the_experiment() -> None:
         ("detect = 0", "detect is 0, expected more than 0"),
         ("seed = -1", "seed is -1, expected 0 or more"),
         ("seed = 18446744073709551616", "expected at most 18,446,744,073,709,551,615"),
+        ('language = "fr"', "language is 'fr', expected one of zh, en"),
         ("days = true", "days is True, expected a whole number"),
         ("treatment = [1, 2]", "treatment is [1, 2], expected a list of texts"),
         ('treatment = [["sasrec"]]', "expected a list of texts"),

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from simulator.logs.dataset import Dataset, DatasetWriter
+from simulator.world import World
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 
@@ -36,6 +37,21 @@ def test_from_any_table_to_a_checked_dataset(abtest: Run, tmp_path: Path) -> Non
     commands = {c["command"]: c for c in json.loads(checked.out)["commands"]}
     assert commands["abtest run --data: videos"]["possible"] is True
     assert commands["abtest replay: comments"]["why_not"] == "the log has no comment_decisions"
+
+
+def test_a_world_in_english_says_so_and_how_to_make_it_again(abtest: Run, tmp_path: Path) -> None:
+    target = tmp_path / "english"
+    made = ("data", "synth", str(target), "--world", "small", "--users", "10", "--days", "1")
+    refused = abtest(*made, "--language", "fr")
+    assert refused.code == 3
+    assert "world parameter 'language' is 'fr', expected \"zh\" or \"en\"" in refused.err
+    assert abtest(*made, "--language", "en").code == 0
+    dataset = Dataset.open(target)
+    assert dataset.info.language == "en"
+    assert dataset.info.source == "abtest data synth --world small --seed 1 --language en"
+    assert all(caption.isascii() for caption in dataset.captions())
+    assert dataset.info.world is not None
+    assert World.from_spec(dataset.info.world).config.language == "en"
 
 
 @pytest.mark.parametrize(

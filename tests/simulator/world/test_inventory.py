@@ -14,7 +14,7 @@ from scipy import stats
 from simulator.calendar import DAY_MS, HOUR_MS
 from simulator.world.config import WorldConfig
 from simulator.world.items import N_STYLES, N_TOPICS, _discussability, topic_vectors
-from simulator.world.vocabulary import STYLE_EMOJI, STYLES, TOPIC_NAMES, TOPICS, TOPICS_PER_GROUP
+from simulator.world.vocabulary import TOPICS_PER_GROUP
 from simulator.world.world import World
 
 CONFIG = dataclasses.replace(
@@ -119,7 +119,7 @@ def test_durations_are_log_normal_and_those_of_the_random_pool_published() -> No
 
 
 def test_episodes_of_a_series_follow_each_other() -> None:
-    serial = VIDEOS.template == 1
+    serial = VIDEOS.episode > 0
     for author in np.unique(VIDEOS.author):
         mine = np.flatnonzero(VIDEOS.author == author)
         assert len(set(serial[mine])) == 1
@@ -131,18 +131,6 @@ def test_episodes_of_a_series_follow_each_other() -> None:
     authors = np.unique(VIDEOS.author)
     share = np.mean([serial[VIDEOS.author == a][0] for a in authors])
     assert share == pytest.approx(0.3, abs=4.0 * np.sqrt(0.21 / len(authors)))
-
-
-def test_captions_name_their_topic_and_two_of_its_words() -> None:
-    frame = WORLD.videos_frame().head(150)
-    for row in frame.iter_rows(named=True):
-        text, name = row["caption"], row["category"]
-        assert row["tags"] == [name] and f" #{name} #" in text
-        first = text.rpartition("#")[2]
-        assert first in TOPICS[name] and text.count(first) >= 2
-        assert any(word in text.partition(" #")[0] for word in TOPICS[name])
-    numbers = frame["caption"].str.extract(r"^第(\d+)集").drop_nulls().cast(int)
-    assert numbers.min() == 1
 
 
 def test_numbers_of_comments_follow_quality_and_discussability() -> None:
@@ -173,21 +161,11 @@ def test_comments_are_written_after_the_upload_and_stand_by_their_likes() -> Non
     assert score.std() == pytest.approx(1.0, abs=0.05)
 
 
-def test_the_text_of_a_comment_shows_its_dominant_style_and_its_topic() -> None:
-    names = list(STYLES)
-    texts = WORLD.comments_frame()["text"].head(500).to_list()
-    topics = [TOPIC_NAMES[t] for t in VIDEOS.topic[OF[:500]]]
-    for text, style, topic in zip(texts, COMMENTS.dominant, topics, strict=False):
-        words = TOPICS[topic]
-        phrases = [p.replace("{w}", word) for p in STYLES[names[style]] for word in words]
-        assert any(text.startswith(phrase) for phrase in phrases)
-        assert any(text.endswith(face) for face in STYLE_EMOJI[names[style]])
+def test_a_comment_has_one_dominant_style_and_a_little_of_the_others() -> None:
     np.testing.assert_array_equal(COMMENTS.style.argmax(axis=1), COMMENTS.dominant)
     rest = COMMENTS.style - np.eye(N_STYLES)[COMMENTS.dominant]
     assert rest.std() == pytest.approx(0.25 / np.sqrt(N_STYLES), rel=0.02)
     assert np.bincount(COMMENTS.dominant, minlength=N_STYLES).min() > 0.05 * M
-    # Half of the draws of a tail are dropped, and one tail in eight is none.
-    assert (COMMENTS.tail > 0).mean() == pytest.approx(0.5 * 7 / 8, abs=0.01)
 
 
 def test_what_a_video_adds_to_the_odds_of_opening_its_comments() -> None:
