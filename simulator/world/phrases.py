@@ -21,8 +21,11 @@ from simulator.world.vocabulary import Vocabulary, vocabulary
 Int32 = NDArray[np.int32]
 Float32 = NDArray[np.float32]
 
-AS_WRITTEN = 8
-"""A sentence as it is written counts as often as so many spellings of it in slang."""
+COMMON = 96
+"""How often the most common sentence of a list counts; the n-th counts 1/n as often (Zipf)."""
+
+SLANG = 8
+"""A sentence in a slang spelling counts by this factor less."""
 
 WORD = "{w}"
 """Where a sentence takes a word of the topic."""
@@ -218,11 +221,20 @@ def _length(piece: str) -> int:
 
 def _spellings(frames: Sequence[str], own: Vocabulary) -> list[str]:
     """Sentences as written, several times, and once with each slang word that fits."""
-    found = [frame for frame in frames for _ in range(AS_WRITTEN)]
-    for plain, slang in own.slang.items():
+    found = []
+    for rank, frame in enumerate(frames, start=1):
+        found += [frame] * (COMMON // rank)
+        found += _in_slang(frame, own.slang) * max(COMMON // rank // SLANG, 1)
+    return found
+
+
+def _in_slang(frame: str, slang: dict[str, str]) -> list[str]:
+    """A sentence with one word spelled otherwise, for each word that occurs."""
+    found = []
+    for plain, spelled in slang.items():
         # Letters next to it would make it another word; characters have no such borders.
         edge = r"\b" if plain.isascii() else ""
-        pattern = re.compile(f"{edge}{re.escape(plain)}{edge}")
-        changed = (pattern.sub(slang, frame, count=1) for frame in frames)
-        found += [new for new, frame in zip(changed, frames, strict=True) if new != frame]
+        new = re.sub(f"{edge}{re.escape(plain)}{edge}", spelled, frame, count=1)
+        if new != frame:
+            found.append(new)
     return found

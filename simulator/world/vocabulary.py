@@ -38,7 +38,7 @@ class Phrases:
     """What comments of one style are made of.
 
     Attributes:
-        frames: Sentences; ``{w}`` stands for a word of the video's topic.
+        frames: Sentences, the most common first; ``{w}`` stands for a word of the video's topic.
         openers, tails: What may stand before and after a sentence.
         tags: Emoji, or their names in brackets.
     """

@@ -137,6 +137,23 @@ def test_all_words_and_sentences_of_the_lists_are_used(language: str) -> None:
 
 
 @both
+def test_the_first_sentences_of_a_list_are_the_most_common(language: str) -> None:
+    style, frames = world(language).comments.dominant, vocabulary(language).styles
+    texts = np.array([text.lower() for text in comments(language)])
+    wanted, found = [], []
+    for number, phrases in enumerate(frames):
+        mine = texts[style == number]
+        for rank, frame in enumerate(phrases.frames[:30], start=1):
+            end = frame.lower().partition("{w}")[2]
+            if len(end) * (3 if language == "zh" else 1) > 12:
+                wanted.append(1.0 / rank)
+                found.append(sum(end in text for text in mine) / len(mine))
+    assert np.corrcoef(wanted, found)[0, 1] > 0.6
+    rare, common = np.array(wanted) < 1 / 15, np.array(wanted) >= 1 / 3
+    assert np.mean(np.array(found)[common]) > 3.0 * np.mean(np.array(found)[rare])
+
+
+@both
 def test_comments_name_words_of_their_video_and_topic(language: str) -> None:
     own, videos = vocabulary(language), world(language).videos
     topics = list(own.topics.values())
