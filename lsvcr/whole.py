@@ -17,7 +17,8 @@ from lsvcr.text.tables import TextTables
 from policies.base import Scores, silent
 from policies.comments.value.fit import Fitted
 from policies.comments.value.model import ValueModel
-from policies.comments.value.texts import TextSpace, whitened
+from policies.comments.value.texts import DenseTexts, TextSpace, text_space
+from policies.comments.value.visits import Visits
 from policies.comments.value_policy import (
     ValueRanker,
     ValueSettings,
@@ -106,7 +107,7 @@ def fit_comment_value(dataset: Dataset, tables: TextTables, *, seed: int) -> Fit
         taste=True,
         seed=seed,
         progress=silent,
-        more_spaces=lambda lsa: _language_spaces(tables, lsa, settings.width),
+        more_spaces=lambda lsa, visits: _language_spaces(tables, lsa, settings.width, visits),
     )
 
 
@@ -119,9 +120,13 @@ def promising(told: Mapping[str, Any]) -> bool:
     return bool("adds" in told and told["adds"][0] >= PROMISING)
 
 
-def _language_spaces(tables: TextTables, lsa: TextSpace, width: int) -> dict[str, TextSpace]:
-    """The language model's embeddings, whitened, alone and beside LSA."""
+def _language_spaces(
+    tables: TextTables, lsa: TextSpace, width: int, visits: Visits
+) -> dict[str, TextSpace]:
+    """The language model's embeddings, alone and beside LSA."""
     if not tables.width:
         return {}
-    language = whitened(tables.embeddings.astype(np.float32), tables.comment, tables.title, width)
+    language = text_space(
+        DenseTexts(tables.embeddings), tables.comment, tables.title, width, visits
+    )
     return {"language model": language, "both": lsa.beside(language)}

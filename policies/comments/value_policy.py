@@ -96,7 +96,7 @@ def fit_on_log(
     taste: bool,
     seed: int,
     progress: Progress,
-    more_spaces: Callable[[TextSpace], Mapping[str, TextSpace]] | None = None,
+    more_spaces: Callable[[TextSpace, Visits], Mapping[str, TextSpace]] | None = None,
 ) -> Fitted:
     """Fit a comment value with what the log has: seen comments and dwell, or touches alone.
 
@@ -106,13 +106,11 @@ def fit_on_log(
         taste: Whether people differ.
         seed: Of the sample and of who is held out.
         progress: Told what is done.
-        more_spaces: Text spaces that compete with LSA, given that one.
+        more_spaces: Text spaces that compete with LSA, given that one and the visits.
     """
     if not dataset.has("comments"):
         return Fitted(None, {"served": "platform", "why": "the log has no comments"})
     progress("comment value", 0.0, "texts")
-    lsa = lsa_space(dataset, settings.width)
-    spaces = {"LSA": lsa, **(more_spaces(lsa) if more_spaces else {})}
     told = {"signal": "dwell of seen comments"}
     visits: Visits | None = None
     if has_seen_comments(dataset):
@@ -122,6 +120,8 @@ def fit_on_log(
         visits = touched_visits(dataset, settings.sample, seed)
     if visits is None or not visits.enough():
         return Fitted(None, {"served": "platform", "why": "the log names too few comments"})
+    lsa = lsa_space(dataset, settings.width, visits)
+    spaces = {"LSA": lsa, **(more_spaces(lsa, visits) if more_spaces else {})}
     found = fit_value(dataset, visits, spaces, taste=taste, reads=settings.reads, progress=progress)
     return replace(found, summary={**told, **found.summary})
 

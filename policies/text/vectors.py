@@ -8,6 +8,7 @@ randomised one of Halko, Martinsson & Tropp (2011), algorithms 4.4 and 5.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,31 @@ def text_vectors(texts: Sequence[str], dim: int) -> NDArray[np.float32]:
     rank = min(dim, *matrix.shape)
     if rank == 0:
         return result
+    basis, left, sizes = _decomposed(matrix, rank)
+    vectors = (basis @ left[:, :rank]) * sizes[:rank]
+    vectors -= vectors.mean(axis=0)
+    length = np.sqrt((vectors**2).sum(axis=1).mean())
+    result[present, :rank] = vectors / max(float(length), 1e-12)
+    return result
+
+
+def singular_vectors(matrix: Any, dim: int) -> NDArray[np.float64]:
+    """Leading right singular vectors of a sparse matrix [D, N] with rows of length 1.
+
+    Returns:
+        float64[N, rank]; rank is ``dim`` or less.
+    """
+    rank = min(dim, *matrix.shape)
+    if rank == 0:
+        return np.zeros((matrix.shape[1], 0))
+    basis, left, sizes = _decomposed(matrix, rank)
+    # Directions without any variance would be divided by nothing.
+    kept = sizes[:rank] > 1e-9 * sizes[0]
+    return np.asarray((matrix.T @ (basis @ left[:, :rank][:, kept])) / sizes[:rank][kept])
+
+
+def _decomposed(matrix: Any, rank: int) -> tuple[Any, Any, Any]:
+    """An orthonormal basis, left singular vectors in that basis, and singular values."""
     width = min(rank + _OVERSAMPLED, *matrix.shape)
     random = np.random.default_rng(_SEED)
     basis, _ = np.linalg.qr(matrix @ random.standard_normal((matrix.shape[1], width)))
@@ -46,8 +72,4 @@ def text_vectors(texts: Sequence[str], dim: int) -> NDArray[np.float32]:
         basis, _ = np.linalg.qr(matrix @ basis)
     small = (matrix.T @ basis).T
     left, sizes, _ = np.linalg.svd(small, full_matrices=False)
-    vectors = (basis @ left[:, :rank]) * sizes[:rank]
-    vectors -= vectors.mean(axis=0)
-    length = np.sqrt((vectors**2).sum(axis=1).mean())
-    result[present, :rank] = vectors / max(float(length), 1e-12)
-    return result
+    return basis, left, sizes

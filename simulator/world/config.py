@@ -264,6 +264,9 @@ class WorldConfig:
                 asked = wanted_of(key, value)
                 if asked:
                     raise DataError(f"world parameter '{key}' is {value!r}, expected {asked}.")
+            if key == "language" and value not in LANGUAGES:
+                known = " or ".join(f'"{name}"' for name in LANGUAGES)
+                raise DataError(f"world parameter 'language' is {value!r}, expected {known}.")
         made = cls(**values)
         if made.comments_min > made.comments_max:
             raise DataError(

@@ -1,19 +1,33 @@
-"""Hold vectors of all comments and captions in one space, whitened."""
+"""Hold vectors of all comments and captions in one space of few dimensions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.text.vectors import text_vectors
+from policies.comments.value.directions import differing
+from policies.comments.value.visits import Visits
+from policies.text.latent import LatentTexts
 from simulator.logs.dataset import Dataset
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+DIRECTIONS = 12
+"""Dimensions that follow what readers differ in; at most half of a space."""
+LATENT = 256
+"""Dimensions of the latent semantic analysis from which a space is taken."""
+FITTED_ON = 20_000
+"""Texts that give its singular vectors."""
 
 _SMALLEST = 1e-4
 """Directions with less variance than this share of the largest are left out."""
+_SAMPLE = 50_000
+"""Comments that give means and covariances of texts."""
 
 
 @dataclass(frozen=True)
@@ -41,50 +55,105 @@ class TextSpace:
         )
 
 
-def lsa_space(dataset: Dataset, width: int) -> TextSpace:
+class Vectors(Protocol):
+    """Vectors of distinct texts, from a language model or from counts."""
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """bool[D]: whether there is a text."""
+
+    def rows(self, rows: NDArray[np.integer[Any]]) -> Float32:
+        """float32[n, H]: of some texts."""
+
+    def times(self, weights: NDArray[np.floating[Any]]) -> Float32:
+        """float32[D, k]: all times ``weights`` [H, k]."""
+
+
+class DenseTexts:
+    """Vectors that are at hand.
+
+    Args:
+        vectors: float[D, H], 0 for no text.
+    """
+
+    def __init__(self, vectors: NDArray[np.floating[Any]]) -> None:
+        self._vectors = np.asarray(vectors, dtype=np.float32)
+        self.present = np.abs(self._vectors).sum(axis=1) > 0
+
+    def rows(self, rows: NDArray[np.integer[Any]]) -> Float32:
+        """Of some texts."""
+        return np.asarray(self._vectors[rows])
+
+    def times(self, weights: NDArray[np.floating[Any]]) -> Float32:
+        """All of them times weights."""
+        return np.asarray(self._vectors @ weights.astype(np.float32))
+
+
+def lsa_space(dataset: Dataset, width: int, visits: Visits | None = None) -> TextSpace:
     """Latent semantic analysis of the log's comments and captions.
 
     Each distinct text is one document: sections are full of the same short exclamations.
-    """
-    texts = [*dataset.comment_texts(), *dataset.captions()]
-    number: dict[str, int] = {}
-    row = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
-    vectors = text_vectors(list(number), width)
-    n_comments = dataset.catalogue().n_comments
-    return whitened(vectors, row[:n_comments], row[n_comments:], width)
-
-
-def whitened(
-    vectors: NDArray[np.floating],
-    comment_row: NDArray[np.integer],
-    caption_row: NDArray[np.integer],
-    width: int,
-) -> TextSpace:
-    """The leading principal components of comments' vectors, each scaled to unit variance.
-
-    Embeddings of a language model lie in a narrow cone (Ethayarajh, EMNLP 2019): without this a few
-    directions, which say little about a taste, outweigh all others.
 
     Args:
-        vectors: float[D, h], one per distinct text.
+        dataset: The log.
+        width: Of the space.
+        visits: If given, a part of the dimensions is where their readers differ.
+    """
+    texts: Sequence[str] = [*dataset.comment_texts(), *dataset.captions()]
+    number: dict[str, int] = {}
+    row = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
+    vectors = LatentTexts(list(number), LATENT if visits is not None else width, FITTED_ON)
+    n = dataset.catalogue().n_comments
+    return text_space(vectors, row[:n], row[n:], width, visits)
+
+
+def text_space(
+    vectors: Vectors,
+    comment_row: NDArray[np.integer[Any]],
+    caption_row: NDArray[np.integer[Any]],
+    width: int,
+    visits: Visits | None = None,
+) -> TextSpace:
+    """The directions in which readers differ, and the leading principal components of comments.
+
+    Embeddings of a language model lie in a narrow cone (Ethayarajh, EMNLP 2019): unless each
+    dimension is scaled, a few, which say little about a taste, outweigh all others.
+
+    Args:
+        vectors: One per distinct text.
         comment_row: int[M], row of each comment, -1 for no text.
         caption_row: int[V], row of each caption, -1 for none.
-        width: Most components kept.
+        width: Dimensions of the space, at most.
+        visits: Whose readers; None leaves principal components alone.
     """
-    table = np.concatenate([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32)
-    there = comment_row[(comment_row >= 0)]
-    there = there[np.abs(table[there]).sum(axis=1) > 0]
+    present = vectors.present
+    row_of = np.where((comment_row >= 0) & present[comment_row], comment_row, -1)
+    there = row_of[row_of >= 0]
     if len(there) == 0:
         shape = (len(comment_row), len(caption_row))
         return TextSpace(*(np.zeros((n, width), dtype=np.float32) for n in shape))
-    weight = np.bincount(there, minlength=len(table)).astype(np.float64)
-    mean = (weight @ table) / weight.sum()
-    centred = table - mean
-    covariance = (centred * weight[:, None]).T @ centred / weight.sum()
-    values, directions = np.linalg.eigh(covariance)
+    sample = vectors.rows(there[np.linspace(0, len(there) - 1, _SAMPLE).astype(np.int64)]
+                          if len(there) > _SAMPLE else there).astype(np.float64)  # fmt: skip
+    mean = sample.mean(axis=0)
+    sample -= mean
+    covariance = sample.T @ sample / len(sample)
+    parts = []
+    if visits is not None:
+        most = min(DIRECTIONS, width // 2)
+        parts.append(differing(visits, row_of, vectors.rows, covariance, most))
+    rest = width - sum(part.shape[1] for part in parts)
+    parts.append(_principal(covariance, rest))
+    weights = np.concatenate(parts, axis=1)
+    spread = np.sqrt(np.einsum("hk,hg,gk->k", weights, covariance, weights))
+    weights /= np.maximum(spread, 1e-12)
+    table = np.zeros((len(present) + 1, weights.shape[1]), dtype=np.float32)
+    table[:-1] = vectors.times(weights) - (mean @ weights).astype(np.float32)
+    table[:-1][~present] = 0.0
+    return TextSpace(table[comment_row], table[caption_row])
+
+
+def _principal(covariance: Float64, width: int) -> Float64:
+    """float64[H, k]: the leading eigenvectors."""
+    values, axes = np.linalg.eigh(covariance)
     kept = np.argsort(-values)[:width]
-    kept = kept[values[kept] > _SMALLEST * values[kept[0]]]
-    result = np.zeros((len(table), width), dtype=np.float32)
-    result[:, : len(kept)] = centred @ (directions[:, kept] / np.sqrt(values[kept]))
-    result[np.abs(table).sum(axis=1) == 0] = 0.0
-    return TextSpace(result[comment_row], result[caption_row])
+    return np.asarray(axes[:, kept[values[kept] > _SMALLEST * values[kept[:1]].sum()]])

@@ -12,6 +12,7 @@ import torch
 from policies.errors import PolicyError
 from policies.registry import create
 from policies.text.char_ngrams import tfidf
+from policies.text.latent import LatentTexts
 from policies.text.vectors import text_vectors
 from policies.videos.unisrec import Adaptor
 from simulator.logs.dataset import Dataset
@@ -109,3 +110,27 @@ def test_text_vectors_keep_similarities() -> None:
     assert np.linalg.matrix_rank(few) <= 4
     assert values[3] > values[4]
     assert not text_vectors(["", ""], 3).any()
+
+
+def test_latent_texts_are_latent_semantic_analysis_fitted_on_a_part() -> None:
+    rng = np.random.default_rng(2)
+    words = [f"{a}{b}" for a in "bcdfgh" for b in "aeiou"]
+    texts = [" ".join(rng.choice(words, 4)) for _ in range(300)] + [""]
+    whole = LatentTexts(texts, 400, 1_000)
+    terms = tfidf(texts)
+    # With as many dimensions as there are, inner products are those of the weighted counts.
+    vectors = whole.rows(np.arange(len(texts)))
+    exact = (terms @ terms.T).toarray()
+    np.testing.assert_allclose(vectors @ vectors.T, exact, atol=2e-3)
+    assert whole.present.tolist() == [True] * 300 + [False] and len(whole) == 301
+    weights = rng.normal(size=(whole.width, 3))
+    np.testing.assert_allclose(whole.times(weights), vectors @ weights, atol=1e-4)
+    # A sample of half of the texts spans nearly the same leading space.
+    part = LatentTexts(texts, 20, 150)
+    assert part.width == 20
+    leading = LatentTexts(texts, 20, 1_000)
+    kept = (
+        np.square(part.rows(np.arange(300))).sum() / np.square(leading.rows(np.arange(300))).sum()
+    )
+    assert 0.8 < kept <= 1.0
+    assert LatentTexts(["", ""], 4, 10).rows(np.array([0, 1])).shape == (2, 0)
