@@ -73,8 +73,9 @@ class Judge(Policy):
         if self._videos is None:
             return self._random.score_videos(requests)
         videos = requests.candidates
-        grid = self._videos.world.in_grid(requests.key)
-        score = self._videos.page(requests.row.astype(np.int64), videos, grid).click
+        rows = requests.row.astype(np.int64)
+        grid = self._videos.in_grid(rows, requests.key)
+        score = self._videos.page(rows, videos, grid).click
         if self._known is None:
             return score
         seen = self._known[videos] & (videos >= 0)

@@ -76,7 +76,7 @@ class Feed:
         population: What these people do; row r is ``users[r]``.
         users: int32[G], dense user indices.
         seed: Addresses all of the feed's own draws.
-        start_ms: Unix ms; first sessions start after it.
+        start_ms: Unix ms; no page is dispatched before it.
         end_ms: No page is dispatched at or after it (see `extend`).
         history: What the platform knows of each user; changed in place.
         retrieval: The candidate stage; made from the catalogue if None.
@@ -123,7 +123,7 @@ class Feed:
         # Of the session's pages; a page's own key follows from its step.
         self._page_keys: NDArray[np.uint64] = np.zeros(n, dtype=np.uint64)
         everyone = np.arange(n, dtype=np.int64)
-        self._next_ms: Int64 = population.next_session(
+        self._next_ms: Int64 = population.first_session(
             everyone, np.full(n, start_ms, dtype=np.int64), self._keys_of_session(everyone)
         )
         first_day = int(china_day(start_ms))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import tomli_w
 import typer
 
 from abtest.commands import completion, options
-from abtest.console import Console
+from abtest.console import Console, Stage
 from abtest.errors import UsageError
 from abtest.files import write_text
 from abtest.terminal import put
@@ -69,6 +70,34 @@ def experiments(
     put(reactions_table(rows))
 
 
+class Meter:
+    """Tells how far a calibration is and how long it still takes at the pace so far.
+
+    Args:
+        console: Where lines go; at most one a minute.
+        stage: Whose bar moves.
+        planned: Effort of everything, in days of people.
+    """
+
+    def __init__(self, console: Console, stage: Stage, planned: float) -> None:
+        self.found = ""
+        self._console, self._stage, self._planned = console, stage, planned
+        self._started = self._said = time.monotonic()
+        self._done = self._simulated = 0.0
+
+    def told(self, effort: float, simulated: bool) -> None:
+        """Another evaluation is there, simulated now or remembered."""
+        self._done += effort
+        self._simulated += effort * simulated
+        share = min(self._done / self._planned, 1.0)
+        self._stage.update("", share, self.found)
+        now = time.monotonic()
+        if self._simulated and now - self._said >= 60.0:
+            left = max(self._planned - self._done, 0.0) / self._simulated * (now - self._started)
+            self._console.say(f"{100 * share:.0f} % done, at most {left / 60:.0f} min left")
+            self._said = now
+
+
 @app.command()
 def calibrate(
     preset: Preset = "default",
@@ -91,6 +120,7 @@ def calibrate(
     Three kinds of figures are fitted together: marginals of the log, ratios of standard to random
     exposure, and elasticities along the ladder of the platform's own ranker. Only that ranker is
     simulated: no policy, no lift. Figures that are held out are not looked at until the end.
+    What was measured is kept in OUT.steps.jsonl until the end: the same command goes on there.
 
     [bold]Examples[/bold]
 
@@ -99,7 +129,9 @@ def calibrate(
     """
     from abtest.results.world_evidence import contrasts_table, react, reactions_table
     from abtest.tables import comparison_table, number, table
+    from simulator.calibration.evaluations import Evaluations
     from simulator.calibration.fit import calibrate as fit
+    from simulator.calibration.fit import loss, planned
     from simulator.calibration.knobs import KNOBS
     from simulator.calibration.sample import Sample
     from simulator.calibration.targets import targets
@@ -108,6 +140,7 @@ def calibrate(
     from simulator.world import World
     from simulator.world.config import WorldConfig
 
+    steps = out.with_name(f"{out.name}.steps.jsonl")
     if out.exists():
         raise UsageError(f"{out} exists and is left untouched.", "Choose another --out")
     config = WorldConfig.preset(preset)
@@ -118,25 +151,33 @@ def calibrate(
     console = Console()
     wanted = targets()
     what = f"{len(KNOBS)} parameters, {len(wanted)} figures, {users:,} people"
+    if steps.exists():
+        console.note(f"goes on with what {steps} holds")
     context = multiprocessing.get_context("spawn")
     processes = workers or multiprocessing.cpu_count()
     with (
         console.stage("calibrate", what) as stage,
         ProcessPoolExecutor(processes, mp_context=context) as pool,
     ):
+        meter = Meter(console, stage, planned(sample, rough, iterations))
 
         def report(number: int, measured: Measures) -> None:
-            hits = sum(abs(t.distance(measured.get(t.name))) <= 1.0 for t in wanted)
-            done = f"{hits} of {len(wanted)} fitted figures close"
-            stage.update("", min(number / iterations, 1.0), done)
+            distances = [t.distance(measured.get(t.name)) for t in wanted]
+            hits = sum(abs(distance) <= 1.0 for distance in distances)
+            meter.found = (
+                f"{hits} of {len(wanted)} fitted figures close, loss {loss(distances):.1f}"
+            )
+            console.say(f"step {number}: {meter.found}")
 
+        evaluate = Evaluations(steps, parallel=pool.map, told=meter.told)
         fitted = fit(
-            config, sample, rough=rough, iterations=iterations, parallel=pool.map, report=report
+            config, sample, rough=rough, iterations=iterations, evaluate=evaluate, report=report
         )
         other = Sample(seed=seed + 1, users=users, days=days)
-        found = next(iter(pool.map(other.evidence, [fitted])))
+        found = evaluate(other, [fitted])[0]
     values = {k.parameter: getattr(fitted, k.parameter) for k in KNOBS}
     write_text(out, f'base = "{preset}"\n{tomli_w.dumps(values)}')
+    steps.unlink(missing_ok=True)
     put(
         table(
             [(k, number(getattr(config, k)), number(value)) for k, value in values.items()],

@@ -116,7 +116,11 @@ class ExposureContrast:
         if len(page) == 0:
             return
         expected = people.expectations(
-            rows[page], videos[page], preview[page], people.world.in_grid(key[page]), time_ms[page]
+            rows[page],
+            videos[page],
+            preview[page],
+            people.in_grid(rows[page], key[page]),
+            time_ms[page],
         )
         wanted = wanted[page]
         side = slates.is_rand[page][wanted].astype(np.int64)

@@ -21,6 +21,8 @@ from simulator.calibration.ladder import Rung, elasticity
 Axis = Literal["model", "objective"]
 Verdict = Literal["as published", "direction only", "against"]
 _STRETCH = 1.5
+CENTRAL = ("noise x 2", "noise x 1", "noise x 0.5", "perfect")
+"""Rungs of the ladder of quality between which launches lie."""
 TOWARDS_TIME = ("production", "more play time", "play time only")
 """Rungs of the ladder of objectives that lead to watch time."""
 
@@ -176,7 +178,7 @@ def reactions(quality: Sequence[Rung], objective: Sequence[Rung]) -> list[Reacti
 
 def central(quality: Sequence[Rung]) -> list[Rung]:
     """The rungs from twice the production ranker's error upwards, where launches lie."""
-    return [rung for rung in quality if rung.name not in ("blind", "noise x 4")]
+    return [rung for rung in quality if rung.name in CENTRAL]
 
 
 def _who_responds(quality: Sequence[Rung]) -> Reaction:

@@ -11,13 +11,14 @@ steps. Nothing here knows a policy, and only figures marked ``fitted`` are looke
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from simulator.calibration.evaluations import Evaluations, effort
 from simulator.calibration.knobs import KNOBS, Knob
 from simulator.calibration.sample import Sample
 from simulator.calibration.targets import FitTarget, targets
@@ -25,8 +26,8 @@ from simulator.logs.measures import Measures
 from simulator.world.config import WorldConfig
 
 Float = NDArray[np.float64]
-Map = Callable[[Callable[[WorldConfig], Measures], Iterable[WorldConfig]], Iterable[Measures]]
-"""Like `map`; may evaluate in other processes."""
+_SCALE = 2.0
+"""Tolerances up to which the loss is quadratic; further off it grows linearly."""
 
 
 def calibrate(
@@ -35,7 +36,7 @@ def calibrate(
     *,
     rough: Sample | None = None,
     iterations: int = 30,
-    parallel: Map = map,
+    evaluate: Evaluations | None = None,
     report: Callable[[int, Measures], None] | None = None,
     knobs: Sequence[Knob] = KNOBS,
 ) -> WorldConfig:
@@ -47,13 +48,13 @@ def calibrate(
         rough: Who is simulated for the derivatives, which cost most; ``sample`` if None.
         iterations: Steps of the trust region, each of them one simulation; the derivatives at the
             start cost one per knob.
-        parallel: Evaluates independent configurations.
+        evaluate: Measures configurations, and may remember what it has measured before.
         report: Called after every accepted or rejected step with what it measured.
         knobs: What may move.
     """
+    measure = evaluate or Evaluations()
     wanted = [t for t in targets() if sample.ladder_users or not t.name.startswith("ladder.")]
     reach = np.array([[p.name.startswith(knob.moves) for knob in knobs] for p in wanted])
-    ladder = np.array([target.name.startswith("ladder.") for target in wanted])
     seen: dict[bytes, Measures] = {}
     count = 0
 
@@ -66,7 +67,7 @@ def calibrate(
     def residuals(z: Float) -> Float:
         nonlocal count
         if z.tobytes() not in seen:
-            seen[z.tobytes()] = next(iter(parallel(sample.evidence, [configured(z)])))
+            seen[z.tobytes()] = measure(sample, [configured(z)])[0]
             if report is not None:
                 report(count, seen[z.tobytes()])
             count += 1
@@ -91,17 +92,10 @@ def calibrate(
     def differences(z: Float) -> Float:
         # One unit is one step of the knob; inwards where a bound is near.
         moves = np.where(z + 1.0 <= bounds[1], 1.0, -1.0)
-        rough_sample = rough or sample
         points = [configured(z), *(configured(z + change) for change in np.diag(moves))]
-        # Only a knob that moves the ladder needs to climb it; the others get the start's view.
-        climbs = np.array([True, *(ladder[:, None] & reach).any(axis=0)])
-        plain = dataclasses.replace(rough_sample, ladder_users=0)
         found: list[Measures] = [{} for _ in points]
-        for which, who in ((climbs, rough_sample), (~climbs, plain)):
-            at = np.flatnonzero(which)
-            for place, measured in zip(
-                at, parallel(who.evidence, [points[i] for i in at]), strict=True
-            ):
+        for at, who in _who_measures(knobs, rough or sample):
+            for place, measured in zip(at, measure(who, [points[i] for i in at]), strict=True):
                 found[place] = measured
         rows = [_residuals({**found[0], **m}, wanted) for m in found]
         return reach * np.stack([row - rows[0] for row in rows[1:]], axis=1) / moves
@@ -115,10 +109,34 @@ def calibrate(
         bounds=(bounds[0], bounds[1]),
         method="trf",
         loss="soft_l1",
-        f_scale=2.0,
+        f_scale=_SCALE,
         max_nfev=iterations + 1,
     )
     return configured(found.x)
+
+
+def loss(distances: Sequence[float]) -> float:
+    """What the fit makes least: the soft L1 loss of distances over tolerances, at most 30 each."""
+    far = np.clip(distances, -30.0, 30.0) / _SCALE
+    return float(_SCALE**2 * (np.sqrt(1.0 + far**2) - 1.0).sum())
+
+
+def planned(sample: Sample, rough: Sample, iterations: int, knobs: Sequence[Knob] = KNOBS) -> float:
+    """How much `calibrate` simulates if it takes all its steps, in days of people."""
+    derivatives = sum(effort(who) * len(at) for at, who in _who_measures(knobs, rough))
+    return effort(sample) * (iterations + 1) + derivatives
+
+
+def _who_measures(knobs: Sequence[Knob], rough: Sample) -> list[tuple[list[int], Sample]]:
+    """The start (0) and every knob (from 1 on), by who is simulated for its derivatives.
+
+    Only a knob that moves the ladder needs to climb it; the others get the start's view.
+    """
+    climbs = [any(moved.startswith("ladder.") for moved in knob.moves) for knob in knobs]
+    plain = dataclasses.replace(rough, ladder_users=0)
+    with_ladder = [0, *(number for number, yes in enumerate(climbs, start=1) if yes)]
+    without = [number for number, yes in enumerate(climbs, start=1) if not yes]
+    return [(with_ladder, rough), (without, plain)]
 
 
 def _residuals(found: Measures, wanted: Sequence[FitTarget]) -> Float:

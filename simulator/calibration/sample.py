@@ -8,8 +8,8 @@ import numpy as np
 
 from simulator.calendar import DAY_MS
 from simulator.calibration.contrasts import ExposureContrast
-from simulator.calibration.experiments import LINES, central
-from simulator.calibration.ladder import elasticity, live_ladder
+from simulator.calibration.experiments import CENTRAL, LINES
+from simulator.calibration.ladder import elasticity, live_ladder, quality_ladder
 from simulator.comment_sections import CommentSections
 from simulator.feed import Feed
 from simulator.logs.measures import LogTables, Measures, measure
@@ -48,12 +48,13 @@ class Sample:
         if self.ladder_users:
             rungs = live_ladder(
                 World.create(config, self.seed),
+                {name: rung for name, rung in quality_ladder(config).items() if name in CENTRAL},
                 users=self.ladder_users,
                 days=self.ladder_days,
                 seed=self.seed,
             )
             found |= {
-                f"ladder.{line.name}": elasticity(central(rungs), line.first, line.second)
+                f"ladder.{line.name}": elasticity(rungs, line.first, line.second)
                 for line in LINES
                 if line.axis == "model"
             }

@@ -37,7 +37,7 @@ def exact(episodes: Episodes, candidates: Int32) -> Truth:
         rows,
         videos,
         sections.previews(videos, requests.time_ms),
-        world.in_grid(requests.key),
+        episodes.population.in_grid(rows, requests.key),
         requests.time_ms,
     )
     at, column = np.nonzero(real)

@@ -99,6 +99,10 @@ class Population(ABC):
     def next_session(self, rows: Int64, now_ms: Int64, key: NDArray[np.uint64]) -> Int64:
         """int64[B]: Unix ms at which each user's next session starts (> now_ms)."""
 
+    def first_session(self, rows: Int64, start_ms: Int64, key: NDArray[np.uint64]) -> Int64:
+        """int64[B]: Unix ms of each user's first page, at or after the simulation's start."""
+        return self.next_session(rows, start_ms, key)
+
     @abstractmethod
     def begin_session(self, rows: Int64, time_ms: Int64, key: NDArray[np.uint64]) -> None:
         """Reset what lives for one session (budget, satiation, short-term interest)."""

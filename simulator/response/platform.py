@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from simulator.calendar import HOUR_MS
 from simulator.randomness import mix, normal, purpose_key, uniform
-from simulator.requests import CommentRequests, Int32, Slates, VideoRequests
+from simulator.requests import CommentOrders, CommentRequests, Int32, Slates, VideoRequests
 from simulator.response.watching import play_laws
 from simulator.world.config import WorldConfig
 from simulator.world.world import World
 
 _SHARES = "platform.random_share"
+_BURST_MS = 2 * HOUR_MS
 _GOLDEN = (5.0**0.5 - 1.0) / 2.0
 
 
@@ -64,9 +66,12 @@ class PlatformRanker:
         people = world.people(users)
         mean, deviation = world.affinity_moments
         self._taste = people.taste / np.float32(deviation)
+        self._grid = people.grid
         self._centre = np.float32(mean / deviation)
         self._noise_key = purpose_key(world.seed, "platform.noise")
         self._slate_key = purpose_key(world.seed, "platform.slate")
+        self._burst_key = purpose_key(world.seed, "platform.random_bursts")
+        self._explore_key = purpose_key(world.seed, "platform.explore_comments")
         self._merit = _merit(world, self._objective)
         c = world.config
         # Some people are shown far more random videos than others.
@@ -104,9 +109,18 @@ class PlatformRanker:
             is_rand=is_rand,
         )
 
-    def comments(self, requests: CommentRequests) -> Int32:
-        """The platform's own order: most liked first."""
-        return requests.candidates
+    def comments(self, requests: CommentRequests) -> Int32 | CommentOrders:
+        """The platform's own order, most liked first; a random one in the exploration bucket."""
+        share = self._world.config.platform_explore_comments
+        listed = requests.candidates
+        if share <= 0.0:
+            return listed
+        key = mix(self._explore_key, requests.key)
+        order = listed.copy()
+        at = np.flatnonzero(uniform(key, -1) < share)
+        draw = np.where(listed[at] >= 0, uniform(key[at, None], listed[at]), 2.0)
+        order[at] = np.take_along_axis(listed[at], np.argsort(draw, axis=1), axis=1)
+        return CommentOrders(order, bucket_propensity(order, listed, share))
 
     def _scores(self, requests: VideoRequests) -> NDArray[np.float64]:
         """float64[B, C]: the weighted mean of log predictions, in log-odds of a click.
@@ -126,14 +140,27 @@ class PlatformRanker:
             view = view + noise * normal(self._noise_key, requests.user[:, None], videos)
         return np.asarray(view)
 
+    def _share(self, requests: VideoRequests) -> NDArray[np.float64]:
+        """float64[B]: share of random slots, uneven over people and over each one's hours."""
+        share = self._random_share[requests.row]
+        c = self._world.config
+        if c.platform_random_bursts:
+            block = requests.time_ms // _BURST_MS
+            level = normal(self._burst_key, requests.user, block)
+            share = share * np.exp(
+                c.platform_random_bursts * level - 0.5 * c.platform_random_bursts**2
+            )
+        return np.asarray(np.minimum(share, 0.5))
+
     def _with_random_slots(
         self, requests: VideoRequests, videos: Int32, key: NDArray[np.uint64]
     ) -> tuple[Int32, NDArray[np.bool_]]:
         """Show a video of the random pool in a few slots of the single-column feed, as KuaiRand."""
         pool = self._world.videos.pool
-        share = self._random_share[requests.row][:, None]
+        share = self._share(requests)[:, None]
         draw = uniform(key[:, None], -1 - np.arange(videos.shape[1]))
-        is_rand = (draw < share) & (videos >= 0) & ~self._world.in_grid(requests.key)[:, None]
+        grid = self._world.in_grid(requests.key, self._grid[requests.row])
+        is_rand = (draw < share) & (videos >= 0) & ~grid[:, None]
         if len(pool) == 0 or not is_rand.any():
             return videos, np.zeros(videos.shape, dtype=np.bool_)
         # One hash decides whether the slot is random and, rescaled, which video it shows.
@@ -143,6 +170,28 @@ class PlatformRanker:
         clash |= (drawn[:, :, None] == np.where(is_rand, drawn, -1)[:, None, :]).sum(axis=2) > 1
         is_rand &= ~clash
         return np.where(is_rand, drawn, videos), is_rand
+
+
+def bucket_propensity(order: Int32, listed: Int32, share: float) -> NDArray[np.float32]:
+    """float32[R, M]: probability of each comment at its rank, given the ranks above; 0 at padding.
+
+    A section is in the exploration bucket with probability ``share``; all orders are equally likely
+    there, and ``listed`` is certain elsewhere. Which of the two it was shows in the ranks above:
+    while they are as listed, both are possible.
+
+    Args:
+        order: int32[R, M], as displayed, -1 padded at the end.
+        listed: int32[R, M], the same comments in the platform's own order.
+        share: Of sections in the bucket.
+    """
+    real = order >= 0
+    left = np.maximum(real.sum(axis=1, keepdims=True) - np.arange(order.shape[1]), 1)
+    first = np.ones((len(order), 1))
+    # Probability of the ranks down to each one, by either way.
+    random = share * np.cumprod(np.where(real, 1.0 / left, 1.0), axis=1)
+    own = (1.0 - share) * np.cumprod(np.where(real, order == listed, 1.0), axis=1)
+    above = np.hstack([first, (random + own)[:, :-1]])
+    return np.where(real, (random + own) / above, 0.0).astype(np.float32)
 
 
 def _merit(world: World, objective: Objective) -> NDArray[np.float32]:

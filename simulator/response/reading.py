@@ -70,7 +70,7 @@ def read_section(
         # Rank by rank in memory.
         block = np.ascontiguousarray(order[:, start : start + size].T).take(alive, axis=1).T
         width = block.shape[1]
-        match, appeal, length = _traits(world, people, rows[alive], block)
+        match, appeal, slow = _traits(world, people, rows[alive], block)
         real = block >= 0
         onward = _onward(c, people.read[rows[alive], None], match, appeal, start)
         going = sigmoid(onward) > uniforms(section_key[alive], 1, block.T)[0].T
@@ -82,17 +82,17 @@ def read_section(
         on = alive[seen[:, -1] & going[:, -1]]
         seen &= real
         rank, person = np.nonzero(seen.T)
-        read = (a[person, rank] for a in (block, match, appeal, length))
+        read = (a[person, rank] for a in (block, match, appeal, slow))
         parts.append((alive[person], start + rank, *read))
         alive = on
         start += width
-    section, rank, comment, match, appeal, length = _joined(parts)
+    section, rank, comment, match, appeal, slow = _joined(parts)
     u = uniforms(section_key[section], 3, comment, first=1)
     # One draw decides about the like and, rescaled, whether it is a reply.
     p_touch = _p_touch(c, match, appeal)
     reply = u[0] < np.float32(c.comment_reply_share) * p_touch
     like = (u[0] < p_touch) & ~reply
-    log_dwell = _log_dwell(c, people.pace[rows[section]], match, appeal, length)
+    log_dwell = _log_dwell(c, people.pace[rows[section]], match, appeal, slow)
     log_dwell += np.float32(c.dwell_sigma) * _normal(u[1], u[2])
     milliseconds = np.exp(log_dwell) * (np.float32(1_000.0) * engaged)[section]
     dwell_ms = np.maximum(milliseconds, np.float32(1.0)).astype(np.int64)
@@ -165,9 +165,9 @@ def section_expectations(
 def _in_order(world: World, people: People, rows: Int64, comments: Int32) -> SectionExpectations:
     """Expectations where everyone reads down the list as it is."""
     c = world.config
-    match, appeal, length = _traits(world, people, rows, comments)
+    match, appeal, slow = _traits(world, people, rows, comments)
     onward = _onward(c, people.read[rows, None], match, appeal, 0)
-    log_dwell = _log_dwell(c, people.pace[rows, None], match, appeal, length)
+    log_dwell = _log_dwell(c, people.pace[rows, None], match, appeal, slow)
     real = comments >= 0
     reach = np.ones(comments.shape, dtype=np.float32)
     reach[:, 1:] = np.cumprod((sigmoid(onward) * real)[:, :-1], axis=1)
@@ -210,9 +210,9 @@ def expected_reading(
     Both are 0 at padding.
     """
     c = world.config
-    match, appeal, length = _traits(world, people, rows, comments)
+    match, appeal, slow = _traits(world, people, rows, comments)
     onward = _onward(c, people.read[rows, None], match, appeal, 0)
-    log_dwell = _log_dwell(c, people.pace[rows, None], match, appeal, length)
+    log_dwell = _log_dwell(c, people.pace[rows, None], match, appeal, slow)
     real = comments >= 0
     mean = np.exp(log_dwell + np.float32(_half_variance(world)))
     return mean * real, sigmoid(onward) * real
@@ -239,7 +239,7 @@ def opening_seconds(world: World) -> float:
 def _traits(
     world: World, people: People, rows: Int64, comments: Int32
 ) -> tuple[Float32, Float32, Float32]:
-    """Match with the reader, appeal and log(length / 15), float32[R, M]."""
+    """Match with the reader, appeal and what length and video add to log seconds, float32[R, M]."""
     traits = look_up(world.comment_traits, comments)
     taste = people.comment_taste[rows]
     if world.config.comment_taste_topics:
@@ -262,11 +262,11 @@ def _onward(
 
 
 def _log_dwell(
-    c: WorldConfig, person: Float32, match: Float32, appeal: Float32, length: Float32
+    c: WorldConfig, person: Float32, match: Float32, appeal: Float32, slow: Float32
 ) -> Float32:
     """Mean log of the seconds on a comment, once read; of the shape of ``match``."""
     log_dwell = np.float32(c.dwell_match) * match + np.float32(c.dwell_appeal) * appeal
-    log_dwell += np.float32(c.dwell_length) * length
+    log_dwell += slow
     log_dwell += np.float32(c.dwell_base) + person
     return np.asarray(log_dwell)
 

@@ -24,7 +24,7 @@ from simulator.response.reading import (
     section_expectations,
     writing_ms,
 )
-from simulator.response.visits import VisitClock, next_start, pause_ms
+from simulator.response.visits import BREAK_MS, VisitClock, in_session, next_start, pause_ms
 from simulator.response.watching import (
     Bool,
     Expectations,
@@ -41,7 +41,7 @@ from simulator.world.world import World
 
 __all__ = ["Expectations", "SectionExpectations", "WorldPopulation", "WorldResponse"]
 
-_FINISH, _SESSION, _VISIT = 13 << 16, 14 << 16, 15 << 16
+_FINISH, _SESSION, _VISIT, _FIRST = 13 << 16, 14 << 16, 15 << 16, 22 << 16
 _TAU_DAYS = 20.0
 SWIPE_SECONDS = 0.4
 """Time that leaving an impression takes from a session."""
@@ -90,7 +90,7 @@ class WorldPopulation(Population):
         self._author: Int32 = np.full(n, -1, dtype=np.int32)
         self._wanted: Int32 = np.full(n, -2, dtype=np.int32)
         self._budget: Float32 = np.zeros(n, dtype=np.float32)
-        self._satisfaction: Float32 = np.zeros(n, dtype=np.float32)
+        self._satisfaction: Float32 = np.full(n, config.satisfaction_start, dtype=np.float32)
         self._changed_ms: Int64 = np.full(n, _NEVER, dtype=np.int64)
         self._duration: Float32 = (world.videos.duration_ms / 1000.0).astype(np.float32)
         self._quality: Float32 = np.float32(config.click_quality) * world.videos.quality
@@ -150,6 +150,18 @@ class WorldPopulation(Population):
         u = uniforms(key, 3, _VISIT)
         return next_start(self._config, self._clock, activity, satisfaction, now_ms, u)
 
+    def first_session(self, rows: Int64, start_ms: Int64, key: NDArray[np.uint64]) -> Int64:
+        """As if everybody had come before: some are in the middle of a session at the start."""
+        activity, satisfaction = self.people.visits[rows], self._satisfaction[rows]
+        u = uniforms(key, 3, _FIRST)
+        going = in_session(self._config, self._clock, activity, start_ms, u)
+        before = start_ms - BREAK_MS
+        visit = uniforms(key, 3, _VISIT)
+        later = next_start(self._config, self._clock, activity, satisfaction, before, visit)
+        # Pages of those do not all come at the same moment.
+        soon = start_ms + (60_000.0 * u[2]).astype(np.int64)
+        return np.where(going, soon, np.maximum(later, start_ms))
+
     def begin_session(self, rows: Int64, time_ms: Int64, key: NDArray[np.uint64]) -> None:
         """A fresh budget; interest and satiation start anew; taste drifts with the date.
 
@@ -178,7 +190,7 @@ class WorldPopulation(Population):
         preview: Int32,
     ) -> Watched:
         """Draw what happens at every slot, as if it is reached."""
-        page = self.page(rows, videos, self.world.in_grid(key), time_ms)
+        page = self.page(rows, videos, self.in_grid(rows, key), time_ms)
         self._page = page
         watched = draw(self.world, self.people, page, key, preview)
         self._wrote = rows, watched.flags["comment"]
@@ -214,7 +226,7 @@ class WorldPopulation(Population):
         c = self._config
         page = self._page
         if page is None or page.videos is not videos:
-            page = self.page(rows, videos, self.world.in_grid(key), None)
+            page = self.page(rows, videos, self.in_grid(rows, key), None)
         real = videos >= 0
         # One draw per slot, and two for the pause after the page.
         slots = videos.shape[1]
@@ -229,6 +241,7 @@ class WorldPopulation(Population):
         pleased = page.pleasure * watched.flags["click"]
         cost = elapsed * (np.float32(1.0) - np.float32(c.session_refund) * pleased)
         cost += np.float32(c.session_skip_cost) * (passed & real)
+        cost += np.float32(c.session_video_cost) * (real & ~page.grid)
         left_over = self._budget[rows]
         reached = real.copy()
         reached[:, 0] = True
@@ -255,6 +268,10 @@ class WorldPopulation(Population):
             elapsed_ms=elapsed_ms,
             left=left,
         )
+
+    def in_grid(self, rows: Int64, key: NDArray[np.uint64]) -> Bool:
+        """bool[B]: whether these people's pages with these keys are of the two-column tab."""
+        return self.world.in_grid(key, self.people.grid[rows])
 
     def page(
         self, rows: Int64, videos: Int32, grid: Bool | None = None, time_ms: Int64 | None = None

@@ -19,6 +19,8 @@ BREAK_MS = 31 * 60_000
 _MOST_RESPONSIVE = 4.0
 _MOST_ABSENT = 0.5
 _LONGEST_PAUSE_MINUTES = 25.0
+_LAGS = ((0.7, 0.5), (0.3, 2.17))
+"""Shares of impressions, and how long after the start of their visit they come, over the mean."""
 
 # Share of impressions per hour of day, China time, and per weekday from Monday: KuaiRand-27K
 # standard logs ("hour_profile.standard" and "dow_profile.standard", before 30 April).
@@ -30,15 +32,39 @@ HOURS = (
 WEEKDAYS = (0.13614, 0.13493, 0.13606, 0.13733, 0.14496, 0.15942, 0.15116)
 
 
-def arrivals(impressions: NDArray[np.float64], lag_hours: float) -> NDArray[np.float64]:
+_ENGAGED = 0.2
+"""Share of an average day that is of a visit or of the half hour after it: 5 visits of an hour."""
+
+
+def arrivals(
+    impressions: NDArray[np.float64], lag_hours: float, engaged: float = _ENGAGED
+) -> NDArray[np.float64]:
     """float64[W]: visits per hour of the week that lead to these impressions per hour.
 
-    Impressions follow the start of their visit by an exponential time of mean ``lag_hours``, that
-    is ``lag i' = v - i``, whose solution is ``v = i + lag i'``; derivatives are central differences
-    round the week. No hour has less than a fifth of its impressions; the week's sum is kept.
+    Impressions follow the start of their visit by a time with two exponential parts (`_LAGS`):
+    most sessions are short, and most late impressions are of a few long ones. The visits solve
+    ``K v = i``, where K is the circular convolution with those times. No hour has less than a fifth
+    of its impressions. As nobody comes who is there already, and nobody for half an hour after a
+    visit, the rate at which the others come is ``v / (1 - engaged v / mean)``; the week's sum is
+    kept.
+
+    Args:
+        impressions: float64[W], per hour of the week.
+        lag_hours: Mean time from the start of a visit to its impressions.
+        engaged: Share of an average day that is of a visit or of the half hour after it.
     """
-    slope = (np.roll(impressions, -1) - np.roll(impressions, 1)) / 2.0
-    visits = np.maximum(impressions + lag_hours * slope, 0.2 * impressions)
+    brings = np.zeros(len(impressions))
+    for share, times in _LAGS:
+        mean = max(lag_hours * times, 1e-3)
+        # Starts are evenly spread over their hour: what falls into it and into each later one.
+        ended = -np.expm1(-1.0 / mean)
+        later = np.arange(len(impressions)) - 1.0
+        chance = mean * ended**2 * np.exp(-np.maximum(later, 0.0) / mean)
+        chance[0] = 1.0 - mean * ended
+        brings += share * chance
+    solved = np.fft.ifft(np.fft.fft(impressions) / np.fft.fft(brings)).real
+    visits = np.maximum(solved, 0.2 * impressions)
+    visits = visits / (1.0 - engaged * visits / visits.mean())
     return np.asarray(visits * (impressions.sum() / visits.sum()))
 
 
@@ -72,6 +98,12 @@ class VisitClock:
         start = self._activity(now_ms + BREAK_MS)
         arrival = start - np.log(draw.astype(np.float64)) / rate
         return self._calendar(arrival)
+
+    def last_visit(
+        self, now_ms: Int64, rate: NDArray[np.float64], draw: NDArray[np.floating[Any]]
+    ) -> Int64:
+        """int64[B]: the last visit before ``now_ms``; arguments as of `next_visit`."""
+        return self._calendar(self._activity(now_ms) + np.log(draw.astype(np.float64)) / rate)
 
     def busy(self, time_ms: Int64) -> NDArray[np.float64]:
         """float64[B]: activity of the hour, as a share of the busiest hour of the week."""
@@ -125,6 +157,30 @@ def next_start(
     minutes = -config.visits_soon_minutes * np.log(u[0].astype(np.float64))
     soon = now_ms + BREAK_MS + (60_000.0 * minutes).astype(np.int64)
     return np.where(~away & (u[1] < config.visits_soon * clock.busy(soon)), soon, later)
+
+
+def in_session(
+    config: WorldConfig, clock: VisitClock, activity: Float32, now_ms: Int64, u: Float32
+) -> NDArray[np.bool_]:
+    """bool[B]: whether people are in the middle of a session, had they lived before.
+
+    The density of the time since the start of a visit (`arrivals`) falls as visits end, so that
+    relative to its value at 0 it is the chance that a visit of that age still goes on.
+
+    Args:
+        config: The world's parameters.
+        clock: When people come.
+        activity: float32[B], visits per day as a multiple of the world's average.
+        now_ms: int64[B], Unix ms.
+        u: float32[2 or more, B], uniform draws.
+    """
+    rate = (config.visits_per_day * activity).astype(np.float64)
+    hours = (now_ms - clock.last_visit(now_ms, rate, u[0])) / HOUR_MS
+    lag = config.visits_lead_minutes / 60.0
+    goes_on = np.zeros(len(hours))
+    for share, times in _LAGS:
+        goes_on += share / times * np.exp(-hours / (lag * times))
+    return np.asarray(u[1] < goes_on / sum(share / times for share, times in _LAGS))
 
 
 def pause_ms(config: WorldConfig, whether: Float32, length: Float32) -> Int64:

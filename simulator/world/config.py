@@ -49,22 +49,28 @@ class WorldConfig:
             none).
         click_*: Log-odds of a click, see `simulator.response.watching`; ``click_taste`` and
             ``click_quality`` also weigh taste and quality in a video's relevance to a person.
-        grid_*: Pages of the two-column tab, where a click is a tap on a cover.
+        grid_*: Pages of the two-column tab, where a click is a tap on a cover. ``grid_share`` is
+            the share of the pages of a person in the middle, ``grid_person_sigma`` how far people
+            differ in its log-odds.
         play_*: Play time given a click; ``*_relevance`` per unit of relevance.
         collect_*: Collecting a video: the rate, times ``collect_like`` after a like. No published
             figure is at hand; the default is about as rare as forwarding.
         like_*, follow_*, forward_*, hate_*, profile_*, write_*: Feedback; ``*_relevance``: log-odds
-            of a like, log rate of the others, per unit of relevance (of hating: how it falls).
+            of a like, log rate of the others, per unit of relevance (of hating: how it falls;
+            of writing: given an open section).
             ``follow_like``, ``write_like`` and ``hate_click`` raise a rate where the video is liked
             or clicked, ``write_skip`` is what is left of the writing rate without a click.
         open_*: Log-odds of opening the comment section: by number of comments, discussability,
             relevance, a click, its seconds, a like and the preview; the seconds that opening takes.
-        dwell_*, read_*, comment_like_*: Reading.
+        dwell_*, read_*, comment_like_*: Reading; ``dwell_duration``: how the log of the time on a
+            comment rises with the log duration of its video.
         satisfaction_*: How much of the time with a watched video is well spent (``base`` and
             ``relevance``, a share); what a skipped video (``skip``) takes from a slot's
-            satisfaction, and what log(1 + seconds) of comments (``comments``) add to it.
+            satisfaction, and what log(1 + seconds) of comments (``comments``) add to it; with how
+            much of it everybody starts (``start``, about the mean under the production ranker).
         session_*, pause_*: A session's patience in seconds. ``session_refund``: share of well-spent
-            time that costs none; ``session_skip_cost``: seconds that a skipped video costs more.
+            time that costs none; ``session_skip_cost``: seconds that a skipped video costs more,
+            ``session_video_cost``: that every video of the single column costs beside its time.
             ``pause_*``: pages after which the phone is put down for minutes.
         visits_*: Sessions per day; a share ``visits_soon`` comes back within an hour or so, less at
             night; ``visits_lead_minutes``: how long after the start of a visit its impressions are
@@ -77,7 +83,10 @@ class WorldConfig:
         platform_*: The platform's own ranker: error of its view (``noise``), randomness of its
             slates (``temperature``), weights of predicted outcomes (``click``, ``play``, ``like``,
             ``comment``); ``platform_random_share`` of slots show one of ``platform_random_pool``
-            videos at random, unevenly over people (``platform_random_sigma`` of the log share).
+            videos at random, unevenly over people (``platform_random_sigma`` of the log share) and
+            over each one's hours (``platform_random_bursts``). The pool's videos are better than
+            others by ``platform_random_quality``, standard deviations. A share
+            ``platform_explore_comments`` of opened sections is shown in random order.
         series_share: Share of authors whose videos are the numbered episodes of one series.
         click_series: Log-odds of a click on the next episode of the series clicked last.
     """
@@ -112,6 +121,7 @@ class WorldConfig:
     click_author: float = 0.35
     click_satiation: float = 0.25
     grid_share: float = 0.2
+    grid_person_sigma: float = 0.0
     grid_click: float = -2.0
     grid_seconds: float = 0.8
     play_glance_seconds: float = 0.8
@@ -144,6 +154,7 @@ class WorldConfig:
     write_rate: float = 0.016
     write_like: float = 6.0
     write_skip: float = 0.05
+    write_relevance: float = 0.0
     write_seconds: float = 7.0
     open_base: float = -3.0
     open_person_sigma: float = 1.25
@@ -158,6 +169,7 @@ class WorldConfig:
     open_seconds_sigma: float = 0.5
     dwell_base: float = 0.3
     dwell_length: float = 0.5
+    dwell_duration: float = 0.0
     dwell_match: float = 0.3
     dwell_appeal: float = 0.1
     dwell_sigma: float = 0.5
@@ -177,6 +189,7 @@ class WorldConfig:
     session_person_sigma: float = 0.5
     session_refund: float = 0.7
     session_skip_cost: float = 1.5
+    session_video_cost: float = 0.0
     pause_share: float = 0.08
     pause_minutes: float = 8.0
     visits_per_day: float = 6.5
@@ -200,6 +213,9 @@ class WorldConfig:
     platform_temperature: float = 0.7
     platform_random_share: float = 0.006337
     platform_random_sigma: float = 0.9
+    platform_random_bursts: float = 0.0
+    platform_random_quality: float = 0.0
+    platform_explore_comments: float = 0.0
     platform_random_pool: int = 120
     series_share: float = 0.3
     click_series: float = 1.0
@@ -207,6 +223,7 @@ class WorldConfig:
     satisfaction_relevance: float = 0.25
     satisfaction_skip: float = 0.25
     satisfaction_comments: float = 0.1
+    satisfaction_start: float = 0.3
 
     @classmethod
     def preset(cls, name: str, _within: tuple[str, ...] = ()) -> WorldConfig:

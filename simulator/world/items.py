@@ -135,6 +135,7 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
     upload = config.start_ms - config.old_days * DAY_MS + np.sort(random.random(n)) * span
     old = int(np.searchsorted(upload, config.start_ms))
     pool = np.sort(random.permutation(old)[: config.platform_random_pool]).astype(np.int32)
+    quality[pool] += config.platform_random_quality
     log_seconds = np.log(config.duration_median) + config.duration_sigma * random.normal(size=n)
     log_seconds[pool] = np.interp(
         random.permutation(len(pool)) / max(len(pool), 1) + 0.5 / max(len(pool), 1), *_POOL_DURATION

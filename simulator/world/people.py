@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, ndtr, ndtri
+from scipy.special import expit, gammaincinv, logit, ndtr, ndtri
 
 from simulator.randomness import normal, purpose_key, uniform
 from simulator.requests import Int32
@@ -92,6 +92,7 @@ class People:
         pace: float32[G], log seconds: how slowly they read.
         session: float32[G], log: how long their sessions are.
         visits: float32[G], sessions per day, relative to the mean (mean 1).
+        grid: float32[G], share of their pages that are of the two-column tab.
     """
 
     taste: Float32
@@ -106,6 +107,7 @@ class People:
     pace: Float32
     session: Float32
     visits: Float32
+    grid: Float32
 
 
 def make_people(
@@ -158,6 +160,9 @@ def make_people(
         pace=(config.dwell_person_sigma * draw("pace")).astype(np.float32),
         session=(config.session_person_sigma * session).astype(np.float32),
         visits=(gammaincinv(shape, level) / shape).astype(np.float32),
+        grid=expit(logit(config.grid_share) + config.grid_person_sigma * draw("grid")).astype(
+            np.float32
+        ),
     )
 
 

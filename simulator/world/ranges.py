@@ -9,7 +9,7 @@ SHARES = frozenset(
         "popularity_quality", "comment_taste_predictable", "comment_taste_topics",
         "comment_order_effect", "grid_share", "write_skip", "comment_reply_share",
         "satisfaction_base", "session_refund", "pause_share", "visits_soon", "visits_absence",
-        "platform_random_share", "series_share",
+        "platform_random_share", "platform_explore_comments", "series_share",
     }
 )  # fmt: skip
 _POSITIVE = frozenset(
@@ -23,6 +23,7 @@ _POSITIVE = frozenset(
 _AT_LEAST_ZERO = frozenset(
     {
         "old_days", "new_days", "comment_taste_strength", "sequence_strength", "grid_seconds",
+        "grid_person_sigma", "platform_random_bursts", "session_video_cost",
         "play_glance_seconds", "play_full_duration", "play_replay", "follow_rate", "follow_like",
         "forward_rate", "collect_rate", "collect_like", "hate_rate", "profile_rate", "write_rate",
         "write_like", "read_depth", "session_skip_cost", "visits_low_activity",

@@ -102,10 +102,15 @@ class World:
 
     @cached_property
     def comment_traits(self) -> NDArray[np.float32]:
-        """float32[M, 10]: style, appeal and log(length / 15) of each comment, read together."""
-        comments = self.comments
-        length = np.log(comments.length * np.float32(1 / 15))
-        return np.column_stack([comments.style, comments.appeal, length]).astype(np.float32)
+        """float32[M, 10]: style, appeal and slowness of each comment, read together.
+
+        Slowness is what its length and its video's duration add to the log of the seconds on it.
+        """
+        c, comments = self.config, self.comments
+        slow = c.dwell_length * np.log(comments.length * np.float32(1 / 15))
+        of_video = c.dwell_duration * np.log(self.videos.duration_ms / 30_000.0)
+        slow += np.repeat(of_video, np.diff(comments.offsets))
+        return np.column_stack([comments.style, comments.appeal, slow]).astype(np.float32)
 
     @cached_property
     def taste_map(self) -> NDArray[np.float32]:
@@ -158,9 +163,16 @@ class World:
         users = np.asarray(users, dtype=np.int32)
         return make_people(self.config, self.seed, self.topics, self.taste_map, users)
 
-    def in_grid(self, key: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """bool[B]: whether the pages with these request keys are of the two-column tab."""
-        return np.asarray(uniform(key, _TAB) < self.config.grid_share)
+    def in_grid(
+        self, key: NDArray[np.uint64], share: NDArray[np.floating[Any]]
+    ) -> NDArray[np.bool_]:
+        """bool[B]: whether the pages with these request keys are of the two-column tab.
+
+        Args:
+            key: uint64[B].
+            share: float[B], the share of such pages of the people who asked (`People.grid`).
+        """
+        return np.asarray(uniform(key, _TAB) < share)
 
     def popularity(self) -> NDArray[np.float32]:
         """float32[V]: what the platform's counters say, before the log starts."""

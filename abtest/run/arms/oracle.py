@@ -96,7 +96,7 @@ class Oracle(Policy):
         rows, videos = requests.row.astype(np.int64), requests.candidates
         preview = sections.previews(videos, requests.time_ms)
         expected = people.expectations(
-            rows, videos, preview, people.world.in_grid(requests.key), requests.time_ms
+            rows, videos, preview, people.in_grid(rows, requests.key), requests.time_ms
         )
         if self._value == "clicks":
             return expected.click
@@ -104,10 +104,11 @@ class Oracle(Policy):
         if self._value == "comment_time":
             return comments
         c = people.world.config
-        page = people.page(rows, videos, people.world.in_grid(requests.key), requests.time_ms)
+        page = people.page(rows, videos, people.in_grid(rows, requests.key), requests.time_ms)
         refund = c.session_refund * page.pleasure * expected.click
         seconds = (expected.play_seconds + comments) * (1.0 - refund)
         seconds += SWIPE_SECONDS + c.session_skip_cost * (1.0 - expected.click)
+        seconds += c.session_video_cost
         return np.asarray(comments / seconds, dtype=np.float32)
 
     def score_comments(self, requests: CommentRequests) -> Scores | None:

@@ -197,19 +197,20 @@ def test_the_rate_counts_the_seconds_that_the_world_takes(small_log: Path) -> No
         requests.row.astype(np.int64),
         requests.candidates,
         sections.previews(requests.candidates, requests.time_ms),
-        people.world.in_grid(requests.key),
+        people.in_grid(requests.row.astype(np.int64), requests.key),
         requests.time_ms,
     )
     c = people.world.config
     page = people.page(
         requests.row.astype(np.int64),
         requests.candidates,
-        people.world.in_grid(requests.key),
+        people.in_grid(requests.row.astype(np.int64), requests.key),
         requests.time_ms,
     )
     watching = (expected.play_seconds + scores["comment_time"]) * (
         1.0 - c.session_refund * page.pleasure * expected.click
     ) + c.session_skip_cost * (1.0 - expected.click)
+    watching += c.session_video_cost
     real = (requests.candidates >= 0) & (scores["comment_time"] > 0.01)
     assert real.sum() > 200
     swipe = scores["comment_time"][real] / scores["comment_rate"][real] - watching[real]

@@ -197,7 +197,7 @@ def test_contrasts_are_ratios_of_expected_rates() -> None:
     rows = requests.row.astype(np.int64)
     contrast.expect(people, rows, requests.time_ms, requests.key, marked, nothing)
     stated = people.expectations(
-        rows, slates.videos, nothing, world.in_grid(requests.key), requests.time_ms
+        rows, slates.videos, nothing, people.in_grid(rows, requests.key), requests.time_ms
     )
     real = slates.videos >= 0
     odd, even = (real & (np.arange(6) % 2 == k) for k in (1, 0))

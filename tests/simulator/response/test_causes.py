@@ -251,3 +251,26 @@ def test_discussability_opens_comments_and_shows_in_their_number_only() -> None:
     ratio = open_rate(ends[1]) / open_rate(ends[0])
     rest = open_rate(ends[1], open_discussability=0.0) / open_rate(ends[0], open_discussability=0.0)
     assert ratio > 2.0 * rest
+
+
+def test_comments_under_longer_videos_take_longer() -> None:
+    """By the stated power of the duration, of the time on comments; not at all without it."""
+    comments = WORLD.comments.offsets[:N, None].astype(np.int32)
+    duration = WORLD.videos.duration_ms[:N] / 30_000.0
+    dwell = [
+        people(dwell_duration=power).section_expectations(ROWS, comments).dwell_seconds[:, 0]
+        for power in (0.0, 0.2)
+    ]
+    assert dwell[1] / dwell[0] == pytest.approx(duration**0.2, rel=1e-3)
+
+
+def test_what_suits_is_written_about_more_often_once_its_comments_are_open() -> None:
+    videos = np.tile(np.arange(12, dtype=np.int32), (N, 1))
+    preview = np.full(videos.shape, -1, dtype=np.int32)
+    written = []
+    for strength in (0.0, 0.5):
+        g = people(write_relevance=strength, write_rate=1e-4)
+        expected = g.expectations(ROWS, videos, preview)
+        written.append(expected.write / np.maximum(expected.open, 1e-30))
+        relevance = g.page(ROWS, videos).relevance
+    assert written[1] / written[0] == pytest.approx(np.exp(0.5 * relevance), rel=1e-3)

@@ -16,7 +16,9 @@ from simulator.world.world import World
 # standard errors all of them together fail by chance once in 8,000 seeds. The seeds are fixed.
 Z = 5.5
 PEOPLE, TIMES, SLOTS = 8, 24_000, 6
-SMALL = dataclasses.replace(WorldConfig.preset("small"), n_videos=500)
+SMALL = dataclasses.replace(
+    WorldConfig.preset("small"), n_videos=500, grid_share=0.2, grid_person_sigma=0.0
+)
 # Everything rare happens often, so that a few thousand draws see it.
 LIVELY = dataclasses.replace(
     SMALL,
@@ -28,6 +30,7 @@ LIVELY = dataclasses.replace(
     hate_rate=0.05,
     profile_rate=0.1,
     write_rate=0.1,
+    write_relevance=0.3,
     open_base=-1.5,
     open_preview=0.5,
 )
@@ -61,7 +64,8 @@ def pages(people: WorldPopulation, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 def keys(people: WorldPopulation, grid: bool, count: int) -> np.ndarray:
     """uint64[count]: keys of pages of one tab."""
     found = mix(purpose_key(3, "expectations"), np.arange(40 * count))
-    return found[people.world.in_grid(found) == grid][:count]
+    everyone = np.zeros(len(found), dtype=np.int64)
+    return found[people.in_grid(everyone, found) == grid][:count]
 
 
 @pytest.mark.parametrize("grid", [False, True], ids=["feed", "grid"])

@@ -136,3 +136,32 @@ def test_a_change_of_ranker_makes_curious_for_some_days() -> None:
     assert abs(later[-1]) < 1e-4
     assert lift(0.0, 0.3, ROWS[N // 2 :]) == (0.0, 0.0)
     assert lift(0.0, 0.0, treated) == (0.0, 0.0)
+
+
+def test_people_leave_between_videos_not_only_by_the_clock() -> None:
+    """Longer plays of as many videos: the session lasts longer, the more so the more videos count.
+
+    A video of the two-column tab that is not tapped counts by its time alone.
+    """
+    videos = np.arange(SLOTS, dtype=np.int32)
+
+    def minutes(play_ms: int, **changes: float) -> float:
+        g = people(session_seconds=400.0, grid_share=0.0, **changes)
+        here, total = np.ones(N, dtype=np.bool_), 0.0
+        for _ in range(30):
+            page = live(g, videos, True, play_ms=play_ms)
+            total += float((page.reached.sum(axis=1) * here).sum()) * play_ms
+            here &= ~page.left
+        return total
+
+    def gain(cost: float) -> float:
+        found = [minutes(play, session_video_cost=cost) for play in (5_000, 10_000)]
+        return float(np.log(found[1] / found[0]))
+
+    assert gain(0.0) + 0.1 < gain(10.0) + 0.05 < gain(30.0)
+
+    def stayers(cost: float) -> float:
+        g = people(session_seconds=300.0, grid_share=1.0, session_video_cost=cost)
+        return float(np.mean(~live(g, videos, False).left))
+
+    assert stayers(0.0) == stayers(30.0) > 0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from scipy import stats
 
 from simulator.calendar import CHINA_OFFSET_MS, DAY_MS, HOUR_MS
 from simulator.randomness import purpose_key, uniform
-from simulator.response.visits import BREAK_MS, HOURS, WEEKDAYS, VisitClock
+from simulator.response.visits import BREAK_MS, HOURS, WEEKDAYS, VisitClock, arrivals, in_session
 from simulator.world.config import WorldConfig
 
 CLOCK = VisitClock(WorldConfig())
@@ -68,15 +70,24 @@ def test_waiting_times_are_exponential_in_average_days() -> None:
 
 @pytest.mark.parametrize("unit", ["hour", "weekday"])
 def test_impressions_of_visits_come_at_the_published_hours_and_days(unit: str) -> None:
+    """People who come five times a day, and are busy for an hour each time, log half of it."""
+    config = WorldConfig()
+    people, steps = 4_000, 70
+    now = np.full(people, START_MS, dtype=np.int64)
+    impressions = []
+    for step in range(steps):
+        draw = uniform(purpose_key(3, "visits"), np.arange(people), step)
+        now = CLOCK.next_visit(now, np.full(people, 5.0 / 0.8), draw)
+        # Each visit has one impression in the log, after a time of either kind.
+        kind, level = uniform(purpose_key(5, "lag"), np.arange(people), step, np.array([[0], [1]]))
+        times = np.where(kind < 0.7, 0.5, 2.17) * config.visits_lead_minutes * 60_000
+        impressions.append(now - (times * np.log(level)).astype(np.int64))
+        now = now + 29 * 60_000
+    seen = np.concatenate(impressions)
     # Seven full days, after which practically everybody has visits to come.
-    times = streams(rate=0.4, steps=14)
     first, last = START_MS + DAY_MS, START_MS + 8 * DAY_MS
-    assert (times[-1] < last).mean() < 1e-3
-    inside = times[(times >= first) & (times < last)]
-    # Impressions follow a visit by an exponential time; theirs are the published hours.
-    minutes = WorldConfig().visits_lead_minutes
-    lag = -np.log(uniform(purpose_key(5, "lag"), np.arange(len(inside)))) * minutes * 60_000
-    local = inside + lag.astype(np.int64) + CHINA_OFFSET_MS
+    assert (now < last).mean() < 1e-3
+    local = seen[(seen >= first) & (seen < last)] + CHINA_OFFSET_MS
     if unit == "hour":
         found = np.bincount(local % DAY_MS // HOUR_MS, minlength=24)
         published = np.asarray(HOURS)
@@ -85,10 +96,37 @@ def test_impressions_of_visits_come_at_the_published_hours_and_days(unit: str) -
         found = np.bincount((local // DAY_MS + 3) % 7, minlength=7)
         published = np.asarray(WEEKDAYS)
     expected = published / published.sum()
-    # Five standard deviations, and a few percent: half an hour's break delays some visits, and the
-    # lag is undone by differences of whole hours.
-    error = 5 * np.sqrt(expected / len(inside)) + 0.05 * expected
-    assert (np.abs(found / len(inside) - expected) < error).all()
+    # Five standard deviations, and a few per cent: how busy people are is taken to be the same all
+    # week, and the lag is undone in whole hours.
+    error = 5 * np.sqrt(expected / len(local)) + 0.07 * expected
+    assert (np.abs(found / len(local) - expected) < error).all()
+
+
+def test_visits_that_last_for_a_moment_come_at_the_hours_of_their_impressions() -> None:
+    hours = np.asarray(HOURS) / np.sum(HOURS)
+    week = np.tile(hours, 7)
+    at_once = arrivals(week, 0.0, engaged=0.0)
+    assert at_once == pytest.approx(week, rel=1e-3)
+    # The slower impressions follow, the earlier the visits of the morning must be.
+    share = [arrivals(week, lag, engaged=0.0)[5:8].sum() / week[5:8].sum() for lag in (0.3, 1.0)]
+    assert 1.0 < share[0] < share[1]
+
+
+def test_some_people_are_in_the_middle_of_a_session_at_the_start() -> None:
+    """In the busiest hour more than at night; nobody where sessions end at once."""
+    u = uniform(purpose_key(9, "first"), np.arange(PEOPLE), np.array([[0], [1]]))
+    config = WorldConfig()
+    activity = np.ones(PEOPLE, dtype=np.float32)
+
+    def share(hour: int, **changes: float) -> float:
+        changed = dataclasses.replace(config, **changes)
+        at = np.full(PEOPLE, START_MS + hour * HOUR_MS)
+        going = in_session(changed, VisitClock(changed), activity, at, u.astype(np.float32))
+        return float(going.mean())
+
+    assert share(22) > 2.0 * share(5) > 0.0
+    assert share(22, visits_lead_minutes=0.001) < 0.01
+    assert share(22, visits_per_day=12.0) > share(22, visits_per_day=3.0)
 
 
 def test_people_with_twice_the_rate_come_about_twice_as_often() -> None:

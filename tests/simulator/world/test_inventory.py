@@ -180,4 +180,7 @@ def test_what_a_video_adds_to_the_odds_of_opening_its_comments() -> None:
     scale = WORLD.relevance_scale
     assert np.hypot(c.click_taste, c.click_quality) * scale == pytest.approx(1.0)
     keys = np.random.default_rng(0).integers(0, 2**63, 20_000).astype(np.uint64)
-    assert WORLD.in_grid(keys).mean() == pytest.approx(c.grid_share, abs=0.012)
+    half = np.where(np.arange(20_000) % 2, 0.3, 0.05)
+    grid = WORLD.in_grid(keys, half)
+    assert grid[1::2].mean() == pytest.approx(0.3, abs=0.015)
+    assert grid[::2].mean() == pytest.approx(0.05, abs=0.01)

@@ -155,3 +155,15 @@ def test_affinity_moments_are_those_of_random_people_and_videos() -> None:
     mean, deviation = WORLD.affinity_moments
     assert mean == pytest.approx(affinity.mean(), rel=1e-4)
     assert deviation == pytest.approx(affinity.std(), rel=1e-4)
+
+
+def test_people_differ_in_how_much_they_use_the_two_column_tab() -> None:
+    """Log-odds are normal around those of the person in the middle; without a spread all agree."""
+    config = dataclasses.replace(CONFIG, grid_share=0.07, grid_person_sigma=1.7)
+    grid = World.create(config, 3).people(USERS).grid.astype(float)
+    standard = (np.log(grid / (1.0 - grid)) - np.log(0.07 / 0.93)) / 1.7
+    assert stats.kstest(standard, "norm").pvalue > RARE
+    alike = dataclasses.replace(CONFIG, grid_share=0.07, grid_person_sigma=0.0)
+    assert World.create(alike, 3).people(USERS).grid == pytest.approx(np.full(N, 0.07), rel=1e-5)
+    never = dataclasses.replace(config, grid_share=0.0)
+    assert (World.create(never, 3).people(USERS).grid == 0.0).all()
