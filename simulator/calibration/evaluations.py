@@ -79,19 +79,21 @@ def _key(sample: Sample, config: WorldConfig) -> str:
 
 
 def _read(file: Path) -> dict[str, Measures]:
-    """Evaluations by key; a last line that was cut short is left out."""
+    """Evaluations by key; lines that were cut short are left out, and the last one is ended."""
     found: dict[str, Measures] = {}
-    lines = file.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines, start=1):
+    text = file.read_text(encoding="utf-8")
+    if text and not text.endswith("\n"):
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write("\n")
+    for number, line in enumerate(text.split("\n"), start=1):
         try:
-            row: dict[str, Any] = json.loads(line) if line else {}
-            if row:
-                found[row["key"]] = row["found"]
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                continue
+            row: Any = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(row, dict) or not {"key", "found"} <= row.keys():
             raise DataError(
                 f"{file}, line {number}: not an evaluation of a world.",
                 "Delete the file, or name another --out",
-            ) from error
+            )
+        found[row["key"]] = row["found"]
     return found

@@ -152,7 +152,9 @@ def draw(
     hate = (rare >= _HATE) & (rare < _hate_rate(c, page, click) + _HATE)
     drawn = uniforms(key, 1, _COLLECT + np.arange(slots)[:, None])[0].T
     collect = drawn < _p_collect(c, click, like)
-    write = opened & (u[5] < _p_write(c, page, click, like))
+    write = np.zeros_like(opened)
+    at = np.nonzero(opened)
+    write[at] = u[5][at] < _p_write(c, page.relevance[at], click[at], like[at])
     visit = _profile_rate(c, page, click)
     profile = (u[6] < visit) | follow
     duration_ms = look_up(world.videos.duration_ms, page.videos)
@@ -201,7 +203,7 @@ def expectations(world: World, people: People, page: Page, preview: Int32) -> Ex
             found["collect"] += weight * _p_collect(c, click, like)
             found["profile"] += weight * (1.0 - (1.0 - visit) * (1.0 - follow))
             found["open"] += weight * p_open
-            found["write"] += weight * p_open * np.minimum(_p_write(c, page, click, like), 1.0)
+            found["write"] += weight * p_open * np.minimum(_p_write(c, page.relevance, click, like), 1.0)
     on_profile = _PROFILE_SECONDS * (1.0 - np.exp(-_PROFILE_LIMIT / _PROFILE_SECONDS))
     found |= {
         "click": page.click,
@@ -249,11 +251,11 @@ def _hate_rate(c: WorldConfig, page: Page, click: Bool) -> Float32:
     return np.asarray(rate * (np.float32(1.0) + np.float32(c.hate_click) * click))
 
 
-def _p_write(c: WorldConfig, page: Page, click: Bool, like: Bool) -> Float32:
-    """float32[B, S]: probability of writing, given an open section; to be cut at 1."""
+def _p_write(c: WorldConfig, relevance: Float32, click: Bool, like: Bool) -> Float32:
+    """Probability of writing, given an open section, to be cut at 1; of the arguments' shape."""
     liked = 1.0 + (c.write_like - 1.0) * like
     clicked = c.write_skip + (1.0 - c.write_skip) * click
-    rate = np.float32(c.write_rate) * np.exp(np.float32(c.write_relevance) * page.relevance)
+    rate = np.float32(c.write_rate) * np.exp(np.float32(c.write_relevance) * relevance)
     return np.asarray(rate * liked * clicked, dtype=np.float32)
 
 
