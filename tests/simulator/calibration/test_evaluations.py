@@ -80,7 +80,7 @@ def test_a_fit_moves_its_knob_and_goes_on_where_it_was(tmp_path: Path) -> None:
 
     first, again = Counting(), Counting()
     found = fitted(first)
-    assert found.click_base == pytest.approx(-1.513, abs=0.01)
+    assert found.click_base == pytest.approx(-1.513, abs=0.03)
     assert 3 <= first.calls <= 10
     assert sum(done) <= planned(SAMPLE, SAMPLE, 6, knobs)
     assert fitted(again) == found and again.calls == 0

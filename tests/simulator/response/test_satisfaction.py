@@ -100,7 +100,7 @@ def test_time_with_videos_that_suit_is_spent_more_gladly() -> None:
     order = np.argsort(page.relevance, axis=1).astype(np.int32)
 
     def stayers(videos: np.ndarray, **changes: float) -> float:
-        g = people(session_seconds=300.0, grid_share=0.0, **changes)
+        g = people(session_seconds=300.0, session_video_cost=0.0, grid_share=0.0, **changes)
         here = np.ones(N, dtype=np.bool_)
         for _ in range(6):
             here &= ~live(g, videos, True, play_ms=8_000).left
