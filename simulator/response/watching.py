@@ -203,7 +203,8 @@ def expectations(world: World, people: People, page: Page, preview: Int32) -> Ex
             found["collect"] += weight * _p_collect(c, click, like)
             found["profile"] += weight * (1.0 - (1.0 - visit) * (1.0 - follow))
             found["open"] += weight * p_open
-            found["write"] += weight * p_open * np.minimum(_p_write(c, page.relevance, click, like), 1.0)
+            write = np.minimum(_p_write(c, page.relevance, click, like), 1.0)
+            found["write"] += weight * p_open * write
     on_profile = _PROFILE_SECONDS * (1.0 - np.exp(-_PROFILE_LIMIT / _PROFILE_SECONDS))
     found |= {
         "click": page.click,

@@ -29,7 +29,7 @@ from simulator.world.people import N_CIRCLES, People, make_people, users_frame
 from simulator.world.texts import captions, comment_texts
 from simulator.world.vocabulary import vocabulary
 
-WORLD_VERSION = 6
+WORLD_VERSION = 7
 _TAB = 17 << 16
 
 
