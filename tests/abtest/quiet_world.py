@@ -10,15 +10,15 @@ from simulator.world.config import WorldConfig
 QUIET = {
     "visits_per_day": 1.5,
     "visits_person_cv": 0.4,
-    "session_seconds": 120.0,
+    "session_seconds": 300.0,
     "session_person_sigma": 0.3,
     "open_base": -8.5,
     "comment_like_base": -4.0,
 }
 """Few and short visits, in which comments are opened and liked often.
 
-A day of the preset `small` has 473 pages, of this one 75, and a page takes milliseconds, whoever
-looks at it.
+A day of the preset `small` has hundreds of pages, of this one a fifth of that, and a page takes
+milliseconds, whoever looks at it.
 """
 
 
