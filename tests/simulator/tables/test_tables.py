@@ -393,10 +393,8 @@ def test_several_broken_bytes_are_each_found_on_their_line(tmp_path: Path) -> No
 
 
 def test_rows_that_are_lost_on_the_way_are_missed(tmp_path: Path) -> None:
-    path = tmp_path / "t.parquet"
-    pl.DataFrame({"x": range(5)}).write_parquet(path)
-    file = ParquetFile(path)
-    assert sum(piece.frame.height for piece in file.pieces(["x"], Tally())) == 5
+    pl.DataFrame({"x": range(5)}).write_parquet(tmp_path / "t.parquet")
+    file = ParquetFile(tmp_path / "t.parquet")
     file._height += 2
-    with pytest.raises(DataError, match="5 of its 7 rows can be read"):
+    with pytest.raises(DataError, match="5 of its 7 rows"):
         list(file.pieces(["x"], Tally()))
