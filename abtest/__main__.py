@@ -1,6 +1,103 @@
-"""Run the command line by ``python -m abtest``."""
+"""Start the command line; where the system limits memory, say so when that was too little.
 
-from abtest.cli import main
+Libraries that get no memory end the process (abort, or exit with code 1) without a word of ours.
+So under a limit of the address space (``ulimit -v``) a second process waits for the one that works
+and turns such an end into a message and an exit code. Nothing large is imported before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from types import FrameType
+
+SMALLEST = 1_500_000_000
+"""Bytes of address space that the libraries need to load: with less some end the process, and
+others wait for ever."""
+_RESOURCES = 6
+_PR_SET_PDEATHSIG = 1
+_NO_MEMORY = ("cannot allocate memory", "failed to map segment", "can't start new thread")
+
+
+def main() -> None:
+    """Entry point of ``abtest`` and ``python -m abtest``."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        sys.exit(_run())
+    if limit < SMALLEST:
+        sys.exit(_too_little(limit, f"abtest needs {SMALLEST / 1e9:g} GB to start. "))
+    sys.exit(_watched(limit))
+
+
+def _run() -> int:
+    from abtest.cli import run_cli
+
+    return run_cli()
+
+
+def _watched(limit: int) -> int:
+    """The exit code of a process that runs the command, or what its end means."""
+    told, tell = os.pipe()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(told)
+        _end_with(parent)
+        os._exit(_report(tell))
+    os.close(tell)
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    # Ctrl-C reaches both: the child says what is kept.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, forward)
+    ended = os.waitpid(child, 0)[1]
+    if os.read(told, 1):
+        return os.waitstatus_to_exitcode(ended)
+    if os.WIFSIGNALED(ended) and os.WTERMSIG(ended) in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(os.WTERMSIG(ended), signal.SIG_DFL)
+        os.kill(parent, os.WTERMSIG(ended))
+    return _too_little(limit, "")
+
+
+def _report(tell: int) -> int:
+    """Run the command; tell the other process that this one ends as it wants to."""
+    try:
+        code = _run()
+    except BaseException as error:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+            return _RESOURCES
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.write(tell, b"1")
+    return code
+
+
+def _end_with(parent: int) -> None:
+    """Ask the system to end this process when its parent ends, where it can."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _too_little(limit: int, why: str) -> int:
+    print(
+        f"abtest: out of memory. {why}This process may use {limit / 1e9:.1f} GB (ulimit -v). "
+        "Allow more, or use fewer --workers or fewer --users",
+        file=sys.stderr,
+    )
+    return _RESOURCES
+
 
 if __name__ == "__main__":
     main()

@@ -6,8 +6,10 @@ Results go to standard output, everything else to standard error. Exit codes are
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +28,7 @@ from abtest.commands import (
     world,
 )
 from abtest.commands.messages import usage_message
-from abtest.errors import STOPPED, ExitCode, describe_error
+from abtest.errors import STOPPED, ExitCode, UsageError, describe_error
 from abtest.terminal import prepare, put
 from reports.formats import visible
 
@@ -96,6 +98,7 @@ def run_cli(arguments: list[str] | None = None) -> int:
     prepare()
     command = typer.main.get_command(app)
     try:
+        _check_names(sys.argv[1:] if arguments is None else arguments)
         result = command.main(args=arguments, prog_name="abtest", standalone_mode=False)
         # Typer turns Ctrl-C into this code, and says nothing.
         if result == ExitCode.INTERRUPTED:
@@ -116,6 +119,25 @@ def run_cli(arguments: list[str] | None = None) -> int:
         if known is None:
             raise
         return _fail(*known)
+
+
+def _check_names(words: list[str]) -> None:
+    """Refuse names that are no UTF-8, which the libraries that read and write tables cannot take.
+
+    Raises:
+        UsageError: a word of the command, the working directory or the cache is one.
+    """
+    names = [("", word) for word in words]
+    names.append(("ABTEST_CACHE ", os.environ.get("ABTEST_CACHE", "")))
+    with contextlib.suppress(FileNotFoundError):
+        names.append(("the working directory ", str(Path.cwd())))
+    for what, name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{what}'{name}' is not UTF-8.", "Rename it, or link to it under another name"
+            ) from None
 
 
 def _fail(code: int, message: str) -> int:

@@ -251,8 +251,11 @@ def _from_file(spec: str) -> type[Policy]:
         sys.modules[module_name] = module
         try:
             spec_of_module.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            # Nothing half-imported may be found by the next who asks.
             del sys.modules[module_name]
+            if not isinstance(error, (Exception, SystemExit)):
+                raise
             raise PolicyError(f"{path} cannot be imported: {error}.") from error
     classes = [
         n for n, k in vars(module).items() if inspect.isclass(k) and k.__module__ == module_name

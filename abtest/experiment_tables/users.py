@@ -50,7 +50,7 @@ def open_users(
     """A table of users in files, directories or both.
 
     Args:
-        paths: Where it is. A name that is no file and has ``*``, ``?`` or ``[`` in it is a pattern.
+        paths: Where it is. A name that is no file and has ``*`` or ``?`` in it is a pattern.
         encoding: Of text that is neither UTF-8 nor UTF-16.
         delimiter: Between cells; None finds out.
         bad_rows: "fail", or "skip" to leave them out and count them.
@@ -67,13 +67,19 @@ def open_users(
     return UserFile(_Rows(table, name, "skip" if bad_rows == "skip" else "fail"))
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name stands for the files that match it: no file, with ``*`` or ``?`` in it.
+
+    Brackets are literal: a misspelt ``t[1].csv`` shall not become ``t1.csv``.
+    """
+    return ("*" in name or "?" in name) and not Path(name).exists()
+
+
 def _expanded(name: str) -> list[Path]:
-    if Path(name).exists() or not glob.has_magic(name):
+    if not is_pattern(name):
         return [Path(name)]
-    pattern = Path(name)
-    root = Path(pattern.anchor) if pattern.is_absolute() else Path()
-    below = pattern.relative_to(root) if pattern.is_absolute() else pattern
-    return sorted(root.glob(str(below))) or [pattern]
+    found = glob.glob(name.replace("[", "[[]"), recursive=True)  # noqa: PTH207 -- takes any text
+    return sorted(map(Path, found)) or [Path(name)]
 
 
 class _Rows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from abtest.config_sources import suggest
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
 from abtest.experiment_tables.request import ObservedOptions, columns_of, plan_of
-from abtest.experiment_tables.users import open_users
+from abtest.experiment_tables.users import is_pattern, open_users
 from abtest.files import read_parquet
 from abtest.results.metrics import platform_metrics
 from abtest.run.datasets import DEMO, open_dataset
@@ -120,7 +119,7 @@ def _kind(spec: str) -> str:
     path = Path(spec)
     if (path / "plan.json").is_file():
         return "run"
-    if path.is_file() or (glob.has_magic(spec) and not path.exists()):
+    if path.is_file() or is_pattern(spec):
         return "table"
     if spec == DEMO or (path / "dataset.json").is_file():
         return "log"

@@ -141,7 +141,7 @@ class RunDirectory:
             raise UsageError(f"no run at {path}.", "See the runs: ls runs")
         if not (path / "plan.json").is_file():
             raise UsageError(f"{path} is not a run directory: it has no plan.json.")
-        _table(path / "plan.json", json.loads)
+        _table(path / "plan.json", _json)
         if (path / "config.toml").exists() and not _table(path / "config.toml", tomllib.loads):
             raise RunDataError(f"{path / 'config.toml'} is damaged: it is empty.", _AFRESH)
         return cls(path)
@@ -180,7 +180,7 @@ class RunDirectory:
         Raises:
             RunDataError: the stored plan differs or is damaged; names the first difference.
         """
-        stored = _table(self.path / "plan.json", json.loads)
+        stored = _table(self.path / "plan.json", _json)
         for key in sorted(stored.keys() | plan.keys()):
             if stored.get(key) == plan.get(key):
                 continue
@@ -278,6 +278,19 @@ def _table(file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunDataError(f"{file} is damaged: it holds no table.", _AFRESH)
     return found
+
+
+def _json(text: str) -> Any:
+    """A document; NaN and Infinity are no JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it holds {constant}")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 _UNREADABLE = (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)

@@ -15,6 +15,8 @@ from types import FrameType
 
 from abtest.cli import run_cli
 
+UNTRUSTWORTHY = 4
+"""A result with the reason why nobody should trust it: another table, not a broken one."""
 ERRORS = frozenset({2, 3, 4, 5, 6})
 """Exit codes that say what is wrong with an input."""
 
@@ -76,6 +78,8 @@ def judge(case: Case, folder: Path, seconds: int = 300) -> Verdict:
         return Verdict("traceback", said)
     if code == 0:
         return Verdict("harmless" if case.harmless else "accepted", said)
+    if code == UNTRUSTWORTHY and out.getvalue() and case.harmless:
+        return Verdict("harmless", said)
     if code not in ERRORS or not said.startswith("abtest: "):
         return Verdict("traceback", f"exit code {code}: {said}")
     if (folder / case.writes).exists():

@@ -32,8 +32,11 @@ class ParquetFile:
         try:
             self._lazy = pl.scan_parquet(path, glob=False)
             schema = self._lazy.collect_schema()
+            self._height = int(self._lazy.select(pl.len()).collect().item())
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._damaged(error) from None
+        except TypeError:
+            raise DataError(f"the name of {path} is not UTF-8.", "Rename it") from None
         for name in schema:
             clean = name.strip()
             if clean in self._names:
@@ -64,6 +67,10 @@ class ParquetFile:
                     first += part.height
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._damaged(error) from None
+        if first - 1 != self._height:
+            # A reader's thread that fails may end the rows without an error.
+            read = f"{first - 1:,} of its {self._height:,} rows can be read"
+            raise self._damaged(ValueError(read))
 
     def _damaged(self, error: Exception) -> DataError:
         first = (str(error).splitlines() or ["unreadable"])[0]

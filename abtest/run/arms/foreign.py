@@ -89,7 +89,8 @@ def make(spec: str, settings: Mapping[str, Any]) -> Policy:
         UnknownPolicy, PolicyError: there is none, or its settings cannot be.
         PolicyContractError: its code fails, or has no method that the platform would call.
     """
-    policy = told(spec, "__init__", lambda: create(spec, **settings))
+    seconds = seconds_per_call()
+    policy = told(spec, "__init__", lambda: create(spec, **settings), seconds=seconds)
     for part in parts_of(spec) or (spec,):
         if not is_built_in(part):
             _check_class(part, policy_class(part))
@@ -256,7 +257,11 @@ def _limit(seconds: float | None) -> Iterator[None]:
 
 
 def _summary(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        # An exception that cannot even say what it is.
+        text = ""
     short = text if len(text) <= 200 else text[:197] + "..."
     return f"{type(error).__name__}: {short}" if short else type(error).__name__
 

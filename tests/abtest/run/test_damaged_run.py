@@ -23,6 +23,7 @@ DAMAGES: dict[str, Damage] = {
     "list": lambda _: b"[]",
     "null": lambda _: b"null",
     "deep": lambda _: b"[" * 100_000,
+    "nan": lambda _: b'{"schema": NaN}',
     "latin-1": lambda _: b'{"caf\xe9": 1}',
     "cut": lambda old: old[: len(old) // 2],
 }

@@ -158,6 +158,24 @@ def test_a_call_that_hangs_is_ended(
         policy.score_videos(video_requests())
 
 
+def test_a_file_that_hangs_is_ended_and_may_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ABTEST_POLICY_SECONDS", "0.2")
+    (tmp_path / "hangs.py").write_text("import time\nwhile True: time.sleep(1)\n")
+    for _ in range(2):
+        with pytest.raises(PolicyContractError, match=r"took more than 0\.2 s in __init__"):
+            make(f"{tmp_path}/hangs.py:Mine", {})
+
+
+def test_an_error_that_cannot_be_shown_is_still_told(write: Callable[[str], str]) -> None:
+    body = "raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})()"
+    spec = write(SCORE.format(body))
+    policy = guarded(spec, make(spec, {}))
+    with pytest.raises(PolicyContractError, match=r"raised E in score_videos"):
+        policy.score_videos(video_requests())
+
+
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
 def test_the_limit_is_a_number(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("ABTEST_POLICY_SECONDS", text)

@@ -172,3 +172,25 @@ def test_splits_without_users_are_no_calibration(abtest: Run, tmp_path: Path) ->
     assert (result.code, result.out) == (3, "")
     assert "fewer than two users" in result.err
     assert abtest("aa", "t.csv", "-m", "x", "--html", ".").code == 2
+
+
+def test_brackets_are_literal_and_stars_are_not(abtest: Run, tmp_path: Path) -> None:
+    written(tmp_path / "t1.csv", lambda i: f"u{i},{'AB'[i % 2]},{i % 7}")
+    for word in ("t[1].csv", "**x", "t[", "[*"):
+        for words in (("analyze", word), ("power", word, "--mde", "1%")):
+            result = abtest(*words, *ASKED)
+            assert result.code in (2, 3), word
+            assert "no" in result.err and word in result.err
+    assert abtest("analyze", "t?.csv", *ASKED).code == 0
+
+
+def test_names_that_are_not_utf_8_are_refused(
+    abtest: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "t.csv", lambda i: f"u{i},{'AB'[i % 2]},{i % 7}")
+    for words in (("analyze", "\udcff.csv"), ("analyze", "t.csv", *ASKED, "--out", "\udcff")):
+        result = abtest(*words)
+        assert (result.code, result.out) == (2, "")
+        assert "'\\udcff" in result.err and "is not UTF-8" in result.err
+    monkeypatch.setenv("ABTEST_CACHE", "\udcff")
+    assert "ABTEST_CACHE '\\udcff' is not UTF-8" in abtest("doctor").err

@@ -13,6 +13,7 @@ import zstandard
 
 from simulator.errors import DataError
 from simulator.tables import Number, Replace, Tally, Text, Time, Whole, label, open_table
+from simulator.tables.parquet import ParquetFile
 
 FIELD = next(
     (p / "shared/data/field" for p in Path(__file__).parents if (p / "shared/data/field").is_dir()),
@@ -389,3 +390,11 @@ def test_several_broken_bytes_are_each_found_on_their_line(tmp_path: Path) -> No
     table = open_table(file(tmp_path / "t.csv", b"a,b\n" + b"\n".join(lines) + b"\n"))
     read = [int(n) for b in table.read({"a": Whole()}, tally) for n in b.lines]
     assert (read, tally.rejected) == ([3, 5, 7, 9], 4)
+
+
+def test_rows_that_are_lost_on_the_way_are_missed(tmp_path: Path) -> None:
+    pl.DataFrame({"x": range(5)}).write_parquet(tmp_path / "t.parquet")
+    file = ParquetFile(tmp_path / "t.parquet")
+    file._height += 2
+    with pytest.raises(DataError, match="5 of its 7 rows"):
+        list(file.pieces(["x"], Tally()))
