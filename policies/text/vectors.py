@@ -17,6 +17,8 @@ from policies.text.char_ngrams import tfidf
 
 _OVERSAMPLED = 10
 _POWER_ITERATIONS = 4
+_QUICK_ITERATIONS = 1
+"""Where a space of hundreds of dimensions is wanted and not its single directions."""
 _SEED = 7
 
 
@@ -56,18 +58,20 @@ def singular_vectors(matrix: Any, dim: int) -> NDArray[np.float64]:
     rank = min(dim, *matrix.shape)
     if rank == 0:
         return np.zeros((matrix.shape[1], 0))
-    basis, left, sizes = _decomposed(matrix, rank)
+    basis, left, sizes = _decomposed(matrix, rank, _QUICK_ITERATIONS)
     # Directions without any variance would be divided by nothing.
     kept = sizes[:rank] > 1e-9 * sizes[0]
     return np.asarray((matrix.T @ (basis @ left[:, :rank][:, kept])) / sizes[:rank][kept])
 
 
-def _decomposed(matrix: Any, rank: int) -> tuple[Any, Any, Any]:
+def _decomposed(
+    matrix: Any, rank: int, iterations: int = _POWER_ITERATIONS
+) -> tuple[Any, Any, Any]:
     """An orthonormal basis, left singular vectors in that basis, and singular values."""
     width = min(rank + _OVERSAMPLED, *matrix.shape)
     random = np.random.default_rng(_SEED)
     basis, _ = np.linalg.qr(matrix @ random.standard_normal((matrix.shape[1], width)))
-    for _ in range(_POWER_ITERATIONS):
+    for _ in range(iterations):
         basis, _ = np.linalg.qr(matrix.T @ basis)
         basis, _ = np.linalg.qr(matrix @ basis)
     small = (matrix.T @ basis).T

@@ -21,7 +21,7 @@ DIRECTIONS = 12
 """Dimensions that follow what readers differ in; at most half of a space."""
 LATENT = 256
 """Dimensions of the latent semantic analysis from which a space is taken."""
-FITTED_ON = 20_000
+FITTED_ON = 10_000
 """Texts that give its singular vectors."""
 
 _SMALLEST = 1e-4
