@@ -102,11 +102,15 @@ class Trial:
     Args:
         dataset: The log.
         epochs: Of stage 2, at most.
+        epoch_steps: Least steps of each.
         changes: Settings of stage 1 that differ from the preset "small".
     """
 
-    def __init__(self, dataset: Dataset, epochs: int, changes: dict[str, Any]) -> None:
-        self.dataset, self.epochs, self.changes = dataset, epochs, changes
+    def __init__(
+        self, dataset: Dataset, epochs: int, epoch_steps: int, changes: dict[str, Any]
+    ) -> None:
+        self.dataset, self.changes = dataset, changes
+        self.epochs, self.epoch_steps = epochs, epoch_steps
         self.texts = Texts.of(dataset)
         self.both: Histories = histories(dataset, "liked")
         sample = ValueSettings().sample
@@ -157,7 +161,9 @@ class Trial:
             if start.weights:
                 model.take_over(start.weights[task])
             settings = dataclasses.replace(
-                LSVCRSettings(variant="paper").stage_2(task), epochs=self.epochs
+                LSVCRSettings(variant="paper", device="cpu").stage_2(task),
+                epochs=self.epochs,
+                epoch_steps=self.epoch_steps,
             )
             found.append(
                 finetune(
@@ -177,6 +183,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=300)
     parser.add_argument("--users", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epoch-steps", type=int, default=100)
     parser.add_argument("--arms", nargs="+", default=[], help="which; 'aligned' arms end in +")
     parser.add_argument("--set", nargs="+", default=[], help="settings of stage 1")
     options = parser.parse_args()
@@ -185,7 +192,7 @@ def main() -> None:
         convert(options.convert)
         return
     dataset = english_log(options.videos, options.users)
-    trial = Trial(dataset, options.epochs, settings_of(options.set))
+    trial = Trial(dataset, options.epochs, options.epoch_steps, settings_of(options.set))
     models = [EMBEDDED, *([options.llm] if options.llm else [])]
     arms = [LSA, *(name + how for name in models for how in ("", ALIGNED))]
     if options.arms:

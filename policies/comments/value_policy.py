@@ -45,11 +45,13 @@ class ValueSettings(Settings):
         width: Dimensions of the text space.
         sample: Comments of the log that it is fitted on, at most.
         reads: Whether what a person read before updates their taste.
+        directions: Whether a part of the text space follows what readers differ in.
     """
 
     width: int = setting(32, at_least=2, at_most=8_192)
     sample: int = setting(400_000, at_least=1_000, at_most=1_000_000_000)
     reads: bool = setting(True)
+    directions: bool = setting(True)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def fit_on_log(
         visits = touched_visits(dataset, settings.sample, seed)
     if visits is None or not visits.enough():
         return Fitted(None, {"served": "platform", "why": "the log names too few comments"})
-    lsa = lsa_space(dataset, settings.width, visits)
+    lsa = lsa_space(dataset, settings.width, visits if settings.directions else None)
     spaces = {"LSA": lsa, **(more_spaces(lsa, visits) if more_spaces else {})}
     found = fit_value(dataset, visits, spaces, taste=taste, reads=settings.reads, progress=progress)
     return replace(found, summary={**told, **found.summary})

@@ -19,6 +19,7 @@ from policies.comments.value.fuse import own_weight
 from policies.comments.value.taste import updated, visits_of
 from policies.comments.value.texts import DenseTexts, lsa_space, text_space
 from policies.comments.value.visits import Visits, sample_visits
+from policies.comments.value_policy import ValueSettings, fit_on_log
 from policies.errors import UnknownPolicy
 from policies.registry import create
 from simulator.logs.dataset import Dataset, DatasetWriter
@@ -137,6 +138,18 @@ def test_taste_is_found_served_and_beats_what_is_the_same_for_all(tasteful: Data
     has_both = own.any(axis=1) & ~own.all(axis=1)
     mean = [np.where(m, scores, 0).sum(1)[has_both] / m.sum(1)[has_both] for m in (own, ~own)]
     assert (mean[0] - mean[1]).mean() == pytest.approx(1.0, abs=0.4)
+
+
+def test_directions_can_be_left_out_of_the_text_space(tasteful: Dataset) -> None:
+    spaces = []
+    for directions in (True, False):
+        settings = ValueSettings(width=8, directions=directions)
+        found = fit_on_log(tasteful, settings, taste=True, seed=1, progress=lambda *_: None)
+        assert found.model is not None
+        spaces.append(found.model.space.comment)
+    plain = lsa_space(tasteful, 8).comment
+    assert spaces[0].shape[1] == 8 and not np.allclose(spaces[0][:, :4], plain[:, :4], atol=0.01)
+    np.testing.assert_allclose(spaces[1], plain, atol=1e-5)
 
 
 def test_without_taste_everybody_gets_the_same_order(tasteful: Dataset) -> None:
