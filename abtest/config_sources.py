@@ -124,7 +124,37 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         if problem:
             line = max(_line_of(text, f"policies.{name}"), _line_of(text, name))
             raise UsageError(f"{path} line {line}: {problem}", "Nothing was run")
+        _check_policy(path, text, name, settings)
     return table
+
+
+def _check_policy(path: Path, text: str, name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse what no policy of ours takes as a setting; others check theirs when they are made.
+
+    Raises:
+        UsageError: naming file and line.
+    """
+    # Imported here: most configurations have no settings of policies.
+    from policies.errors import UnknownPolicy
+    from policies.registry import is_built_in, policy_class
+    from policies.settings import Settings, make_settings
+
+    if not is_built_in(name):
+        return
+    kind = policy_class(name).settings_class
+    if kind is Settings:
+        return
+    try:
+        make_settings(kind, settings, name)
+    except UnknownPolicy as error:
+        section = max(_line_of(text, f"policies.{name}"), _line_of(text, name))
+        rest = "\n".join(text.splitlines()[section:])
+        line = section
+        if error.setting in settings and f"{error.setting}" in rest:
+            line += _line_of(rest, error.setting)
+        raise UsageError(
+            f"{path} line {line}: {error.problem}", f"{error.hint}. Nothing was run"
+        ) from None
 
 
 def _decoded(path: Path) -> str:

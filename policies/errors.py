@@ -18,7 +18,13 @@ class PolicyError(Exception):
 
 
 class UnknownPolicy(PolicyError):
-    """No policy of that name or at that path, or settings it does not know."""
+    """No policy of that name or at that path, or settings it does not know.
+
+    Attributes:
+        setting: The setting at fault; "" where it is not one.
+    """
+
+    setting: str = ""
 
 
 class PolicyContractError(PolicyError):

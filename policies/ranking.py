@@ -165,10 +165,16 @@ def checked_comment_scores(policy: Policy, requests: CommentRequests) -> Scores 
 def _check(policy: Policy, scores: object, candidates: Int32, users: Int32, what: str) -> None:
     name = type(policy).__name__
     remedy = f"Reproduce: abtest policy check {policy.name or name}"
-    if not isinstance(scores, np.ndarray) or scores.shape != candidates.shape:
-        found = getattr(scores, "shape", type(scores).__name__)
+    if not isinstance(scores, np.ndarray):
         raise PolicyContractError(
-            f"{name} returned {what} scores of shape {found}, expected {candidates.shape}.", remedy
+            f"{name} returned {what} scores of type {type(scores).__name__}, expected a NumPy "
+            f"array of shape {candidates.shape}.",
+            remedy,
+        )
+    if scores.shape != candidates.shape:
+        raise PolicyContractError(
+            f"{name} returned {what} scores of shape {scores.shape}, expected {candidates.shape}.",
+            remedy,
         )
     if not np.issubdtype(scores.dtype, np.floating):
         raise PolicyContractError(

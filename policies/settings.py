@@ -158,7 +158,9 @@ class _Owner:
 
     def refuses(self, setting: str, value: Any, expected: str) -> UnknownPolicy:
         prefix = f"{self.part}." if self.part else ""
-        return self._error(f"{self.name}: {prefix}{setting} is {value!r}, expected {expected}.")
+        return self._error(
+            f"{self.name}: {prefix}{setting} is {value!r}, expected {expected}.", setting
+        )
 
     def has_no(self, setting: str, fields: Mapping[str, dataclasses.Field[Any]]) -> UnknownPolicy:
         """A setting's former name leads to its present one; a misspelt one to the nearest."""
@@ -170,10 +172,12 @@ class _Owner:
             if field.metadata.get("formerly") == setting:
                 guess = f" It is called '{name}' now."
         where = f" in {self.part}" if self.part else ""
-        return self._error(f"{self.name} has no setting '{setting}'{where}.{guess}")
+        return self._error(f"{self.name} has no setting '{setting}'{where}.{guess}", setting)
 
-    def _error(self, problem: str) -> UnknownPolicy:
-        return UnknownPolicy(problem, f"See: abtest policy show {self.name}")
+    def _error(self, problem: str, setting: str) -> UnknownPolicy:
+        error = UnknownPolicy(problem, f"See: abtest policy show {self.name}")
+        error.setting = setting
+        return error
 
 
 def _type_wanted(annotation: str, value: Any) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from abtest.evaluate.results import PolicyScores, TaskResult
 from abtest.evaluate.statistics import Mean, differences, means
 from abtest.paths import cache_directory
 from abtest.run.arms.foreign import make
+from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.arms.training import load_policy, train
 from policies.errors import PolicyError
 from policies.evaluation.candidates import CommentCandidates, VideoCandidates
@@ -171,10 +173,11 @@ def _evaluate(
     for number, row in enumerate(rows):
         title = f"{result.task}, {number + 1} of {len(rows)}: {row.label}"
         try:
-            runs = [
-                _run(row, seed, training, test, candidates, history, visits, title, console)
-                for seed in protocol.seeds
-            ]
+            with ids_in_errors(dataset.catalogue(), partial(user_id, dataset)):
+                runs = [
+                    _run(row, seed, training, test, candidates, history, visits, title, console)
+                    for seed in protocol.seeds
+                ]
         except PolicyError as error:
             # A policy that this log does not suit is no reason to lose the others.
             if type(error) is not PolicyError:

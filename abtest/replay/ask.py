@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
 from abtest.replay.training import cut_time, train_scorers
+from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.datasets import open_dataset
 from policies.registry import parts_of, policy_class, ranked_by
 from simulator.logs.dataset import Dataset
@@ -144,7 +146,10 @@ def replay_policies(
     for seed in range(asked.seed, asked.seed + asked.seeds):
         trained = train_scorers(names, asked.policies, dataset, cut_ms, seed=seed, console=console)
         summaries = summaries or trained.summaries
-        with console.stage("replay", f"replaying {', '.join(names)}"):
+        with (
+            console.stage("replay", f"replaying {', '.join(names)}"),
+            ids_in_errors(dataset.catalogue(), partial(user_id, dataset)),
+        ):
             results.append(
                 replay(
                     dataset,

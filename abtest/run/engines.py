@@ -26,6 +26,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from abtest.errors import AbtestError, ExitCode
 from abtest.run.memory import out_of_memory_kills
+from policies.errors import PolicyTooSlow
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -181,7 +182,7 @@ class LocalEngine:
             )
         return self._pool
 
-    def _death(self, kills_before: int) -> WorkerDied:
+    def _death(self, kills_before: int) -> WorkerDied | PolicyTooSlow:
         deadline = time.monotonic() + _GRACE_SECONDS
         while any(p.exitcode is None for p in self._context.started) and (
             time.monotonic() < deadline
@@ -193,6 +194,11 @@ class LocalEngine:
         code = odd[0] if odd else None
         if out_of_memory_kills() > kills_before:
             return WorkerDied("a worker process ran out of memory.", out_of_memory=True)
+        if code == ExitCode.POLICY:
+            return PolicyTooSlow(
+                "a policy took too long and could not be interrupted: its name is above.",
+                "Allow more: ABTEST_POLICY_SECONDS=3600",
+            )
         if code is None:
             return WorkerDied("a worker process was stopped by SIGTERM.", out_of_memory=False)
         if code < 0:

@@ -25,6 +25,7 @@ from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
 from simulator.logs.initial_history import initial_history
 from simulator.loop import Report, drive
+from simulator.randomness import purpose_key, uniform
 from simulator.recorder import Recorder
 from simulator.requests import HistoryState, Int32
 from simulator.response.learned import LearnedResponse
@@ -194,9 +195,12 @@ class LearnedEnvironment(Environment):
         self.start_ms = china_midnight_ms(china_day(last) + 1)
 
     def people(self, count: int | None) -> Int32:
-        """Everyone in the log, or the first ``count`` of them."""
+        """Everyone in the log, or ``count`` of them, drawn by the seed of the experiment."""
         everyone = np.arange(len(self._user_ids), dtype=np.int32)
-        return everyone if count is None else everyone[:count]
+        if count is None:
+            return everyone
+        draws = uniform(purpose_key(self._spec.seed, "abtest.people"), everyone)
+        return np.sort(everyone[np.argsort(draws, kind="stable")[:count]])
 
     def warm_feed(
         self, users: Int32, report: Report | None = None, recorder: Recorder | None = None

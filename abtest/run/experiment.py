@@ -128,7 +128,7 @@ def _run(
         arms=arms,
         policies=tuple(trained[p] for p in (config.control, *config.treatment)),
         twin=config.design == "twin",
-        people=None if environment.kind == "learned" else (config.users or config.max_users),
+        people=config.users or (None if environment.kind == "learned" else config.max_users),
         days=config.days,
         seed=config.seed,
         explore_share=config.explore_share,

@@ -19,6 +19,7 @@ from abtest.console import Console
 from abtest.errors import Interrupted
 from abtest.files import write_parquet
 from abtest.run.arms.oracle import attach_oracles
+from abtest.run.arms.places import ids_in_errors
 from abtest.run.arms.serving import ArmsRanker, PolicyRanker
 from abtest.run.arms.training import TrainedPolicy, load_policy
 from abtest.run.datasets import GROUP_SIZE
@@ -184,10 +185,14 @@ class Simulator:
     ) -> pl.DataFrame:
         feed.extend(end_ms)
         feed.change_ranker(self._new_to(arm_of_row), self._environment.start_ms)
-        drive(feed, ArmsRanker(self._rankers(feed), arm_of_row), report)
+        with ids_in_errors(feed.catalogue, self._user_id):
+            drive(feed, ArmsRanker(self._rankers(feed), arm_of_row), report)
         frame = feed.outcomes.to_frame(self._environment.user_ids(feed.users))
         days = relative_days(frame, self._environment.start_ms)
         return days.filter((pl.col("day") >= 0) & (pl.col("day") < self._spec.days))
+
+    def _user_id(self, user: int) -> int:
+        return int(self._environment.user_ids(np.array([user], dtype=np.int32))[0])
 
     def _new_to(self, arm_of_row: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the people whose ranker changes at the start: the control is what they know."""

@@ -40,10 +40,42 @@ _WRONG_TEXTS: dict[str, bytes] = {
 }
 
 
+_WRONG_NUMBERS = {
+    "1e300": "{i}e300", "1e200": "{i}e200", "-1e31": "-{i}e31", "1e-300": "{i}e-300",
+    "infinity": "inf", "hexadecimal": "0x{i}", "percent": "{i}%", "currency": "${i}",
+    "decimal comma": '"{i},5"', "thousands": '"1,00{i}"', "true minus": "\u2212{i}",
+    "two points": "1.2.{i}", "yes and no": "yes", "NA": "NA", "zero width": "\u200b{i}",
+}  # fmt: skip
+_WRONG_IDS = {
+    "exponent": "1.234567890123{i}E+17", "lost digits": "900719925474099{i}.0",
+    "fraction": "{i}.5", "NA": "NA", "NULL": "\\N", "empty": "",
+}  # fmt: skip
+_ALIKE = ("A ", "a", "\u00a0A", "\uff21", "A\u200b")
+
+
+def _with(column: str, text: str) -> bytes:
+    """A good table with another text in every cell of a column; ``{i}`` is a digit."""
+    lines = ["user_id,arm,revenue"]
+    for i in range(60):
+        cells = {"user_id": f"u{i}", "arm": "AB"[i % 2], "revenue": f"{i * 37 % 11}.5"}
+        cells[column] = text.replace("{i}", str(1 + i % 9))
+        lines.append(",".join(cells.values()))
+    return "\n".join(lines).encode()
+
+
 def table_cases(seed: int = 1, damaged: int = 80) -> Iterator[Case]:
     """Tables that are wrong in a known way, tables with random bytes changed, odd paths."""
     for name, content in _WRONG_TEXTS.items():
         yield Case("tables", name, _WORDS, _file("t.csv", content))
+    for name, text in _WRONG_NUMBERS.items():
+        yield Case("numbers", name, _WORDS, _file("t.csv", _with("revenue", text)))
+    for name, text in _WRONG_IDS.items():
+        yield Case("ids", name, _WORDS, _file("t.csv", _with("user_id", text)))
+    for name in _ALIKE:
+        content = (_GOOD + "".join(f"v{i},{name},2\n" for i in range(30))).encode()
+        yield Case("arms", repr(name), _WORDS, _file("t.csv", content))
+        words = ("power", "t.csv", "--arm", "arm", "--control", "A", "--metric", "revenue")
+        yield Case("arms", f"power {name!r}", words, _file("t.csv", content))
     draw = random.Random(seed)
     for number in range(damaged):
         changed = bytearray(_GOOD.encode())

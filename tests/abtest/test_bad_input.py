@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from simulator.logs.dataset import DatasetWriter
+from simulator.logs.dataset import Dataset, DatasetWriter
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 
@@ -18,8 +19,6 @@ POLICIES = ("--treatment", "popular", "--control", "random")
 
 def rewritten(source: Path, target: Path, **tables: object) -> Path:
     """A copy of a dataset with some tables replaced (None leaves a table out)."""
-    from simulator.logs.dataset import Dataset
-
     dataset = Dataset.open(source)
     with DatasetWriter(target, name="copy", source="test", licence="none") as writer:
         for name in dataset.info.rows:
@@ -132,9 +131,15 @@ def test_one_person_or_one_video_is_refused(abtest: Run, small_log: Path, tmp_pa
 
 def test_dataset_without_comments_still_runs(abtest: Run, small_log: Path, tmp_path: Path) -> None:
     data = rewritten(small_log, tmp_path / "plain", comments=None, comment_events=None)
-    result = abtest("run", *POLICIES, "--data", data, "--out", "run", "--workers", 1)
+    result = abtest("run", *POLICIES, "--data", data, "--out", "run", "--workers", 1,
+                    "--users", 50)  # fmt: skip
     assert result.code in (0, 4), result.err
     assert (tmp_path / "run" / "report.html").is_file()
+    # Of the 120 people of the log as many as were asked for, not the first ones.
+    people = pl.read_parquet(tmp_path / "run" / "outcomes.parquet")["user_id"].unique()
+    assert len(people) == 50
+    everyone = Dataset.open(data).user_ids().tolist()
+    assert set(people) < set(everyone) and set(people) != set(everyone[:50])
 
 
 def test_more_people_than_the_log_has(abtest: Run, small_log: Path, tmp_path: Path) -> None:
@@ -192,6 +197,31 @@ class Shape(Policy):
 """
 
 
+# The log's only person with the number 7 is person 1007, its video 5 is video 2005.
+def renumbered(log: Path, target: Path) -> Path:
+    def people(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(pl.col("^user_id$") + 1_000, pl.col("^video_id$") + 2_000_000)
+
+    tables = ("impressions", "comment_events", "users", "videos", "comments")
+    return rewritten(log, target, **dict.fromkeys(tables, people))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "replay"])
+def test_scores_at_fault_are_named_by_the_ids_of_the_log(
+    abtest: Run, small_log: Path, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    data = renumbered(small_log, tmp_path / "log")
+    asked: tuple[object, ...] = ("evaluate", "broken.py:Nan", "--task", "videos")
+    if command == "replay":
+        asked = ("replay", "-t", "broken.py:Nan", "-c", "random", "--rows", "random")
+    result = abtest(*asked, "--data", data)
+    said = re.search(r"non-finite score for video (\d+) \(user (\d+)\)", result.err)
+    assert said is not None, result.err
+    assert int(said[1]) >= 2_000_000 and int(said[2]) >= 1_000
+    assert "index" not in result.err
+
+
 @pytest.mark.parametrize(("name", "expected"), [("Nan", "non-finite score"), ("Shape", "shape")])
 def test_policy_that_breaks_its_contract(
     abtest: Run, small_log: Path, tmp_path: Path, name: str, expected: str
@@ -203,6 +233,7 @@ def test_policy_that_breaks_its_contract(
     assert result.code == 5, result.err
     assert expected in result.err
     assert "abtest policy check" in result.err
+    assert "index" not in result.err
     assert not (tmp_path / "run" / "results.json").exists()
 
 

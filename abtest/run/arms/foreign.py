@@ -26,7 +26,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from abtest.errors import UsageError, out_of_memory
+from abtest.errors import ExitCode, UsageError, out_of_memory
 from policies.base import Policy, Progress, Scores, silent
 from policies.errors import PolicyContractError, PolicyError, PolicyTooSlow
 from policies.registry import create, is_built_in, parts_of, policy_class, ranked_by
@@ -41,6 +41,9 @@ SECONDS = "ABTEST_POLICY_SECONDS"
 _DEFAULT_SECONDS = 300.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SIMILAR = 0.75
+_ATTEMPTS = 5
+_AGAIN = 1.0
+"""Seconds between attempts to interrupt a call."""
 
 
 def ours(spec: str) -> bool:
@@ -65,7 +68,7 @@ def told(spec: str, method: str, call: Callable[[], T], *, seconds: float | None
     if ours(spec):
         return call()
     try:
-        with contextlib.redirect_stdout(sys.stderr), _limit(seconds):
+        with contextlib.redirect_stdout(sys.stderr), _limit(seconds, f"{spec} in {method}"):
             return call()
     except (PolicyError, SimulatorError, MemoryError, KeyboardInterrupt):
         raise
@@ -237,18 +240,29 @@ class _TooLong(BaseException):
 
 
 @contextlib.contextmanager
-def _limit(seconds: float | None) -> Iterator[None]:
-    """End the block after a time; only in a process's main thread, where signals arrive."""
+def _limit(seconds: float | None, what: str) -> Iterator[None]:
+    """End the block after a time; only in a process's main thread, where signals arrive.
+
+    Code that catches whatever is raised in it ends with its process.
+    """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    raised = 0
+
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        raised += 1
+        if raised > _ATTEMPTS:
+            text = f"abtest: {what} took more than {seconds:g} s and cannot be interrupted.\n"
+            os.write(2, text.encode("utf-8", "backslashreplace"))
+            os._exit(int(ExitCode.POLICY))
         raise _TooLong
 
     before = signal.signal(signal.SIGALRM, stop)
     # Again every second, should somebody catch everything.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from abtest.run.arms.foreign import guarded, make, seconds_per_call
+from abtest.run.arms.places import user_id
 from abtest.run.contract.logs import continued, cut, forbidden_import, without_notes
 from abtest.run.contract.requests import (
     PEOPLE,
@@ -40,12 +41,6 @@ _TOLERANCE = 1e-4
 
 class Broken(Exception):
     """A rule's own verdict."""
-
-
-def user_id(dataset: Dataset, user: int) -> str:
-    """Of a user of the log; of a stranger, what people call one."""
-    ids = dataset.user_ids()
-    return str(ids[user]) if user < len(ids) else "without a history"
 
 
 class Runner:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from abtest.run.arms.foreign import make, ours
+from abtest.run.arms.places import named, user_id
 from abtest.run.arms.training import TrainedPolicy, load_policy
-from abtest.run.contract.runner import Broken, Runner, user_id
+from abtest.run.contract.runner import Broken, Runner
 from policies.errors import PolicyContractError, PolicyTooSlow
 from simulator.logs.dataset import Dataset
 
@@ -112,7 +114,9 @@ def _run(runner: Runner, names: Iterable[str]) -> list[CheckResult]:
                 results.append(CheckResult(name, False, str(error)))
                 break
             except PolicyContractError as error:
-                results.append(CheckResult(name, False, _with_ids(error, runner.dataset)))
+                told = named(error, runner.dataset.catalogue(), partial(user_id, runner.dataset))
+                detail = told.problem.removesuffix(".") if error.place else told.problem
+                results.append(CheckResult(name, False, detail))
             except (
                 Exception,
                 SystemExit,
@@ -123,16 +127,3 @@ def _run(runner: Runner, names: Iterable[str]) -> list[CheckResult]:
     finally:
         runner.close()
     return results
-
-
-def _with_ids(error: PolicyContractError, dataset: Dataset) -> str:
-    """The problem, with the ids of the log instead of places in the catalogue."""
-    if error.place is None:
-        return error.problem
-    what, item, user = error.place
-    catalogue = dataset.catalogue()
-    ids = catalogue.video_ids if what == "video" else catalogue.comment_ids
-    name = error.problem.split(" returned ")[0]
-    return (
-        f"{name} returned a non-finite score for {what} {ids[item]} (user {user_id(dataset, user)})"
-    )

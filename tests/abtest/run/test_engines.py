@@ -16,7 +16,7 @@ import pytest
 
 from abtest.run.engines import Job, LocalEngine, WorkerDied, WorkerError
 from abtest.run.memory import out_of_memory_kills
-from policies.errors import PolicyContractError
+from policies.errors import PolicyContractError, PolicyTooSlow
 
 
 class Unfit(Exception):
@@ -54,6 +54,8 @@ def misbehave(shared: Any, task: str, told: Callable[[float], None]) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     if task == "leave":
         os._exit(7)
+    if task == "hold up":
+        os._exit(5)
     print("a policy prints")
     return task
 
@@ -106,6 +108,12 @@ def test_a_worker_that_ends_is_not_taken_for_want_of_memory(task: str, text: str
         list(engine.run([task], silent))
     assert caught.value.out_of_memory is False
     assert "out of memory" not in str(caught.value)
+
+
+def test_a_worker_that_a_policy_holds_up_is_told_as_the_policys_fault() -> None:
+    engine = LocalEngine(Job(partial(share, 0), misbehave), 1)
+    with pytest.raises(PolicyTooSlow, match="could not be interrupted"), engine:
+        list(engine.run(["hold up"], silent))
 
 
 def test_want_of_memory_is_read_from_the_control_group(

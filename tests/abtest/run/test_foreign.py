@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from abtest.errors import ExitCode, UsageError, describe_error
+from abtest.run.arms import foreign
 from abtest.run.arms.foreign import guarded, make, read_only, seconds_per_call, told
 from policies.base import Policy
 from policies.errors import PolicyContractError, PolicyError
@@ -156,6 +157,23 @@ def test_a_call_that_hangs_is_ended(
     policy = guarded(spec, make(spec, {}))
     with pytest.raises(PolicyContractError, match=r"took more than 0\.2 s in score_videos"):
         policy.score_videos(video_requests())
+
+
+def test_a_call_that_catches_everything_ends_with_its_process(
+    write: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ABTEST_POLICY_SECONDS", "0.1")
+    monkeypatch.setattr(foreign, "_AGAIN", 0.05)
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    lines = ("import time", "for _ in range(9):", " try: time.sleep(9)", " except BaseException: 0")
+    body = f"exec({chr(10).join(lines)!r})"
+    spec = write(SCORE.format(body))
+    policy = guarded(spec, make(spec, {}))
+    policy.score_videos(video_requests())
+    assert set(ended) == {5}
+    said = capfd.readouterr().err
+    assert "in score_videos took more than 0.1 s and cannot be interrupted" in said
 
 
 def test_a_file_that_hangs_is_ended_and_may_be_tried_again(

@@ -56,8 +56,10 @@ def test_the_projects_file_says_how_to_train(alone: Run, small_log: Path, tmp_pa
         ("\n[policies.sasrek]\ndim = 8\n", "line 2: [policies.sasrek]: there is no policy"),
         ("[policies]\nsasrec = 3\n", "line 2: policies.sasrec is 3, expected a table"),
         ('[policies."sasrec+likes"]\ndim = 8\n', "is never read"),
-        ("[policies.sasrec]\nheads = 3\n", "sasrec: heads is 3, expected a divisor of dim"),
-        ('[policies.itemknn]\nsignal = "loved"\n', "itemknn: signal is 'loved'"),
+        ("[policies.sasrec]\nheads = 3\n", "line 2: sasrec: heads is 3, expected a divisor of dim"),
+        ('[policies.itemknn]\n\nsignal = "loved"\n', "line 3: itemknn: signal is 'loved'"),
+        ("[policies]\nsasrec = {heads = 3}\n", "line 2: sasrec: heads is 3"),
+        ("[policies.popular]\nheads = 1\n[policies.sasrec]\nheads = 3\n", "line 2: popular has no"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(

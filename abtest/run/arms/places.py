@@ -1,0 +1,48 @@
+"""Name videos, comments and people by the ids of the log where a policy's score is at fault."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from policies.errors import PolicyContractError
+from simulator.logs.catalogue import Catalogue
+from simulator.logs.dataset import Dataset
+
+
+def named(
+    error: PolicyContractError, catalogue: Catalogue, user: Callable[[int], object]
+) -> PolicyContractError:
+    """The same error with ids in place of numbers of this program.
+
+    Args:
+        error: Of a policy.
+        catalogue: Where its numbers of videos and comments point.
+        user: The id of the person with a number.
+    """
+    if error.place is None:
+        return error
+    what, item, person = error.place
+    ids = catalogue.video_ids if what == "video" else catalogue.comment_ids
+    name = error.problem.split(" returned ")[0]
+    return type(error)(
+        f"{name} returned a non-finite score for {what} {ids[item]} (user {user(person)}).",
+        error.hint,
+    )
+
+
+@contextlib.contextmanager
+def ids_in_errors(catalogue: Catalogue, user: Callable[[int], object]) -> Iterator[None]:
+    """Let errors of policies in this block name ids; see `named`."""
+    try:
+        yield
+    except PolicyContractError as error:
+        if error.place is None:
+            raise
+        raise named(error, catalogue, user) from error
+
+
+def user_id(dataset: Dataset, user: int) -> str:
+    """Of a user of the log; of a stranger, what people call one."""
+    ids = dataset.user_ids()
+    return str(ids[user]) if user < len(ids) else "without a history"
