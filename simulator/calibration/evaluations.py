@@ -21,9 +21,10 @@ Map = Callable[[Callable[[WorldConfig], Measures], Iterable[WorldConfig]], Itera
 
 
 def effort(sample: Sample) -> float:
-    """How much an evaluation of this sample simulates, in days of people."""
+    """How much an evaluation of this sample takes, in days of people; contrasts half as much."""
     days = sample.ladder_days * len(CENTRAL) + 1
-    return float(sample.users * sample.days + sample.ladder_users * days)
+    log = sample.users * sample.days * (1.5 if sample.contrasts else 1.0)
+    return float(log + sample.ladder_users * days)
 
 
 class Evaluations:

@@ -130,13 +130,19 @@ def planned(sample: Sample, rough: Sample, iterations: int, knobs: Sequence[Knob
 def _who_measures(knobs: Sequence[Knob], rough: Sample) -> list[tuple[list[int], Sample]]:
     """The start (0) and every knob (from 1 on), by who is simulated for its derivatives.
 
-    Only a knob that moves the ladder needs to climb it; the others get the start's view.
+    Only a knob that moves the ladder needs to climb it, and only one that moves ratios of exposure
+    needs them; the others get the start's view.
     """
-    climbs = [any(moved.startswith("ladder.") for moved in knob.moves) for knob in knobs]
-    plain = dataclasses.replace(rough, ladder_users=0)
-    with_ladder = [0, *(number for number, yes in enumerate(climbs, start=1) if yes)]
-    without = [number for number, yes in enumerate(climbs, start=1) if not yes]
-    return [(with_ladder, rough), (without, plain)]
+    groups: dict[Sample, list[int]] = {rough: [0]}
+    for number, knob in enumerate(knobs, start=1):
+        ladder, contrasts = (
+            any(moved.startswith(kind) for moved in knob.moves) for kind in ("ladder.", "contrast.")
+        )
+        who = dataclasses.replace(
+            rough, ladder_users=rough.ladder_users * ladder, contrasts=contrasts
+        )
+        groups.setdefault(who, []).append(number)
+    return [(at, who) for who, at in groups.items()]
 
 
 def _residuals(found: Measures, wanted: Sequence[FitTarget]) -> Float:

@@ -16,7 +16,14 @@ from simulator.calendar import DAY_MS
 from simulator.feed import Feed
 from simulator.loop import drive
 from simulator.outcomes import INDEX
-from simulator.requests import HistoryState
+from simulator.requests import (
+    CommentOrders,
+    CommentRequests,
+    HistoryState,
+    Int32,
+    Slates,
+    VideoRequests,
+)
 from simulator.response.platform import Objective, PlatformRanker
 from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval
@@ -127,17 +134,57 @@ def live_ladder(
         batch=_BATCH,
     )
     drive(feed, PlatformRanker(world, group))
+    # Everybody once per rung, in one feed: large turns take much less time than many small ones.
+    many = np.tile(group, len(rungs))
+    lives = Feed(
+        catalogue,
+        WorldResponse(world).population(many),
+        many,
+        seed=seed,
+        start_ms=start_ms,
+        end_ms=start_ms + warm_days * DAY_MS,
+        history=HistoryState(len(many)),
+        retrieval=Retrieval(catalogue, world.popularity()),
+        batch=_BATCH,
+    )
+    rows = np.arange(users, dtype=np.int64)
+    for number in range(len(rungs)):
+        lives.take_in(rows + number * users, feed, rows)
+    lives.extend(start_ms + (warm_days + days) * DAY_MS)
+    drive(lives, _Rungs([PlatformRanker(world, many, o) for o in rungs.values()], users))
+    # Pages that began before the ladder are the same in all rungs.
+    sums = lives.outcomes.values[:, warm_days:].sum(axis=1)
+    columns = [INDEX[outcome] for outcome in METRICS.values()]
+    totals = sums[:, columns].reshape(len(rungs), users, len(columns))
     activity = world.people(group).visits
-    found = []
-    for name, objective in rungs.items():
-        own = feed.copy()
-        own.extend(start_ms + (warm_days + days) * DAY_MS)
-        drive(own, PlatformRanker(world, group, objective))
-        # Pages that began before the ladder are the same in all rungs.
-        sums = own.outcomes.values[:, warm_days:].sum(axis=1)
-        columns = [INDEX[outcome] for outcome in METRICS.values()]
-        found.append(Rung(name, sums[:, columns], activity))
-    return found
+    return [Rung(name, own, activity) for name, own in zip(rungs, totals, strict=True)]
+
+
+class _Rungs:
+    """Serves block after block of a feed's rows by one ranker each.
+
+    Args:
+        rankers: One per block.
+        size: Rows per block.
+    """
+
+    def __init__(self, rankers: Sequence[PlatformRanker], size: int) -> None:
+        self._rankers = rankers
+        self._size = size
+
+    def slates(self, requests: VideoRequests, page_size: int) -> Slates:
+        """Pages of each block by its ranker."""
+        shape = (len(requests.row), page_size)
+        videos = np.full(shape, -1, dtype=np.int32)
+        for number, ranker in enumerate(self._rankers):
+            mine = np.flatnonzero(requests.row // self._size == number)
+            if len(mine):
+                videos[mine] = ranker.slates(requests.select(mine), page_size).videos
+        return Slates(videos)
+
+    def comments(self, requests: CommentRequests) -> Int32 | CommentOrders:
+        """The platform's own order, which is the same under all of them."""
+        return self._rankers[0].comments(requests)
 
 
 def elasticity(rungs: Sequence[Rung], first: str, second: str) -> float:

@@ -47,7 +47,7 @@ def test_a_file_of_evaluations_spares_the_next_run_the_same_ones(tmp_path: Path)
     # Another sample of the same world is another evaluation.
     evaluate(dataclasses.replace(SAMPLE, seed=2), [SMALL])
     assert again.calls == 1
-    assert told == [(20.0, False)] * 3 + [(20.0, True)]
+    assert told == [(30.0, False)] * 3 + [(30.0, True)]
 
 
 def test_a_line_that_was_cut_short_is_measured_again_and_a_strange_file_refused(
@@ -88,7 +88,8 @@ def test_a_fit_moves_its_knob_and_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_effort_counts_days_of_people_and_the_loss_grows_linearly_far_off() -> None:
     ladder = Sample(users=100, days=3, ladder_users=50, ladder_days=2)
-    assert effort(ladder) == 100 * 3 + 50 * (1 + 4 * 2)
+    assert effort(ladder) == 100 * 3 * 1.5 + 50 * (1 + 4 * 2)
+    assert effort(dataclasses.replace(ladder, contrasts=False)) == 100 * 3 + 50 * (1 + 4 * 2)
     assert loss([0.0]) == 0.0
     assert loss([0.1, -0.1]) == pytest.approx(0.01, rel=0.01)
     assert loss([20.0]) / loss([10.0]) == pytest.approx(2.2, abs=0.1)

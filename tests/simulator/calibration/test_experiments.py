@@ -217,3 +217,15 @@ def test_random_slots_of_the_small_world_earn_as_much_less_as_published() -> Non
             or (published.allows(ratio / 1.1))
         ), (published.name, ratio)
     assert found["contrast.hate"] < 1.0 < 4.5 < found["contrast.open"]
+
+
+def test_rungs_do_not_matter_to_each_other() -> None:
+    """A rung alone is the same life as the rung beside others."""
+    world = World.create(SMALL, 4)
+    rungs = quality_ladder(SMALL)
+    both = {name: rungs[name] for name in ("blind", "perfect")}
+    together = live_ladder(world, both, users=8, days=1, seed=4)
+    for rung in together:
+        (alone,) = live_ladder(world, {rung.name: both[rung.name]}, users=8, days=1, seed=4)
+        assert alone.name == rung.name and (alone.totals == rung.totals).all()
+    assert (together[0].totals != together[1].totals).any()
