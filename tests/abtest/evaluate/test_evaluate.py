@@ -189,7 +189,7 @@ def test_scores_that_break_the_contract_stop_everything(
     Path("abtest.toml").write_text(f'[policies."{counted}"]\nsign = "nan"\n', encoding="utf-8")
     result = abtest("evaluate", "popular", counted, "--data", small_log)
     assert result.code == 5
-    assert "Counted returned a non-finite score for the video" in result.err
+    assert "Counted returned a non-finite score for video" in result.err
     assert result.out == ""
 
 
