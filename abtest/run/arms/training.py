@@ -166,7 +166,7 @@ def train_together(
         one, *_ = (part for part, _ in policy.parts().values())
         raise PolicyError(
             f"{spec} is made of two policies; several processes train one.",
-            f"One after the other: torchrun --nproc-per-node 2 -m abtest train {one}",
+            f"Train each by itself: abtest train {one}",
         )
     directory = weights_directory(policy, spec, dataset, seed)
     unfinished = directory.with_name(f".{directory.name}.unfinished")
