@@ -28,7 +28,7 @@ def main() -> None:
     if limit == resource.RLIM_INFINITY:
         sys.exit(_run())
     if limit < SMALLEST:
-        sys.exit(_too_little(limit, f"abtest needs {SMALLEST / 1e9:g} GB to start. "))
+        sys.exit(_too_little(limit, f"Starting takes {SMALLEST / 1e9:g} GB. "))
     sys.exit(_watched(limit))
 
 

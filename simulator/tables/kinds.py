@@ -323,7 +323,10 @@ class Number:
         value = pl.Series([text]).cast(pl.Float64, strict=False)[0]
         if value is not None and value > self.maximum:
             return f"above {self.maximum:g}"
-        return f"below {self.minimum:g}" if value is not None and value < self.minimum else ""
+        if value is None or value >= self.minimum:
+            return ""
+        # The number next to 0 stands for "above 0", which is said as what is expected.
+        return "" if self.minimum == math.ulp(0.0) else f"below {self.minimum:g}"
 
 
 def _either(one: pl.Series | None, other: pl.Series) -> pl.Series | None:

@@ -178,7 +178,7 @@ def changed(table: pl.DataFrame, name: str, row: int, value: object) -> pl.DataF
             ("revenue", 7, "inf"),
             ("-m", "revenue"),
             3,
-            "line 9: revenue is 'inf', expected a number",
+            "line 9: revenue is 'inf' (above 1e+30), expected a number",
         ),
         (("revenue", 0, "NaN"), ("-m", "revenue"), 3, "line 2: revenue is 'nan'"),
         (("revenue", 3, None), ("-m", "revenue"), 3, "line 5: revenue is empty"),

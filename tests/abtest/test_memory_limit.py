@@ -62,5 +62,5 @@ def test_what_the_command_says_is_kept() -> None:
 def test_too_little_to_start_is_said_before_anything_is_loaded() -> None:
     ended = started("raise AssertionError", limit=400_000_000)
     assert ended.returncode == 6
-    assert "abtest needs 1.5 GB to start. This process may use 0.4 GB (ulimit -v)" in ended.stderr
+    assert "Starting takes 1.5 GB. This process may use 0.4 GB (ulimit -v)" in ended.stderr
     assert ended.stderr.count("\n") == 1

@@ -89,7 +89,7 @@ def test_random_policy_shows_everything_equally_often(make_requests: Make) -> No
         (lambda c: np.zeros(len(c), np.float32), "shape"),
         (lambda c: np.full(c.shape, np.inf, np.float32), "non-finite"),
         (lambda c: np.zeros(c.shape, np.int64), "type int64"),
-        (lambda c: [0.0], "shape list"),
+        (lambda c: [0.0], "type list"),
     ],
 )
 def test_broken_scores_name_the_policy(

@@ -25,7 +25,8 @@ DAMAGES: dict[str, Damage] = {
     "deep": lambda _: b"[" * 100_000,
     "nan": lambda _: b'{"schema": NaN}',
     "latin-1": lambda _: b'{"caf\xe9": 1}',
-    "cut": lambda old: old[: len(old) // 2],
+    # Half of a TOML file may be a TOML file: cut within a line.
+    "cut": lambda old: old[: old.rindex(b" = ") + 3 if b" = " in old else len(old) // 2],
 }
 COMMANDS: dict[str, tuple[str, ...]] = {
     "report": ("report", "r"),

@@ -151,6 +151,7 @@ def test_the_command_that_a_report_prints_gives_its_configuration(
         control="sasrec",
         candidates="two-tower",
         world="small",
+        language="en",
         design="twin",
         users=300,
         max_users=9_000,

@@ -262,7 +262,7 @@ def test_a_missing_number_is_no_user(
     ("column", "value", "said"),
     [
         ("revenue", "much", "revenue is 'much', expected a number (empty is not 0)"),
-        ("revenue", "inf", "revenue is 'inf', expected a number"),
+        ("revenue", "inf", "revenue is 'inf' (above 1e+30), expected a number"),
         ("revenue", None, "revenue is empty, expected a number"),
         ("age", "old", "age is 'old', expected a number. 3 bad rows"),
         ("arm", None, "arm is empty, expected the arm of the row. 3 bad rows"),
