@@ -10,7 +10,7 @@ from abtest.errors import RunDataError, UsageError
 from abtest.run.arms.candidates import check_candidates
 from abtest.run.arms.foreign import make
 from abtest.run.arms.oracle import check_control, check_dataset
-from abtest.run.datasets import builtin_dataset, sound_dataset
+from abtest.run.datasets import sound_dataset, world_log
 from policies.registry import parts_of, settings_of
 from simulator.logs.dataset import Dataset
 
@@ -56,14 +56,7 @@ def policy_names(config: RunConfig) -> list[str]:
 def open_data(config: RunConfig, console: Console) -> Dataset:
     """The log that policies are trained on; the built-in world's is made if need be."""
     if config.data == DEMO_DATA and not Path(config.data).exists():
-        return builtin_dataset(
-            config.world,
-            config.world_seed,
-            config.log_users,
-            config.burn_in_days,
-            console,
-            language=config.language,
-        )
+        return world_log(config, console)
     return sound_dataset(Path(config.data), config.sample_users)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from abtest.config import RunConfig
 from abtest.console import Console, Stage
 from abtest.files import locked
 from abtest.paths import cache_directory
@@ -46,18 +47,20 @@ def open_dataset(spec: str, console: Console, *, sound: bool = True) -> Dataset:
         DataError: no dataset, or an unsound one.
     """
     if spec == DEMO and not Path(spec).exists():
-        from abtest.config import RunConfig
-
-        config = RunConfig()
-        return builtin_dataset(
-            config.world,
-            config.world_seed,
-            config.log_users,
-            config.burn_in_days,
-            console,
-            language=config.language,
-        )
+        return world_log(RunConfig(), console)
     return sound_dataset(Path(spec)) if sound else opened(Path(spec))
+
+
+def world_log(config: RunConfig, console: Console) -> Dataset:
+    """The built-in world's log that a configuration asks for."""
+    return builtin_dataset(
+        config.world,
+        config.world_seed,
+        config.log_users,
+        config.burn_in_days,
+        console,
+        language=config.language,
+    )
 
 
 def opened(path: Path) -> Dataset:

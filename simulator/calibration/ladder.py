@@ -122,31 +122,25 @@ def live_ladder(
     group = np.arange(first_user, first_user + users, dtype=np.int32)
     catalogue = world.catalogue()
     start_ms = world.config.start_ms
-    feed = Feed(
-        catalogue,
-        WorldResponse(world).population(group),
-        group,
-        seed=seed,
-        start_ms=start_ms,
-        end_ms=start_ms + warm_days * DAY_MS,
-        history=HistoryState(users),
-        retrieval=Retrieval(catalogue, world.popularity()),
-        batch=_BATCH,
-    )
+
+    def feed_of(people: NDArray[np.int32]) -> Feed:
+        return Feed(
+            catalogue,
+            WorldResponse(world).population(people),
+            people,
+            seed=seed,
+            start_ms=start_ms,
+            end_ms=start_ms + warm_days * DAY_MS,
+            history=HistoryState(len(people)),
+            retrieval=Retrieval(catalogue, world.popularity()),
+            batch=_BATCH,
+        )
+
+    feed = feed_of(group)
     drive(feed, PlatformRanker(world, group))
     # Everybody once per rung, in one feed: large turns take much less time than many small ones.
     many = np.tile(group, len(rungs))
-    lives = Feed(
-        catalogue,
-        WorldResponse(world).population(many),
-        many,
-        seed=seed,
-        start_ms=start_ms,
-        end_ms=start_ms + warm_days * DAY_MS,
-        history=HistoryState(len(many)),
-        retrieval=Retrieval(catalogue, world.popularity()),
-        batch=_BATCH,
-    )
+    lives = feed_of(many)
     rows = np.arange(users, dtype=np.int64)
     for number in range(len(rungs)):
         lives.take_in(rows + number * users, feed, rows)
