@@ -29,7 +29,7 @@ from simulator.logs.dataset import Dataset
 
 # Sizes of the embedded language model, and the tokens it is trained on.
 LANGUAGE_MODELS: dict[str, dict[str, int]] = {
-    "small": {"width": 128, "layers": 2, "training_tokens": 250_000},
+    "small": {"width": 128, "layers": 2, "training_tokens": 125_000},
     "base": {"width": 256, "layers": 4, "training_tokens": 4_000_000},
     "paper": {"width": 512, "layers": 8, "training_tokens": 40_000_000},
 }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsvcr.data.attended import attended_comments
 from lsvcr.data.examples import Histories, histories
 from lsvcr.learner import Stage2, new_model
 from lsvcr.serving.deployed import DeployedTask
@@ -244,6 +245,9 @@ class LSVCR(Policy):
     ) -> StartingPoint:
         """What stage 2 starts from: text embeddings, and what stage 1 has learned."""
         texts = Texts.of(dataset)
+        most = self.options.most_comments
+        if most is not None and most < len(texts.comment):
+            texts = texts.among(attended_comments(dataset, both.discussed, most))
         self._summary = {}
         if not self.options.text or not texts.distinct:
             return without_texts(texts)

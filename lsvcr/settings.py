@@ -17,9 +17,11 @@ Alignment = Literal["none", "llm"]
 Variant = Literal["whole", "paper"]
 
 _EPOCHS = {"small": 60, "base": 50, "paper": 50}
+_EMBEDDED_COMMENTS = 40_000
 
 QUICK: dict[str, Any] = {
-    "epochs": 8,
+    "epochs": 5,
+    "id_rate": 5.0,
     "learning_rate": 3e-3,
     "decay": True,
     "average": 0.99,
@@ -43,6 +45,9 @@ class LSVCRSettings(DeviceSettings):
         text: False leaves all texts out, IDs alone.
         epochs, epoch_steps, patience, learning_rate, batch, targets, accumulation: Stage 2, see
             `lsvcr.stage2.settings`; None is the preset's, in the video task that of `QUICK`.
+        embedded_comments: Comments whose texts are embedded, at most: those that people engaged
+            with, and the ones seen most often (`lsvcr.data.attended`). None is 40,000 where the
+            preset is "small", and otherwise all, as in the paper's variant.
         alignment: "llm": stage 1 with a language model; "none" leaves it out: the language model
             embeds the texts as it is.
         llm: What embeds texts: "embedded" (the small one), or a causal language model of Hugging
@@ -75,6 +80,7 @@ class LSVCRSettings(DeviceSettings):
     batch: int = setting(64, at_least=1, at_most=1_000_000)
     accumulation: int = setting(1, at_least=1, at_most=10_000)
     targets: int = setting(10, at_least=1, at_most=100_000)
+    embedded_comments: int | None = setting(None, at_least=0, at_most=10**12)
     alignment: Alignment = setting("llm", one_of=get_args(Alignment))  # noqa: RUF009
     llm: str = setting(EMBEDDED)
     alignment_settings: dict[str, Any] = setting({})  # noqa: RUF009
@@ -100,14 +106,24 @@ class LSVCRSettings(DeviceSettings):
         self.stage_1()
         return super().disagreement()
 
+    @property
+    def most_comments(self) -> int | None:
+        """Comments whose texts are embedded, at most; None for all."""
+        if self.embedded_comments is None and self._quick:
+            return _EMBEDDED_COMMENTS
+        return self.embedded_comments
+
+    @property
+    def _quick(self) -> bool:
+        return self.variant == "whole" and self.preset == "small"
+
     def stage_1(self) -> AlignmentSettings:
         """How stage 1 trains: the preset's settings with the changes."""
         return AlignmentSettings.of(self.preset, self.alignment_settings)
 
     def stage_2(self, task: Task) -> FinetuneSettings:
         """How stage 2 of a task trains."""
-        quick = task == "video" and self.variant == "whole" and self.preset == "small"
-        chosen = QUICK if quick else {"epochs": _EPOCHS[self.preset]}
+        chosen = QUICK if task == "video" and self._quick else {"epochs": _EPOCHS[self.preset]}
         given = {"epochs": self.epochs, "learning_rate": self.learning_rate}
         return FinetuneSettings(
             epoch_steps=self.epoch_steps,

@@ -77,8 +77,8 @@ class AlignmentSettings(Settings):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
-        "videos": 320,
-        "comments": 320,
+        "videos": 160,
+        "comments": 160,
         "history": 4,
         "text_tokens": 32,
         "prompt_tokens": 192,

@@ -20,6 +20,7 @@ class FinetuneSettings:
     Attributes:
         epochs, epoch_steps, patience, learning_rate, decay, average, accumulation: See
             `policies.sequence.trainer`.
+        id_rate: Multiple of the learning rate at which the videos' ID vectors learn.
         batch: Windows per batch.
         targets: Most targets per window.
         negatives_per_comment: Other comments of the same video per positive one.
@@ -39,6 +40,7 @@ class FinetuneSettings:
     decay: bool = False
     average: float = 0.995
     accumulation: int = 1
+    id_rate: float = 1.0
     batch: int = 64
     targets: int = 10
     negatives_per_comment: int = 19

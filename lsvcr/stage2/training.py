@@ -107,6 +107,7 @@ def finetune(
             from_start=True,
             average=settings.average,
             accumulation=settings.accumulation,
+            faster={"ids.weight": settings.id_rate},
         ),
         progress=progress,
         stage=stage,

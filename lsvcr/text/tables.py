@@ -43,6 +43,15 @@ class Texts:
         comment = indices(dataset.comment_texts())
         return cls(list(number), title, comment)
 
+    def among(self, comments: NDArray[np.bool_]) -> Texts:
+        """All captions, and the texts of comments bool[M]; the others have none."""
+        comment = np.where(comments, self.comment, -1)
+        kept = np.unique(np.concatenate([self.title, comment]))
+        kept = kept[kept >= 0]
+        place = np.full(len(self.distinct) + 1, -1, dtype=np.int64)
+        place[kept] = np.arange(len(kept))
+        return Texts([self.distinct[row] for row in kept], place[self.title], place[comment])
+
     def published(self, catalogue: Catalogue, until_ms: int) -> list[str]:
         """The distinct texts that were there by some time."""
         there = [

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.evaluation.run_sums import run_sums
+
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
@@ -90,6 +92,6 @@ def from_visit_mean(values: Float64, visit: Int64) -> Float64:
         return values
     first = np.flatnonzero(np.append(True, visit[1:] != visit[:-1]))
     count = np.diff(np.append(first, len(visit)))
-    mean = np.add.reduceat(values, first, axis=0)
-    mean = mean / (count if values.ndim == 1 else count[:, None])
-    return np.asarray(values - np.repeat(mean, count, axis=0))
+    columns = values if values.ndim == 2 else values[:, None]
+    mean = run_sums(columns, first) / count[:, None].astype(values.dtype)
+    return np.asarray((columns - np.repeat(mean, count, axis=0)).reshape(values.shape))

@@ -9,9 +9,9 @@ has. An epoch therefore has a least number of steps and makes as many passes as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -46,6 +46,7 @@ class TrainerSettings:
         clip: Largest gradient norm.
         from_start: Whether the weights before the first step compete as epoch 0, because they are
             more than random. Patience counts from epoch 1 all the same.
+        faster: Parameters by name that learn at a multiple of the learning rate.
         accumulation: Batches per step. Processes that train together (`policies.distributed`)
             share them: any number of processes gives the same weights, to rounding.
         average: Decay per step of a moving average of the weights, which is then what is validated
@@ -64,6 +65,7 @@ class TrainerSettings:
     from_start: bool = False
     average: float = 0.0
     accumulation: int = 1
+    faster: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,10 @@ def train(
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        _groups(module, settings),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     start_alike(parameters)
     joint = settings.accumulation
@@ -215,6 +220,19 @@ def train(
     module.eval()
     progress(stage, 1.0, f"best epoch {best_epoch}, {metric_name} {best_metric:.4f}")
     return TrainingSummary(epoch, passes, best_epoch, best_metric, value)
+
+
+def _groups(module: nn.Module, settings: TrainerSettings) -> list[dict[str, Any]]:
+    """The trained parameters, and those of them that learn faster."""
+    groups: dict[float, list[Tensor]] = {1.0: []}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(settings.faster.get(name, 1.0), []).append(parameter)
+    return [
+        {"params": some, "lr": settings.learning_rate * multiple}
+        for multiple, some in groups.items()
+        if some
+    ]
 
 
 def _grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

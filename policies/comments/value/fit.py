@@ -16,6 +16,7 @@ from policies.base import Progress
 from policies.comments.value.facts import age_facts
 from policies.comments.value.model import ValueModel
 from policies.comments.value.regression import HEADS, NormalEquations
+from policies.comments.value.taste import history_vectors
 from policies.comments.value.texts import TextSpace
 from policies.comments.value.visits import Visits
 from policies.evaluation.dwell import DwellCorrelation, dwell_r
@@ -179,18 +180,20 @@ def _choose(
 ) -> _Choice:
     equations = NormalEquations(dataset, space, CROSSED if taste else 0)
     equations.add(visits)
+    vectors = history_vectors(space, held.history)
 
-    def judged(penalty: float, precision: float, personal: bool) -> DwellCorrelation:
+    def judged(penalty: float, personal: bool) -> DwellCorrelation:
         found = equations.solve(penalty, everybody=False, personal=personal)
-        model = equations.model(found, precision, personal=personal)
-        return held.correlation(held.scores(model))
+        model = equations.model(found, 0.0, personal=personal)
+        tastes = model.prior_tastes(vectors) if personal else None
+        return held.correlation(held.scores(model, tastes))
 
-    plain = {penalty: judged(penalty, 0.0, False) for penalty in PENALTIES}
+    plain = {penalty: judged(penalty, False) for penalty in PENALTIES}
     penalty = max(plain, key=lambda key: plain[key].r)
     if not taste:
         return _Choice(name, equations, penalty, 0.0, plain[penalty], None)
     lowest = plain[penalty]
-    by_penalty = {penalty: judged(penalty, 0.0, True) for penalty in PENALTIES}
+    by_penalty = {penalty: judged(penalty, True) for penalty in PENALTIES}
     penalty = max(by_penalty, key=lambda key: by_penalty[key].r)
     by_precision = {0.0: by_penalty[penalty]}
     if reads:

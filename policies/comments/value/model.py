@@ -73,6 +73,10 @@ class ValueModel:
             return np.asarray(found, dtype=np.float32)
         return self._prior(history)
 
+    def prior_tastes(self, vectors: Float32) -> Float32:
+        """float32[B, d] of people by their `history_vectors`, before anything that they read."""
+        return np.asarray(vectors @ self.prior, dtype=np.float32)
+
     def tastes_by_precision(self, history: HistoryView, precisions: Sequence[float]) -> Float32:
         """float32[P, B, d]: `tastes` with each of some precisions above 0."""
         blocks = [
@@ -82,8 +86,7 @@ class ValueModel:
         return np.concatenate(blocks, axis=1)
 
     def _prior(self, history: HistoryView) -> Float32:
-        found = history_vectors(self.space, history) @ self.prior
-        return np.asarray(found, dtype=np.float32)
+        return self.prior_tastes(history_vectors(self.space, history))
 
     def _updated(self, history: HistoryView, precisions: Sequence[float]) -> Float32:
         reads = history.reads()

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.comments.value.texts import TextSpace
+from policies.evaluation.run_sums import listed_sums, run_sums
 from simulator.requests import HistoryView, Int32, Int64
 
 Float32 = NDArray[np.float32]
@@ -36,7 +37,7 @@ def history_vectors(space: TextSpace, history: HistoryView) -> Float32:
 def shrunk_mean(table: Float32, index: Int32) -> Float32:
     """float32[B, d]: sum of the rows int32[B, n] of a table over their number + 5; -1 is none."""
     known = index >= 0
-    total = np.einsum("bnd,bn->bd", table[np.maximum(index, 0)], known.astype(np.float32))
+    total = listed_sums(table, index)
     return np.asarray(total / (known.sum(axis=1) + _SHRINK)[:, None], dtype=np.float32)
 
 
@@ -65,7 +66,7 @@ def updated(
     first = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
     size = np.diff(np.append(first, len(flat)))
     both = np.concatenate([texts, residual[..., None]], axis=2).reshape(b * n, d + 1)
-    mean = np.add.reduceat(both, first, axis=0) / size[:, None].astype(np.float32)
+    mean = run_sums(both, first) / size[:, None].astype(np.float32)
     centred = (both - np.repeat(mean, size, axis=0)).reshape(b, n, d + 1)
     centred *= real[..., None]
     c, r = centred[..., :d], centred[..., d]
