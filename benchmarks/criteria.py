@@ -2,6 +2,7 @@
 
     python -m benchmarks.criteria --world small --log-users 1500 --users 2048 --worlds 3
     python -m benchmarks.criteria --task videos --world small --log-users 1500 --users 2048
+    python -m benchmarks.criteria ... --figure docs/criteria-comments.png
 
 For every world, all policies are evaluated offline on its log (``abtest evaluate --split time``)
 and live through one twin experiment, as the treatment's comments (``sasrec+NAME``) or videos
@@ -18,7 +19,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import matplotlib
+
+matplotlib.use("Agg")
+
 import numpy as np
+from matplotlib import pyplot
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -126,6 +132,22 @@ def pooled(criteria: list[Floats], lifts: list[Floats], seed: int = 1) -> tuple[
     return value, np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
 
 
+def draw(criteria: dict[str, Floats], lifts: Floats, path: Path) -> None:
+    """One panel per criterion: every policy's criterion and its lift in percent."""
+    figure, panels = pyplot.subplots(
+        1, len(criteria), figsize=(3.2 * len(criteria), 3.2), sharey=True, layout="constrained"
+    )
+    for panel, (name, values) in zip(np.atleast_1d(panels), criteria.items(), strict=True):
+        rho, _ = agreement(values, lifts)
+        panel.axhline(0.0, color="0.8", linewidth=1)
+        panel.scatter(values, 100 * np.expm1(lifts), s=22, color="#1f5fa8")
+        panel.set_title(f"{name}: Spearman {rho:.2f}", fontsize=9)
+        panel.set_xlabel(name, fontsize=9)
+    np.atleast_1d(panels)[0].set_ylabel("lift in comment watch time, %", fontsize=9)
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+    pyplot.close(figure)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(
@@ -138,6 +160,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=8_192)
     parser.add_argument("--log-users", type=int, default=4_000)
     parser.add_argument("--folder", type=Path, default=Path("runs/criteria"))
+    parser.add_argument("--figure", type=Path, help="write a PNG of means over worlds there")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     policies = options.policies or list(COMMENTS if options.task == "comments" else VIDEOS)
@@ -177,6 +200,9 @@ def main() -> None:
         spans = [f"{value[k]:.2f} ({interval[0, k]:.2f} to {interval[1, k]:.2f})" for k in (0, 1)]
         lines.append((name, *spans))
     print(table(lines, header=("criterion", "Spearman (95 %)", "pairs ordered alike (95 %)")))
+    if options.figure is not None:
+        means = {name: np.mean(values, axis=0) for name, values in criteria.items()}
+        draw(means, np.mean(lifts, axis=0), options.figure)
 
 
 if __name__ == "__main__":
