@@ -173,6 +173,17 @@ ALLOWED = {
         *SIMULATOR_LEAVES,
     ),
     "simulator.loop": ("simulator.feed", "simulator.requests"),
+    "simulator.interference": (
+        "simulator.interference",
+        "simulator.feed",
+        "simulator.turn",
+        "simulator.comment_sections",
+        "simulator.response.base",
+        "simulator.response.displayed",
+        "simulator.logs",
+        "simulator.requests",
+        *SIMULATOR_LEAVES,
+    ),
     "simulator.calibration": (
         "simulator.calibration",
         "simulator.outcomes",
