@@ -62,7 +62,12 @@ ALLOWED = {
     # Inside reports, bottom to top.
     "reports.result_parts": (),
     "reports.assumption_parts": ("reports.result_parts",),
-    "reports.results": ("reports.result_parts", "reports.assumption_parts"),
+    "reports.interference_parts": ("reports.result_parts",),
+    "reports.results": (
+        "reports.result_parts",
+        "reports.assumption_parts",
+        "reports.interference_parts",
+    ),
     "reports.formats": ("reports.results",),
     "reports.verdict": ("reports.verdict", "reports.formats", "reports.results"),
     "reports.plan": ("reports.verdict.rule",),

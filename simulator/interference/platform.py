@@ -87,7 +87,7 @@ class GroupPlatform:
         return DisplayedLikes((self._settings.like_herding * gain).astype(np.float32), place)
 
     def publishing(self) -> Float64:
-        """float64[A]: what each creator publishes now, over the inventory; 1 where nothing is known.
+        """float64[A]: what each creator publishes now, over the inventory; 1 where not known.
 
         Seconds watched per video are held against the mean over all creators' videos, to which they
         are drawn half way, because a group sees few pages of each creator.

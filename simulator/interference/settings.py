@@ -25,7 +25,7 @@ class InterferenceSettings:
     """How people change the platform for others; docs/world.md has the equations.
 
     Attributes:
-        comment_likes: Share of the likes given to comments that enter the displayed likes; 0 = none.
+        comment_likes: Share of the likes given to comments that enter displayed likes; 0 = none.
         like_herding: Log-odds of a like per unit of the log of displayed likes over those at the
             start. 0.4: one like on a comment without any raises the chance of the next by 32 %
             (Muchnik, Aral & Taylor, Science 341, 2013).
