@@ -302,7 +302,8 @@ class _Page:
         for row in rows:
             self._say(
                 f"{row.label}: this test {row.test}, tests on average {row.expected}, everybody "
-                f"{row.truth}, bias {row.bias}",
+                f"{row.truth}, bias {row.bias}. Sharing moves the control by {row.control}, the "
+                f"treatment by {row.treatment}.",
                 "  ",
                 "    ",
             )

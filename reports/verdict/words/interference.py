@@ -93,8 +93,8 @@ def how_biased(record: Interference) -> str:
         f"{formats.trimmed(round(record.audience, 1))}. Online, both arms are on it. For the truth "
         "the same people live once with everybody under the control and once with everybody under "
         "the treatment. Tests on average: without the luck of one split, which is in the lift of "
-        "this test. Bias: the difference of these two lifts, in points. The last two columns are "
-        "what sharing the platform does to each arm. "
+        "this test. Bias: their lift less that of everybody, in points. Moves: what sharing the "
+        "platform does to an arm. "
         f"{formats.confidence(record.confidence)} intervals, uncorrected, of people on these "
         "platforms."
     )
