@@ -67,7 +67,8 @@ class GroupPlatform:
     def displayed_likes(self) -> Int32:
         """int32[M]: those of the start and, scaled up, those given since; whole numbers."""
         gained = np.rint(self._settings.comment_likes * self.scale * self.likes_given)
-        return np.minimum(self._catalogue.comment_likes + gained, _LARGEST).astype(np.int32)
+        shown = np.minimum(self._catalogue.comment_likes + gained, _LARGEST)
+        return np.asarray(shown, dtype=np.int32)
 
     def order(self, likes: Int32) -> Int32:
         """int32[M]: comments section by section, most liked first, as before where likes are equal.

@@ -105,8 +105,8 @@ def read_section(
     stay_ms += np.bincount(section, weights=dwell_ms, minlength=r).astype(np.int64)
     if own is not None:
         rank = own[section, rank]
-        displayed = np.lexsort((rank, section))
-        rank, dwell_ms, like, reply = (a[displayed] for a in (rank, dwell_ms, like, reply))
+        in_order = np.lexsort((rank, section))
+        rank, dwell_ms, like, reply = (a[in_order] for a in (rank, dwell_ms, like, reply))
     return Read(section, rank, dwell_ms, like, reply, stay_ms)
 
 
