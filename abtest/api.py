@@ -68,6 +68,7 @@ def run(
     keep_log: bool = False,
     assume: Names = (),
     assume_retrain: bool = False,
+    interference: bool | Mapping[str, float] = False,
     policies: Settings | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -108,6 +109,8 @@ def run(
         assume: ``"NAME=VALUE,VALUE"`` or ``"uncertain"``, one or several: also run the twin in
             worlds with another value of a parameter.
         assume_retrain: Train anew on the log of each assumed world.
+        interference: Whether people change the platform for each other; a mapping has strengths by
+            name (docs/world.md). An online test is then held against its own truth.
         policies: Settings per policy name.
         out: Run directory to create; None for ``runs/TREATMENT-vs-CONTROL``.
         resume: A run directory to continue; every other setting is then read from it.

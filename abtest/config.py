@@ -54,6 +54,8 @@ class RunConfig:
         assume: ``NAME=VALUE,VALUE`` or ``uncertain``: the twin is also run in worlds with another
             value of one parameter (`abtest.run.assumptions`; built-in world).
         assume_retrain: Whether policies are trained anew on the log of each assumed world.
+        interference: Strengths by which people change the platform for each other, by name
+            (`simulator.interference.settings`); True for the defaults, None for no interference.
         policies: Settings per policy name, passed to its constructor.
     """
 
@@ -83,12 +85,14 @@ class RunConfig:
     keep_log: bool = False
     assume: tuple[str, ...] = ()
     assume_retrain: bool = False
+    interference: Mapping[str, float] | None = None
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def command(self) -> str:
         """The shortest command that repeats this experiment, whatever produced it.
 
-        Settings per policy have no flag; with them the command names the configuration file.
+        Settings per policy and strengths of interference have no flags; with them the command
+        names the configuration file.
         """
         words = ["abtest", "run"]
         for item in dataclasses.fields(self):
@@ -97,12 +101,13 @@ class RunConfig:
             if item.name == "policies" or (value == item.default and not required):
                 continue
             flag = f"--{item.name.replace('_', '-')}"
-            if isinstance(value, bool):
+            if isinstance(value, (bool, Mapping)):
                 words.append(flag)
                 continue
             for single in value if isinstance(value, tuple) else (value,):
                 words += [flag, str(single)]
-        if self.policies:
+        own = self.interference is not None and self.interference != _strengths(True)
+        if self.policies or own:
             words += ["--config", "config.toml"]
         return shlex.join(words)
 
@@ -139,6 +144,8 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
     for key in ("treatment", "guardrail", "rule", "assume"):
         if key in given:
             given[key] = (given[key],) if isinstance(given[key], str) else tuple(given[key])
+    if "interference" in given:
+        given["interference"] = _strengths(given["interference"])
     config = RunConfig(**given)
     for name in _FIELDS:
         problem = out_of_range(name, getattr(config, name))
@@ -148,6 +155,12 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
     if config.keep_log and config.design == "twin":
         raise UsageError(
             "--keep-log needs --design online: in a twin design everyone lives several lives.",
+            "Nothing was run",
+        )
+    if config.keep_log and config.interference is not None:
+        raise UsageError(
+            "--keep-log does not go with --interference: a log has one number of likes per comment "
+            "and cannot tell how they changed.",
             "Nothing was run",
         )
     if config.sample_users is not None and config.data == DEMO_DATA:
@@ -192,6 +205,24 @@ _LONGEST_WORD = 4096
 def _shortened(value: Any) -> str:
     text = ascii(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:40]}... ({len(text):,} characters)"
+
+
+def _strengths(asked: bool | Mapping[str, Any] | None) -> dict[str, float] | None:
+    """All strengths of the interference that is asked for; None for none.
+
+    Raises:
+        UsageError: an unknown strength, or one out of range.
+    """
+    if asked is None or asked is False:
+        return None
+    # Imported here, as in `_check_assumptions`.
+    from simulator.errors import DataError
+    from simulator.interference.settings import InterferenceSettings
+
+    try:
+        return InterferenceSettings.of({} if asked is True else asked).values()
+    except DataError as error:
+        raise UsageError(error.problem, error.hint or "Nothing was run") from None
 
 
 def _check_assumptions(config: RunConfig) -> None:

@@ -70,7 +70,11 @@ def load_config(
     merged: dict[str, Any] = dict(defaults or {})
     merged.update(_from_file(file))
     merged.update(_from_environment(os.environ if environment is None else environment))
-    merged.update({k: v for k, v in flags.items() if v is not None and v != ()})
+    asked = {k: v for k, v in flags.items() if v is not None and v != ()}
+    if isinstance(merged.get("interference"), dict) and asked.get("interference") is True:
+        # The flag has no strengths: those of the file stay.
+        del asked["interference"]
+    merged.update(asked)
     return make_config(_with_numbers(merged))
 
 
@@ -176,7 +180,17 @@ def _value_problem(key: str, value: Any) -> str:
     if _FIELDS[key].type == "tuple[str, ...]" and isinstance(value, str):
         value = (value,)
     problem = out_of_range(key, value)
+    if key == "interference":
+        return _strengths_problem(value)
     return f"{key} is {problem}." if problem else ""
+
+
+def _strengths_problem(value: Any) -> str:
+    try:
+        make_config({"interference": value})
+    except UsageError as error:
+        return error.problem
+    return ""
 
 
 def _settings_problem(name: str, settings: Mapping[str, Any], depth: int = 0) -> str:
@@ -235,7 +249,7 @@ def _parse_text(source: str, key: str, text: str) -> Any:
             return int(text)
         if kind == "float":
             return parse_percent(text)
-        if kind == "bool":
+        if kind == "bool" or key == "interference":
             return {"1": True, "true": True, "0": False, "false": False}[text.strip().lower()]
     except KeyError:
         raise UsageError(f"{source} is '{text}', expected true or false.") from None
@@ -269,6 +283,8 @@ def _type_problem(key: str, value: Any) -> str:
     elif kind == "float":
         good = isinstance(value, (int, float, str)) and not isinstance(value, bool)
         wanted = "a number or a percentage"
+    elif key == "interference":
+        good, wanted = isinstance(value, (bool, dict)), "true, false or a table"
     elif "Mapping" in kind:
         good, wanted = isinstance(value, dict), "a table"
     else:

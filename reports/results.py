@@ -23,6 +23,7 @@ from reports.assumption_parts import (
     RangeFinding,
     Sensitivity,
 )
+from reports.interference_parts import Interference, MetricBias
 from reports.result_parts import (
     ArmDistribution,
     ArmValue,
@@ -69,6 +70,8 @@ __all__ = [
     "FactorSplit",
     "Finding",
     "HealthCheck",
+    "Interference",
+    "MetricBias",
     "MetricComparison",
     "Novelty",
     "RangeFinding",
@@ -123,7 +126,8 @@ class ExperimentResult:
     ``context`` is free-form, JSON-serialisable facts that the report prints under "reproduce" and
     "for the statistician": command, seeds, versions, data hash, design, users, days, policies
     with their training summaries, environment (built-in world or learned response, its fidelity).
-    ``assumptions`` is missing from results of older versions and of runs without ``--assume``.
+    ``assumptions`` is missing from results of older versions and of runs without ``--assume``,
+    ``interference`` from all but online tests with ``--interference``.
     """
 
     schema_version: int
@@ -135,6 +139,7 @@ class ExperimentResult:
     warnings: tuple[str, ...] = ()
     context: dict[str, Any] = field(default_factory=dict)
     assumptions: Sensitivity | None = None
+    interference: Interference | None = None
 
     def to_json(self, *, compact: bool = False) -> str:
         """Canonical JSON: sorted keys, no NaN (None instead), newline at the end.
@@ -142,9 +147,13 @@ class ExperimentResult:
         Args:
             compact: Without the spaces that make it readable.
         """
+        document = dataclasses.asdict(self)
+        if self.interference is None:
+            # Results without it are as they were before there was any.
+            del document["interference"]
         return (
             json.dumps(
-                finite(dataclasses.asdict(self)),
+                finite(document),
                 ensure_ascii=False,
                 allow_nan=False,
                 indent=None if compact else 1,

@@ -317,13 +317,17 @@ class Feed:
         Who is among the earliest is decided by a sample's quantile: sorting everybody in each turn
         would cost more, and outcomes do not depend on it.
         """
-        limit, batch, n = self.end_ms, self.batch, len(self._next_ms)
+        limit, batch, n = self._next_stop_ms(), self.batch, len(self._next_ms)
         if among is None and batch is not None and batch < n:
             sample = self._next_ms[:: max(batch // _SAMPLED, 1)]
             place = min(batch * len(sample) // n, len(sample) - 1)
             limit = min(limit, int(np.partition(sample, place)[place]) + 1)
         due = self._next_ms < limit
         return np.flatnonzero(due if among is None else due & among)[:batch]
+
+    def _next_stop_ms(self) -> int:
+        """Unix ms; nobody's page is dispatched at or after it for now."""
+        return self.end_ms
 
     def _last_day(self) -> int:
         return int(china_day(max(self.end_ms - 1, 0)))

@@ -320,6 +320,8 @@ class CommentRequests:
         video: int32[B], the video being watched.
         candidates: int32[B, M], comment indices of that video, -1 padded, in the platform's
             default order (most liked first).
+        likes: int32[B, M], the likes that are displayed now; anything at padding. None where they
+            are the catalogue's, as in all runs without interference.
     """
 
     row: Int32
@@ -329,6 +331,7 @@ class CommentRequests:
     video: Int32
     candidates: Int32
     history: HistoryView
+    likes: Int32 | None = None
 
     def select(self, index: NDArray[np.intp]) -> CommentRequests:
         """Some of the requests, in the order of the index."""
@@ -340,6 +343,7 @@ class CommentRequests:
             video=self.video[index],
             candidates=self.candidates[index],
             history=self.history.select(index),
+            likes=None if self.likes is None else self.likes[index],
         )
 
 

@@ -9,6 +9,7 @@ seen, not yet uploaded and repeated videos are dropped.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,6 +168,20 @@ class Retrieval:
         self._upload_rank[self._upload_order] = np.arange(catalogue.n_videos, dtype=np.int32)
         self._author = np.append(catalogue.author, -1).astype(np.int32)
         self._sequel = _next_of_author(catalogue)
+        self._published: Int64 | None = None
+
+    def publishing(self, weight: NDArray[np.integer]) -> Retrieval:
+        """The same stage where videos stand for more or fewer of their kind.
+
+        Fresh and random candidates are drawn in proportion to the weights. Equal weights that are a
+        power of two give the candidates that no weights give.
+
+        Args:
+            weight: int[V], at least 1, below 2^31 together.
+        """
+        other = copy.copy(self)
+        other._published = np.concatenate([[0], np.cumsum(weight[self._upload_order])])
+        return other
 
     @property
     def width(self) -> int:
@@ -245,7 +260,12 @@ class Retrieval:
     def _uploaded(self, bits: UInt32, first: Int64, end: Int64) -> Int32:
         """Videos drawn evenly from places ``first .. end - 1`` of the order of upload, [n, B]."""
         span = end - first
-        index = first + ((bits.astype(np.int64) * span) >> 32)
+        if self._published is None:
+            index = first + ((bits.astype(np.int64) * span) >> 32)
+        else:
+            below = self._published[first]
+            drawn = (bits.astype(np.int64) * (self._published[end] - below)) >> 32
+            index = np.searchsorted(self._published, below + drawn, side="right") - 1
         found = self._upload_order.take(index, mode="clip")
         if span.min(initial=1) == 0:
             found[:, span == 0] = -1

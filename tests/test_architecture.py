@@ -62,7 +62,12 @@ ALLOWED = {
     # Inside reports, bottom to top.
     "reports.result_parts": (),
     "reports.assumption_parts": ("reports.result_parts",),
-    "reports.results": ("reports.result_parts", "reports.assumption_parts"),
+    "reports.interference_parts": ("reports.result_parts",),
+    "reports.results": (
+        "reports.result_parts",
+        "reports.assumption_parts",
+        "reports.interference_parts",
+    ),
     "reports.formats": ("reports.results",),
     "reports.verdict": ("reports.verdict", "reports.formats", "reports.results"),
     "reports.plan": ("reports.verdict.rule",),
@@ -173,6 +178,17 @@ ALLOWED = {
         *SIMULATOR_LEAVES,
     ),
     "simulator.loop": ("simulator.feed", "simulator.requests"),
+    "simulator.interference": (
+        "simulator.interference",
+        "simulator.feed",
+        "simulator.turn",
+        "simulator.comment_sections",
+        "simulator.response.base",
+        "simulator.response.displayed",
+        "simulator.logs",
+        "simulator.requests",
+        *SIMULATOR_LEAVES,
+    ),
     "simulator.calibration": (
         "simulator.calibration",
         "simulator.outcomes",

@@ -67,6 +67,13 @@ Preset = Annotated[
         autocompletion=completion.choices("small", "base", "paper"),
     ),
 ]
+Interference = Annotated[
+    bool,
+    typer.Option(
+        "--interference",
+        help="People change the platform for each other; an online test is held against its truth.",
+    ),
+]
 
 _LSVCR = "lsvcr"
 

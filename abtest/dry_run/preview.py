@@ -22,6 +22,7 @@ from abtest.run.checks import arm_names, check_data, check_policies, policy_name
 from abtest.run.datasets import GROUP_SIZE, builtin_path, opened
 from abtest.run.engines import default_workers
 from abtest.run.fidelity import response_directory
+from abtest.run.interference import check_interference, twin_of
 from abtest.run.run_directory import check_free, default_path
 from abtest.run.simulate import POLICY_DAY
 from abtest.run.sizing import PILOT_GROUPS, analysis_plan, people_needed
@@ -104,6 +105,7 @@ def preview(
     if dataset is not None:
         check_data(config, dataset)
     check_assumptions(config, world)
+    check_interference(config, world)
     with console.stage("pilot", "estimating the variance"):
         if world is not None:
             frame = outcomes_of_world(config, world)
@@ -229,6 +231,12 @@ def _costs(
     days = people * (burn_in / POLICY_DAY + config.days * lives)
     cores = max(1, min(workers, -(-people // GROUP_SIZE)))
     costs.append(_cost(f"simulate {people:,} people", "simulate", days / cores))
+    truth = twin_of(config, people)
+    if truth:
+        lives = 1 + len(config.treatment)
+        days = truth * (burn_in / POLICY_DAY + config.days * lives)
+        cores = max(1, min(workers, -(-truth // GROUP_SIZE)))
+        costs.append(_cost(f"simulate the truth of {truth:,} people", "simulate", days / cores))
     if config.assume and world is not None:
         costs += _assumed_costs(config, world, people, workers)
     return costs

@@ -9,32 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import polars as pl
 
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.errors import Interrupted, UsageError
-from abtest.files import write_text
+from abtest.errors import UsageError
 from abtest.run.arms.training import TrainedPolicy
-from abtest.run.datasets import GROUP_SIZE, builtin_dataset
-from abtest.run.engines import Job, LocalEngine, Told, WorkerDied, default_workers
-from abtest.run.run_directory import RunDirectory
-from abtest.run.simulate import (
-    GroupTask,
-    SimulationSpec,
-    Simulator,
-    group_count,
-    prepare_worker,
-    simulate_group,
+from abtest.run.datasets import builtin_dataset
+from abtest.run.twins import (
+    MOST_PEOPLE,
+    MainRun,
+    Stage,
+    Twin,
+    analyse_twin,
+    directory_of,
+    simulate_twins,
 )
-from abtest.run.sizing import analyze_outcomes
 from reports.analysis.sensitivity import AnalysedGrid, sensitivity
-from reports.plan import AnalysisPlan
 from reports.results import Evidence, ExperimentResult
 from simulator.calibration.knobs import KNOBS
 from simulator.logs.dataset import Dataset
@@ -49,47 +41,8 @@ from simulator.world.assumptions import (
     with_assumption,
 )
 
-MOST_PEOPLE = 2 * GROUP_SIZE
-"""People in each assumed world where the experiment itself is no twin: pairing makes their
-intervals narrower than those of many more people who live one life each."""
-
 BASE = "base"
 Train = Callable[[Dataset], Mapping[str, TrainedPolicy]]
-
-
-@dataclass(frozen=True)
-class MainRun:
-    """The experiment whose assumptions are varied, simulated and analysed.
-
-    Attributes:
-        config: What was asked.
-        dataset: What the policies were trained on.
-        spec: What was simulated.
-        plan: Metrics.
-        directory: Where its files are; those of assumed worlds go to ``assumptions`` in it.
-        signature: What pieces of the run share.
-        people: Who took part.
-        result: What was found.
-    """
-
-    config: RunConfig
-    dataset: Dataset
-    spec: SimulationSpec
-    plan: AnalysisPlan
-    directory: RunDirectory
-    signature: Mapping[str, Any]
-    people: int
-    result: ExperimentResult
-
-
-@dataclass(frozen=True)
-class _Point:
-    """One assumed world, or the experiment's own where there is no assumption."""
-
-    assume: tuple[str, Value] | None
-    dataset: Dataset
-    spec: SimulationSpec
-    directory: RunDirectory
 
 
 def check_assumptions(config: RunConfig, base: World | None) -> None:
@@ -171,9 +124,10 @@ def vary_assumptions(
     with contextlib.ExitStack() as stack:
         for point in points:
             stack.enter_context(point.directory.locked())
-        _simulate(main, points, people, workers or default_workers(), console)
+        stage = Stage("assumptions", "assumptions", "while assumptions were varied")
+        simulate_twins(main, points, people, stage, workers, console)
         with console.stage("analyse", "analysing the assumed worlds"):
-            results = {point.assume: _analyse(main, point, people) for point in points}
+            results = {point.assume: analyse_twin(main, point, people) for point in points}
     grids = [_grid(assumption, world, results) for assumption in asked]
     base = main.result if twin else results[None]
     record = sensitivity(base, grids, days=main.config.days, retrained=main.config.assume_retrain)
@@ -182,7 +136,7 @@ def vary_assumptions(
 
 def _point(
     main: MainRun, assume: tuple[str, Value] | None, people: int, train: Train, console: Console
-) -> _Point:
+) -> Twin:
     config, spec, dataset = main.config, main.spec, main.dataset
     environment, policies = spec.environment, spec.policies
     signature: dict[str, Any] = dict(main.signature)
@@ -218,101 +172,8 @@ def _point(
         people=people,
         keep_log=False,
     )
-    path = main.directory.path / "assumptions" / name
-    if (path / "plan.json").is_file():
-        directory = RunDirectory(path, part_of=main.directory.path)
-        directory.check_plan(signature)
-    else:
-        directory = RunDirectory.create(path, config, signature, part_of=main.directory.path)
-    return _Point(assume, dataset, twin, directory)
-
-
-class _Worlds:
-    """One process's simulator of the world whose turn it is."""
-
-    def __init__(self, specs: Sequence[SimulationSpec]) -> None:
-        self._specs = specs
-        self._latest: tuple[int, Simulator] | None = None
-
-    def of(self, number: int) -> Simulator:
-        """The simulator of one world; tasks of one world follow each other."""
-        if self._latest is None or self._latest[0] != number:
-            self._latest = None
-            self._latest = number, prepare_worker(self._specs[number])
-        return self._latest[1]
-
-
-def _work(worlds: _Worlds, task: tuple[int, GroupTask], told: Told) -> int:
-    return simulate_group(worlds.of(task[0]), task[1], told)
-
-
-def _simulate(
-    main: MainRun, points: Sequence[_Point], people: int, workers: int, console: Console
-) -> None:
-    """Fill the directories of all points; groups already there are not run again."""
-    groups = group_count(people)
-    todo = [
-        (number, GroupTask(group, point.directory.piece(group), None))
-        for number, point in enumerate(points)
-        for group in range(groups)
-        if not point.directory.piece(group).is_file()
-    ]
-    total = groups * len(points)
-    done = total - len(todo)
-    if not todo:
-        return
-
-    def report(fractions: float, finished: int) -> None:
-        told = f"{done + finished} of {total} groups of people"
-        stage.update("", (done + fractions) / total, told)
-
-    job = Job(prepare=partial(_Worlds, [point.spec for point in points]), work=_work)
-    title = f"assumptions: {len(points)} twins of {people:,} people"
-    again = f"Continue: abtest run --resume {main.directory.path}"
-    with console.stage("assumptions", title) as stage, LocalEngine(job, workers) as engine:
-        stage.update("", done / total, "starting")
-        try:
-            for _ in engine.run(todo, report):
-                pass
-        except KeyboardInterrupt:
-            raise Interrupted(
-                "stopped while assumptions were varied; finished groups of people are saved, "
-                "no verdict.",
-                again,
-            ) from None
-        except WorkerDied as error:
-            fewer = " --workers 1" if error.out_of_memory else ""
-            raise WorkerDied(
-                error.problem,
-                f"Finished groups of people are saved. {again}{fewer}",
-                out_of_memory=error.out_of_memory,
-            ) from error
-
-
-def _analyse(main: MainRun, point: _Point, people: int) -> ExperimentResult:
-    """Analyse one twin; it is kept as a run that ``abtest report`` shows."""
-    outcomes = point.directory.collect(group_count(people))
-    outcomes = outcomes.filter(pl.col("user_id").is_not_null())
-    point.directory.complete(outcomes)
-    context = {**main.result.context, "design": "twin", "users": people}
-    if point.assume is not None:
-        context["assumption"] = dict([point.assume])
-    if point.dataset is not main.dataset:
-        context["data"] = {
-            **context["data"],
-            "name": point.dataset.info.name,
-            "source": point.dataset.info.source,
-            "content_hash": point.dataset.info.content_hash,
-            "rows": dict(point.dataset.info.rows),
-        }
-        context["policies"] = {
-            arm: policy.facts()
-            for arm, policy in zip(point.spec.arms, point.spec.policies, strict=True)
-        }
-    config = dataclasses.replace(main.config, design="twin")
-    result = analyze_outcomes(config, outcomes, main.plan, main.spec.arms, context)
-    write_text(point.directory.path / "results.json", result.to_json())
-    return result
+    directory = directory_of(main, f"assumptions/{name}", signature)
+    return Twin(assume, dataset, twin, directory)
 
 
 def _grid(

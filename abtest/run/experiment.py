@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import shutil
 import sys
@@ -22,18 +23,24 @@ from abtest.paths import cache_directory
 from abtest.plugins import sections
 from abtest.run.arms.side_by_side import train_side_by_side
 from abtest.run.arms.training import TrainedPolicy, train
-from abtest.run.assumptions import MainRun, check_assumptions, vary_assumptions
+from abtest.run.assumptions import check_assumptions, vary_assumptions
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
 from abtest.run.contract.suite import contract_facts
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.event_log import assemble
 from abtest.run.fidelity import environment_facts, fit_response
+from abtest.run.interference import (
+    check_interference,
+    hold_against_truth,
+    settings_of_interference,
+)
 from abtest.run.machines import Machines
 from abtest.run.run_directory import FINISHED, RunDirectory, check_free, default_path
 from abtest.run.run_log import PACKAGES, RunLog, installed
 from abtest.run.simulate import SimulationSpec, group_count
 from abtest.run.sizing import analysis_plan, analyze_outcomes, simulate, warn_if_weak
+from abtest.run.twins import MainRun
 from abtest.version import __version__
 from policies.errors import PolicyError, UnknownPolicy
 from policies.registry import plugin_warnings, settings_of
@@ -116,7 +123,9 @@ def _run(
     dataset = open_data(config, console)
     check_data(config, dataset)
     spec_of_world = dataset.info.world
-    check_assumptions(config, None if spec_of_world is None else World.from_spec(spec_of_world))
+    world = None if spec_of_world is None else World.from_spec(spec_of_world)
+    check_assumptions(config, world)
+    check_interference(config, world)
     trained = _train_all(config, dataset, machines.processes, console)
     contract = contract_facts(trained.values(), dataset)
     for policy, facts in contract.items():
@@ -134,6 +143,7 @@ def _run(
         explore_share=config.explore_share,
         explore_comments=config.explore_comments,
         keep_log=config.keep_log,
+        interference=settings_of_interference(config),
     )
     signature = _signature(config, dataset, spec)
     if resume is None:
@@ -151,8 +161,11 @@ def _run(
             context |= {"contract": contract} if contract else {}
             result = analyze_outcomes(config, outcomes, plan, arms, context)
         warn_if_weak(config, result, people, console)
+        main = MainRun(config, dataset, spec, plan, directory, signature, people, result)
+        if config.interference is not None and config.design == "online":
+            result = hold_against_truth(main, machines.processes, console)
+            main = dataclasses.replace(main, result=result)
         if config.assume:
-            main = MainRun(config, dataset, spec, plan, directory, signature, people, result)
             retrain = partial(_train_all, config, processes=machines.processes, console=console)
             result = vary_assumptions(main, retrain, machines.processes, console)
         if config.keep_log:
@@ -302,6 +315,7 @@ def _context(
         },
         **({} if stage is None else {"candidates": stage.facts()}),
         "environment": environment_facts(dataset, spec.environment),
+        **({} if config.interference is None else {"interference": dict(config.interference)}),
         "versions": {
             "abtest": __version__,
             **{name: installed(name) for name in PACKAGES},

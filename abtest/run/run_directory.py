@@ -11,6 +11,7 @@ Layout::
         report.html        the lift report
         log/               the log of the experiment, a dataset (only with --keep-log)
         assumptions/       NAME=VALUE/: the twin in each assumed world, laid out likewise (--assume)
+        truth/             the twin of an online test's people, laid out likewise (--interference)
         timings.json       seconds per stage, of all attempts together
         run.log            stages, warnings, versions, tracebacks
 

@@ -1,7 +1,8 @@
 """Simulate an experiment, group of people by group of people.
 
-People do not influence each other, so a group of 4,096 is the unit of work, of progress and of
-resumption. Group boundaries never depend on the number of workers: the bytes are the same.
+People do not influence each other, or with interference only those of their group. So a group of
+4,096 is the unit of work, of progress and of resumption. Group boundaries never depend on the
+number of workers: the bytes are the same.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from abtest.run.run_directory import RunDirectory
 from abtest.run.speeds import remember
 from simulator.calendar import DAY_MS
 from simulator.feed import Feed
+from simulator.interference.feed import SharedFeed
+from simulator.interference.settings import InterferenceSettings
 from simulator.logs.dataset import Dataset
 from simulator.loop import Ranker, Report, drive
 from simulator.randomness import purpose_key, uniform
@@ -56,6 +59,8 @@ class SimulationSpec:
         explore_comments: Share of ranks of opened comment sections filled uniformly at random.
         keep_log: Whether the log of every group is written as well.
         group_size: People per group; a run's pieces all have the same.
+        interference: How people of a group change the platform for each other; None for not at
+            all. In a twin every arm has a platform of its own.
     """
 
     environment: EnvironmentSpec
@@ -69,6 +74,7 @@ class SimulationSpec:
     explore_comments: float = 0.0
     keep_log: bool = False
     group_size: int = GROUP_SIZE
+    interference: InterferenceSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,8 @@ class Simulator:
         parts = _Parts(report, [warm] + [float(self._spec.days)] * lives)
         recorder = None if log is None else self._recorder(log, users)
         feed, before = self._environment.warm_feed(users, parts.next(), recorder)
+        if self._spec.interference is not None:
+            feed = SharedFeed.of(feed, self._spec.interference, self._environment.start_ms)
         end_ms = self._environment.start_ms + self._spec.days * DAY_MS
         if self._spec.twin:
             lived = []

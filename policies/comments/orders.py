@@ -50,6 +50,12 @@ class Likes(FixedOrder):
         """Likes that the platform displays."""
         return catalogue.comment_likes.astype(np.int64)
 
+    def score_comments(self, requests: CommentRequests) -> Scores | None:
+        """Likes as they are displayed now, where they change."""
+        if requests.likes is None:
+            return super().score_comments(requests)
+        return requests.likes.astype(np.float32)
+
 
 class Newest(FixedOrder):
     """Comments by their time, latest first; videos as another policy ranks them."""

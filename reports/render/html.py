@@ -89,7 +89,9 @@ def _environment() -> jinja2.Environment:
         words.decision,
         words.detectable,
         words.guardrail,
+        words.bias,
         words.how_assumed,
+        words.how_biased,
         words.margin,
         words.novelty,
         words.sensitivity,
@@ -101,6 +103,8 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "arm_values": _arm_values,
         "assumed_rows": words.assumed_rows,
+        "BIAS_HEADER": words.BIAS_HEADER,
+        "bias_rows": words.bias_rows,
         "by_spread": words.by_spread,
         "charts": charts,
         "count": formats.count,

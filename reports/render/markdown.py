@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 
@@ -96,6 +97,7 @@ def _comparison(result: ExperimentResult, comparison: ArmComparison, *, heading:
         words.why(result, comparison),
         words.trade_offs(comparison) if evident else "",
         words.sensitivity(result, comparison),
+        words.bias(result, comparison),
         words.true_effect(comparison) or "",
     ]
     decision = words.decision(result, comparison)
@@ -105,6 +107,7 @@ def _comparison(result: ExperimentResult, comparison: ArmComparison, *, heading:
     if comparison.factors is not None and evident:
         lines += ["", *_factors(comparison)]
     lines += _assumptions(result, comparison)
+    lines += _interference(result, comparison)
     for warning in words.warnings(result, comparison):
         about = f" ({warning.about})" if warning.about else ""
         lines += ["", f"Warning: {text(warning.text + about)}"]
@@ -178,6 +181,16 @@ def _assumptions(result: ExperimentResult, comparison: ArmComparison) -> list[st
     lift = "Difference" if record.scale == "absolute" else "Lift"
     header = ["Assumption", "Value", "Control", lift, "Interval", "Outcome"]
     return ["", *table(header, rows, (1, 2, 3, 4)), "", text(words.how_assumed(record))]
+
+
+def _interference(result: ExperimentResult, comparison: ArmComparison) -> list[str]:
+    record = result.interference
+    rows = [] if record is None else words.bias_rows(record, comparison)
+    if record is None or not rows:
+        return []
+    cells = [[text(cell) for cell in dataclasses.astuple(row)] for row in rows]
+    right = tuple(range(1, len(words.BIAS_HEADER)))
+    return ["", *table(list(words.BIAS_HEADER), cells, right), "", text(words.how_biased(record))]
 
 
 def _checks(result: ExperimentResult) -> list[str]:

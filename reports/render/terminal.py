@@ -125,6 +125,7 @@ class _Page:
             words.why(self._result, comparison),
             words.trade_offs(comparison) if verdict.finding != "check failed" else "",
             words.sensitivity(self._result, comparison),
+            words.bias(self._result, comparison),
         ):
             if text:
                 self._say(text, "  ")
@@ -150,6 +151,7 @@ class _Page:
                 self._guardrail(metric)
         self._secondary(words.of_role(comparison, "secondary"))
         self._assumptions(comparison)
+        self._interference(comparison)
         self._notes(comparison)
 
     def _factors(self, comparison: ArmComparison) -> None:
@@ -290,6 +292,22 @@ class _Page:
                 told = f"{row.value}: {row.effect} ({row.interval}), {row.outcome}"
                 self._say(told, "    ", "      ")
         self._say(words.how_assumed(record), "  ")
+
+    def _interference(self, comparison: ArmComparison) -> None:
+        record = self._result.interference
+        rows = [] if record is None else words.bias_rows(record, comparison)
+        if record is None or not rows:
+            return
+        self._heading("This test against the effect on everybody")
+        for row in rows:
+            self._say(
+                f"{row.label}: this test {row.test}, tests on average {row.expected}, everybody "
+                f"{row.truth}, bias {row.bias}. Sharing moves the control by {row.control}, the "
+                f"treatment by {row.treatment}.",
+                "  ",
+                "    ",
+            )
+        self._say(words.how_biased(record), "  ")
 
     def _notes(self, comparison: ArmComparison) -> None:
         effect = words.true_effect(comparison)

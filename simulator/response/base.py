@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.requests import Int32, Int64
+from simulator.response.displayed import DisplayedLikes
 
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
@@ -162,6 +163,14 @@ class Population(ABC):
 
     def change_ranker(self, rows: Int64, time_ms: int) -> None:  # noqa: B027
         """These people get another ranker from ``time_ms`` on; by default nobody minds."""
+
+    def show_likes(self, displayed: DisplayedLikes) -> None:
+        """From now on these people see these likes.
+
+        Raises:
+            NotImplementedError: what this kind of population does not depend on displayed likes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not see likes change")
 
     def put(self, rows: Int64, other: Population, other_rows: Int64) -> None:
         """Replace these people, and what they carry, by people of another group.

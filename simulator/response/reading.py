@@ -20,6 +20,7 @@ from simulator.arrays import look_up
 from simulator.randomness import mix, uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Read
+from simulator.response.displayed import DisplayedLikes
 from simulator.response.watching import Float32, sigmoid
 from simulator.world.config import WorldConfig
 from simulator.world.items import N_STYLES
@@ -42,10 +43,12 @@ def read_section(
     key: NDArray[np.uint64],
     slot: Int64,
     comments: Int32,
+    displayed: DisplayedLikes | None = None,
 ) -> Read:
     """Draw what R people do in sections of up to M comments, a block of ranks at a time.
 
     Only what is read is drawn: first how far people get, then what they do with each comment.
+    ``displayed`` is given where likes have changed since the catalogue was made.
     """
     c = world.config
     r, m = comments.shape
@@ -54,7 +57,8 @@ def read_section(
     own = None
     order = comments
     if c.comment_order_effect < 1.0:
-        own = _order_read(comments, visit[4] < c.comment_order_effect)
+        place = None if displayed is None else displayed.place
+        own = _order_read(comments, visit[4] < c.comment_order_effect, place)
         order = np.take_along_axis(comments, own, axis=1)
     engaged = np.exp(np.float32(c.dwell_open_sigma) * _normal(visit[0], visit[1]))
     opening = c.open_seconds * np.exp(
@@ -89,7 +93,8 @@ def read_section(
     section, rank, comment, match, appeal, slow = _joined(parts)
     u = uniforms(section_key[section], 3, comment, first=1)
     # One draw decides about the like and, rescaled, whether it is a reply.
-    p_touch = _p_touch(c, match, appeal)
+    herding = None if displayed is None else displayed.herding.take(comment)
+    p_touch = _p_touch(c, match, appeal, herding)
     reply = u[0] < np.float32(c.comment_reply_share) * p_touch
     like = (u[0] < p_touch) & ~reply
     log_dwell = _log_dwell(c, people.pace[rows[section]], match, appeal, slow)
@@ -100,8 +105,8 @@ def read_section(
     stay_ms += np.bincount(section, weights=dwell_ms, minlength=r).astype(np.int64)
     if own is not None:
         rank = own[section, rank]
-        displayed = np.lexsort((rank, section))
-        rank, dwell_ms, like, reply = (a[displayed] for a in (rank, dwell_ms, like, reply))
+        in_order = np.lexsort((rank, section))
+        rank, dwell_ms, like, reply = (a[in_order] for a in (rank, dwell_ms, like, reply))
     return Read(section, rank, dwell_ms, like, reply, stay_ms)
 
 
@@ -271,9 +276,13 @@ def _log_dwell(
     return np.asarray(log_dwell)
 
 
-def _p_touch(c: WorldConfig, match: Float32, appeal: Float32) -> Float32:
-    """Probability of a like or a reply, once read; of the shape of ``match``."""
+def _p_touch(
+    c: WorldConfig, match: Float32, appeal: Float32, herding: Float32 | None = None
+) -> Float32:
+    """Probability of a like or a reply, once read; all of the shape of ``match``."""
     logit = np.float32(c.comment_like_match) * match + np.float32(c.comment_like_appeal) * appeal
+    if herding is not None:
+        logit += herding
     return sigmoid(logit + np.float32(c.comment_like_base))
 
 
@@ -283,10 +292,13 @@ def _normal(first: Float32, second: Float32) -> Float32:
     return np.asarray(np.sqrt(np.float32(-2.0) * np.log(first)) * np.cos(angle))
 
 
-def _order_read(comments: Int32, as_displayed: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _order_read(
+    comments: Int32, as_displayed: NDArray[np.bool_], place: Int32 | None = None
+) -> NDArray[np.int64]:
     """int64[R, M]: places in the order in which they are read: as displayed, or most liked first.
 
-    Comments of a video are numbered from the most liked one on.
+    Comments of a video are numbered from the most liked one on, unless ``place`` says otherwise.
     """
-    own = np.argsort(np.where(comments >= 0, comments, np.iinfo(np.int32).max), axis=1)
+    liked = comments if place is None else look_up(place, comments)
+    own = np.argsort(np.where(comments >= 0, liked, np.iinfo(np.int32).max), axis=1)
     return np.where(as_displayed[:, None], np.arange(comments.shape[1]), own)

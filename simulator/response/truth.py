@@ -16,6 +16,7 @@ from simulator.calendar import DAY_MS
 from simulator.randomness import uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Finished, Population, Read, Response, Watched
+from simulator.response.displayed import DisplayedLikes
 from simulator.response.reading import (
     SectionExpectations,
     comment_index,
@@ -97,6 +98,7 @@ class WorldPopulation(Population):
         self._topic: Int64 = world.videos.topic.astype(np.int64)
         self._page: Page | None = None
         self._wrote: tuple[Int64, Bool] | None = None
+        self._displayed: DisplayedLikes | None = None
 
     def copy(self) -> WorldPopulation:
         """An independent copy of what is carried; the world itself is shared."""
@@ -140,6 +142,10 @@ class WorldPopulation(Population):
     def change_ranker(self, rows: Int64, time_ms: int) -> None:
         """From now on these people are curious, for some days; see ``novelty_strength``."""
         self._changed_ms[rows] = time_ms
+
+    def show_likes(self, displayed: DisplayedLikes) -> None:
+        """Likes that were given since the start attract likes, and move comments up."""
+        self._displayed = displayed
 
     def next_session(self, rows: Int64, now_ms: Int64, key: NDArray[np.uint64]) -> Int64:
         """The next visit: soon, or a Poisson process in rescaled time, or after some days away.
@@ -205,7 +211,7 @@ class WorldPopulation(Population):
         comments: Int32,
     ) -> Read:
         """Read down the list until interest runs out; see `simulator.response.reading`."""
-        read = read_section(self.world, self.people, rows, key, slot, comments)
+        read = read_section(self.world, self.people, rows, key, slot, comments, self._displayed)
         if self._wrote is None:
             return read
         at = np.searchsorted(self._wrote[0], rows)

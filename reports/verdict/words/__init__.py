@@ -15,6 +15,13 @@ from reports.verdict.words.assumptions import (
     sensitivity,
 )
 from reports.verdict.words.checks import Chip, check_label, check_sentence, chips, oracles
+from reports.verdict.words.interference import (
+    BIAS_HEADER,
+    BiasRow,
+    bias,
+    bias_rows,
+    how_biased,
+)
 from reports.verdict.words.metrics import (
     Warn,
     detectable,
@@ -52,7 +59,9 @@ from reports.verdict.words.summary import (
 from reports.verdict.words.verdicts import decision, sentence, why
 
 __all__ = [
+    "BIAS_HEADER",
     "AssumedRow",
+    "BiasRow",
     "Chip",
     "Warn",
     "adjusted",
@@ -60,6 +69,8 @@ __all__ = [
     "assumed_effect",
     "assumed_interval",
     "assumed_rows",
+    "bias",
+    "bias_rows",
     "by_spread",
     "check_label",
     "check_sentence",
@@ -77,6 +88,7 @@ __all__ = [
     "guardrail",
     "harm",
     "how_assumed",
+    "how_biased",
     "interactions",
     "margin",
     "novelty",
