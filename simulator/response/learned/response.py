@@ -34,6 +34,7 @@ from simulator.response.learned.quantiles import QuantileTable
 from simulator.response.learned.sessions import SESSION_GAP_MS, ReturnModel
 from simulator.response.learned.tensors import Entities
 from simulator.response.learned.training import train
+from simulator.response.learned.two_sample.sessions import compare_sessions
 
 FORMAT_VERSION = 2
 _ARRAYS, _FACTS = "response.safetensors", "response.json"
@@ -47,7 +48,7 @@ def _silent(stage: str, fraction: float, detail: str) -> None:
 def code_version() -> str:
     """Hash of this package's source: a cached model belongs to the code that learned it."""
     digest = hashlib.blake2b(digest_size=10)
-    for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(behaviours.__file__)):
+    for file in (*sorted(Path(__file__).parent.rglob("*.py")), Path(behaviours.__file__)):
         digest.update(file.name.encode() + b"\x00" + file.read_bytes() + b"\x00")
     return digest.hexdigest()
 
@@ -129,6 +130,9 @@ class LearnedResponse(Response):
         )
         quality = evaluate(fitted, log, entities, seed=seed)
         quality["sessions_per_day"] = _sessions_per_day(behaviour.returns)
+        quality["two_sample"] = compare_sessions(
+            log, fitted.before, fitted.part, behaviour, catalogue, seed=seed
+        )
         return cls(behaviour, fitted.final, quality, dataset.info.content_hash, seed)
 
     def population(self, users: Int32) -> LearnedPopulation:

@@ -27,7 +27,7 @@ from simulator.response.learned.features import (
 from simulator.response.learned.heads import GAUSSIANS, N_OUTCOMES
 from simulator.response.learned.network import ResponseNet, Sizes
 
-_MINIMUM_EXAMPLES = 3
+MINIMUM_EXAMPLES = 3
 _DROP_USER, _DROP_VIDEO = 0.1, 0.3
 
 
@@ -95,10 +95,10 @@ class TrainingTensors:
             [context_features(log.time_ms), place_feature(log.place)[:, None]], axis=1
         )
         user_slot = _slots(log.user[learn], np.arange(len(entities.users.level)), 1)
-        video_slot = _slots(log.video[learn], np.arange(len(entities.author)), _MINIMUM_EXAMPLES)
+        video_slot = _slots(log.video[learn], np.arange(len(entities.author)), MINIMUM_EXAMPLES)
         video = log.video[learn]
-        author_slot = _slots(entities.author[video], entities.author, _MINIMUM_EXAMPLES)
-        category_slot = _slots(entities.category[video], entities.category, _MINIMUM_EXAMPLES)
+        author_slot = _slots(entities.author[video], entities.author, MINIMUM_EXAMPLES)
+        category_slot = _slots(entities.category[video], entities.category, MINIMUM_EXAMPLES)
         learnable = (log.outcomes >= 0) & np.isnan(fixed)
 
         def tensor(values: NDArray[Any]) -> Tensor:
