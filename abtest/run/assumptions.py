@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -22,16 +21,10 @@ from abtest.errors import Interrupted, UsageError
 from abtest.files import write_text
 from abtest.run.arms.training import TrainedPolicy
 from abtest.run.datasets import GROUP_SIZE, builtin_dataset
-from abtest.run.engines import Job, LocalEngine, Told, WorkerDied, default_workers
+from abtest.run.engines import WorkerDied
+from abtest.run.machines import Machines
 from abtest.run.run_directory import RunDirectory
-from abtest.run.simulate import (
-    GroupTask,
-    SimulationSpec,
-    Simulator,
-    group_count,
-    prepare_worker,
-    simulate_group,
-)
+from abtest.run.simulate import GroupTask, SimulationSpec, group_count
 from abtest.run.sizing import analyze_outcomes
 from reports.analysis.sensitivity import AnalysedGrid, sensitivity
 from reports.plan import AnalysisPlan
@@ -141,14 +134,14 @@ def twins_of(config: RunConfig, base: World, people: int) -> tuple[int, int]:
 
 
 def vary_assumptions(
-    main: MainRun, train: Train, workers: int | None, console: Console
+    main: MainRun, train: Train, machines: Machines, console: Console
 ) -> ExperimentResult:
     """The experiment's result with its sensitivity to the assumptions.
 
     Args:
         main: The experiment.
         train: The policies by name, fitted to a log.
-        workers: Processes; None for one per core.
+        machines: Where groups of people are simulated.
         console: Progress.
 
     Raises:
@@ -171,7 +164,7 @@ def vary_assumptions(
     with contextlib.ExitStack() as stack:
         for point in points:
             stack.enter_context(point.directory.locked())
-        _simulate(main, points, people, workers or default_workers(), console)
+        _simulate(main, points, people, machines, console)
         with console.stage("analyse", "analysing the assumed worlds"):
             results = {point.assume: _analyse(main, point, people) for point in points}
     grids = [_grid(assumption, world, results) for assumption in asked]
@@ -227,27 +220,8 @@ def _point(
     return _Point(assume, dataset, twin, directory)
 
 
-class _Worlds:
-    """One process's simulator of the world whose turn it is."""
-
-    def __init__(self, specs: Sequence[SimulationSpec]) -> None:
-        self._specs = specs
-        self._latest: tuple[int, Simulator] | None = None
-
-    def of(self, number: int) -> Simulator:
-        """The simulator of one world; tasks of one world follow each other."""
-        if self._latest is None or self._latest[0] != number:
-            self._latest = None
-            self._latest = number, prepare_worker(self._specs[number])
-        return self._latest[1]
-
-
-def _work(worlds: _Worlds, task: tuple[int, GroupTask], told: Told) -> int:
-    return simulate_group(worlds.of(task[0]), task[1], told)
-
-
 def _simulate(
-    main: MainRun, points: Sequence[_Point], people: int, workers: int, console: Console
+    main: MainRun, points: Sequence[_Point], people: int, machines: Machines, console: Console
 ) -> None:
     """Fill the directories of all points; groups already there are not run again."""
     groups = group_count(people)
@@ -266,10 +240,10 @@ def _simulate(
         told = f"{done + finished} of {total} groups of people"
         stage.update("", (done + fractions) / total, told)
 
-    job = Job(prepare=partial(_Worlds, [point.spec for point in points]), work=_work)
+    engine = machines.simulating_each([(point.spec, point.dataset) for point in points])
     title = f"assumptions: {len(points)} twins of {people:,} people"
-    again = f"Continue: abtest run --resume {main.directory.path}"
-    with console.stage("assumptions", title) as stage, LocalEngine(job, workers) as engine:
+    again = f"Continue: abtest run --resume {main.directory.path}{machines.options()}"
+    with console.stage("assumptions", title) as stage, engine:
         stage.update("", done / total, "starting")
         try:
             for _ in engine.run(todo, report):

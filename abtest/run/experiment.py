@@ -163,7 +163,7 @@ def _run(
         if config.assume:
             main = MainRun(config, dataset, spec, plan, directory, signature, people, result)
             retrain = partial(_train_all, config, processes=machines.processes, console=console)
-            result = vary_assumptions(main, retrain, machines.processes, console)
+            result = vary_assumptions(main, retrain, machines, console)
         if config.keep_log:
             _keep_log(config, dataset, directory, people, console)
         write_text(directory.path / "results.json", result.to_json())

@@ -80,7 +80,6 @@ class InProcess:
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("abtest.run.machines.LocalEngine", InProcess)
-    monkeypatch.setattr("abtest.run.assumptions.LocalEngine", InProcess)
 
 
 def sensitivity_of(directory: Path) -> Sensitivity:
