@@ -14,6 +14,7 @@ import numpy as np
 
 from abtest.console import Console
 from abtest.evaluate.asked import Protocol
+from abtest.files import locked
 from abtest.paths import cache_directory
 from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.arms.training import load_policy, train
@@ -199,14 +200,16 @@ def _training(
         if cut_ms is None
         else (lambda: part_before(dataset, cut_ms, target))
     )
-    if target.is_dir():
-        try:
+    # Several processes of a machine may come here at the same moment.
+    with locked(target, lambda: console.note("another process writes the training part; waiting")):
+        if target.is_dir():
+            try:
+                return make()
+            except DataError as error:
+                console.warn(f"the training part in {target} is made again: {error.problem}")
+                shutil.rmtree(target)
+        with console.stage("split", "writing the training part"):
             return make()
-        except DataError as error:
-            console.warn(f"the training part in {target} is made again: {error.problem}")
-            shutil.rmtree(target)
-    with console.stage("split", "writing the training part"):
-        return make()
 
 
 def _cuts_digest(test: HeldOut) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from simulator.response.learned.features import Impressions, UserFeatures, video
 from simulator.response.learned.network import Predictor
 from simulator.response.learned.optimisation import STAGE
 from simulator.response.learned.playtime import PlayTime
+from simulator.response.learned.pools import Pools
 from simulator.response.learned.population import LearnedBehaviour, LearnedPopulation
 from simulator.response.learned.quality import evaluate
 from simulator.response.learned.quantiles import QuantileTable
@@ -99,7 +102,22 @@ class LearnedResponse(Response):
             DataError: the log has nothing to learn from.
         """
         progress(STAGE, 0.0, "reading the log")
-        log = Impressions.read(dataset, seed=seed)
+        with tempfile.TemporaryDirectory(prefix="abtest-") as folder:
+            return cls._fit(
+                dataset, Pools(dataset, seed=seed, folder=Path(folder)), seed, progress, device
+            )
+
+    @classmethod
+    def _fit(
+        cls,
+        dataset: Dataset,
+        pools: Pools,
+        seed: int,
+        progress: Callable[[str, float, str], None],
+        device: torch.device,
+    ) -> LearnedResponse:
+        log = pools.read(0)
+        others = [partial(pools.read, number) for number in range(1, pools.count)]
         catalogue = dataset.catalogue()
         entities = Entities(
             author=np.asarray(catalogue.author, dtype=np.int64),
@@ -107,7 +125,7 @@ class LearnedResponse(Response):
             duration_ms=video_durations(dataset),
             users=UserFeatures.read(dataset),
         )
-        fitted = train(log, entities, seed=seed, progress=progress, device=device)
+        fitted = train(log, entities, seed=seed, progress=progress, device=device, others=others)
         opened = log.stay_ms[log.stay_ms > 0]
         profile = log.profile_stay_ms[log.profile_stay_ms > 0].astype(np.float64)
         one_cell = np.zeros(1, dtype=np.int64)
@@ -119,7 +137,7 @@ class LearnedResponse(Response):
             profile_stay=QuantileTable.fit(
                 profile, np.zeros(len(profile), dtype=np.int64), 1, one_cell
             ),
-            returns=_returns(log, len(entities.users.level)),
+            returns=_returns(log, len(entities.users.level), others),
             comments=CommentModel.fit(
                 dataset,
                 opened_sections=len(opened),
@@ -129,6 +147,9 @@ class LearnedResponse(Response):
             overhead_ms=_overhead(log),
         )
         quality = evaluate(fitted, log, entities, seed=seed)
+        if others:
+            # What was measured is about the first pool; the network learned from all.
+            quality["pools"] = pools.count
         quality["sessions_per_day"] = _sessions_per_day(behaviour.returns)
         quality["two_sample"] = compare_sessions(
             log, fitted.before, fitted.part, behaviour, catalogue, seed=seed
@@ -221,7 +242,9 @@ def _sessions_of(log: Impressions) -> tuple[Int32, Int64, Int64, Int64]:
     return log.user[first], log.time_ms[first], end, log.time_ms[last]
 
 
-def _returns(log: Impressions, n_users: int) -> ReturnModel:
+def _returns(
+    log: Impressions, n_users: int, others: Sequence[Callable[[], Impressions]]
+) -> ReturnModel:
     user, start, end, _ = _sessions_of(log)
     return ReturnModel.fit(
         user,
@@ -230,6 +253,7 @@ def _returns(log: Impressions, n_users: int) -> ReturnModel:
         log_end_ms=int(log.time_ms.max()),
         n_users=n_users,
         minimum_gap_ms=0 if log.sessions_given else SESSION_GAP_MS,
+        others=(_sessions_of(read())[:3] for read in others),
     )
 
 
