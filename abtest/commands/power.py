@@ -132,10 +132,10 @@ def aa(
         console.warn(f"'{name}' is the same for all {found.users:,} users; left out")
     plan = AnalysisPlan(metrics={m.name: m for m in chosen})
     by_score = scored({m.name: columns[m.name] for m in chosen}, plan)
-    split = Split({m.name: columns[m.name] for m in chosen}, chosen, seed, share, by_score)
+    dealt = Split({m.name: columns[m.name] for m in chosen}, chosen, seed, share, by_score)
     report = calibrate(
         columns, chosen, replicates=replicates, seed=seed, share=share, alpha=level,
-        by_score=by_score, p_values=spread_splits(split, replicates, machines, console),
+        by_score=by_score, p_values=spread_splits(dealt, replicates, machines, console),
     )  # fmt: skip
     if html is not None:
         options.put_page(aa_page(report, found.name, options.command_line()), html, console)
