@@ -23,7 +23,7 @@ Bool = NDArray[np.bool_]
 Int8 = NDArray[np.int8]
 
 MAX_ROWS = 500_000
-"""Impressions that are learned from at a time; see `simulator.response.learned.pools`."""
+"""Impressions that are learned from at a time; see `simulator.response.learned.parts.pools`."""
 _LONG_VIEW_MS = 18_000
 _CLICK_MS = 7_000
 _DEEP = 50
@@ -73,7 +73,7 @@ class Impressions:
         """Read the columns that the model needs.
 
         Above `MAX_ROWS` impressions a random share of the people is read: the first of
-        `simulator.response.learned.pools`.
+        `simulator.response.learned.parts.pools`.
 
         Raises:
             DataError: there is no impression to learn from.

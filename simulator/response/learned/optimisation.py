@@ -17,7 +17,7 @@ from simulator.devices import CPU, on_device
 from simulator.response.learned.features import Float64
 from simulator.response.learned.heads import N_OUTCOMES, N_OUTPUTS
 from simulator.response.learned.network import ResponseNet
-from simulator.response.learned.split import CALIBRATE, TRAIN, some_rows
+from simulator.response.learned.parts.split import CALIBRATE, TRAIN, some_rows
 from simulator.response.learned.tensors import TrainingTensors
 
 Progress = Callable[[str, float, str], None]

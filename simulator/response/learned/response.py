@@ -29,8 +29,8 @@ from simulator.response.learned.comments import CommentModel
 from simulator.response.learned.features import Impressions, UserFeatures, video_durations
 from simulator.response.learned.network import Predictor
 from simulator.response.learned.optimisation import STAGE
+from simulator.response.learned.parts.pools import Pools
 from simulator.response.learned.playtime import PlayTime
-from simulator.response.learned.pools import Pools
 from simulator.response.learned.population import LearnedBehaviour, LearnedPopulation
 from simulator.response.learned.quality import evaluate
 from simulator.response.learned.quantiles import QuantileTable

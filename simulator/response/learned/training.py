@@ -24,9 +24,9 @@ from simulator.response.learned.features import (
 from simulator.response.learned.heads import END, GAUSSIANS, HATE, LIKE, N_OUTCOMES, OPEN
 from simulator.response.learned.network import Predictor, ResponseNet
 from simulator.response.learned.optimisation import Pool, Progress, one_thread, optimise
+from simulator.response.learned.parts.split import CALIBRATE, TRAIN, some_rows, split_by_time
 from simulator.response.learned.playtime import PlayTime, duration_group
 from simulator.response.learned.quantiles import QuantileTable
-from simulator.response.learned.split import CALIBRATE, TRAIN, some_rows, split_by_time
 from simulator.response.learned.tensors import Entities, Slots, TrainingTensors
 
 

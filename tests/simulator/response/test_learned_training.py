@@ -11,7 +11,7 @@ from scipy.special import logit
 from scipy.stats import bernoulli, norm
 
 from simulator.logs.dataset import Dataset
-from simulator.response.learned import split, tensors, training
+from simulator.response.learned import tensors, training
 from simulator.response.learned.carried import replay_states
 from simulator.response.learned.chain import NEVER, chain_mask
 from simulator.response.learned.features import Impressions, UserFeatures, video_durations
@@ -24,7 +24,8 @@ from simulator.response.learned.heads import (
     N_OUTPUTS,
 )
 from simulator.response.learned.network import SIZE, ResponseNet
-from simulator.response.learned.split import TEST, TRAIN, some_rows, split_by_time
+from simulator.response.learned.parts import split
+from simulator.response.learned.parts.split import TEST, TRAIN, some_rows, split_by_time
 from simulator.response.learned.tensors import Entities, Slots, TrainingTensors
 
 

@@ -15,7 +15,7 @@ from simulator.response.learned import LearnedResponse, features, metrics, optim
 from simulator.response.learned.carried import replay_states
 from simulator.response.learned.features import Impressions
 from simulator.response.learned.heads import CLICK, HATE, LIKE
-from simulator.response.learned.pools import Pools
+from simulator.response.learned.parts.pools import Pools
 from simulator.response.learned.training import row_outputs
 from simulator.response.learned.two_sample import boosting
 

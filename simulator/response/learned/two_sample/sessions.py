@@ -19,9 +19,9 @@ from simulator.randomness import mix, purpose_key, uniform
 from simulator.response.learned.carried import CarriedState
 from simulator.response.learned.features import Impressions
 from simulator.response.learned.heads import COLUMNS, OPEN, OUTCOMES, PROFILE
+from simulator.response.learned.parts.split import TRAIN
 from simulator.response.learned.population import LearnedBehaviour, LearnedPopulation
 from simulator.response.learned.sessions import SESSION_GAP_MS
-from simulator.response.learned.split import TRAIN
 from simulator.response.learned.two_sample.describe import PAUSES, Lived, session_features
 from simulator.response.learned.two_sample.discriminate import discriminate
 
