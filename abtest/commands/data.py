@@ -1,4 +1,4 @@
-"""Parse the options of `abtest data import|export|check|describe|synth`."""
+"""Parse the options of `abtest data import|export|check|describe|fidelity|synth`."""
 
 from __future__ import annotations
 
@@ -289,6 +289,36 @@ def describe(
         put_json({"comparisons": pairs})
     else:
         put(comparison_table(comparisons))
+
+
+@app.command()
+def fidelity(
+    dataset: DatasetPath,
+    seed: Annotated[
+        int, typer.Option("--training-seed", min=0, help="Seed of the response model.")
+    ] = 1,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Learn how people of a log respond, as run --data does, and say whether to believe it.
+
+    A classifier is asked to tell simulated sessions from those of the log (two-sample test).
+
+    [bold]Example[/bold]
+
+      abtest data fidelity logs/kuairand
+    """
+    from abtest.results.learned_people import learned_people
+    from abtest.run.datasets import open_dataset
+    from abtest.run.fidelity import fit_response, quality_of
+
+    console = Console(quiet=quiet)
+    model = fit_response(open_dataset(dataset, console), seed=seed, console=console)
+    quality = quality_of(model)
+    if as_json:
+        put_json(quality)
+    else:
+        put(learned_people(quality))
 
 
 @app.command()

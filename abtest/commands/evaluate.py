@@ -69,6 +69,8 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write FILE.json or FILE.csv.")
     ] = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
     html: options.Html = None,
     config: options.ConfigFile = None,
     as_json: options.Json = False,
@@ -86,6 +88,8 @@ def evaluate(
 
       abtest evaluate sasrec lsvcr --candidates 100
 
+      abtest evaluate popular sasrec --seeds 5 --engine ray --address 10.0.0.1:6379
+
     The first policy is the one that the others are compared with. Data, seeds and the policies'
     settings that no flag names come from abtest.toml.
     """
@@ -96,6 +100,7 @@ def evaluate(
     from abtest.evaluate.tables import evaluation_tables
     from abtest.run.arms.oracle import refuse_oracles
     from abtest.run.datasets import open_dataset
+    from abtest.run.machines import Machines
 
     refuse_oracles(policies)
     told = load_config({"data": data, "seed": seed}, file=config)
@@ -106,9 +111,11 @@ def evaluate(
     if output is not None:
         check_output(output)
     rows = contestants(policies, told.policies, ablations=ablations)
+    machines = Machines(engine, address=address)
+    machines.check()
     console = Console(quiet=quiet)
     dataset = open_dataset(told.data, console)
-    results = evaluate_policies(rows, dataset, protocol, console)
+    results = evaluate_policies(rows, dataset, protocol, console, machines)
     if output is not None:
         write_output(output, results)
         console.say(f"written: {output}")

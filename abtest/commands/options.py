@@ -32,6 +32,17 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes; the result does not depend on it."),
 ]
+Engine = Annotated[
+    str,
+    typer.Option("--engine", help="local (default), or ray: the machines of a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="With --engine ray: auto, HOST:PORT or ray://HOST:PORT; default: this machine alone.",
+    ),
+]
 Encoding = Annotated[
     str | None,
     typer.Option("--encoding", help="Of text that is neither UTF-8 nor UTF-16, as gbk."),

@@ -90,6 +90,8 @@ def aa(
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Last days of a log that are analysed.")
     ] = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
     html: options.Html = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -106,12 +108,15 @@ def aa(
     """
     from abtest.power.page import aa_page
     from abtest.power.sources import open_source
+    from abtest.power.spread import Split, spread_splits
     from abtest.power.tables import aa_table
+    from abtest.run.machines import Machines
     from reports.analysis.calibration import calibrate, scored, varying
     from reports.plan import AnalysisPlan
 
     share, level = _fraction("--split", split), _fraction("--alpha", alpha)
-    console = Console(quiet=quiet)
+    console, machines = Console(quiet=quiet), Machines(engine, address=address)
+    machines.check()
     table = _table_options(
         metric=metric, metrics=metrics, control=control, user=user, arm=arm, day=day, start=start,
         absent=absent, joined=joined, covariate=covariate, encoding=encoding, delimiter=delimiter,
@@ -127,9 +132,10 @@ def aa(
         console.warn(f"'{name}' is the same for all {found.users:,} users; left out")
     plan = AnalysisPlan(metrics={m.name: m for m in chosen})
     by_score = scored({m.name: columns[m.name] for m in chosen}, plan)
+    dealt = Split({m.name: columns[m.name] for m in chosen}, chosen, seed, share, by_score)
     report = calibrate(
         columns, chosen, replicates=replicates, seed=seed, share=share, alpha=level,
-        by_score=by_score,
+        by_score=by_score, p_values=spread_splits(dealt, replicates, machines, console),
     )  # fmt: skip
     if html is not None:
         options.put_page(aa_page(report, found.name, options.command_line()), html, console)

@@ -143,13 +143,6 @@ EngineName = Annotated[
     str | None,
     typer.Option("--engine", help="local (default), or ray: the machines of a Ray cluster."),
 ]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        help="With --engine ray: auto, HOST:PORT or ray://HOST:PORT; default: this machine alone.",
-    ),
-]
 FailOn = Annotated[
     str | None,
     typer.Option(
@@ -204,7 +197,7 @@ def run(
     config: options.ConfigFile = None,
     workers: options.Workers = None,
     engine: EngineName = None,
-    address: Address = None,
+    address: options.Address = None,
     fail_on: FailOn = None,
     dry_run: DryRun = False,
     json: options.Json = False,

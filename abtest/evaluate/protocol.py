@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,42 +14,25 @@ from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.asked import Protocol
 from abtest.evaluate.results import PolicyScores, TaskResult
+from abtest.evaluate.runs import Asked, Bench, Contestant, Ranking, bench_on_node, cases, rank
 from abtest.evaluate.statistics import Mean, differences, means
-from abtest.paths import cache_directory
 from abtest.run.arms.foreign import make
-from abtest.run.arms.places import ids_in_errors, user_id
-from abtest.run.arms.training import load_policy, train
+from abtest.run.cluster.cargo import Needs
+from abtest.run.engines import Job
+from abtest.run.machines import LOCAL, Machines
 from policies.errors import PolicyError
-from policies.evaluation.candidates import CommentCandidates, VideoCandidates
-from policies.evaluation.case_history import history_at
-from policies.evaluation.comment_visits import visits_held_out
-from policies.evaluation.dwell import DwellCorrelation
-from policies.evaluation.evaluate import Ranked, Task, rank_cases
-from policies.evaluation.holdout import HeldOut, held_out, part_before, split_time, training_part
+from policies.evaluation.evaluate import Ranked
+from policies.evaluation.holdout import HeldOut, split_time
 from policies.evaluation.metrics import COVERAGE_CUTOFF, NAMES, case_metrics, coverage, per_person
-from policies.evaluation.seen_visits import SeenVisits, seen_visits
 from policies.registry import create, policy_class, ranked_by, settings_of
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
-from simulator.requests import HistoryState
 
 DWELL_R = "dwell_r"
 """Name of the metric of `policies.evaluation.dwell`, where the log knows who saw what how long."""
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """A row of the table: a policy with its settings.
-
-    Attributes:
-        label: Name of the row.
-        spec: Name or ``file.py:Class``.
-        settings: Passed to its constructor.
-    """
-
-    label: str
-    spec: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+HERE = Machines()
 
 
 def contestants(
@@ -96,12 +76,24 @@ def contestants(
 
 
 def evaluate_policies(
-    rows: Sequence[Contestant], dataset: Dataset, protocol: Protocol, console: Console
+    rows: Sequence[Contestant],
+    dataset: Dataset,
+    protocol: Protocol,
+    console: Console,
+    machines: Machines = HERE,
 ) -> list[TaskResult]:
     """One result per task, rows in the order given.
 
     A task that this log or these policies cannot be evaluated on is reported with the reason, if
     another one can.
+
+    Args:
+        rows: The policies; the first one is the reference of all differences.
+        dataset: The log.
+        protocol: What is asked.
+        console: Progress.
+        machines: Where policies are trained and rank: this process, or a Ray cluster, where every
+            row and seed is a task. The result is the same.
 
     Raises:
         DataError: no task can be evaluated on this log.
@@ -123,24 +115,20 @@ def evaluate_policies(
             results.append(result.without(f"none of the policies ranks {task}."))
             continue
         try:
-            test = _cases(task, dataset, protocol, cut_ms)
+            test = cases(task, dataset, protocol, cut_ms)
         except PolicyError as error:
             unsuited = True
             results.append(result.without(error.problem))
             continue
-        results.append(_evaluate(result, entrants, test, dataset, protocol, cut_ms, console))
+        results.append(
+            _evaluate(result, entrants, test, dataset, protocol, cut_ms, machines, console)
+        )
     if all(r.problem for r in results):
         problem = " ".join(r.problem for r in results)
         if unsuited:
             raise DataError(problem, f"Look at it: abtest data describe {dataset.path}")
         raise UsageError(problem, "See: abtest policy list")
     return results
-
-
-def _cases(task: Task, dataset: Dataset, protocol: Protocol, cut_ms: int | None) -> HeldOut:
-    if task == "videos":
-        return held_out(dataset, protocol.signal, since_ms=cut_ms)
-    return visits_held_out(dataset, since_ms=cut_ms)
 
 
 def _evaluate(
@@ -150,43 +138,26 @@ def _evaluate(
     dataset: Dataset,
     protocol: Protocol,
     cut_ms: int | None,
+    machines: Machines,
     console: Console,
 ) -> TaskResult:
-    training = _training(result.task, test, dataset, protocol, cut_ms, console)
-    history = history_at(dataset, test)
-    candidates: VideoCandidates | CommentCandidates
-    if result.task == "videos":
-        candidates = VideoCandidates(
-            dataset, test, protocol.signal, sample=protocol.candidates, seed=protocol.seed
-        )
-    else:
-        candidates = CommentCandidates(
-            dataset, test, sample=protocol.candidates, seed=protocol.seed
-        )
+    bench = Bench.build(result.task, test, dataset, protocol, cut_ms, console)
     values: dict[str, NDArray[np.float64]] = {}
     dwell: dict[str, NDArray[np.float64]] = {}
-    visits = _seen_visits(result.task, dataset, test, cut_ms)
     covered: dict[str, list[float]] = {}
     facts: dict[str, list[dict[str, Any]]] = {}
     left_out = list(result.left_out)
     offered, competing = 0, 0.0
-    for number, row in enumerate(rows):
-        title = f"{result.task}, {number + 1} of {len(rows)}: {row.label}"
-        try:
-            with ids_in_errors(dataset.catalogue(), partial(user_id, dataset)):
-                runs = [
-                    _run(row, seed, training, test, candidates, history, visits, title, console)
-                    for seed in protocol.seeds
-                ]
-        except PolicyError as error:
+    of_row = _runs(bench, rows, dataset, protocol, cut_ms, machines, console)
+    for row in rows:
+        outcomes = [next(of_row) for _ in protocol.seeds]
+        refused = next((found for found in outcomes if isinstance(found, PolicyError)), None)
+        if refused is not None:
             # A policy that this log does not suit is no reason to lose the others.
-            if type(error) is not PolicyError:
-                raise
-            # The log that people know, not the part of it that lies in our cache.
-            problem = error.problem.replace(str(training.path), str(dataset.path))
-            left_out.append(f"{row.label}: {problem.rstrip('.')}")
-            console.warn(f"{row.label} is left out: {problem}")
+            left_out.append(f"{row.label}: {refused.problem.rstrip('.')}")
+            console.warn(f"{row.label} is left out: {refused.problem}")
             continue
+        runs = [found for found in outcomes if isinstance(found, Ranking)]
         ranked = [run.ranked for run in runs if run.ranked is not None]
         if len(ranked) < len(runs):
             left_out.append(f"{row.label} leaves comments in the platform's order here")
@@ -217,79 +188,35 @@ def _evaluate(
     )
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What one training seed gave."""
-
-    ranked: Ranked | None
-    facts: dict[str, Any]
-    dwell: DwellCorrelation | None
-
-
-def _run(
-    row: Contestant,
-    seed: int,
-    training: Dataset,
-    test: HeldOut,
-    candidates: VideoCandidates | CommentCandidates,
-    history: HistoryState,
-    visits: SeenVisits | None,
-    title: str,
-    console: Console,
-) -> _Run:
-    """Train with one seed, or find the weights, and rank all cases; facts about the training."""
-    trained = train(row.spec, row.settings, training, seed=seed, console=console)
-    policy = load_policy(trained, training)
-    with console.stage("evaluate", f"{title}, seed {seed}") as stage:
-        ranked = rank_cases(policy, test, candidates, history, progress=stage.update)
-        dwell = None if visits is None or ranked is None else visits.judge(policy)
-    return _Run(ranked, trained.summary, dwell)
-
-
-def _seen_visits(
-    task: Task, dataset: Dataset, test: HeldOut, cut_ms: int | None
-) -> SeenVisits | None:
-    """Visits after what was trained on, to judge the order of comments by dwell."""
-    if task != "comments":
-        return None
-    never = np.iinfo(np.int64).max
-    cut = np.full(len(dataset.user_ids()), never if cut_ms is None else cut_ms, dtype=np.int64)
-    if cut_ms is None:
-        cut[test.user] = test.cut_ms
-    return seen_visits(dataset, cut)
-
-
-def _training(
-    task: Task,
-    test: HeldOut,
+def _runs(
+    bench: Bench,
+    rows: Sequence[Contestant],
     dataset: Dataset,
     protocol: Protocol,
     cut_ms: int | None,
+    machines: Machines,
     console: Console,
-) -> Dataset:
-    """The training part, made once per log and split and kept."""
-    what = f"before {cut_ms}" if cut_ms is not None else f"last {task} {protocol.signal}"
-    name = f"{dataset.info.content_hash} {what} {_cuts_digest(test) if cut_ms is None else ''}"
-    digest = hashlib.blake2b(name.encode(), digest_size=10).hexdigest()
-    target: Path = cache_directory() / "heldout" / digest
-    make: Callable[[], Dataset] = (
-        (lambda: training_part(dataset, test, target))
-        if cut_ms is None
-        else (lambda: part_before(dataset, cut_ms, target))
+) -> Iterator[Ranking | PolicyError]:
+    """What every row did with every seed, row by row: here, or on a cluster."""
+    asked = [
+        Asked(row, seed, f"{bench.task}, {number} of {len(rows)}: {row.label}")
+        for number, row in enumerate(rows, 1)
+        for seed in protocol.seeds
+    ]
+    if machines.engine == LOCAL:
+        here: Job[Asked, Ranking | PolicyError] = Job(lambda: bench, partial(rank, console=console))
+        yield from machines.each(here, asked)
+        return
+    needs = Needs.of(dataset, (row.spec for row in rows))
+    there: Job[Asked, Ranking | PolicyError] = Job(
+        partial(bench_on_node, needs, bench.task, protocol, cut_ms), rank
     )
-    if target.is_dir():
-        try:
-            return make()
-        except DataError as error:
-            console.warn(f"the training part in {target} is made again: {error.problem}")
-            shutil.rmtree(target)
-    with console.stage("split", "writing the training part"):
-        return make()
+    with console.stage("evaluate", f"{bench.task}: {len(asked)} trainings") as stage:
 
+        def report(done: float, finished: int) -> None:
+            stage.update("", done / len(asked), f"{finished} of {len(asked)}")
 
-def _cuts_digest(test: HeldOut) -> str:
-    """The rule that cuts may change with the program: then the part is another one."""
-    return hashlib.blake2b(test.user.tobytes() + test.cut_ms.tobytes(), digest_size=8).hexdigest()
+        yield from machines.each(there, asked, report)
 
 
 def _values(per_seed: Sequence[Ranked], test: HeldOut) -> NDArray[np.float64]:

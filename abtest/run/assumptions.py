@@ -17,6 +17,7 @@ from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.run.arms.training import TrainedPolicy
 from abtest.run.datasets import builtin_dataset
+from abtest.run.machines import Machines
 from abtest.run.twins import (
     MOST_PEOPLE,
     MainRun,
@@ -94,14 +95,14 @@ def twins_of(config: RunConfig, base: World, people: int) -> tuple[int, int]:
 
 
 def vary_assumptions(
-    main: MainRun, train: Train, workers: int | None, console: Console
+    main: MainRun, train: Train, machines: Machines, console: Console
 ) -> ExperimentResult:
     """The experiment's result with its sensitivity to the assumptions.
 
     Args:
         main: The experiment.
         train: The policies by name, fitted to a log.
-        workers: Processes; None for one per core.
+        machines: Where groups of people are simulated.
         console: Progress.
 
     Raises:
@@ -125,7 +126,7 @@ def vary_assumptions(
         for point in points:
             stack.enter_context(point.directory.locked())
         stage = Stage("assumptions", "assumptions", "while assumptions were varied")
-        simulate_twins(main, points, people, stage, workers, console)
+        simulate_twins(main, points, people, stage, machines, console)
         with console.stage("analyse", "analysing the assumed worlds"):
             results = {point.assume: analyse_twin(main, point, people) for point in points}
     grids = [_grid(assumption, world, results) for assumption in asked]

@@ -22,6 +22,7 @@ from abtest.files import write_text
 from abtest.paths import cache_directory
 from abtest.plugins import sections
 from abtest.run.arms.side_by_side import train_side_by_side
+from abtest.run.arms.support import unsupported_shares
 from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.assumptions import check_assumptions, vary_assumptions
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
@@ -46,6 +47,8 @@ from policies.errors import PolicyError, UnknownPolicy
 from policies.registry import plugin_warnings, settings_of
 from reports.render.html import write_html
 from reports.results import ExperimentResult
+from reports.verdict.words.learned_people import unsupported
+from simulator.logs.checks.needs import selection
 from simulator.logs.dataset import Dataset
 from simulator.world import World
 
@@ -159,15 +162,21 @@ def _run(
             directory.complete(outcomes)
             context = _context(config, dataset, spec, trained, people)
             context |= {"contract": contract} if contract else {}
+            if environment.kind == "learned":
+                served = dict(zip(spec.arms, spec.policies, strict=True))
+                support = unsupported_shares(served, dataset, environment)
+                context["environment"]["support"] = support
+                for sentence in unsupported(support):
+                    console.warn(f"{sentence}.")
             result = analyze_outcomes(config, outcomes, plan, arms, context)
         warn_if_weak(config, result, people, console)
         main = MainRun(config, dataset, spec, plan, directory, signature, people, result)
         if config.interference is not None and config.design == "online":
-            result = hold_against_truth(main, machines.processes, console)
+            result = hold_against_truth(main, machines, console)
             main = dataclasses.replace(main, result=result)
         if config.assume:
             retrain = partial(_train_all, config, processes=machines.processes, console=console)
-            result = vary_assumptions(main, retrain, machines.processes, console)
+            result = vary_assumptions(main, retrain, machines, console)
         if config.keep_log:
             _keep_log(config, dataset, directory, people, console)
         write_text(directory.path / "results.json", result.to_json())
@@ -258,6 +267,9 @@ def _environment(
     config: RunConfig, dataset: Dataset, trained: Mapping[str, TrainedPolicy], console: Console
 ) -> EnvironmentSpec:
     learned = dataset.info.world is None
+    lacks = selection(dataset) if learned else ""
+    if lacks:
+        console.warn(f"{dataset.path}: {lacks}.")
     model = fit_response(dataset, seed=config.training_seed, console=console) if learned else ""
     return EnvironmentSpec(
         kind="learned" if learned else "world",

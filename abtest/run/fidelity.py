@@ -19,6 +19,7 @@ from abtest.run.arms.training import fix_threads
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.speeds import remember
 from simulator.devices import devices
+from simulator.logs.checks.needs import selection
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
 from simulator.response.learned import LearnedResponse, code_version
@@ -59,18 +60,35 @@ def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
     return directory
 
 
+def quality_of(model: Path) -> dict[str, Any]:
+    """Held-out quality of the response model in a directory.
+
+    Raises:
+        RunDataError: the file is damaged.
+    """
+    file = model / "quality.json"
+    try:
+        quality = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(quality, dict):
+            raise ValueError("it holds no table")
+    except (ValueError, OSError, RecursionError) as error:
+        raise RunDataError(
+            f"{file} is damaged: {error}.",
+            f"Remove it and give the command again: rm -r {model}",
+        ) from None
+    return quality
+
+
 def environment_facts(dataset: Dataset, spec: EnvironmentSpec) -> dict[str, Any]:
     """World: simulated beside published statistics. Learned: held-out quality of the model."""
     if spec.kind == "learned":
-        file = Path(spec.model) / "quality.json"
-        try:
-            quality = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, OSError, RecursionError) as error:
-            raise RunDataError(
-                f"{file} is damaged: {error}.",
-                f"Remove it and give the command again: rm -r {file.parent}",
-            ) from None
-        return {"kind": "learned from the log", "quality": quality}
+        quality = quality_of(Path(spec.model))
+        lacks = selection(dataset)
+        return {
+            "kind": "learned from the log",
+            "quality": quality,
+            **({"selection": lacks} if lacks else {}),
+        }
     return {
         "kind": "built-in world",
         "world": dataset.info.world,

@@ -11,6 +11,7 @@ from abtest.config import RunConfig
 from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.run.datasets import GROUP_SIZE
+from abtest.run.machines import Machines
 from abtest.run.simulate import group_count
 from abtest.run.twins import (
     MOST_PEOPLE,
@@ -63,7 +64,7 @@ def twin_of(config: RunConfig, people: int) -> int:
     return min(people, MOST_PEOPLE) if wanted else 0
 
 
-def hold_against_truth(main: MainRun, workers: int | None, console: Console) -> ExperimentResult:
+def hold_against_truth(main: MainRun, machines: Machines, console: Console) -> ExperimentResult:
     """The result of an online test, with its bias against the effect on everybody.
 
     Every arm of the twin has a platform of its own in each group: first everybody is served by the
@@ -71,7 +72,7 @@ def hold_against_truth(main: MainRun, workers: int | None, console: Console) -> 
 
     Args:
         main: The online test.
-        workers: Processes; None for one per core.
+        machines: Where groups of people are simulated.
         console: Progress.
 
     Raises:
@@ -87,7 +88,7 @@ def hold_against_truth(main: MainRun, workers: int | None, console: Console) -> 
     with contextlib.ExitStack() as stack:
         stack.enter_context(twin.directory.locked())
         stage = Stage("truth", "truth", "while the truth was simulated")
-        simulate_twins(main, [twin], people, stage, workers, console)
+        simulate_twins(main, [twin], people, stage, machines, console)
         with console.stage("analyse", "holding the test against the truth"):
             result = analyse_twin(main, twin, people)
     whole = min(GROUP_SIZE, people)

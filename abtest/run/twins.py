@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -15,16 +14,10 @@ from abtest.console import Console
 from abtest.errors import Interrupted
 from abtest.files import write_text
 from abtest.run.datasets import GROUP_SIZE
-from abtest.run.engines import Job, LocalEngine, Told, WorkerDied, default_workers
+from abtest.run.engines import WorkerDied
+from abtest.run.machines import Machines
 from abtest.run.run_directory import RunDirectory
-from abtest.run.simulate import (
-    GroupTask,
-    SimulationSpec,
-    Simulator,
-    group_count,
-    prepare_worker,
-    simulate_group,
-)
+from abtest.run.simulate import GroupTask, SimulationSpec, group_count
 from abtest.run.sizing import analyze_outcomes
 from reports.plan import AnalysisPlan
 from reports.results import ExperimentResult
@@ -96,25 +89,6 @@ def directory_of(main: MainRun, name: str, signature: Mapping[str, Any]) -> RunD
     return RunDirectory.create(path, main.config, dict(signature), part_of=main.directory.path)
 
 
-class _Worlds:
-    """One process's simulator of the world whose turn it is."""
-
-    def __init__(self, specs: Sequence[SimulationSpec]) -> None:
-        self._specs = specs
-        self._latest: tuple[int, Simulator] | None = None
-
-    def of(self, number: int) -> Simulator:
-        """The simulator of one world; tasks of one world follow each other."""
-        if self._latest is None or self._latest[0] != number:
-            self._latest = None
-            self._latest = number, prepare_worker(self._specs[number])
-        return self._latest[1]
-
-
-def _work(worlds: _Worlds, task: tuple[int, GroupTask], told: Told) -> int:
-    return simulate_group(worlds.of(task[0]), task[1], told)
-
-
 @dataclass(frozen=True)
 class Stage:
     """What the simulation of some twins is called.
@@ -135,7 +109,7 @@ def simulate_twins(
     points: Sequence[Twin],
     people: int,
     stage: Stage,
-    workers: int | None,
+    machines: Machines,
     console: Console,
 ) -> None:
     """Fill the directories of all twins; groups already there are not run again.
@@ -145,7 +119,7 @@ def simulate_twins(
         points: The twins.
         people: In each.
         stage: What this is called.
-        workers: Processes; None for one per core.
+        machines: Where groups of people are simulated.
         console: Progress.
 
     Raises:
@@ -167,12 +141,11 @@ def simulate_twins(
         told = f"{done + finished} of {total} groups of people"
         shown.update("", (done + fractions) / total, told)
 
-    job = Job(prepare=partial(_Worlds, [point.spec for point in points]), work=_work)
+    engine = machines.simulating_each([(point.spec, point.dataset) for point in points])
     twins = f"{len(points)} twins" if len(points) > 1 else "a twin"
     title = f"{stage.title}: {twins} of {people:,} people"
-    again = f"Continue: abtest run --resume {main.directory.path}"
-    cores = workers or default_workers()
-    with console.stage(stage.name, title) as shown, LocalEngine(job, cores) as engine:
+    again = f"Continue: abtest run --resume {main.directory.path}{machines.options()}"
+    with console.stage(stage.name, title) as shown, engine:
         shown.update("", done / total, "starting")
         try:
             for _ in engine.run(todo, report):

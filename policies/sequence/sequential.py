@@ -15,6 +15,7 @@ from policies.checkpoint import load_arrays, save_arrays
 from policies.sequence.cache import RowCache
 from policies.sequence.encoder import SequenceEncoder
 from policies.sequence.full_ranking import FullRanking
+from policies.sequence.ids import IdTableSettings, id_rows, in_rows
 from policies.sequence.next_item import NextItemModel
 from policies.sequence.sequences import Sequences
 from policies.sequence.settings import VideoHistorySettings
@@ -22,6 +23,8 @@ from policies.sequence.softmax import NegativeSampler, next_item_loss
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
 from simulator.requests import HistoryView, Int32, VideoRequests
+
+_ROWS = "ids.rows"
 
 
 class SequentialPolicy(Policy):
@@ -40,6 +43,8 @@ class SequentialPolicy(Policy):
         self._model = NextItemModel(self.new_encoder, self.options, self.loss)
         self._cache = RowCache(self.options.dim)
         self._dataset_hash = ""
+        # Of each video in the table of item vectors; None where a video is its own row.
+        self._rows: Int32 | None = None
 
     def loss(
         self, encoder: SequenceEncoder, windows: Tensor, sampler: NegativeSampler, n_items: int
@@ -55,9 +60,16 @@ class SequentialPolicy(Policy):
         """Train on every liked (clicked) video; stop when held-out users stop improving."""
         self._dataset_hash = dataset.info.content_hash
         events = interactions(dataset, self.options.signal)
+        n_videos = dataset.catalogue().n_videos
+        s = self.options
+        self._rows = None
+        if isinstance(s, IdTableSettings) and s.own_from > 0:
+            counts = np.bincount(events.video[events.video >= 0], minlength=n_videos)
+            ids = dataset.catalogue().video_ids
+            self._rows = id_rows(counts, ids, s.own_from, s.shared_ids)
         self._model.fit(
-            Sequences.of(events.user, events.video),
-            dataset.catalogue().n_videos,
+            Sequences.of(events.user, in_rows(self._rows, events.video)),
+            n_videos if self._rows is None else int(self._rows.max(initial=-1)) + 1,
             seed=seed,
             progress=progress,
             stage=self.stage,
@@ -74,16 +86,19 @@ class SequentialPolicy(Policy):
         versions = requests.history.version(signal)
         stale = self._cache.stale(requests.row, versions)
         if len(stale):
-            encoded = self._model.encode(requests.history.select(stale).videos(signal))
+            encoded = self.encode(requests.history.select(stale).videos(signal))
             self._cache.put(requests.row[stale], versions[stale], encoded)
         users = self._cache.get(requests.row)
-        scores: Scores = np.einsum("bd,bcd->bc", users, self._model.table[requests.candidates])
+        # Padding gets the score of the last row, as it does without shared rows: it is not read.
+        vectors = self._model.table[in_rows(self._rows, requests.candidates)]
+        scores: Scores = np.einsum("bd,bcd->bc", users, vectors)
         return scores
 
     def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
         """The largest inner products with each history's state, by exact search."""
-        users = self._model.encode(history.videos(self.options.signal))
-        best: Int32 = among[FullRanking(self._model.table[among]).best(users, size)]
+        users = self.encode(history.videos(self.options.signal))
+        table = self._model.table[in_rows(self._rows, among)]
+        best: Int32 = among[FullRanking(table).best(users, size)]
         return best
 
     def encode(self, histories: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -91,12 +106,13 @@ class SequentialPolicy(Policy):
 
         With `item_vectors`, for `policies.sequence.full_ranking`: no dataset or request is needed.
         """
-        return self._model.encode(histories)
+        return self._model.encode(in_rows(self._rows, histories))
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
         """float32[n_videos, dim]; a score is the inner product with a person's vector."""
-        return self._model.table
+        table = self._model.table
+        return table if self._rows is None else table[self._rows]
 
     def training_summary(self) -> dict[str, Any]:
         """Epochs and validation NDCG@10 of the last fit."""
@@ -104,12 +120,15 @@ class SequentialPolicy(Policy):
 
     def save(self, directory: Path) -> None:
         """Weights and the serving table."""
-        save_arrays(directory, self._model.arrays(), self._about())
+        shared = {} if self._rows is None else {_ROWS: self._rows}
+        save_arrays(directory, {**self._model.arrays(), **shared}, self._about())
 
     def load(self, directory: Path, dataset: Dataset) -> None:
         """Restore `save`'s weights for the same dataset."""
         self._dataset_hash = dataset.info.content_hash
-        self._model.restore(load_arrays(directory, self._about()))
+        arrays = dict(load_arrays(directory, self._about()))
+        self._rows = arrays.pop(_ROWS, None)
+        self._model.restore(arrays)
 
     def _about(self) -> dict[str, Any]:
         return {**self.settings(), "dataset": self._dataset_hash}

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from policies.sequence.dropout import Dropout
 from policies.sequence.encoder import SequenceEncoder
+from policies.sequence.ids import IdTableSettings
 from policies.sequence.sequential import SequentialPolicy
-from policies.sequence.settings import AttentionSettings, TrainedSettings, VideoHistorySettings
+from policies.sequence.settings import AttentionSettings, TrainedSettings
 from policies.settings import setting
 from policies.videos.sasrec import Block
 
@@ -117,7 +118,7 @@ class BERT4RecModel(SequenceEncoder):
 
 
 @dataclass(frozen=True)
-class BERT4RecSettings(VideoHistorySettings, AttentionSettings, TrainedSettings):
+class BERT4RecSettings(IdTableSettings, AttentionSettings, TrainedSettings):
     """A bidirectional transformer that learns by filling in what is hidden.
 
     Attributes:

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from policies.sequence.encoder import CausalStack, SequenceEncoder
+from policies.sequence.ids import IdTableSettings
 from policies.sequence.sequential import SequentialPolicy
-from policies.sequence.settings import LayeredSettings, TrainedSettings, VideoHistorySettings
+from policies.sequence.settings import LayeredSettings, TrainedSettings
 from policies.settings import setting
 
 
@@ -63,7 +64,7 @@ class FMLPRecModel(CausalStack):
 
 
 @dataclass(frozen=True)
-class FMLPRecSettings(VideoHistorySettings, LayeredSettings, TrainedSettings):
+class FMLPRecSettings(IdTableSettings, LayeredSettings, TrainedSettings):
     """Filter layers with dropout."""
 
     dropout: float = setting(0.3, at_least=0, below=1)

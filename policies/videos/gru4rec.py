@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from policies.sequence.encoder import SequenceEncoder
+from policies.sequence.ids import IdTableSettings
 from policies.sequence.sequential import SequentialPolicy
-from policies.sequence.settings import LayeredSettings, TrainedSettings, VideoHistorySettings
+from policies.sequence.settings import LayeredSettings, TrainedSettings
 from policies.settings import setting
 
 
@@ -48,7 +49,7 @@ class GRU4RecModel(SequenceEncoder):
 
 
 @dataclass(frozen=True)
-class GRU4RecSettings(VideoHistorySettings, LayeredSettings, TrainedSettings):
+class GRU4RecSettings(IdTableSettings, LayeredSettings, TrainedSettings):
     """Recurrent layers with dropout between them."""
 
     layers: int = setting(1, at_least=1, at_most=256)

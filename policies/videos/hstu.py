@@ -23,8 +23,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from policies.sequence.encoder import CausalStack, SequenceEncoder
+from policies.sequence.ids import IdTableSettings
 from policies.sequence.sequential import SequentialPolicy
-from policies.sequence.settings import AttentionSettings, TrainedSettings, VideoHistorySettings
+from policies.sequence.settings import AttentionSettings, TrainedSettings
 from policies.settings import setting
 
 
@@ -73,7 +74,7 @@ class HSTUModel(CausalStack):
 
 
 @dataclass(frozen=True)
-class HSTUSettings(VideoHistorySettings, AttentionSettings, TrainedSettings):
+class HSTUSettings(IdTableSettings, AttentionSettings, TrainedSettings):
     """Layers of gated attention with dropout."""
 
     dropout: float = setting(0.2, at_least=0, below=1)

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from policies.sequence import softmax
 from policies.sequence.dropout import Dropout
 from policies.sequence.encoder import CausalStack, SequenceEncoder
+from policies.sequence.ids import IdTableSettings
 from policies.sequence.sequential import SequentialPolicy
-from policies.sequence.settings import AttentionSettings, VideoHistorySettings
+from policies.sequence.settings import AttentionSettings
 from policies.sequence.trainer import TrainerSettings
 from policies.settings import setting
 
@@ -109,7 +110,7 @@ _LARGE = {"dropout": 0.4, "learning_rate": 3e-3, "decay": True, "epochs": 24}
 
 
 @dataclass(frozen=True)
-class SASRecSettings(VideoHistorySettings, AttentionSettings):
+class SASRecSettings(IdTableSettings, AttentionSettings):
     """A transformer; what is None follows the size of the catalogue.
 
     Attributes:

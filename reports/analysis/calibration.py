@@ -104,6 +104,7 @@ def calibrate(
     alpha: float = 0.05,
     confidence: float = 0.95,
     by_score: Sequence[str] = (),
+    p_values: NDArray[np.float64] | None = None,
 ) -> CalibrationReport:
     """Split the users of one arm at random and analyse every metric, many times.
 
@@ -116,17 +117,15 @@ def calibrate(
         alpha: Level of every test.
         confidence: That, if all metrics are calibrated, all are called so.
         by_score: Names of 0/1 metrics that the analysis compares by the score method.
+        p_values: float64[replicates, metrics], of `splits_of`, if they are known already.
 
     Raises:
         StatisticsError: too few users or impossible settings.
     """
-    p_values = aa_p_values(
-        [columns[m.name] for m in metrics],
-        replicates=replicates,
-        seed=seed,
-        share=share,
-        by_score=[number for number, m in enumerate(metrics) if m.name in by_score],
-    )
+    if p_values is None:
+        p_values = splits_of(
+            columns, metrics, range(replicates), seed=seed, share=share, by_score=by_score
+        )
     found = tuple(
         MetricCalibration(
             m.name,
@@ -146,6 +145,30 @@ def calibrate(
     family = float(any_alarm(p_values, alpha=alpha).mean()) if len(metrics) > 1 else None
     users = len(columns[metrics[0].name])
     return CalibrationReport(users, replicates, share, seed, alpha, found, family)
+
+
+def splits_of(
+    columns: Mapping[str, NDArray[np.float64]],
+    metrics: Sequence[Metric],
+    numbers: range,
+    *,
+    seed: int,
+    share: float,
+    by_score: Sequence[str] = (),
+) -> NDArray[np.float64]:
+    """float64[splits, metrics]: p values of the splits with these numbers.
+
+    Arguments as of `calibrate`. Parts that begin at multiples of
+    `reports.statistics.checks.aa.BLOCK` are, one below the other, what all splits at once give.
+    """
+    return aa_p_values(
+        [columns[m.name] for m in metrics],
+        replicates=len(numbers),
+        seed=seed,
+        share=share,
+        by_score=[number for number, m in enumerate(metrics) if m.name in by_score],
+        begin=numbers.start,
+    )
 
 
 def user_columns(

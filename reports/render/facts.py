@@ -160,9 +160,35 @@ def _quality(quality: Mapping[str, Any]) -> list[Table]:
         ]
         columns = ("Quantile", *(label for _, label in _QUANTILE))
         tables.append(Table("How long they stay: held-out quantiles", columns, tuple(found)))
-    rest = {k: v for k, v in quality.items() if k not in ("binary", "quantiles")}
+    compared = quality.get("two_sample")
+    if isinstance(compared, Mapping):
+        tables.append(_two_sample(compared))
+    rest = {k: v for k, v in quality.items() if k not in ("binary", "quantiles", "two_sample")}
     tables.append(_listed("How the response model was fitted", rest))
     return tables
+
+
+def _two_sample(facts: Mapping[str, Any]) -> Table:
+    """How well a classifier tells simulated from logged sessions, and what alone tells most."""
+    told = [
+        (label, _cell(area.get("auc")), f"{_cell(area.get('low'))} to {_cell(area.get('high'))}")
+        for label, area in (
+            ("what people do", facts),
+            ("and the pauses between videos", facts.get("with_pauses")),
+        )
+        if isinstance(area, Mapping) and "auc" in area
+    ]
+    alone = facts.get("features")
+    rows = [(label, auc, limits, "", "") for label, auc, limits in told]
+    rows += [
+        (f"{_text(row.get('name'))} alone", _cell(row.get("auc")), "",
+         _cell(row.get("real")), _cell(row.get("simulated")))
+        for row in (alone if isinstance(alone, list) else [])
+        if isinstance(row, Mapping)
+    ]  # fmt: skip
+    caption = "Can a classifier tell simulated sessions from the log's? An AUC of 0.5 is guessing"
+    columns = ("What it sees", "AUC", "95 % interval", "mean in the log", "mean simulated")
+    return Table(caption, columns, tuple(rows))
 
 
 def _outcome_cells(row: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ import platform
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,7 +97,7 @@ class Cargo:
             catalogue=dataset.catalogue(),
             program=program(),
             log_hash=dataset.info.content_hash,
-            policy_files={f: _digest(Path(f)) for f in _policy_files(spec)},
+            policy_files={f: _digest(Path(f)) for f in files_of(p.spec for p in _trained(spec))},
             folder=str(Path.cwd()),
         )
 
@@ -129,6 +129,44 @@ class Cargo:
         Raises:
             UnfitNode: names the machine and what differs.
         """
+        self._needs().check()
+
+    def _needs(self) -> Needs:
+        log = self.spec.environment.dataset
+        return Needs(self.program, log, self.log_hash, self.policy_files, self.folder)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a machine must have to give the same result as this one.
+
+    Attributes:
+        program: Versions that must be the same everywhere.
+        log: Directory of the log.
+        log_hash: Its content hash.
+        policy_files: Hash per file of the user's own policies.
+        folder: Working directory, which relative paths of policies start from.
+    """
+
+    program: Mapping[str, str]
+    log: str
+    log_hash: str
+    policy_files: Mapping[str, str]
+    folder: str
+
+    @classmethod
+    def of(cls, dataset: Dataset, policies: Iterable[str]) -> Needs:
+        """What jobs about a log and some policies (names, or ``file.py:Class``) need."""
+        files = {f: _digest(Path(f)) for f in files_of(policies)}
+        log = str(dataset.path.absolute())
+        return cls(program(), log, dataset.info.content_hash, files, str(Path.cwd()))
+
+    def check(self) -> None:
+        """Refuse a machine with another program, no log or other policies.
+
+        Raises:
+            UnfitNode: names the machine and what differs.
+        """
         for name, wanted in self.program.items():
             found = program()[name]
             if found != wanted:
@@ -136,7 +174,7 @@ class Cargo:
                     f"{machine()} has {name} {found}, this one has {wanted}.",
                     "Install the same on every node",
                 )
-        log = Path(self.spec.environment.dataset)
+        log = Path(self.log)
         if not (log / INFO_FILE).is_file():
             raise UnfitNode(
                 f"{machine()} has no dataset at {log}.",
@@ -154,6 +192,24 @@ class Cargo:
             if _digest(Path(file)) != wanted:
                 raise UnfitNode(f"{machine()} has another {Path(self.folder) / file}.", _COPY)
 
+    def open(self, catalogue: Catalogue | None = None) -> Dataset:
+        """The log, after `check`.
+
+        Args:
+            catalogue: Of the log, if it is known already.
+
+        Raises:
+            UnfitNode: the machine lacks something, or has something else.
+        """
+        self.check()
+        try:
+            dataset = Dataset.open(Path(self.log))
+        except DataError as error:
+            raise UnfitNode(f"{machine()}: {error}") from error
+        if dataset.info.content_hash != self.log_hash:
+            raise UnfitNode(f"{machine()} has another log at {dataset.path}.", _COPY)
+        return dataset if catalogue is None else dataset.with_catalogue(catalogue)
+
 
 _COPY = "Copy it to every node, or put it on a shared disk"
 
@@ -164,23 +220,13 @@ def prepare_on_node(cargo: Cargo) -> Simulator:
     Raises:
         UnfitNode: the machine lacks something, or has something else.
     """
-    cargo.check_machine()
-    dataset = _opened(Path(cargo.spec.environment.dataset), cargo.catalogue)
-    if dataset.info.content_hash != cargo.log_hash:
-        raise UnfitNode(f"{machine()} has another log at {dataset.path}.", _COPY)
+    dataset = cargo._needs().open(cargo.catalogue)
     # What is loaded stands in memory: the files are needed no longer.
     with tempfile.TemporaryDirectory(prefix="abtest-") as folder:
         try:
             return prepare_worker(cargo.unpack(Path(folder)), dataset)
         except CheckpointError as error:
             raise UnfitNode(f"{machine()}: {error.problem}", "Give the command again") from error
-
-
-def _opened(log: Path, catalogue: Catalogue) -> Dataset:
-    try:
-        return Dataset.open(log).with_catalogue(catalogue)
-    except DataError as error:
-        raise UnfitNode(f"{machine()}: {error}") from error
 
 
 def simulate_on_node(simulator: Simulator, task: GroupTask, told: Report) -> Files:
@@ -254,11 +300,11 @@ def _trained(spec: SimulationSpec) -> list[TrainedPolicy]:
     return [*spec.policies, *([] if stage is None else [stage])]
 
 
-def _policy_files(spec: SimulationSpec) -> list[str]:
+def files_of(policies: Iterable[str]) -> list[str]:
     """Files of the user's own policies, as they are named."""
     found = set()
-    for policy in _trained(spec):
-        for part in parts_of(policy.spec) or (policy.spec,):
+    for policy in policies:
+        for part in parts_of(policy) or (policy,):
             file = part.rpartition(":")[0] if ":" in part else part
             if file.endswith(".py"):
                 found.add(file)

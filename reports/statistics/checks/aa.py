@@ -29,7 +29,8 @@ CalibrationWord = Literal[
 ]
 
 _USERS = 8192  # per block; a multiple of the 16 users that one step of Philox serves
-_REPLICATES = 128
+BLOCK = 128
+"""Splits that are multiplied together."""
 _LEVELS = 65_536
 _NOISE = 1e-12
 
@@ -102,6 +103,7 @@ def aa_p_values(
     seed: int = 1,
     share: float = 0.5,
     by_score: Sequence[int] = (),
+    begin: int = 0,
 ) -> Float:
     """The p value of every metric in every replicate.
 
@@ -113,6 +115,8 @@ def aa_p_values(
         share: Of users in the second arm.
         by_score: Numbers of metrics that are 0 or one value per user and are compared by the score
             test with Miettinen and Nurminen's factor (see ``rates.compare_rates``).
+        begin: Number of the first split; a multiple of `BLOCK` leaves every digit as it is where
+            all splits are made at once.
 
     Returns:
         float64[replicates, metrics]; NaN where there is no test: fewer than two users or no
@@ -147,12 +151,12 @@ def aa_p_values(
         block = slice(start, min(start + _USERS, n))
         features = np.concatenate([table.features(block) for table in tables], axis=1)
         total += features.sum(axis=0)
-        for first in range(0, replicates, _REPLICATES):
-            part = slice(first, min(first + _REPLICATES, replicates))
+        for first in range(0, replicates, BLOCK):
+            part = slice(first, min(first + BLOCK, replicates))
             chosen = assignments(
                 len(features),
                 seed=seed,
-                first=first,
+                first=begin + first,
                 replicates=part.stop - first,
                 share=share,
                 start=start,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from reports import formats
 from reports.results import ExperimentResult, HealthCheck, MetricComparison
+from reports.verdict.words.learned_people import believable, unsupported
 from reports.verdict.words.metrics import of_role
 
 Status = Literal["pass", "warn", "fail", "not run", "note"]
@@ -157,6 +158,7 @@ def chips(result: ExperimentResult) -> list[Chip]:
         found += _power(result)
     if "fidelity" not in names and result.simulated:
         found.append(_environment(result))
+        found += _learned_people(result)
     if "aa" not in names:
         found.append(Chip("A/A calibration", "not run", "this experiment contains no A/A runs"))
     return found
@@ -232,6 +234,23 @@ def _environment(result: ExperimentResult) -> Chip:
             spread = " to ".join(dict.fromkeys(f"{a:.2f}" for a in (min(areas), max(areas))))
             return Chip("World fidelity", "note", f"{kind}; held-out AUC {spread}")
     return Chip("World fidelity", "not run", f"{kind}; not compared with anything")
+
+
+def _learned_people(result: ExperimentResult) -> list[Chip]:
+    """Whether people learned from a log resemble it, and what the log could not teach them."""
+    environment = result.context.get("environment")
+    facts = environment if isinstance(environment, Mapping) else {}
+    found = []
+    quality, support = facts.get("quality"), facts.get("support")
+    compared = quality.get("two_sample") if isinstance(quality, Mapping) else None
+    said = believable(compared) if isinstance(compared, Mapping) else None
+    if said is not None:
+        found.append(Chip("Two-sample test", *said))
+    if isinstance(facts.get("selection"), str):
+        found.append(Chip("Selection in the log", "warn", facts["selection"]))
+    if isinstance(support, Mapping):
+        found += [Chip("Support", "warn", sentence) for sentence in unsupported(support)]
+    return found
 
 
 def _reactions(facts: Mapping[str, Any]) -> str:

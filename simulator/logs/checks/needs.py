@@ -62,18 +62,49 @@ class _Log:
             return "no impression is a click"
         return ""
 
+    def selection(self) -> str:
+        """Which rows the log lacks by the look of the others; empty if nothing shows it."""
+        rows, clicks, marked = (self._counts[name] for name in ("rows", "is_click", "marked"))
+        if rows and clicks == rows:
+            return "every impression is a click: what is not clicked is missing"
+        if rows and marked == rows:
+            return (
+                "every impression is liked, hated, followed, commented on or forwarded: it holds "
+                "only rows with a reaction, and people learned from it react far too often"
+            )
+        return ""
+
     def no_random_rows(self) -> str:
         missing = self.lacks("impressions", "is_rand")
         return missing or ("" if self._counts["is_rand"] else "no impression has is_rand = 1")
 
 
+def selection(dataset: Dataset) -> str:
+    """Which impressions a log lacks by the look of the others; empty if nothing shows it.
+
+    People learned from a log know only what it holds: where nobody passes by without a reaction,
+    rates are those of the rows that were kept.
+    """
+    return _Log(dataset).selection()
+
+
+_REACTIONS = ("is_like", "is_hate", "is_follow", "is_comment", "is_forward")
+
+
 def _counted(dataset: Dataset) -> dict[str, int]:
-    """Rows, and how many of them are clicked and randomly shown."""
+    """Rows, and how many of them are clicked, have a rarer reaction, are randomly shown."""
     present = [c for c in ("is_click", "is_rand") if dataset.has_column("impressions", c)]
-    found = {"rows": dataset.info.rows.get("impressions", 0), "is_click": 0, "is_rand": 0}
-    if dataset.has("impressions") and present:
-        sums = dataset.scan("impressions").select((pl.col(present) == 1).sum())
-        row = sums.collect(engine="streaming").row(0, named=True)
+    rare = [c for c in _REACTIONS if dataset.has_column("impressions", c)]
+    names = ("is_click", "is_rand", "marked")
+    found = {"rows": dataset.info.rows.get("impressions", 0), **dict.fromkeys(names, 0)}
+    sums = [(pl.col(name) == 1).sum() for name in present]
+    if rare:
+        marked = pl.any_horizontal((pl.col(name) == 1).fill_null(False) for name in rare)
+        sums.append(marked.sum().alias("marked"))
+    if dataset.has("impressions") and sums:
+        row = (
+            dataset.scan("impressions").select(sums).collect(engine="streaming").row(0, named=True)
+        )
         found.update({name: int(count or 0) for name, count in row.items()})
     return found
 
@@ -93,8 +124,8 @@ def needs(dataset: Dataset) -> list[Need]:
         log.without("video_decisions"), log.lacks("impressions", "propensity"), log.no_random_rows()
     )
     rows: list[tuple[str, str, str]] = [
-        ("abtest run --data: videos", learn, _duration(log)),
-        ("abtest run --data: comment watch time", log.all_of(learn, stay), ""),
+        ("abtest run --data: videos", learn, _remarks(log.selection(), _duration(log))),
+        ("abtest run --data: comment watch time", log.all_of(learn, stay), log.selection()),
         ("abtest run --data: ranking comments", log.all_of(learn, log.without("comments")), ""),
         ("abtest run --data -t lsvcr", log.all_of(learn, sections), texts and f"IDs only: {texts}"),
         ("abtest evaluate: videos", clicks, log.no_negatives()),
@@ -104,6 +135,10 @@ def needs(dataset: Dataset) -> list[Need]:
         ("abtest data describe --against kuaishou", clicks, stay),
     ]
     return [Need(name, not why, why, "" if why else remark) for name, why, remark in rows]
+
+
+def _remarks(*remarks: str) -> str:
+    return "; ".join(remark for remark in remarks if remark)
 
 
 def _duration(log: _Log) -> str:

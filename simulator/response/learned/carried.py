@@ -62,6 +62,11 @@ class CarriedState:
         """An independent copy."""
         return self.take(np.arange(len(self)))
 
+    def put(self, rows: Any, other: CarriedState) -> None:
+        """Replace these rows by the same rows of another state."""
+        for name in ("liked", "hated", "liked_count", "hated_count"):
+            getattr(self, name)[rows] = getattr(other, name)[rows]
+
     def take(self, rows: Any) -> CarriedState:
         """An independent state holding these rows, in this order (rows may repeat)."""
         other = CarriedState.__new__(CarriedState)

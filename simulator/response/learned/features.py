@@ -22,7 +22,8 @@ Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Int8 = NDArray[np.int8]
 
-MAX_ROWS = 1_500_000
+MAX_ROWS = 500_000
+"""Impressions that are learned from at a time; see `simulator.response.learned.parts.pools`."""
 _LONG_VIEW_MS = 18_000
 _CLICK_MS = 7_000
 _DEEP = 50
@@ -71,41 +72,61 @@ class Impressions:
     def read(cls, dataset: Dataset, *, seed: int) -> Impressions:
         """Read the columns that the model needs.
 
-        Above `MAX_ROWS` impressions a random share of the people is read.
+        Above `MAX_ROWS` impressions a random share of the people is read: the first of
+        `simulator.response.learned.parts.pools`.
 
         Raises:
             DataError: there is no impression to learn from.
         """
-        wanted = [
-            name
-            for name in (
-                *COLUMNS.values(),
-                "comment_stay_time",
-                "profile_stay_time",
-                "session_id",
-                "request_id",
-                "position",
-            )
-            if dataset.has_column("impressions", name)
-        ]
         ids = dataset.user_ids()
-        scan = dataset.scan("impressions")
+        scan = dataset.scan("impressions").select(wanted_columns(dataset))
         total = int(dataset.info.rows.get("impressions", 0))
-        if total > MAX_ROWS:
-            draw = uniform(purpose_key(seed, "response.learned.people"), ids)
-            scan = scan.filter(pl.col("user_id").is_in(ids[draw < MAX_ROWS / total].tolist()))
-        keys = ["user_id", "time_ms"] + [c for c in ("request_id", "position") if c in wanted]
-        frame = (
-            scan.select("user_id", "video_id", "time_ms", "play_time_ms", *wanted)
-            .collect()
-            .sort(keys, maintain_order=True)
+        if pools_needed(total) > 1:
+            mine = ids[pool_of(ids, pools_needed(total), seed) == 0]
+            scan = scan.filter(pl.col("user_id").is_in(mine.tolist()))
+        return from_rows(dataset, scan.collect(), total)
+
+
+def pools_needed(rows: int) -> int:
+    """Pools of about `MAX_ROWS` rows that so many rows are dealt into."""
+    return max(1, -(-rows // MAX_ROWS))
+
+
+def pool_of(user_ids: Int64, pools: int, seed: int) -> Int64:
+    """int64[N]: the pool of each person."""
+    draw = uniform(purpose_key(seed, "response.learned.people"), user_ids)
+    return np.minimum((draw * pools).astype(np.int64), pools - 1)
+
+
+def wanted_columns(dataset: Dataset) -> list[str]:
+    """Columns of the impressions that the model looks at, as far as the log has them."""
+    optional = (
+        *COLUMNS.values(), "comment_stay_time", "profile_stay_time", "session_id", "request_id",
+        "position",
+    )  # fmt: skip
+    present = [name for name in optional if dataset.has_column("impressions", name)]
+    return ["user_id", "video_id", "time_ms", "play_time_ms", *present]
+
+
+def from_rows(dataset: Dataset, rows: pl.DataFrame, total: int) -> Impressions:
+    """Impressions of some people.
+
+    Args:
+        dataset: The log.
+        rows: All rows of these people, in any order, with `wanted_columns`.
+        total: Impressions in the log.
+
+    Raises:
+        DataError: there is no impression to learn from, or one refers to nothing.
+    """
+    if rows.height == 0:
+        raise DataError(
+            f"the dataset at {dataset.path} has no impressions to learn from.",
+            "Check it: abtest data describe DIR. Without data: abtest demo",
         )
-        if frame.height == 0:
-            raise DataError(
-                f"the dataset at {dataset.path} has no impressions to learn from.",
-                "Check it: abtest data describe DIR. Without data: abtest demo",
-            )
-        return _from_frame(frame, ids, dataset.catalogue().video_index, total)
+    keys = ["user_id", "time_ms"] + [c for c in ("request_id", "position") if c in rows.columns]
+    frame = rows.sort(keys, maintain_order=True)
+    return _from_frame(frame, dataset.user_ids(), dataset.catalogue().video_index, total)
 
 
 def _from_frame(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from simulator.devices import CPU, on_device
 from simulator.response.learned.features import Float64
 from simulator.response.learned.heads import N_OUTCOMES, N_OUTPUTS
 from simulator.response.learned.network import ResponseNet
-from simulator.response.learned.split import CALIBRATE, TRAIN, some_rows
+from simulator.response.learned.parts.split import CALIBRATE, TRAIN, some_rows
 from simulator.response.learned.tensors import TrainingTensors
 
 Progress = Callable[[str, float, str], None]
@@ -52,6 +53,19 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Further people to learn from, who are not kept in memory.
+
+    Attributes:
+        rows: Training rows.
+        load: Their tensors, and int8[N] which rows are for training.
+    """
+
+    rows: int
+    load: Callable[[], tuple[TrainingTensors, NDArray[np.int8]]]
+
+
 def optimise(
     data: TrainingTensors,
     part: NDArray[np.int8],
@@ -59,8 +73,12 @@ def optimise(
     seed: int,
     progress: Progress,
     device: torch.device = CPU,
+    others: Sequence[Pool] = (),
 ) -> tuple[ResponseNet, int, int]:
     """Train a network by Adam and keep the epoch with the best calibration loss.
+
+    With further pools an epoch goes through all of them, one after the other in random order, and
+    through the rows of each in random order.
 
     Args:
         data: The log as tensors.
@@ -69,6 +87,7 @@ def optimise(
         seed: Of initial weights, order of rows and dropped embeddings.
         progress: Told every 50 steps.
         device: Where the tensors are, and the network will be.
+        others: Further pools; those who stop training early are the people of ``data``.
 
     Returns:
         The network, the number of epochs run, the epoch kept.
@@ -78,37 +97,49 @@ def optimise(
     base[:N_OUTCOMES] = logit_of(np.clip(base_rate, 1e-4, 1.0 - 1e-4))
     net = ResponseNet(data.sizes, torch.from_numpy(base), generator).to(device)
     tables = [net.user, net.level, net.video, net.author, net.category]
-    others = [w for w in net.parameters() if w is not net.chain]
+    unchained = [w for w in net.parameters() if w is not net.chain]
     # Some outcomes exclude each other: chain weights have a long way to go from 0.
     groups: list[dict[str, Any]] = [
-        {"params": others},
+        {"params": unchained},
         {"params": [net.chain], "lr": _CHAIN_RATE},
     ]
     optimiser = torch.optim.Adam(groups, lr=_LEARNING_RATE)
     learn = torch.from_numpy(np.flatnonzero(part == TRAIN))
     held = on_device(some_rows(part == CALIBRATE), device)
-    batch = int(np.clip(len(learn) // _BATCHES, _MIN_BATCH, _MAX_BATCH))
-    per_epoch = -(-len(learn) // batch)
-    epochs = max(1, min(_MAX_EPOCHS, _MAX_STEPS // per_epoch))
+    sizes = [len(learn), *(pool.rows for pool in others)]
+    total = sum(sizes)
+    batch = int(np.clip(total // _BATCHES, _MIN_BATCH, _MAX_BATCH))
+    per_epoch = sum(-(-size // batch) for size in sizes)
+    # However large the log, everybody is learned from once.
+    most_steps = max(_MAX_STEPS, per_epoch) if others else _MAX_STEPS
+    epochs = max(1, min(_MAX_EPOCHS, most_steps // per_epoch))
     weights = dict(net.named_parameters())
     best, best_epoch, kept = np.inf, 0, _weights(net)
     epoch = 0
     for epoch in range(1, epochs + 1):
-        order = learn[torch.randperm(len(learn), generator=generator)].to(device)
-        for step, rows in enumerate(torch.split(order, batch)):
-            if (epoch - 1) * per_epoch + step >= _MAX_STEPS:
-                break
-            optimiser.zero_grad()
-            prior = sum((weights[name] ** 2).sum() / sd**2 for name, sd in _PRIOR_SD.items())
-            loss = data.loss(data.outputs(net, rows, generator), rows)
-            loss = loss + 0.5 / len(learn) * prior
-            loss.backward()  # type: ignore[no-untyped-call]
-            for t in tables:
-                assert t.grad is not None
-                t.grad[0] = 0.0
-            optimiser.step()
-            if step % 50 == 0:
-                progress(STAGE, (epoch - 1 + step / per_epoch) / epochs, f"epoch {epoch}")
+        step = 0
+        turns = torch.randperm(len(sizes), generator=generator).tolist() if others else [0]
+        for number in turns:
+            now, own = data, learn
+            if number:
+                now, own_part = others[number - 1].load()
+                own = torch.from_numpy(np.flatnonzero(own_part == TRAIN))
+            order = own[torch.randperm(len(own), generator=generator)].to(device)
+            for rows in torch.split(order, batch):
+                if (epoch - 1) * per_epoch + step >= most_steps:
+                    break
+                optimiser.zero_grad()
+                prior = sum((weights[name] ** 2).sum() / sd**2 for name, sd in _PRIOR_SD.items())
+                loss = now.loss(now.outputs(net, rows, generator), rows)
+                loss = loss + 0.5 / total * prior
+                loss.backward()  # type: ignore[no-untyped-call]
+                for t in tables:
+                    assert t.grad is not None
+                    t.grad[0] = 0.0
+                optimiser.step()
+                if step % 50 == 0:
+                    progress(STAGE, (epoch - 1 + step / per_epoch) / epochs, f"epoch {epoch}")
+                step += 1
         with torch.no_grad():
             score = float(data.loss(data.outputs(net, held, None), held)) if len(held) else -epoch
         if score < best - 1e-4:

@@ -12,8 +12,8 @@ from simulator.response.learned import metrics
 from simulator.response.learned.chain import Chain, play_state
 from simulator.response.learned.features import Float64, Impressions
 from simulator.response.learned.heads import END, OPEN, OUTCOMES
+from simulator.response.learned.parts.split import TEST, TRAIN, some_rows
 from simulator.response.learned.playtime import duration_group
-from simulator.response.learned.split import TEST, TRAIN, some_rows
 from simulator.response.learned.tensors import Entities
 from simulator.response.learned.training import Fitted, row_outputs
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from simulator.response.learned.comments import CommentModel
 from simulator.response.learned.features import Impressions, UserFeatures, video_durations
 from simulator.response.learned.network import Predictor
 from simulator.response.learned.optimisation import STAGE
+from simulator.response.learned.parts.pools import Pools
 from simulator.response.learned.playtime import PlayTime
 from simulator.response.learned.population import LearnedBehaviour, LearnedPopulation
 from simulator.response.learned.quality import evaluate
@@ -34,6 +37,7 @@ from simulator.response.learned.quantiles import QuantileTable
 from simulator.response.learned.sessions import SESSION_GAP_MS, ReturnModel
 from simulator.response.learned.tensors import Entities
 from simulator.response.learned.training import train
+from simulator.response.learned.two_sample.sessions import compare_sessions
 
 FORMAT_VERSION = 2
 _ARRAYS, _FACTS = "response.safetensors", "response.json"
@@ -47,7 +51,7 @@ def _silent(stage: str, fraction: float, detail: str) -> None:
 def code_version() -> str:
     """Hash of this package's source: a cached model belongs to the code that learned it."""
     digest = hashlib.blake2b(digest_size=10)
-    for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(behaviours.__file__)):
+    for file in (*sorted(Path(__file__).parent.rglob("*.py")), Path(behaviours.__file__)):
         digest.update(file.name.encode() + b"\x00" + file.read_bytes() + b"\x00")
     return digest.hexdigest()
 
@@ -98,7 +102,22 @@ class LearnedResponse(Response):
             DataError: the log has nothing to learn from.
         """
         progress(STAGE, 0.0, "reading the log")
-        log = Impressions.read(dataset, seed=seed)
+        with tempfile.TemporaryDirectory(prefix="abtest-") as folder:
+            return cls._fit(
+                dataset, Pools(dataset, seed=seed, folder=Path(folder)), seed, progress, device
+            )
+
+    @classmethod
+    def _fit(
+        cls,
+        dataset: Dataset,
+        pools: Pools,
+        seed: int,
+        progress: Callable[[str, float, str], None],
+        device: torch.device,
+    ) -> LearnedResponse:
+        log = pools.read(0)
+        others = [partial(pools.read, number) for number in range(1, pools.count)]
         catalogue = dataset.catalogue()
         entities = Entities(
             author=np.asarray(catalogue.author, dtype=np.int64),
@@ -106,7 +125,7 @@ class LearnedResponse(Response):
             duration_ms=video_durations(dataset),
             users=UserFeatures.read(dataset),
         )
-        fitted = train(log, entities, seed=seed, progress=progress, device=device)
+        fitted = train(log, entities, seed=seed, progress=progress, device=device, others=others)
         opened = log.stay_ms[log.stay_ms > 0]
         profile = log.profile_stay_ms[log.profile_stay_ms > 0].astype(np.float64)
         one_cell = np.zeros(1, dtype=np.int64)
@@ -118,7 +137,7 @@ class LearnedResponse(Response):
             profile_stay=QuantileTable.fit(
                 profile, np.zeros(len(profile), dtype=np.int64), 1, one_cell
             ),
-            returns=_returns(log, len(entities.users.level)),
+            returns=_returns(log, len(entities.users.level), others),
             comments=CommentModel.fit(
                 dataset,
                 opened_sections=len(opened),
@@ -128,7 +147,13 @@ class LearnedResponse(Response):
             overhead_ms=_overhead(log),
         )
         quality = evaluate(fitted, log, entities, seed=seed)
+        if others:
+            # What was measured is about the first pool; the network learned from all.
+            quality["pools"] = pools.count
         quality["sessions_per_day"] = _sessions_per_day(behaviour.returns)
+        quality["two_sample"] = compare_sessions(
+            log, fitted.before, fitted.part, behaviour, catalogue, seed=seed
+        )
         return cls(behaviour, fitted.final, quality, dataset.info.content_hash, seed)
 
     def population(self, users: Int32) -> LearnedPopulation:
@@ -217,7 +242,9 @@ def _sessions_of(log: Impressions) -> tuple[Int32, Int64, Int64, Int64]:
     return log.user[first], log.time_ms[first], end, log.time_ms[last]
 
 
-def _returns(log: Impressions, n_users: int) -> ReturnModel:
+def _returns(
+    log: Impressions, n_users: int, others: Sequence[Callable[[], Impressions]]
+) -> ReturnModel:
     user, start, end, _ = _sessions_of(log)
     return ReturnModel.fit(
         user,
@@ -226,6 +253,7 @@ def _returns(log: Impressions, n_users: int) -> ReturnModel:
         log_end_ms=int(log.time_ms.max()),
         n_users=n_users,
         minimum_gap_ms=0 if log.sessions_given else SESSION_GAP_MS,
+        others=(_sessions_of(read())[:3] for read in others),
     )
 
 

@@ -9,6 +9,7 @@ shrunken towards the common rate with a gamma prior.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,7 @@ class ReturnModel:
         log_end_ms: int,
         n_users: int,
         minimum_gap_ms: int,
+        others: Iterable[tuple[Int32, Int64, Int64]] = (),
     ) -> ReturnModel:
         """Fit from sessions sorted by (user, start).
 
@@ -67,18 +69,22 @@ class ReturnModel:
             log_end_ms: End of observation; later sessions are unknown.
             n_users: Number of users.
             minimum_gap_ms: See the class.
+            others: (user, start_ms, end_ms) of further people, some at a time: they get rates of
+                their own, everything else is that of the first ones.
         """
         hours = hour_of_day(start_ms).astype(np.int64)
         profile = np.bincount(hours, minlength=24) + _PRIOR_STARTS_PER_HOUR
         profile = profile / profile.mean()
-        same = np.append(user[1:] == user[:-1], False)
-        following = np.where(same, np.roll(start_ms, -1), max(log_end_ms, 0))
-        gap = _profile_hours(following, profile) - _profile_hours(end_ms + minimum_gap_ms, profile)
-        usable = (gap > 0) | same
-        gap, happened, who = np.maximum(gap, 1e-6)[usable], same[usable], user[usable]
+        gap, happened, who = _gaps(user, start_ms, end_ms, log_end_ms, profile, minimum_gap_ms)
         counts = np.bincount(who, weights=happened, minlength=n_users)
         exposure = np.bincount(who, weights=gap, minlength=n_users)
         common = counts.sum() / exposure.sum() if counts.sum() > 0 else _DEFAULT_SESSIONS_PER_HOUR
+        quantiles_of = gap, happened, who
+        for sessions in others:
+            gap, happened, who = _gaps(*sessions, log_end_ms, profile, minimum_gap_ms)
+            counts += np.bincount(who, weights=happened, minlength=n_users)
+            exposure += np.bincount(who, weights=gap, minlength=n_users)
+        gap, happened, who = quantiles_of
         rate = (counts + _PRIOR_GAPS) / (exposure + _PRIOR_GAPS / common)
         return cls(
             rate=rate,
@@ -99,6 +105,22 @@ class ReturnModel:
         gap = np.interp(place, np.arange(_QUANTILES), self.quantiles) / self.rate[users]
         target = _profile_hours(now_ms + self.minimum_gap_ms, self.profile) + gap
         return np.maximum(_profile_inverse(target, self.profile), now_ms + 1)
+
+
+def _gaps(
+    user: Int32,
+    start_ms: Int64,
+    end_ms: Int64,
+    log_end_ms: int,
+    profile: Float64,
+    minimum_gap_ms: int,
+) -> tuple[Float64, NDArray[np.bool_], Int32]:
+    """(profile hours until the next session, whether it came, user) of sessions."""
+    same = np.append(user[1:] == user[:-1], False)
+    following = np.where(same, np.roll(start_ms, -1), max(log_end_ms, 0))
+    gap = _profile_hours(following, profile) - _profile_hours(end_ms + minimum_gap_ms, profile)
+    usable = (gap > 0) | same
+    return np.maximum(gap, 1e-6)[usable], same[usable], user[usable]
 
 
 def _profile_hours(time_ms: Int64, profile: Float64) -> Float64:

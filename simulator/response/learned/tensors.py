@@ -16,7 +16,6 @@ from simulator.requests import Int64
 from simulator.response.learned.carried import CarriedState
 from simulator.response.learned.chain import chain_mask
 from simulator.response.learned.features import (
-    Bool,
     Float64,
     Impressions,
     UserFeatures,
@@ -27,7 +26,7 @@ from simulator.response.learned.features import (
 from simulator.response.learned.heads import GAUSSIANS, N_OUTCOMES
 from simulator.response.learned.network import ResponseNet, Sizes
 
-_MINIMUM_EXAMPLES = 3
+MINIMUM_EXAMPLES = 3
 _DROP_USER, _DROP_VIDEO = 0.1, 0.3
 
 
@@ -45,6 +44,35 @@ class Entities:
     category: Int64
     duration_ms: Int64
     users: UserFeatures
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Rows of the embedding tables, int64; 0 is the unknown, 1, 2, ... what was seen often enough.
+
+    Attributes:
+        user: int64[N]; video, author, category: int64[V].
+    """
+
+    user: Int64
+    video: Int64
+    author: Int64
+    category: Int64
+
+    @classmethod
+    def of_counts(cls, user: Int64, video: Int64, entities: Entities) -> Slots:
+        """From training rows per user int64[N] and per video int64[V]."""
+
+        def grouped(group: Int64) -> Int64:
+            known = group >= 0
+            return np.bincount(group[known], video[known]).astype(np.int64)
+
+        return cls(
+            _slots(user, np.arange(len(user)), 1),
+            _slots(video, np.arange(len(video)), MINIMUM_EXAMPLES),
+            _slots(grouped(entities.author), entities.author, MINIMUM_EXAMPLES),
+            _slots(grouped(entities.category), entities.category, MINIMUM_EXAMPLES),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +105,7 @@ class TrainingTensors:
         before: CarriedState,
         scores: Float64,
         fixed: Float64,
-        learn: Bool,
+        slots: Slots,
         device: torch.device = CPU,
     ) -> TrainingTensors:
         """Tensors of every impression of the log.
@@ -88,17 +116,12 @@ class TrainingTensors:
             before: State before each impression.
             scores: float64[N, 2], normal scores of play time and comment stay; 0 where unknown.
             fixed: float64[N_OUTCOMES], logits that are not learned; NaN where learned.
-            learn: bool[N], the training rows; only entities seen in them get an embedding.
+            slots: Of the training rows of the whole log: only what they show gets an embedding.
             device: Where the tensors are.
         """
         context = np.concatenate(
             [context_features(log.time_ms), place_feature(log.place)[:, None]], axis=1
         )
-        user_slot = _slots(log.user[learn], np.arange(len(entities.users.level)), 1)
-        video_slot = _slots(log.video[learn], np.arange(len(entities.author)), _MINIMUM_EXAMPLES)
-        video = log.video[learn]
-        author_slot = _slots(entities.author[video], entities.author, _MINIMUM_EXAMPLES)
-        category_slot = _slots(entities.category[video], entities.category, _MINIMUM_EXAMPLES)
         learnable = (log.outcomes >= 0) & np.isnan(fixed)
 
         def tensor(values: NDArray[Any]) -> Tensor:
@@ -108,11 +131,11 @@ class TrainingTensors:
             user=tensor(log.user.astype(np.int64)),
             level_of_user=tensor(entities.users.level),
             numbers_of_user=tensor(entities.users.numbers),
-            user_slot=tensor(user_slot),
+            user_slot=tensor(slots.user),
             video=tensor(log.video.astype(np.int64)),
-            video_slot=tensor(video_slot),
-            author_slot=tensor(author_slot),
-            category_slot=tensor(category_slot),
+            video_slot=tensor(slots.video),
+            author_slot=tensor(slots.author),
+            category_slot=tensor(slots.category),
             duration_of_video=tensor(duration_features(entities.duration_ms)),
             liked=tensor(before.liked.astype(np.int64)),
             hated=tensor(before.hated.astype(np.int64)),
@@ -122,11 +145,11 @@ class TrainingTensors:
             scores=tensor(scores.astype(np.float32)),
             timed=tensor(np.stack([log.play_ms >= 0, log.stay_ms > 0], axis=1).astype(np.float32)),
             sizes=Sizes(
-                users=int(user_slot.max()),
+                users=int(slots.user.max()),
                 levels=len(entities.users.level_names),
-                videos=int(video_slot.max()),
-                authors=int(author_slot.max()),
-                categories=int(category_slot.max()),
+                videos=int(slots.video.max()),
+                authors=int(slots.author.max()),
+                categories=int(slots.category.max()),
             ),
         )
 
@@ -180,11 +203,15 @@ class TrainingTensors:
         return torch.as_tensor(total / len(rows))
 
 
-def _slots(examples: NDArray[np.integer], of_entity: NDArray[np.integer], least: int) -> Int64:
-    """Embedding row per entity: 1, 2, ... for values seen at least ``least`` times, else 0."""
-    values, counts = np.unique(examples[examples >= 0], return_counts=True)
-    values = values[counts >= least]
-    if len(values) == 0:
-        return np.zeros(len(of_entity), dtype=np.int64)
-    place = np.clip(np.searchsorted(values, of_entity), 0, len(values) - 1)
-    return np.where(values[place] == of_entity, place + 1, 0).astype(np.int64)
+def _slots(counts: Int64, of_entity: NDArray[np.integer], least: int) -> Int64:
+    """Embedding row per entity: 1, 2, ... for values that occur at least ``least`` times, else 0.
+
+    Args:
+        counts: int64[values], how often each value occurs.
+        of_entity: The value of each entity; -1, or a value without a count, has none.
+        least: See above.
+    """
+    kept = np.append(counts >= least, False)
+    numbered = np.where(kept, np.cumsum(kept), 0)
+    known = (of_entity >= 0) & (of_entity < len(counts))
+    return np.asarray(numbered[np.where(known, of_entity, len(counts))], dtype=np.int64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,11 +23,11 @@ from simulator.response.learned.features import (
 )
 from simulator.response.learned.heads import END, GAUSSIANS, HATE, LIKE, N_OUTCOMES, OPEN
 from simulator.response.learned.network import Predictor, ResponseNet
-from simulator.response.learned.optimisation import Progress, one_thread, optimise
+from simulator.response.learned.optimisation import Pool, Progress, one_thread, optimise
+from simulator.response.learned.parts.split import CALIBRATE, TRAIN, some_rows, split_by_time
 from simulator.response.learned.playtime import PlayTime, duration_group
 from simulator.response.learned.quantiles import QuantileTable
-from simulator.response.learned.split import CALIBRATE, TRAIN, some_rows, split_by_time
-from simulator.response.learned.tensors import Entities, TrainingTensors
+from simulator.response.learned.tensors import Entities, Slots, TrainingTensors
 
 
 @dataclass(frozen=True)
@@ -60,40 +62,93 @@ def train(
     seed: int,
     progress: Progress,
     device: torch.device = CPU,
+    others: Sequence[Callable[[], Impressions]] = (),
 ) -> Fitted:
-    """Fit network, time distributions and calibration; deterministic given log, seed and device."""
+    """Fit network, time distributions and calibration; deterministic given log, seed and device.
+
+    Args:
+        log: The first pool of people, or everyone.
+        entities: Catalogue facts.
+        seed: Of weights and batches.
+        progress: Told how far it has come.
+        device: Where the network trains.
+        others: Read the other pools, one at a time. The network learns from all; the distributions
+            of times, rates and the calibration are those of the first pool, a random sample.
+    """
     part = split_by_time(log.user)
     learn = part == TRAIN
-    n_users = len(entities.users.level)
+    n_users, n_videos = len(entities.users.level), len(entities.duration_ms)
     sessions_per_row = float(np.clip(len(np.unique(log.session)) / len(log), 0.001, 0.999))
     base_rate, fixed = _rates(log.outcomes[learn], sessions_per_row)
-    like, hate = log.outcomes[:, LIKE] == 1, log.outcomes[:, HATE] == 1
-    before, final = replay_states(log.user, log.video, like, hate, log.page_start, n_users)
+    before, final = _replayed(log, n_users)
 
     duration = entities.duration_ms[log.video]
     state = play_state(log.outcomes)
     group = duration_group(duration)
-    has_play, opened = log.play_ms >= 0, log.stay_ms > 0
-    use = learn & has_play
+    use = learn & (log.play_ms >= 0)
     play = PlayTime.fit(log.play_ms[use], state[use], duration[use])
-    use = learn & opened
+    use = learn & (log.stay_ms > 0)
     groups = int(duration_group(np.array([2**40]))[0]) + 1
     stay = QuantileTable.fit(
         log.stay_ms[use].astype(float), group[use], groups, np.zeros(groups, dtype=np.int64)
     )
-    scores = np.zeros((len(log), len(GAUSSIANS)))
-    scores[has_play, 0] = play.table.score(
-        log.play_ms[has_play].astype(float), play.cell(state, duration)[has_play]
-    )
-    scores[opened, 1] = stay.score(log.stay_ms[opened].astype(float), group[opened])
+    users, videos = _training_rows(log, part, n_users, n_videos)
+    counts = []
+    for read in others:
+        pool = read()
+        pool_part = split_by_time(pool.user)
+        own_users, own_videos = _training_rows(pool, pool_part, n_users, n_videos)
+        users, videos = users + own_users, videos + own_videos
+        counts.append(int(own_users.sum()))
+        final.put(np.unique(pool.user), _replayed(pool, n_users)[1])
+    slots = Slots.of_counts(users, videos, entities)
+    scores = _scores(log, play, stay, entities)
 
+    def loaded(read: Callable[[], Impressions]) -> tuple[TrainingTensors, NDArray[np.int8]]:
+        pool = read()
+        states, _ = _replayed(pool, n_users)
+        own = _scores(pool, play, stay, entities)
+        tensors = TrainingTensors.build(pool, entities, states, own, fixed, slots, device)
+        return tensors, split_by_time(pool.user)
+
+    pools = [Pool(n, partial(loaded, read)) for n, read in zip(counts, others, strict=True)]
     with one_thread():
-        data = TrainingTensors.build(log, entities, before, scores, fixed, learn, device)
-        net, epochs, best = optimise(data, part, base_rate, seed, progress, device)
+        data = TrainingTensors.build(log, entities, before, scores, fixed, slots, device)
+        net, epochs, best = optimise(data, part, base_rate, seed, progress, device, pools)
         predictor, chain_weights = _export(net, data)
     chain = Chain(chain_weights, Calibration.none(fixed))
     chain = replace(chain, calibration=_calibrate(predictor, chain, log, before, scores, part))
     return Fitted(predictor, chain, play, stay, final, before, part, epochs, best)
+
+
+def _replayed(log: Impressions, n_users: int) -> tuple[CarriedState, CarriedState]:
+    like, hate = log.outcomes[:, LIKE] == 1, log.outcomes[:, HATE] == 1
+    return replay_states(log.user, log.video, like, hate, log.page_start, n_users)
+
+
+def _training_rows(
+    log: Impressions, part: NDArray[np.int8], n_users: int, n_videos: int
+) -> tuple[Int64, Int64]:
+    """Training rows per user int64[N] and per video int64[V]."""
+    learn = part == TRAIN
+    return (
+        np.bincount(log.user[learn], minlength=n_users).astype(np.int64),
+        np.bincount(log.video[learn], minlength=n_videos).astype(np.int64),
+    )
+
+
+def _scores(log: Impressions, play: PlayTime, stay: QuantileTable, entities: Entities) -> Float64:
+    """float64[N, 2]: normal scores of play time and comment stay; 0 where unknown."""
+    duration = entities.duration_ms[log.video]
+    has_play, opened = log.play_ms >= 0, log.stay_ms > 0
+    scores = np.zeros((len(log), len(GAUSSIANS)))
+    scores[has_play, 0] = play.table.score(
+        log.play_ms[has_play].astype(float),
+        play.cell(play_state(log.outcomes), duration)[has_play],
+    )
+    group = duration_group(duration)[opened]
+    scores[opened, 1] = stay.score(log.stay_ms[opened].astype(float), group)
+    return scores
 
 
 def _rates(outcomes: NDArray[np.int8], sessions_per_row: float) -> tuple[Float64, Float64]:

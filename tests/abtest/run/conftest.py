@@ -67,4 +67,3 @@ class InProcess:
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("abtest.run.machines.LocalEngine", InProcess)
-    monkeypatch.setattr("abtest.run.twins.LocalEngine", InProcess)

@@ -257,6 +257,49 @@ def test_the_world_is_described_by_what_was_measured_of_it() -> None:
         assert (chip.label, chip.status, chip.detail) == ("World fidelity", "note", said)
 
 
+def test_people_learned_from_a_log_are_judged_in_one_sentence() -> None:
+    def said(**facts: object) -> tuple[str, str]:
+        chip = checks._learned_people(
+            result(compared(TIME), context={"environment": {"quality": {"two_sample": facts}}})
+        )[0]
+        assert chip.label == "Two-sample test"
+        return chip.status, chip.detail
+
+    assert said(auc=0.51, low=0.48, high=0.54) == (
+        "note",
+        "a classifier cannot tell simulated sessions from the log's (AUC 0.51, 0.48 to 0.54): "
+        "nothing here speaks against believing it",
+    )
+    status, sentence = said(
+        auc=0.604, low=0.58, high=0.62, with_pauses={"auc": 0.76, "low": 0.74, "high": 0.78}
+    )
+    assert status == "note" and "hardly tells" in sentence
+    assert "with the pauses between videos, which are simplified: 0.76, 0.74 to 0.78" in sentence
+    assert [said(auc=a, low=a - 0.01, high=a + 0.01)[0] for a in (0.69, 0.7, 0.8)] == [
+        "note", "warn", "warn",
+    ]  # fmt: skip
+    assert "not their size" in said(auc=0.79, low=0.7, high=0.82)[1]
+    assert said(auc=0.8, low=0.7, high=0.82)[1].endswith("do not decide by it")
+    assert said(problem="7 people: too few")[0] == "not run"
+    for broken in ({"auc": None}, {"auc": "1", "low": 0.1, "high": 0.2}, {}):
+        context = {"environment": {"quality": {"two_sample": broken}}}
+        assert checks._learned_people(result(compared(TIME), context=context)) == []
+
+
+def test_what_a_log_could_not_teach_is_a_warning() -> None:
+    environment = {
+        "selection": "every impression is a click",
+        "support": {"times": 3, "people": 9, "shares": {"new": 0.51, "old": 0.5}},
+    }
+    found = checks._learned_people(result(compared(TIME), context={"environment": environment}))
+    assert [(c.label, c.status) for c in found] == [
+        ("Selection in the log", "warn"), ("Support", "warn"),
+    ]  # fmt: skip
+    assert found[0].detail == "every impression is a click"
+    assert found[1].detail.startswith("new shows mostly what the log hardly shows: 51 % of its")
+    assert "fewer than 3 impressions" in found[1].detail
+
+
 def test_oracles_are_named_where_they_take_part() -> None:
     arms = {
         "a": {"oracle": "knows the people"}, "b": {}, "c": {"oracle": "takes no part"},

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from simulator.errors import DataError
 from simulator.logs import scanning
 from simulator.logs.checks import references
-from simulator.logs.checks.needs import needs
+from simulator.logs.checks.needs import needs, selection
 from simulator.logs.checks.sound import ensure_sound
 from simulator.logs.checks.validate import check
 from simulator.logs.content import HASHED_BY
@@ -264,6 +264,21 @@ def test_a_log_without_a_feature_says_so(make_dataset: Make) -> None:
     assert (lsvcr.possible, lsvcr.remark[:9]) == (True, "IDs only:")
     assert "no is_rand" in found["abtest replay: videos"]
     assert found["abtest evaluate: videos"] == ""
+
+
+def test_a_log_of_reactions_only_says_what_it_lacks(make_dataset: Make) -> None:
+    flags = {"is_like": [1, 0, 1, 0], "is_hate": [0, 1, 1, 1]}
+    marked = log().with_columns(pl.Series(n, v, dtype=pl.Int8) for n, v in flags.items())
+    lacks = selection(make_dataset(marked))
+    assert lacks.startswith("every impression is liked, hated")
+    found = {n.command: n for n in needs(make_dataset(marked, name="again"))}
+    run = found["abtest run --data: videos"]
+    assert run.possible and lacks in run.remark
+    # One row that nobody reacted to, and there is nothing to say.
+    passed = marked.with_columns(is_hate=pl.Series([0, 0, 1, 1], dtype=pl.Int8))
+    assert selection(make_dataset(passed, name="passed")) == ""
+    clicked = selection(make_dataset(log(is_click=[1, 1, 1, 1]), name="clicked"))
+    assert clicked == "every impression is a click: what is not clicked is missing"
 
 
 def test_a_log_without_negatives_teaches_nothing(make_dataset: Make) -> None:

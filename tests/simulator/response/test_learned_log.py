@@ -249,8 +249,10 @@ def test_the_version_of_the_code_follows_its_files(
 ) -> None:
     versions = {response.code_version()}
     source = Path(response.__file__)
-    for file in source.parent.glob("*.py"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    for file in source.parent.rglob("*.py"):
+        copy = tmp_path / file.relative_to(source.parent)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(file.read_bytes())
     monkeypatch.setattr(response, "__file__", str(tmp_path / source.name))
     assert {response.code_version()} == versions, "the same files elsewhere are the same code"
     changed = tmp_path / "heads.py"

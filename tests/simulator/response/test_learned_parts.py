@@ -23,6 +23,7 @@ from simulator.response.learned.heads import (
     OUTCOMES,
 )
 from simulator.response.learned.network import SIZE, Predictor, ResponseNet, Sizes
+from simulator.response.learned.parts.split import split_by_time
 from simulator.response.learned.playtime import PlayTime, thresholds
 from simulator.response.learned.quantiles import QuantileTable
 from simulator.response.learned.sessions import (
@@ -32,7 +33,6 @@ from simulator.response.learned.sessions import (
     _profile_inverse,
     hour_of_day,
 )
-from simulator.response.learned.split import split_by_time
 
 CHINA = ZoneInfo("Asia/Shanghai")
 

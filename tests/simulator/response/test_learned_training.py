@@ -11,7 +11,7 @@ from scipy.special import logit
 from scipy.stats import bernoulli, norm
 
 from simulator.logs.dataset import Dataset
-from simulator.response.learned import split, tensors, training
+from simulator.response.learned import tensors, training
 from simulator.response.learned.carried import replay_states
 from simulator.response.learned.chain import NEVER, chain_mask
 from simulator.response.learned.features import Impressions, UserFeatures, video_durations
@@ -24,8 +24,9 @@ from simulator.response.learned.heads import (
     N_OUTPUTS,
 )
 from simulator.response.learned.network import SIZE, ResponseNet
-from simulator.response.learned.split import TEST, TRAIN, some_rows, split_by_time
-from simulator.response.learned.tensors import Entities, TrainingTensors
+from simulator.response.learned.parts import split
+from simulator.response.learned.parts.split import TEST, TRAIN, some_rows, split_by_time
+from simulator.response.learned.tensors import Entities, Slots, TrainingTensors
 
 
 def test_outcomes_that_never_or_always_happen_are_constants() -> None:
@@ -44,7 +45,7 @@ def test_outcomes_that_never_or_always_happen_are_constants() -> None:
 
 
 def test_only_what_was_seen_often_enough_has_a_row_of_its_own() -> None:
-    examples = np.array([7, 7, 7, 2, 2, 5, 5, 5, 5, -1, -1, -1])
+    examples = np.bincount([7, 7, 7, 2, 2, 5, 5, 5, 5])
     assert tensors._slots(examples, np.array([2, 5, 7, 9, -1, 0]), 3).tolist() == [
         0, 1, 2, 0, 0, 0,
     ]  # fmt: skip
@@ -123,7 +124,12 @@ def data(toy: Dataset) -> Data:
     # The first person is not among the rows that are learned from.
     learn = log.user > 0
     scores = np.zeros((len(log), 2))
-    rows = TrainingTensors.build(log, entities, before, scores, fixed, learn)
+    slots = Slots.of_counts(
+        np.bincount(log.user[learn], minlength=n_users),
+        np.bincount(log.video[learn], minlength=len(entities.author)),
+        entities,
+    )
+    rows = TrainingTensors.build(log, entities, before, scores, fixed, slots)
     generator = torch.Generator().manual_seed(0)
     net = ResponseNet(rows.sizes, torch.zeros(N_OUTPUTS), generator)
     with torch.no_grad():

@@ -51,7 +51,7 @@ def spec(dataset: Dataset, shared_cache: Path) -> SimulationSpec:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Any]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two nodes of one core each; this process is connected to them."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip(WITHOUT_RAY)
@@ -64,6 +64,7 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         # Nodes find the program and these tests where this process has them.
         patch.setenv("PYTHONPATH", root)
+        patch.setenv("ABTEST_CACHE", str(tmp_path_factory.mktemp("cache-of-nodes")))
         # Ray's workers are nice by 15: beside other tests they would hardly run.
         patch.setenv("RAY_worker_niceness", "0")
         nodes = Cluster()
