@@ -144,6 +144,7 @@ ALLOWED = {
         "policies.text",
         "policies.registry",
         "policies.evaluation.dwell",
+        "policies.evaluation.run_sums",
         "policies.evaluation.seen_visits",
         *POLICY_CONTRACT,
         *BELOW_POLICIES,

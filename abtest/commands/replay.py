@@ -104,7 +104,7 @@ def replay_command(
     ] = "auto",
     reward_model: Annotated[
         str,
-        typer.Option("--reward-model", help="linear, boosting (needs scikit-learn) or none."),
+        typer.Option("--reward-model", help="linear, boosting or none."),
     ] = "linear",
     conservative: Annotated[
         bool, typer.Option("--conservative", help="Empirical-likelihood intervals.")

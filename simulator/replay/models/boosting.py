@@ -1,4 +1,4 @@
-"""Fit scikit-learn's histogram gradient boosting as a reward model, where it is installed."""
+"""Fit scikit-learn's histogram gradient boosting as a reward model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import SimulatorError
 from simulator.replay.models.regression import Float64, Regressor
 
 
@@ -15,19 +14,12 @@ class Boosting:
 
     Args:
         seed: Of the trees' own subsampling.
-
-    Raises:
-        SimulatorError: scikit-learn is not installed.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        try:
-            from sklearn import ensemble
-        except ImportError:
-            raise SimulatorError(
-                "the reward model 'boosting' needs scikit-learn.",
-                "Install it: pip install 'abtest[replay]'. Or use --reward-model linear",
-            ) from None
+        # Imported here: it takes a second, and most commands need no reward model.
+        from sklearn import ensemble
+
         self._ensemble, self._seed = ensemble, seed
         self._model: Any = None
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from simulator.replay.models.boosting import Boosting
 from simulator.replay.models.crossfit import FOLDS, CrossFit, fold_of, row_weights
 from simulator.replay.models.regression import Logistic, Ridge, TwoPart, for_outcome
 
@@ -110,9 +111,6 @@ def test_folds_split_users_and_weights_are_capped() -> None:
 
 
 def test_boosting_learns_what_a_line_cannot() -> None:
-    pytest.importorskip("sklearn", reason="scikit-learn is an optional extra")
-    from simulator.replay.models.boosting import Boosting
-
     random = np.random.default_rng(6)
     x = random.uniform(-1, 1, (4_000, 2))
     y = (x[:, 0] * x[:, 1] > 0).astype(float)
