@@ -91,6 +91,7 @@ def test_configuration_on_the_pages_can_be_read(place: Path) -> None:
         "analyze.md",
         "import.md",
         "lsvcr.md",
+        "world.md",
     }
     for blocks in found.values():
         for block in blocks:
