@@ -15,8 +15,9 @@ from lsvcr.data.examples import histories
 from lsvcr.policy import LSVCR
 from lsvcr.settings import LSVCRSettings
 from lsvcr.text.tables import Texts
-from simulator.logs.dataset import Dataset, DatasetWriter
-from tests.lsvcr.conftest import START_MS, frame
+from simulator.logs.dataset import Dataset
+from tests.lsvcr.conftest import START_MS
+from tests.lsvcr.data.section_log import write_section_log
 
 USERS, VIDEOS, COMMENTS = 9, 4, 6
 Make = Callable[[bool], Dataset]
@@ -39,31 +40,11 @@ def make(tmp_path: Path) -> Make:
         events = dict(zip(names, zip(*rows, strict=True), strict=True))
         if not dwell:
             del events["dwell_ms"]
-        comment = np.arange(VIDEOS * COMMENTS)
-        with DatasetWriter(tmp_path / "log", name="n", source="s", licence="l") as writer:
-            writer.append("users", frame("users", {"user_id": np.arange(USERS)}))
-            caption = {"video_id": np.arange(VIDEOS), "caption": [f"v{i}" for i in range(VIDEOS)]}
-            writer.append("videos", frame("videos", caption))
-            about = {
-                "comment_id": comment,
-                "video_id": comment // COMMENTS,
-                "like_count": COMMENTS - comment % COMMENTS,
-                "text": [f"text {c}" for c in comment],
-            }
-            writer.append("comments", frame("comments", about))
-            writer.append("comment_events", frame("comment_events", events))
-            watched = {
-                "user_id": np.arange(USERS),
-                "video_id": np.arange(USERS) % VIDEOS,
-                "time_ms": START_MS + np.arange(USERS),
-                "is_click": [1] * USERS,
-                "is_like": [1] * USERS,
-                "play_time_ms": [9_000] * USERS,
-                "duration_ms": [9_000] * USERS,
-                "comment_stay_time": [0] * USERS,
-            }
-            writer.append("impressions", frame("impressions", watched))
-        return Dataset.open(tmp_path / "log")
+        watched = [(user, user % VIDEOS) for user in range(USERS)]
+        likes = COMMENTS - np.arange(VIDEOS * COMMENTS) % COMMENTS
+        return write_section_log(
+            tmp_path / "log", events, likes, watched, users=USERS, videos=VIDEOS
+        )
 
     return make
 

@@ -22,6 +22,7 @@ from lsvcr.text.tables import Texts, TextTables
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset, DatasetWriter
 from tests.lsvcr.conftest import START_MS, frame
+from tests.lsvcr.data.section_log import write_section_log
 
 USERS, VIDEOS, COMMENTS = 12, 6, 50
 Make = Callable[..., Dataset]
@@ -48,32 +49,11 @@ def make(tmp_path: Path) -> Make:
         events = dict(zip(names, zip(*rows, strict=True), strict=True))
         if not shown_column:
             del events["is_shown"]
-        comment = np.arange(VIDEOS * COMMENTS)
-        with DatasetWriter(tmp_path / "log", name="n", source="s", licence="l") as writer:
-            writer.append("users", frame("users", {"user_id": np.arange(USERS)}))
-            caption = {"video_id": np.arange(VIDEOS), "caption": [f"v{i}" for i in range(VIDEOS)]}
-            writer.append("videos", frame("videos", caption))
-            about = {
-                "comment_id": comment,
-                "video_id": comment // COMMENTS,
-                "like_count": comment % 7,
-                "text": [f"text {c}" for c in comment],
-            }
-            writer.append("comments", frame("comments", about))
-            size = USERS * 2
-            watched = {
-                "user_id": np.repeat(np.arange(USERS), 2),
-                "video_id": np.tile([0, 1], USERS),
-                "time_ms": START_MS + np.arange(size),
-                "is_click": [1] * size,
-                "is_like": [1] * size,
-                "play_time_ms": [9_000] * size,
-                "duration_ms": [9_000] * size,
-                "comment_stay_time": [0] * size,
-            }
-            writer.append("impressions", frame("impressions", watched))
-            writer.append("comment_events", frame("comment_events", events))
-        return Dataset.open(tmp_path / "log")
+        watched = [(user, video) for user in range(USERS) for video in (0, 1)]
+        likes = np.arange(VIDEOS * COMMENTS) % 7
+        return write_section_log(
+            tmp_path / "log", events, likes, watched, users=USERS, videos=VIDEOS
+        )
 
     return make
 
