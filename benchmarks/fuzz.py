@@ -1,4 +1,4 @@
-"""Feed damaged files to the readers: each ends well or in an error that says what is wrong.
+"""Try damaged files on the readers: each ends well or in an error that says what is wrong.
 
     python -m benchmarks.fuzz                             every reader, 60 s each
     python -m benchmarks.fuzz --target csv --seconds 600
@@ -48,7 +48,7 @@ def read_csv(folder: Path, data: bytes) -> None:
     path = folder / "users.csv"
     path.write_bytes(data)
     columns = Columns(user="user", arm="arm", outcomes=("x",))
-    open_users([path]).read(columns, control=None)
+    open_users([path]).read(columns, control="A")
 
 
 def read_config(folder: Path, data: bytes) -> None:
@@ -98,7 +98,7 @@ def targets() -> dict[str, Target]:
             read_csv,
             (
                 f"user,arm,x\n{rows}".encode(),
-                f'user;arm;x\n"1";"A\nA";"1,5"\n{rows.replace(",", ";")}'.encode(),
+                f'user;arm;x\n"9";"A\nA";"1,5"\n{rows.replace(",", ";").replace(".", ",")}'.encode(),
                 f"user\tarm\tx\r\n{rows}".replace(",", "\t").encode("utf-16"),
             ),
         ),

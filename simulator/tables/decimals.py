@@ -26,7 +26,7 @@ _POINT_FOUND = re.compile(r"^[+-]?(\d*\.\d+([eE][+-]?\d+)?|\d{1,3}(,\d{3})+\.\d*
 
 
 @dataclass
-class Seen:
+class MarkCounts:
     """Cells of one column, counted.
 
     Attributes:
@@ -49,7 +49,7 @@ class Seen:
             self.commas += 1
 
 
-def seen(text: str, columns: list[str], delimiter: str, *, cut: bool) -> dict[str, Seen]:
+def seen(text: str, columns: list[str], delimiter: str, *, cut: bool) -> dict[str, MarkCounts]:
     """What numbers look like at the beginning of a file.
 
     Args:
@@ -58,7 +58,7 @@ def seen(text: str, columns: list[str], delimiter: str, *, cut: bool) -> dict[st
         delimiter: One character.
         cut: Whether the last row may be cut off; it is left out then.
     """
-    found = {name: Seen() for name in columns}
+    found = {name: MarkCounts() for name in columns}
     if "," not in text or (delimiter == "," and '"' not in text):
         return found
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
@@ -77,7 +77,7 @@ def seen(text: str, columns: list[str], delimiter: str, *, cut: bool) -> dict[st
     return found
 
 
-def mark_of(columns: Iterable[Seen]) -> Mark:
+def mark_of(columns: Iterable[MarkCounts]) -> Mark:
     """The decimal mark of columns of numbers.
 
     A comma, if some cell can mean nothing else and none has a point.

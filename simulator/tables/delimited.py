@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simulator.errors import DataError
-from simulator.tables.decimals import Seen, seen
+from simulator.tables.decimals import MarkCounts, seen
 from simulator.tables.records import UNIT, Records, records, separating
 from simulator.tables.streams import Encoding, blocks, checked, detect, guess
 from simulator.tables.tally import Tally
@@ -80,7 +80,7 @@ class DelimitedFile:
         return {name: pl.String() for name in self.columns}
 
     @cached_property
-    def seen(self) -> dict[str, Seen]:
+    def seen(self) -> dict[str, MarkCounts]:
         """What its numbers look like, by column, from its beginning."""
         sample = b""
         for more, _ in blocks(self.path, self.encoding):

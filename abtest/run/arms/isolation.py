@@ -1,4 +1,4 @@
-"""Undo what a policy does to its process: closed or replaced streams, exits, forks, directories.
+"""Keep what a policy does to its process from the platform: exits, closed streams, forks, moves.
 
 Python code that means no harm can still end the process (``os._exit``), print into the results
 (file descriptor 1), close a stream that others write to, change the directory, or return twice
@@ -88,7 +88,7 @@ class _SharedBytes(io.BufferedIOBase):
         """Do nothing."""
 
 
-class _Process:
+class _State:
     """What is changed in this process while any thread is inside, and how it was."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class _Process:
                 os.chdir(self._directory)
 
 
-_process = _Process()
+_state = _State()
 
 
 class isolated:  # noqa: N801 -- used as contextlib's are
@@ -168,7 +168,7 @@ class isolated:  # noqa: N801 -- used as contextlib's are
             if callable(before):
                 self._before = before
                 signal.signal(signal.SIGINT, self._pressed)
-        _process.enter()
+        _state.enter()
         return self
 
     def __exit__(
@@ -180,7 +180,7 @@ class isolated:  # noqa: N801 -- used as contextlib's are
         if os.getpid() != self._owner:
             # A fork that came back: this process has no task here.
             leave_process(0)
-        _process.leave()
+        _state.leave()
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
@@ -191,7 +191,7 @@ class isolated:  # noqa: N801 -- used as contextlib's are
 
 def leave_process(code: int) -> None:
     """End this process at once, also from inside of `isolated`."""
-    _process.exit(code)
+    _state.exit(code)
 
 
 def threads_left() -> list[str]:
