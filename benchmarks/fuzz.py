@@ -12,6 +12,8 @@ an error of ours ends the command with the file's bytes and exit code 1.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -21,6 +23,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -35,6 +39,8 @@ from reports.results import ExperimentResult
 from reports.users.files import Columns
 from simulator.logs.info import read_info
 
+INSTRUMENTED = ("simulator.tables", "simulator.logs.info", "reports", "abtest.config", "tomllib",
+                "abtest.experiment_tables", "policies.checkpoint", "benchmarks.fuzz")  # fmt: skip
 ABOUT = {"settings": 1}
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "twin" / "results.json"
 TOKENS = (
@@ -208,17 +214,28 @@ def _some(target: Target, folder: Path, counts: _Counts, deadline: float, number
     some()
 
 
+def _functions() -> list[FunctionType]:
+    """Functions and methods of the readers, whose branches guide atheris."""
+    modules = [m for n, m in sys.modules.items() if n.startswith(INSTRUMENTED)]
+    places = [
+        p for m in modules for p in (m, *(k for k in vars(m).values() if isinstance(k, type)))
+    ]
+    found = [f for p in places for f in vars(p).values() if isinstance(f, FunctionType)]
+    return [f for f in dict.fromkeys(found) if f.__module__.startswith(INSTRUMENTED)]
+
+
 def by_atheris(name: str, seconds: float, number: int) -> None:
     """The same, guided by coverage. Does not return: libFuzzer ends the process."""
-    import atheris  # type: ignore[import-not-found, unused-ignore]
-
+    atheris: Any = importlib.import_module("atheris")
     target = targets()[name]
     place = Path(tempfile.mkdtemp(prefix="abtest-fuzz-"))
     (corpus := place / "corpus").mkdir()
     for data in target.seeds:
         (corpus / f"{zlib.crc32(data):08x}").write_bytes(data)
-    for function in (target.read, check):
-        atheris.instrument_func(function)
+    for function in _functions():
+        with contextlib.suppress(Exception):
+            # Some code cannot be instrumented; it runs as it is.
+            atheris.instrument_func(function)
     arguments = [sys.argv[0], str(corpus), f"-max_total_time={int(seconds)}", f"-seed={number}",
                  "-max_len=65536", f"-artifact_prefix={place}/"]  # fmt: skip
     atheris.Setup(arguments, lambda data: check(target, place, data))
