@@ -29,6 +29,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import HealthCheck, given, seed, settings
+from numpy.typing import NDArray
 
 from abtest.config_sources import load_config
 from abtest.errors import describe_error
@@ -79,7 +80,7 @@ def read_results(folder: Path, data: bytes) -> None:
 def read_weights(folder: Path, data: bytes) -> None:
     """As every command that uses trained weights does."""
     if not (folder / HEADER).exists():
-        save_arrays(folder, {}, ABOUT)
+        save_arrays(folder, {"none": np.zeros(0)}, ABOUT)
     (folder / ARRAYS).write_bytes(data)
     load_arrays(folder, ABOUT)
 
@@ -94,17 +95,21 @@ class Target:
 
 def targets() -> dict[str, Target]:
     """Every reader by name."""
-    weights = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, dtype=np.int64)}
+    weights: dict[str, NDArray[Any]] = {
+        "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "b": np.ones(4, dtype=np.int64),
+    }
     with tempfile.TemporaryDirectory() as folder:
         save_arrays(Path(folder), weights, ABOUT)
         saved = (Path(folder) / ARRAYS).read_bytes()
+    european = "".join(f"{i};{'AB'[i % 2]};{i},5\n" for i in range(6))
     rows = "".join(f"{i},{'AB'[i % 2]},{i * 0.5}\n" for i in range(6))
     return {
         "csv": Target(
             read_csv,
             (
                 f"user,arm,x\n{rows}".encode(),
-                f'user;arm;x\n"9";"A\nA";"1,5"\n{rows.replace(",", ";").replace(".", ",")}'.encode(),
+                f'user;arm;x\n"9";"A\nA";"1,5"\n{european}'.encode(),
                 f"user\tarm\tx\r\n{rows}".replace(",", "\t").encode("utf-16"),
             ),
         ),
