@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 SMALLEST = 1_500_000_000
 """Bytes of address space that the libraries need to load: with less some end the process, and
@@ -26,10 +27,21 @@ def main() -> None:
     """Entry point of ``abtest`` and ``python -m abtest``."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
-        sys.exit(_run())
+        _leave(_run())
     if limit < SMALLEST:
         sys.exit(_too_little(limit, f"Starting takes {SMALLEST / 1e9:g} GB. "))
     sys.exit(_watched(limit))
+
+
+def _leave(code: int) -> NoReturn:
+    """End, also where a policy has left threads that go on."""
+    from abtest.run.arms.isolation import threads_left
+
+    if threads_left():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run() -> int:

@@ -60,6 +60,7 @@ def analyze_table(
         options.table,
         encoding=options.encoding,
         delimiter=options.delimiter,
+        decimal=options.decimal,
         bad_rows=options.bad_rows,
     )
     plan = plan_of(options, file)

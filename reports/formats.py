@@ -94,6 +94,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(value: int, noun: str) -> str:
+    """A count of something: "1 user", "2,048 users"."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def number(value: float | None, *, signed: bool = False, decimals: int | None = None) -> str:
     """A value with about four significant digits, without exponent where that is readable."""
     if value is None or not math.isfinite(value):

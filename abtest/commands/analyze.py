@@ -121,6 +121,7 @@ def analyze(
     ] = "parts",
     encoding: options.Encoding = None,
     delimiter: options.Delimiter = None,
+    decimal: options.Decimal = None,
     bad_rows: options.BadRows = "fail",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory to create.")] = None,
     json: options.Json = False,
@@ -173,6 +174,7 @@ def analyze(
         ratio_covariate=ratio_covariate,
         encoding=encoding,
         delimiter=delimiter,
+        decimal=decimal,
         bad_rows=bad_rows,
     )
     result, directory = analyze_observed(

@@ -41,9 +41,8 @@ def import_command(
         str | None,
         typer.Option("--sql", help="With --map: a query for DuckDB, one more table to read."),
     ] = None,
-    encoding: Annotated[
-        str | None, typer.Option("--encoding", help="Of files that are not UTF-8: gbk, latin-1.")
-    ] = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
     propensities: Annotated[
         str | None,
         typer.Option(
@@ -52,9 +51,7 @@ def import_command(
             "user, time, position, target.",
         ),
     ] = None,
-    bad_rows: Annotated[
-        str, typer.Option("--bad-rows", help="fail (default), or skip and count them.")
-    ] = "fail",
+    bad_rows: options.BadRows = "fail",
     force: options.Force = False,
 ) -> None:
     """Turn log files into a dataset directory: abtest data import FILES... DATASET.
@@ -100,7 +97,15 @@ def import_command(
     with console.stage("import", f"importing {', '.join(map(str, files)) or 'the query'}"):
         if propensities is not None or log_format == bandit.FORMAT:
             names = None if propensities is None else bandit.parse_columns(propensities)
-            report = bandit.import_bandit(files, target, names, bad_rows=bad, overwrite=force)
+            report = bandit.import_bandit(
+                files,
+                target,
+                names,
+                bad_rows=bad,
+                encoding=encoding,
+                decimal=decimal,
+                overwrite=force,
+            )
         elif map_file is not None:
             report = import_mapped(
                 files,
@@ -109,6 +114,7 @@ def import_command(
                 sql=sql,
                 bad_rows=bad,
                 encoding=encoding,
+                decimal=decimal,
                 overwrite=force,
             )
         else:
@@ -118,6 +124,7 @@ def import_command(
                 format=log_format,
                 bad_rows=bad,
                 encoding=encoding,
+                decimal=decimal,
                 overwrite=force,
                 further=further,
             )
@@ -132,9 +139,8 @@ def map_command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write it here instead of printing it.")
     ] = None,
-    encoding: Annotated[
-        str | None, typer.Option("--encoding", help="Of files that are not UTF-8: gbk, latin-1.")
-    ] = None,
+    encoding: options.Encoding = None,
+    decimal: options.Decimal = None,
 ) -> None:
     """Propose a map for data import, from names and values of columns.
 
@@ -146,7 +152,7 @@ def map_command(
     """
     from simulator.logs.importers.guess import propose
 
-    text = propose(files, encoding=encoding)
+    text = propose(files, encoding=encoding, decimal=decimal)
     if out is None:
         put(text, nl=False)
         return

@@ -50,6 +50,10 @@ Encoding = Annotated[
 Delimiter = Annotated[
     str | None, typer.Option("--delimiter", help="Between cells; default: found out.")
 ]
+Decimal = Annotated[
+    str | None,
+    typer.Option("--decimal", help="Decimal mark of numbers: , or . (default: found out)."),
+]
 BadRows = Annotated[
     str,
     typer.Option(

@@ -86,6 +86,7 @@ def aa(
     covariate: Covariates = None,
     encoding: options.Encoding = None,
     delimiter: options.Delimiter = None,
+    decimal: options.Decimal = None,
     bad_rows: options.BadRows = "fail",
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Last days of a log that are analysed.")
@@ -120,7 +121,7 @@ def aa(
     table = _table_options(
         metric=metric, metrics=metrics, control=control, user=user, arm=arm, day=day, start=start,
         absent=absent, joined=joined, covariate=covariate, encoding=encoding, delimiter=delimiter,
-        bad_rows=bad_rows, absolute=None,
+        decimal=decimal, bad_rows=bad_rows, absolute=None,
     )  # fmt: skip
     found = open_source(source or "demo", options=table, days=days, console=console)
     columns = {m.name: found.columns(m) for m in found.metrics}
@@ -213,6 +214,7 @@ def power(
     covariate: Covariates = None,
     encoding: options.Encoding = None,
     delimiter: options.Delimiter = None,
+    decimal: options.Decimal = None,
     bad_rows: options.BadRows = "fail",
     html: options.Html = None,
     as_json: options.Json = False,
@@ -279,7 +281,7 @@ def power(
         table = _table_options(
             metric=metric, metrics=metrics, control=control, user=user, arm=arm, day=day,
             start=start, absent=absent, joined=joined, covariate=covariate, encoding=encoding,
-            delimiter=delimiter, bad_rows=bad_rows, absolute=absolute,
+            delimiter=delimiter, decimal=decimal, bad_rows=bad_rows, absolute=absolute,
         )  # fmt: skip
         opened = open_source(source, options=table, days=None, console=console)
         if nothing_asked:

@@ -64,6 +64,7 @@ class ObservedOptions:
     ratio_covariate: str = "parts"
     encoding: str | None = None
     delimiter: str | None = None
+    decimal: str | None = None
     bad_rows: str = "fail"
 
 

@@ -45,6 +45,7 @@ def open_users(
     *,
     encoding: str | None = None,
     delimiter: str | None = None,
+    decimal: str | None = None,
     bad_rows: str = "fail",
 ) -> UserFile:
     """A table of users in files, directories or both.
@@ -53,6 +54,7 @@ def open_users(
         paths: Where it is. A name that is no file and has ``*`` or ``?`` in it is a pattern.
         encoding: Of text that is neither UTF-8 nor UTF-16.
         delimiter: Between cells; None finds out.
+        decimal: The decimal mark of texts, a comma or a point; None finds out.
         bad_rows: "fail", or "skip" to leave them out and count them.
 
     Raises:
@@ -62,7 +64,7 @@ def open_users(
     if bad_rows not in get_args(BadRows):
         raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
     found = [path for one in paths for path in _expanded(str(one))]
-    table = open_table(found, encoding=encoding, delimiter=delimiter)
+    table = open_table(found, encoding=encoding, delimiter=delimiter, decimal=decimal)
     name = ", ".join(str(path) for path in paths)
     return UserFile(_Rows(table, name, "skip" if bad_rows == "skip" else "fail"))
 
@@ -126,7 +128,9 @@ class _Rows:
         if first is None:
             return []
         frame = first.frame.head(_LOOK)
-        read = {name: Number().read(frame[name]) for name in frame.columns}
+        # Each column alone: which of them are numbers is not known yet.
+        kinds = {name: self._table.as_written({name: Number()})[name] for name in frame.columns}
+        read = {name: kind.read(frame[name]) for name, kind in kinds.items()}
         return [n for n, r in read.items() if r.bad is None and r.values.null_count() < len(frame)]
 
     def _place(self, batch: Batch, row: int) -> str:
@@ -159,7 +163,7 @@ def _kind(role: Role, days: Days | None) -> Kind:
 
 _NOBODY = ("nan", "null", "none", "na", "n/a", "<na>", "#n/a", "\\n")
 _WHOLE_FLOAT = r"^([+-]?\d+)\.0*$"
-_THROUGH_FLOATS = r"^[+-]?\d+\.\d*$|^[+-]?\d+(\.\d*)?[eE]\+\d+$|^[+-]?\d+\.\d*[eE]\d+$"
+_THROUGH_FLOATS = r"^[+-]?\d+\.\d*$|^[+-]?\d+([.,]\d*)?[eE]\+\d+$|^[+-]?\d+[.,]\d*[eE]\d+$"
 
 
 def _without_floats(texts: pl.Series) -> TypedCells:

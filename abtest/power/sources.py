@@ -184,6 +184,7 @@ def _of_table(options: ObservedOptions, console: Console) -> Source:
         options.table,
         encoding=options.encoding,
         delimiter=options.delimiter,
+        decimal=options.decimal,
         bad_rows=options.bad_rows,
     )
     named = bool(options.metrics or options.metrics_file)

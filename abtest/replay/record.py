@@ -8,6 +8,7 @@ from typing import Any
 
 from abtest.replay.ask import Replayed, ReplayOptions, seed_spread
 from abtest.version import __version__
+from reports import formats
 from reports.results import (
     SCHEMA_VERSION,
     ArmComparison,
@@ -94,7 +95,7 @@ def _corrected(
     """Secondary metrics with Holm's p values and intervals of the levels that go with them."""
     known = {m.name: m.best.p_value for m in metrics if m.best.p_value is not None}
     adjusted = dict(zip(known, holm([p for p in known.values() if p is not None]), strict=True))
-    family = f"secondary (Holm, {len(known)} metrics)"
+    family = f"secondary (Holm, {formats.counted(len(known), 'metric')})"
     rows = []
     for metric in metrics:
         p = known.get(metric.name)

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from abtest.errors import AbtestError, ExitCode
+from abtest.run.arms.isolation import threads_left
 from abtest.run.memory import out_of_memory_kills
 from policies.errors import PolicyTooSlow
 
@@ -245,6 +246,12 @@ class _Process(SpawnProcess):
         """Start it."""
         with _no_main_module():
             super().start()
+
+    def run(self) -> None:
+        """Work; then end, also where a policy has left threads that go on."""
+        super().run()
+        if threads_left():
+            os._exit(0)
 
 
 @contextlib.contextmanager

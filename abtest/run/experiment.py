@@ -133,7 +133,8 @@ def _run(
     contract = contract_facts(trained.values(), dataset)
     for policy, facts in contract.items():
         for rule in facts["broken"]:
-            console.warn(f"{policy} breaks the contract: {rule}. See: abtest policy check {policy}")
+            said = f"{policy} breaks the contract: {rule.rstrip('.')}."
+            console.warn(f"{said} See: abtest policy check {policy}")
     environment = _environment(config, dataset, trained, console)
     spec = SimulationSpec(
         environment=environment,

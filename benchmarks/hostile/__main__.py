@@ -53,7 +53,13 @@ def main() -> None:
     ]
     total = Counter(verdict.state for _, verdict in found)
     rows.append(["all", str(len(found)), *(str(total[state]) for state in STATES)])
-    print(table(rows, header=["inputs", "cases", *STATES], right=range(1, 8)))
+    print(
+        table(
+            rows,
+            header=["inputs", "cases", *(state.split()[0] for state in STATES)],
+            right=range(1, 8),
+        )
+    )
     bad = [(c, v) for c, v in found if v.state not in ("refused", "harmless")]
     for case, verdict in bad:
         print(f"{verdict.state}: {case.kind}: {case.name!r}: {verdict.message}")

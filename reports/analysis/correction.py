@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from reports import formats
 from reports.analysis.metric_rows import MetricRow
 from reports.plan import AnalysisPlan
 from reports.results import MetricComparison
@@ -67,7 +68,7 @@ def _families(
             joined = row.role == "secondary" and over_metrics
             if row.role == "guardrail" or row.p_value is None or not (joined or over_treatments):
                 continue
-            sizes = [f"{tested} metrics"] if joined else []
+            sizes = [formats.counted(tested, "metric")] if joined else []
             sizes += [f"{len(rows)} treatments"] if over_treatments else []
             name = f"{row.role} ({NAMES[plan.correction]}, {' x '.join(sizes)})"
             apart = ("" if over_treatments else treatment, "" if joined else row.chosen.name)

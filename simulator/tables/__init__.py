@@ -4,6 +4,7 @@ It imports nothing of ours but errors.
 """
 
 from simulator.tables.cells import EXACT_FLOAT, as_text
+from simulator.tables.decimals import parse_mark
 from simulator.tables.delimited import LINE
 from simulator.tables.kinds import Kind, Number, Replace, Text, TypedCells, Whole, label
 from simulator.tables.sources import find_sources, is_table_name, nearby
@@ -33,4 +34,5 @@ __all__ = [
     "label",
     "nearby",
     "open_table",
+    "parse_mark",
 ]

@@ -45,6 +45,11 @@ def why_bad(cell: object) -> str:
         and not INT64[0] <= int(text.split(".")[0]) <= INT64[1]
     ):
         return "too large"
-    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+|[+-]?\d+,\d+", text):
-        return "has a comma"
-    return ""
+    return comma_in(text)
+
+
+def comma_in(text: str) -> str:
+    """What is said of a number with a comma; empty of anything else."""
+    if re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", text):
+        return "has a comma; if it is the decimal mark: --decimal ,"
+    return "has a comma" if re.fullmatch(r"[+-]?[\d.]*,[\d.,]+", text) else ""

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simulator.errors import DataError
+from simulator.tables.decimals import MarkCounts, seen
 from simulator.tables.records import UNIT, Records, records, separating
 from simulator.tables.streams import Encoding, blocks, checked, detect, guess
 from simulator.tables.tally import Tally
@@ -76,6 +78,22 @@ class DelimitedFile:
     def schema(self) -> dict[str, pl.DataType]:
         """Column name to type: text, all of them."""
         return {name: pl.String() for name in self.columns}
+
+    @cached_property
+    def seen(self) -> dict[str, MarkCounts]:
+        """What its numbers look like, by column, from its beginning."""
+        sample = b""
+        for more, _ in blocks(self.path, self.encoding):
+            sample += more
+            if len(sample) > 2 * _LOOK:
+                break
+        if not self._headless:
+            sample = sample[_first_record(sample)[1] :]
+        text = sample[:_LOOK].decode("utf-8", "replace")
+        if len(self.delimiter) > 1:
+            text = text.replace(self.delimiter, UNIT.decode())
+        mark = separating(self.delimiter.encode()).decode()
+        return seen(text, self.columns, mark, cut=len(sample) > _LOOK)
 
     def _first_record(self) -> str:
         """The header, or the first row; blank lines before it are left out."""

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import polars as pl
 
-from simulator.tables.cells import EXACT_FLOAT, INT64, as_text, why_bad
+from simulator.tables.cells import EXACT_FLOAT, INT64, as_text, comma_in, why_bad
 
 _MISSING = ("nan", "null", "none", "na", "n/a", "<na>")
 _TRUE, _FALSE = ("true",), ("false",)
@@ -318,8 +318,8 @@ class Number:
     def why(self, cell: object) -> str:
         """See `Kind.why`."""
         text = str(cell).strip()
-        if re.fullmatch(r"[+-]?[\d.]*,[\d.,]+", text):
-            return "has a comma"
+        if said := comma_in(text):
+            return said
         value = pl.Series([text]).cast(pl.Float64, strict=False)[0]
         if value is not None and value > self.maximum:
             return f"above {self.maximum:g}"

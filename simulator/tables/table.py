@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from simulator.errors import DataError
 from simulator.tables.cells import as_text
+from simulator.tables.decimals import Mark, WithComma, mark_of, parse_mark
 from simulator.tables.delimited import LINE, DelimitedFile, Piece, lines_of
 from simulator.tables.kinds import Kind, TypedCells
 from simulator.tables.parquet import ParquetFile
@@ -69,10 +70,16 @@ class Table:
         schema: Column name to type; texts are text in every cell.
         files: Its files.
         is_text: Whether its first file is text: its rows have lines.
+        decimal: The decimal mark of texts; None finds out, from the columns that are read.
     """
 
-    def __init__(self, files: Sequence[tuple[Source, DelimitedFile | ParquetFile]]) -> None:
+    def __init__(
+        self,
+        files: Sequence[tuple[Source, DelimitedFile | ParquetFile]],
+        decimal: Mark | None = None,
+    ) -> None:
         self._files = list(files)
+        self.decimal = decimal
         source, first = self._files[0]
         self.schema = {**first.schema, **{name: pl.String() for name, _ in source.partition}}
         self.columns = list(self.schema)
@@ -107,6 +114,25 @@ class Table:
                 f"Columns ({self.dialect}): {', '.join(self.columns[:30])}",
             )
         return name
+
+    def as_written(
+        self, kinds: Mapping[str, Kind], sources: Mapping[str, str] | None = None
+    ) -> dict[str, Kind]:
+        """The kinds, for the decimal mark that the numbers among their columns have.
+
+        Args:
+            kinds: As of `read`.
+            sources: As of `read`.
+        """
+        numbers = {name for name, kind in kinds.items() if kind.parses != "text"}
+        mark = self.decimal
+        if mark is None:
+            origin = {(sources or {}).get(name, name) for name in numbers}
+            texts = [file for _, file in self._files if isinstance(file, DelimitedFile)]
+            mark = mark_of(s for file in texts for name, s in file.seen.items() if name in origin)
+        if mark == ".":
+            return dict(kinds)
+        return {n: WithComma(kind) if n in numbers else kind for n, kind in kinds.items()}
 
     def batches(
         self, columns: Sequence[str] | None = None, tally: Tally | None = None
@@ -157,6 +183,7 @@ class Table:
         """
         origin = {name: self.column((sources or {}).get(name, name)) for name in kinds}
         columns = list(dict.fromkeys(origin.values()))
+        kinds = self.as_written(kinds, sources)
         tally = Tally() if tally is None else tally
         for source, file in self._files:
             for piece in self._pieces(source, file, columns, _numeric(kinds, origin), tally):
@@ -232,6 +259,7 @@ def open_table(
     encoding: str | None = None,
     delimiter: str | None = None,
     names: Sequence[str] | None = None,
+    decimal: str | None = None,
 ) -> Table:
     """Open a table: delimited text (packed or not) or Parquet; only its beginning is read.
 
@@ -241,10 +269,12 @@ def open_table(
         encoding: Of text that is neither UTF-8 nor UTF-16.
         delimiter: Between cells; None finds out.
         names: Column names of text files without a header.
+        decimal: The decimal mark of texts, a comma or a point; None finds out.
 
     Raises:
-        DataError: nothing there, unreadable, or files whose columns differ.
+        DataError: nothing there, unreadable, files whose columns differ, or no such mark.
     """
+    mark = None if decimal is None else parse_mark(decimal)
     files: list[tuple[Source, DelimitedFile | ParquetFile]] = []
     for source in find_sources(paths):
         if source.parquet:
@@ -252,7 +282,7 @@ def open_table(
         else:
             text = DelimitedFile(source.path, encoding=encoding, delimiter=delimiter, names=names)
             files.append((source, text))
-    return Table(files)
+    return Table(files, mark)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 Built-in policies are called as they are: their errors are ours to mend. Every other policy is
 wrapped when it is loaded (`guarded`): its requests are read-only, what it prints goes to standard
-error, an exception (`SystemExit` included) becomes a `PolicyContractError` that names policy,
-method, file and line, and a call that takes longer than ``ABTEST_POLICY_SECONDS`` (300) ends.
+error, an exception (`SystemExit`, `KeyboardInterrupt` and ``os._exit`` included) becomes a
+`PolicyContractError` that names policy, method, file and line, and a call that takes longer than
+``ABTEST_POLICY_SECONDS`` (300) ends. What it does to its process is undone: `isolation`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import errno
 import inspect
 import os
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abtest.errors import ExitCode, UsageError, out_of_memory
+from abtest.run.arms.isolation import isolated, leave_process
 from policies.base import Policy, Progress, Scores, silent
 from policies.errors import PolicyContractError, PolicyError, PolicyTooSlow
 from policies.registry import create, is_built_in, parts_of, policy_class, ranked_by
@@ -40,6 +41,8 @@ Requests = TypeVar("Requests", VideoRequests, CommentRequests)
 SECONDS = "ABTEST_POLICY_SECONDS"
 _DEFAULT_SECONDS = 300.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNDOING = "isolation.py"
+"""A refusal of ours is raised there, and is about the line before."""
 _SIMILAR = 0.75
 _ATTEMPTS = 5
 _AGAIN = 1.0
@@ -67,16 +70,19 @@ def told(spec: str, method: str, call: Callable[[], T], *, seconds: float | None
     """
     if ours(spec):
         return call()
+    inside = isolated()
     try:
-        with contextlib.redirect_stdout(sys.stderr), _limit(seconds, f"{spec} in {method}"):
+        with inside, _limit(seconds, f"{spec} in {method}"):
             return call()
-    except (PolicyError, SimulatorError, MemoryError, KeyboardInterrupt):
+    except (PolicyError, SimulatorError, MemoryError):
         raise
     except _TooLong:
         raise PolicyTooSlow(
             f"{spec} took more than {seconds:g} s in {method}.", f"Allow more: {SECONDS}=3600"
         ) from None
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and inside.interrupted:
+            raise
         if (isinstance(error, OSError) and error.errno in _FULL) or out_of_memory(error):
             raise
         raise PolicyContractError(
@@ -257,7 +263,7 @@ def _limit(seconds: float | None, what: str) -> Iterator[None]:
         if raised > _ATTEMPTS:
             text = f"abtest: {what} took more than {seconds:g} s and cannot be interrupted.\n"
             os.write(2, text.encode("utf-8", "backslashreplace"))
-            os._exit(int(ExitCode.POLICY))
+            leave_process(int(ExitCode.POLICY))
         raise _TooLong
 
     before = signal.signal(signal.SIGALRM, stop)
@@ -284,4 +290,5 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return "unknown line"
-    return f"{frames[-1].filename} line {frames[-1].lineno}"
+    last = next((f for f in reversed(frames) if not f.filename.endswith(_UNDOING)), frames[-1])
+    return f"{last.filename} line {last.lineno}"

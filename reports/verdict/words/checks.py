@@ -62,16 +62,12 @@ def _absent(facts: Mapping[str, Any]) -> str:
 
 
 def _all(count: int, noun: str) -> str:
-    return f"the only {noun}" if count == 1 else f"all {_noun(count, noun)}"
+    return f"the only {noun}" if count == 1 else f"all {formats.counted(count, noun)}"
 
 
 def _shares(shares: list[float]) -> str:
     whole = sum(shares)
     return "/".join(f"{100.0 * share / whole:.4g}" for share in shares)
-
-
-def _noun(count: int, noun: str) -> str:
-    return f"{formats.count(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def _differed(facts: Mapping[str, Any]) -> str:
@@ -94,7 +90,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"{formats.p_equals(f['p'])}, corrected)"
     ),
     "split as planned on all days": lambda f: (
-        f"as planned on all {_noun(f['days'], 'day')} while users joined (always valid "
+        f"as planned on all {formats.counted(f['days'], 'day')} while users joined (always valid "
         f"{formats.p_equals(f['p'])})"
     ),
     "split broken on a day": lambda f: (
@@ -103,7 +99,8 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "split broken in a segment": lambda f: (
         f"traffic split is broken where '{f['segment']}' is '{f['level']}': {_split(f)} "
-        f"({formats.p_exact(f['p'])}, corrected); in {f['broken']} of {_noun(f['levels'], 'level')}"
+        f"({formats.p_exact(f['p'])}, corrected); "
+        f"in {f['broken']} of {formats.counted(f['levels'], 'level')}"
     ),
     "everyone in every arm": lambda f: "every user is in every arm",
     "twins missing": lambda f: (
@@ -113,9 +110,10 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "user-days of pairs unique": lambda f: "each user-day once in each arm",
     "users unique": lambda f: "each user once, each user in one arm",
     "user-days repeated": lambda f: (
-        f"{_noun(f['rows'], 'repeated user-day')}: the table is not one row per user and day"
+        f"{formats.counted(f['rows'], 'repeated user-day')}: "
+        "the table is not one row per user and day"
     ),
-    "users in two arms": lambda f: f"{_noun(f['users'], 'user')} in more than one arm",
+    "users in two arms": lambda f: f"{formats.counted(f['users'], 'user')} in more than one arm",
     "same people": lambda f: "the same people are in every arm",
     "no past": lambda f: "no days before",
     "cannot be computed": lambda f: str(f["problem"]),
@@ -125,7 +123,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"({formats.p_exact(f['worst_p'])}, Holm)"
     ),
     "covariates alike": lambda f: (
-        f"alike before the start ({_noun(f['covariates'], 'covariate')}, "
+        f"alike before the start ({formats.counted(f['covariates'], 'covariate')}, "
         f"joint {formats.p_equals(f['p'])})"
     ),
     "metric not known before": lambda f: f"'{f['metric']}' is not known from before",
@@ -173,11 +171,12 @@ def _contracts(result: ExperimentResult) -> list[Chip]:
             continue
         if facts["broken"]:
             rest = len(facts["broken"]) - 1
-            more = f", and {_noun(rest, 'more rule')}" if rest else ""
+            more = f", and {formats.counted(rest, 'more rule')}" if rest else ""
             found.append(Chip("Policy contract", "warn",
                               f"{policy} breaks it: {facts['broken'][0]}{more}"))  # fmt: skip
         else:
-            kept = f"{policy} keeps {_noun(int(facts.get('rules', 0)), 'rule')} that were tried"
+            rules = formats.counted(int(facts.get("rules", 0)), "rule")
+            kept = f"{policy} keeps {rules} that were tried"
             found.append(Chip("Policy contract", "pass", kept))
     return found
 

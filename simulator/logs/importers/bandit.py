@@ -89,6 +89,8 @@ def import_bandit(
     columns: Mapping[str, str] | None = None,
     *,
     bad_rows: BadRows = "fail",
+    encoding: str | None = None,
+    decimal: str | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Import a bandit log as a dataset that `abtest replay` reads.
@@ -98,13 +100,15 @@ def import_bandit(
         target: Dataset directory to create.
         columns: From `parse_columns`; None for Open Bandit's names.
         bad_rows: "fail" on rows that cannot be read, or "skip" and count them.
+        encoding: As of `simulator.tables.open_table`.
+        decimal: As of `simulator.tables.open_table`.
         overwrite: Replace an existing dataset.
 
     Raises:
         DataError: no such column, or bad input: names file, line and column; nothing is written.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(p) for p in source]
-    table = open_table(paths[0]) if len(paths) == 1 else open_table(paths)
+    table = open_table(paths[0] if len(paths) == 1 else paths, encoding=encoding, decimal=decimal)
     names = dict(columns) if columns is not None else _open_bandit(table)
     report = TableReport(bad_rows=bad_rows)
     report.table, report.files = "impressions", [f"{p.name} ({table.dialect})" for p in table.files]

@@ -14,7 +14,7 @@ import polars as pl
 from simulator.errors import DataError
 from simulator.logs.importers.mapping import MADE
 from simulator.logs.schema import TABLES, Column
-from simulator.tables import Table, Tally, Time, Whole, open_table
+from simulator.tables import Kind, Number, Table, Tally, Time, TypedCells, Whole, open_table
 from simulator.tables.times import EARLIEST_MS, LATEST_MS, Unit
 
 _ROWS = 20_000
@@ -63,17 +63,28 @@ class _Sample:
 
     def whole(self, name: str) -> pl.Series | None:
         """Its values, if all are whole numbers."""
-        read = Whole(unknown=("nan", "NaN")).read(self.rows[name])
+        read = self._as(name, Whole(unknown=("nan", "NaN")))
         return None if read.bad is not None and read.bad.any() else read.values.drop_nulls()
 
     def number(self, name: str) -> pl.Series | None:
         """Its values, if all are numbers."""
-        values = self.texts(name).cast(pl.Float64, strict=False)
-        return None if values.null_count() or values.is_empty() else values
+        read = self._as(name, Number())
+        values = read.values.drop_nulls()
+        return None if read.bad is not None or values.is_empty() else values
+
+    def _as(self, name: str, kind: Kind) -> TypedCells:
+        return self.table.as_written({name: kind})[name].read(self.rows[name])
 
 
-def propose(paths: Sequence[Path], *, encoding: str | None = None) -> str:
+def propose(
+    paths: Sequence[Path], *, encoding: str | None = None, decimal: str | None = None
+) -> str:
     """The text of a map for files; what is uncertain is said in comments.
+
+    Args:
+        paths: One table each.
+        encoding: As of `simulator.tables.open_table`.
+        decimal: As of `simulator.tables.open_table`.
 
     Raises:
         DataError: a file cannot be read, or has no rows.
@@ -86,7 +97,7 @@ def propose(paths: Sequence[Path], *, encoding: str | None = None) -> str:
         'licence = "not stated"',
     ]
     for path in paths:
-        table = open_table(path, encoding=encoding)
+        table = open_table(path, encoding=encoding, decimal=decimal)
         sample = _sample(table)
         lines += ["", *_section(sample, len(paths) > 1)]
     return "\n".join(lines) + "\n"

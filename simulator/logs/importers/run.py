@@ -29,7 +29,7 @@ from simulator.logs.importers.query import query_result
 from simulator.logs.importers.report import ImportReport, TableReport
 from simulator.logs.importers.staging import Staged, stage
 from simulator.logs.schema import TABLES
-from simulator.tables import BadRows, Table, is_table_name, nearby, open_table
+from simulator.tables import BadRows, Table, is_table_name, nearby, open_table, parse_mark
 
 FORMATS: dict[str, Format] = {
     f.name: f
@@ -66,6 +66,7 @@ def import_logs(
     format: str = "auto",
     bad_rows: BadRows = "fail",
     encoding: str | None = None,
+    decimal: str | None = None,
     overwrite: bool = False,
     further: Mapping[str, Format] | None = None,
 ) -> ImportReport:
@@ -80,6 +81,7 @@ def import_logs(
         format: A name of `FORMATS`; "auto" recognises it by file names and columns.
         bad_rows: "fail" on files with rows that cannot be read, or "skip" and count them.
         encoding: Of text files that are neither UTF-8 nor UTF-16.
+        decimal: The decimal mark of text files, a comma or a point; None finds out.
         overwrite: Replace an existing dataset.
         further: Formats besides `FORMATS`, by name: those of installed packages.
 
@@ -87,7 +89,10 @@ def import_logs(
         DataError: nothing to import, or bad input; nothing is written then.
     """
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(s) for s in source]
+    mark = None if decimal is None else parse_mark(decimal)
     work = plan(sources, format, encoding, further or {})
+    for table in (table for tables in work.files.values() for table in tables):
+        table.decimal = mark
     return run(work, target, name=sources[0].name, bad_rows=bad_rows, overwrite=overwrite)
 
 
@@ -99,6 +104,7 @@ def import_mapped(
     sql: str | None = None,
     bad_rows: BadRows = "fail",
     encoding: str | None = None,
+    decimal: str | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Import any tables with a map of their columns, see `simulator.logs.importers.mapping`.
@@ -110,6 +116,7 @@ def import_mapped(
         sql: A query whose result is one more table; its file name is ``query.parquet``.
         bad_rows: As of `import_logs`.
         encoding: As of `import_logs`.
+        decimal: As of `import_logs`.
         overwrite: As of `import_logs`.
 
     Raises:
@@ -119,7 +126,7 @@ def import_mapped(
     found = read_map(Path(map_file))
     with query_result(sql, Path(target)) as queried:
         tables = [
-            open_table(s, encoding=encoding, names=header_of(found, s))
+            open_table(s, encoding=encoding, names=header_of(found, s), decimal=decimal)
             for s in [*map(Path, sources), *queried]
         ]
         if not tables:

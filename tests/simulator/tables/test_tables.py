@@ -96,7 +96,7 @@ def test_labels_booleans_and_missing_numbers(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="x is 'inf', expected a number"):
         values(file(tmp_path / "t.csv", "x\ninf\n"), x=Number())
     with pytest.raises(DataError, match="has a comma"):
-        values(file(tmp_path / "t.csv", "x;y\n1,5;2\n"), x=Number())
+        values(file(tmp_path / "t.csv", "x;y\n1,500;2\n"), x=Number())
 
 
 def test_repairs_are_counted_and_bad_rows_are_not_counted_twice(tmp_path: Path) -> None:
