@@ -28,7 +28,7 @@ from simulator.logs.describe import describe
 from simulator.logs.exporters import export_logs
 from simulator.logs.importers import import_logs
 from simulator.logs.interactions import interactions
-from simulator.response.learned import LearnedResponse
+from simulator.response.learned import LearnedResponse, optimisation
 
 _FILES, _DATASET = "files", "dataset"
 
@@ -59,6 +59,8 @@ def _export(folder: Path) -> None:
 
 
 def _response(folder: Path) -> None:
+    """A short training, but at least one pass over everybody: longer ones hold no more memory."""
+    optimisation._MAX_STEPS = 100
     LearnedResponse.fit(Dataset.open(folder / _DATASET), seed=1)
 
 
@@ -72,7 +74,7 @@ STAGES: dict[str, Callable[[Path], None]] = {
     "response": _response,
 }
 DEFAULT = [name for name in STAGES if name != "response"]
-"""Training takes minutes: it is asked for by name, after import."""
+"""The response model is trained where it is asked for by name, after import."""
 
 
 def measured(stage: str, folder: Path) -> dict[str, float]:

@@ -76,8 +76,9 @@ class ReturnModel:
         profile = np.bincount(hours, minlength=24) + _PRIOR_STARTS_PER_HOUR
         profile = profile / profile.mean()
         gap, happened, who = _gaps(user, start_ms, end_ms, log_end_ms, profile, minimum_gap_ms)
-        counts = np.bincount(who, weights=happened, minlength=n_users)
-        exposure = np.bincount(who, weights=gap, minlength=n_users)
+        # Of nothing, numpy counts in whole numbers, weights or not.
+        counts = np.bincount(who, weights=happened, minlength=n_users).astype(np.float64)
+        exposure = np.bincount(who, weights=gap, minlength=n_users).astype(np.float64)
         common = counts.sum() / exposure.sum() if counts.sum() > 0 else _DEFAULT_SESSIONS_PER_HOUR
         quantiles_of = gap, happened, who
         for sessions in others:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -241,3 +243,13 @@ def test_quality_of_chances_by_hand() -> None:
     # Two bins of two: means 0.35 and 0.75 against 0 and 1.
     assert metrics.calibration_error(label, chance, bins=2) == pytest.approx(0.3)
     assert quality._binary(label[:2], chance[:2], label)["auc"] is None
+
+
+def test_people_of_later_pools_get_rates_where_the_first_ones_never_came_back() -> None:
+    hour = 3_600_000
+    once = np.array([0], dtype=np.int32), np.array([hour]), np.array([2 * hour])
+    often = np.full(20, 1, dtype=np.int32), hour * np.arange(20), hour * np.arange(20) + 1
+    fit = partial(ReturnModel.fit, log_end_ms=0, n_users=3, minimum_gap_ms=0)
+    found = fit(*once, others=[often])
+    assert found.rate[1] > 2.0 * found.rate[0]
+    assert found.rate[0] == found.rate[2]
