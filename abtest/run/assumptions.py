@@ -21,8 +21,8 @@ from abtest.run.machines import Machines
 from abtest.run.twins import (
     MOST_PEOPLE,
     MainRun,
-    Stage,
     Twin,
+    TwinStage,
     analyse_twin,
     directory_of,
     simulate_twins,
@@ -125,7 +125,7 @@ def vary_assumptions(
     with contextlib.ExitStack() as stack:
         for point in points:
             stack.enter_context(point.directory.locked())
-        stage = Stage("assumptions", "assumptions", "while assumptions were varied")
+        stage = TwinStage("assumptions", "assumptions", "while assumptions were varied")
         simulate_twins(main, points, people, stage, machines, console)
         with console.stage("analyse", "analysing the assumed worlds"):
             results = {point.assume: analyse_twin(main, point, people) for point in points}

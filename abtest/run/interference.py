@@ -16,8 +16,8 @@ from abtest.run.simulate import group_count
 from abtest.run.twins import (
     MOST_PEOPLE,
     MainRun,
-    Stage,
     Twin,
+    TwinStage,
     analyse_twin,
     directory_of,
     simulate_twins,
@@ -87,7 +87,7 @@ def hold_against_truth(main: MainRun, machines: Machines, console: Console) -> E
     twin = Twin(None, main.dataset, spec, directory_of(main, TRUTH, signature))
     with contextlib.ExitStack() as stack:
         stack.enter_context(twin.directory.locked())
-        stage = Stage("truth", "truth", "while the truth was simulated")
+        stage = TwinStage("truth", "truth", "while the truth was simulated")
         simulate_twins(main, [twin], people, stage, machines, console)
         with console.stage("analyse", "holding the test against the truth"):
             result = analyse_twin(main, twin, people)

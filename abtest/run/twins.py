@@ -90,7 +90,7 @@ def directory_of(main: MainRun, name: str, signature: Mapping[str, Any]) -> RunD
 
 
 @dataclass(frozen=True)
-class Stage:
+class TwinStage:
     """What the simulation of some twins is called.
 
     Attributes:
@@ -108,7 +108,7 @@ def simulate_twins(
     main: MainRun,
     points: Sequence[Twin],
     people: int,
-    stage: Stage,
+    stage: TwinStage,
     machines: Machines,
     console: Console,
 ) -> None:

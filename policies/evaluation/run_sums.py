@@ -1,4 +1,4 @@
-"""Sum rows over runs and over lists of rows, as products with a sparse matrix of ones."""
+"""Compute sums of rows over runs and lists of rows, by products with a sparse matrix of ones."""
 
 from __future__ import annotations
 

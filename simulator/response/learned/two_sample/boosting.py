@@ -12,7 +12,7 @@ Float64 = NDArray[np.float64]
 _TREES = 100
 
 
-class Boosting:
+class BoostedTrees:
     """A binary classifier of small trees; deterministic given the rows and their order."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Boosting:
             max_iter=_TREES, max_depth=3, learning_rate=0.1, early_stopping=False, random_state=0
         )
 
-    def fit(self, x: Float64, label: NDArray[np.bool_]) -> Boosting:
+    def fit(self, x: Float64, label: NDArray[np.bool_]) -> BoostedTrees:
         """Fit to float64[n, k], finite, and bool[n] with both classes in it."""
         with self._one_thread(1):
             self._model.fit(x, label)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from simulator.randomness import purpose_key, uniform
-from simulator.response.learned.two_sample.boosting import Boosting
+from simulator.response.learned.two_sample.boosting import BoostedTrees
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -68,7 +68,7 @@ def discriminate(
     score = np.zeros(len(x))
     for number in range(FOLDS):
         held = fold == number
-        score[held] = Boosting().fit(x[~held], label[~held]).score(x[held])
+        score[held] = BoostedTrees().fit(x[~held], label[~held]).score(x[held])
     area, error = clustered_auc(label, score, user, fold)
     return {
         "auc": round(area, 4),

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from simulator.response.learned.two_sample import boosting, discriminate
-from simulator.response.learned.two_sample.boosting import Boosting
+from simulator.response.learned.two_sample.boosting import BoostedTrees
 from simulator.response.learned.two_sample.discriminate import clustered_auc
 
 NAMES = ("a", "b", "c")
@@ -111,8 +111,8 @@ def test_no_classifier_has_seen_the_user_that_it_scores(monkeypatch: pytest.Monk
     # The first feature names the user: only a fold that held the user back can score it blindly.
     seen: list[tuple[set[float], set[float]]] = []
 
-    class Spy(Boosting):
-        def fit(self, x: np.ndarray, label: np.ndarray) -> Boosting:
+    class Spy(BoostedTrees):
+        def fit(self, x: np.ndarray, label: np.ndarray) -> BoostedTrees:
             self.trained = set(x[:, 0])
             return self
 
@@ -120,7 +120,7 @@ def test_no_classifier_has_seen_the_user_that_it_scores(monkeypatch: pytest.Monk
             seen.append((self.trained, set(x[:, 0])))
             return np.zeros(len(x))
 
-    monkeypatch.setattr(discriminate, "Boosting", Spy)
+    monkeypatch.setattr(discriminate, "BoostedTrees", Spy)
     user = np.repeat(np.arange(30), 2)
     x = np.stack([user, user, user], axis=1).astype(float)
     found = discriminate.discriminate(x, x, user, user, NAMES, seed=1)
@@ -139,12 +139,12 @@ def test_boosting_learns_an_interaction() -> None:
     random = np.random.default_rng(5)
     x = random.normal(size=(1_000, 4))
     label = random.random(1_000) < expit(2.0 * x[:, 0] * x[:, 1] + x[:, 2])
-    score = Boosting().fit(x[:500], label[:500]).score(x[500:])
+    score = BoostedTrees().fit(x[:500], label[:500]).score(x[500:])
     won, pairs = pairs_won(label[500:], score)
     assert won / pairs > 0.75
 
 
 def test_constant_features_teach_nothing() -> None:
     x, label = np.ones((40, 2)), np.arange(40) < 10
-    scores = Boosting().fit(x, label).score(np.zeros((3, 2)))
+    scores = BoostedTrees().fit(x, label).score(np.zeros((3, 2)))
     assert scores == pytest.approx(np.full(3, np.log(0.25 / 0.75)))
