@@ -14,7 +14,7 @@ from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.asked import Protocol
 from abtest.evaluate.results import PolicyScores, TaskResult
-from abtest.evaluate.runs import Asked, Bench, Contestant, Ranking, bench_on_node, cases, rank
+from abtest.evaluate.runs import Bench, Contestant, Entry, Ranking, bench_on_node, cases, rank
 from abtest.evaluate.statistics import Mean, differences, means
 from abtest.run.arms.foreign import make
 from abtest.run.cluster.cargo import Needs
@@ -199,16 +199,16 @@ def _runs(
 ) -> Iterator[Ranking | PolicyError]:
     """What every row did with every seed, row by row: here, or on a cluster."""
     asked = [
-        Asked(row, seed, f"{bench.task}, {number} of {len(rows)}: {row.label}")
+        Entry(row, seed, f"{bench.task}, {number} of {len(rows)}: {row.label}")
         for number, row in enumerate(rows, 1)
         for seed in protocol.seeds
     ]
     if machines.engine == LOCAL:
-        here: Job[Asked, Ranking | PolicyError] = Job(lambda: bench, partial(rank, console=console))
+        here: Job[Entry, Ranking | PolicyError] = Job(lambda: bench, partial(rank, console=console))
         yield from machines.each(here, asked)
         return
     needs = Needs.of(dataset, (row.spec for row in rows))
-    there: Job[Asked, Ranking | PolicyError] = Job(
+    there: Job[Entry, Ranking | PolicyError] = Job(
         partial(bench_on_node, needs, bench.task, protocol, cut_ms), rank
     )
     with console.stage("evaluate", f"{bench.task}: {len(asked)} trainings") as stage:

@@ -49,7 +49,7 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Entry:
     """One training: a row of the table, a seed, and what progress calls it."""
 
     row: Contestant
@@ -119,7 +119,7 @@ _CANDIDATES: Mapping[Task, Callable[..., Any]] = {
 
 
 def rank(
-    bench: Bench, asked: Asked, told: Told, console: Console | None = None
+    bench: Bench, asked: Entry, told: Told, console: Console | None = None
 ) -> Ranking | PolicyError:
     """Train with one seed, or find the weights, and rank all cases; or why the log does not suit.
 
