@@ -10,15 +10,15 @@ from tests.test_architecture import ROOMS, ROOT
 
 LONGEST = 100
 _WORDS = """
-Adapt Add Align Analyse Ask Attach Augment Batch Break Build Cache Call Cap Carry Check Choose Classify Climb
-Collect Combine Compare Complete Compute Connect Convert Correct Count Create Cross-fit Cut
-Damage Decide Declare Decompose Define Describe Divide Do Draw Drive Embed Encode Estimate Evaluate
-Exchange Export Fill Find Fine-tune Fit Format Fuse Hand Hash Hold Import Integrate Join Judge
-Keep Kill Lay Learn Let Linearise List Load Look Make Map Measure Mix Model Multiply Name Offer
-Open Order Pack Parse Plan Pool Predict Prepare Print Propose Put Rank Read Rebuild Recommend
-Reduce Refuse Register Remember Remove Replay Report Represent Resample Respond Resume Retrieve
-Run Say Score Select Serve Share Show Simulate Spend Split Start Stop Store Summarise Take Tell
-Test Time Train Transform Try Turn Validate Value Weigh Wrap Write
+Adapt Add Align Analyse Ask Attach Augment Batch Break Build Cache Call Cap Carry Check Choose
+Classify Climb Collect Combine Compare Complete Compute Connect Convert Correct Count Create
+Cross-fit Cut Damage Decide Declare Decompose Define Describe Divide Do Draw Drive Embed Encode
+Estimate Evaluate Exchange Export Fill Find Fine-tune Fit Format Fuse Hand Hash Hold Import
+Integrate Join Judge Keep Kill Lay Learn Let Linearise List Load Look Make Map Measure Mix Model
+Multiply Name Offer Open Order Pack Parse Plan Pool Predict Prepare Print Propose Put Rank Read
+Rebuild Recommend Reduce Refuse Register Remember Remove Replay Report Represent Resample Respond
+Resume Retrieve Run Say Score Select Serve Share Show Simulate Spend Split Start Stop Store
+Summarise Take Tell Test Time Train Transform Try Turn Validate Value Weigh Wrap Write
 """
 VERBS = frozenset(_WORDS.split())
 """Verbs that docstrings of modules begin with; a new one is added here."""
