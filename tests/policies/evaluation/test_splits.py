@@ -296,8 +296,10 @@ def test_split_time(log: Dataset, tmp_path: Path) -> None:
     cut = split_time(log, share=0.25)
     times = log.scan("impressions").collect()["time_ms"]
     assert (times >= cut).mean() == pytest.approx(0.25, abs=0.02)
-    with pytest.raises(PolicyError, match=r"0\.27[0-9] days long"):
-        split_time(log, days=30)
+    assert split_time(log, share=1e-9) == span[1], "the last impression alone is a test"
+    for days in (0, 30):
+        with pytest.raises(PolicyError, match=r"0\.27[0-9] days long"):
+            split_time(log, days=days)
 
 
 @pytest.mark.parametrize("kind", ["videos", "comments"])

@@ -36,6 +36,12 @@ def test_the_inverse_is_the_inverse(t: float, rho: float) -> None:
     assert float(hall(t, 0.0)) == t
 
 
+@pytest.mark.parametrize("z", [-3.0, 2.0])
+def test_no_digits_are_lost_where_there_is_almost_no_skewness(z: float) -> None:
+    for rho in (1e-6, 3e-6, -3e-6):
+        assert float(hall(hall_inverse(z, rho), rho)) == pytest.approx(z, rel=1e-14, abs=0)
+
+
 def test_both_tails_of_a_skewed_mean_err_alike() -> None:
     """Exponential values, n = 60: plain t errs in 1.3 and 5 % a side, it should in 2.5.
 
