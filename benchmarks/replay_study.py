@@ -1,13 +1,12 @@
 """Measure bias, error and coverage of replay's estimators on logs whose truth is known.
 
     python -m benchmarks.replay_study --logs 200 --jobs 2
-    python -m benchmarks.replay_study --figure docs/replay.svg
+    python -m benchmarks.replay_study --logs 100 --keep study.jsonl --figure docs/replay.svg
 
 Logs of several sizes are drawn from one platform (`benchmarks.lib.replay_platform`). Three rankers,
 near to and far from the log's, are compared with the log's own; every number is the difference of
 the two, whose truth is averaged exactly over the prefixes of 40 large logs. A line says how often
-the 95 % interval
-held the truth, separately where the diagnostics said usable, caution or unusable.
+the 95 % interval held the truth, separately where the diagnostics said usable, caution or unusable.
 """
 
 from __future__ import annotations
@@ -85,13 +84,15 @@ def one_log(task: tuple[float, int, int]) -> list[dict[str, Any]]:
 
 def study(logs: int, jobs: int, keep: Path | None) -> list[dict[str, Any]]:
     """Every log, with its truth; what is kept already is not drawn again."""
-    known = {share: truths(share) for share in SHARES.values()}
     tasks = [(s, u, seed) for seed in range(logs) for u in USERS for s in SHARES.values()]
     found: list[dict[str, Any]] = []
     if keep is not None and keep.is_file():
         found = [json.loads(line) for line in keep.read_text().splitlines()]
         done = {(r["share"], r["users"], r["seed"]) for r in found}
         tasks = [task for task in tasks if task not in done]
+    if not tasks:
+        return found
+    known = {share: truths(share) for share in SHARES.values()}
     with ProcessPoolExecutor(jobs) as pool:
         for task, rows in zip(tasks, pool.map(one_log, tasks), strict=True):
             for row in rows:
