@@ -114,7 +114,12 @@ class DelimitedFile:
             line = 1 + block.count(b"\n", 0, at)
             byte = broken[0].byte if broken else values[0]
             raise DataError(f"{self._not_text(line, byte)}.", self._advice())
-        return text.decode().strip("\r\n").removeprefix("\ufeff")
+        header = text.decode().strip("\r\n").removeprefix("\ufeff").strip("\r\n")
+        if not header.strip():
+            raise DataError(
+                f"{self.path} line 1 is empty.", "A header line with column names is needed"
+            )
+        return header
 
     def _names(self, header: str) -> list[str]:
         if len(self.delimiter) > 1:

@@ -16,6 +16,7 @@ from abtest.config import RunConfig
 from abtest.run import simulate
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.simulate import assign_arms
+from simulator.interference.settings import InterferenceSettings
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 
@@ -170,6 +171,7 @@ def test_the_command_that_a_report_prints_gives_its_configuration(
         explore_comments=0.05,
         assume=("comment_taste_strength=0.2,2", "uncertain"),
         assume_retrain=True,
+        interference=InterferenceSettings().values(),
     )
     default = RunConfig()
     unchanged = {

@@ -297,6 +297,7 @@ def test_files_of_one_table_have_the_same_columns(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
+        (b"\xef\xbb\xbf\r", "is empty"),
         (b"a,a\n1,2\n", "column 'a' appears twice"),
         (b"a\rb,c\n1,2\n", "line 1: the header cannot be read"),
         (b"PK\x03\x04....", "zip archive"),
