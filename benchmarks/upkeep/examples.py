@@ -26,16 +26,20 @@ from reports.results import ExperimentResult
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 SMALL = ("--world", "small", "--log-users", "600", "--days", "2")
 RUNS: dict[str, tuple[str, ...]] = {
-    "better": ("-t", "itemknn", "-c", "popular", "--users", "2048", "--guardrail", "hates=-30%"),
+    "better": ("-t", "popular", "-c", "random", "--users", "2048", "--guardrail", "hates=-30%"),
     "not-clear": ("-t", "ease", "-c", "itemknn", "--users", "2048"),
     "guardrail-broken": (
-        "-t", "oracle-comments", "-c", "popular", "--users", "512", "--design", "twin",
-        "--guardrail", "impressions=-0.5%",
+        "-t", "popular+comment-value", "-c", "itemknn", "--users", "512", "--design", "twin",
+        "--guardrail", "click_rate=-1%",
     ),
     "several-arms": (
         "-t", "random", "-t", "ease", "-t", "itemknn", "-c", "popular", "--users", "4096",
     ),
     "twin": ("-t", "itemknn", "-c", "popular", "--users", "512", "--design", "twin"),
+    "assumed": (
+        "-t", "oracle-comments", "-c", "popular", "--users", "512", "--design", "twin",
+        "--assume", "comment_taste_strength=0,0.5,1",
+    ),
     "a-a": ("-t", "popular", "-c", "popular", "--users", "2048"),
 }  # fmt: skip
 
@@ -77,12 +81,12 @@ def _split_broken(place: Path) -> None:
     source = place / "whole"
     _abtest("run", *SMALL, *RUNS["better"], "--out", str(source))
     table = pl.read_parquet(source / "outcomes.parquet")
-    lost = (pl.col("arm") == "itemknn") & (pl.col("user_id") % 4 == 0)
+    lost = (pl.col("arm") == "popular") & (pl.col("user_id") % 4 == 0)
     table.filter(~lost).with_columns(
         comment_watch_seconds=pl.col("comment_watch_time_ms") / 1000.0
     ).write_parquet(place / "users.parquet")
     _abtest(
-        "analyze", str(place / "users.parquet"), "--control", "popular", "--day", "day",
+        "analyze", str(place / "users.parquet"), "--control", "random", "--day", "day",
         "--start", "0", "--metric", "comment_watch_seconds", "--metric", "ctr=clicks/impressions",
         "--out", str(place / "split-broken"),
         untrusted=True,
