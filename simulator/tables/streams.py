@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -286,13 +287,18 @@ def checked(data: bytes) -> tuple[bytes, list[Broken]]:
 def guess(raw: bytes) -> str | None:
     """Which encoding bytes that are not UTF-8 may be in: "gbk", "latin-1", or None.
 
-    None where most of what is beyond ASCII is UTF-8: then single bytes are broken.
+    None where most of what is beyond ASCII is UTF-8: then single bytes are broken. Bytes beyond
+    ASCII come in pairs in Chinese text, and mostly alone in that of Europe: "Ös" is a Chinese
+    character too.
     """
     text = raw.decode("utf-8", errors="replace")
     good = sum(1 for c in text if c > "\x7f" and c != "\ufffd")
     bad = text.count("\ufffd")
     if good >= bad:
         return None
+    runs = re.findall(rb"[\x80-\xff]+", raw)
+    if 2 * sum(len(run) == 1 for run in runs) > len(runs):
+        return "latin-1"
     try:
         chinese = raw.decode("gb18030")
     except UnicodeDecodeError:

@@ -14,6 +14,7 @@ import zstandard
 from simulator.errors import DataError
 from simulator.tables import Number, Replace, Tally, Text, Time, Whole, label, open_table
 from simulator.tables.parquet import ParquetFile
+from simulator.tables.streams import guess
 
 FIELD = next(
     (p / "shared/data/field" for p in Path(__file__).parents if (p / "shared/data/field").is_dir()),
@@ -399,3 +400,17 @@ def test_rows_that_are_lost_on_the_way_are_missed(tmp_path: Path) -> None:
     file._height += 2
     with pytest.raises(DataError, match="5 of its 7 rows"):
         list(file.pieces(["x"], Tally()))
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "seen"),
+    [
+        ("7;1,5;Österreich\n8;1,2;Ärger\n", "cp1252", "latin-1"),
+        ("1,Málaga\n2,Córdoba\n3,Cádiz\n", "cp1252", "latin-1"),
+        ("1,crème brûlée\n", "latin-1", "latin-1"),
+        ("1,搞笑\n2,美食,好\n", "gbk", "gbk"),
+        ("1,café\n2,搞笑\n3,美食\n", "utf-8", None),
+    ],
+)
+def test_the_encoding_that_is_proposed(text: str, encoding: str, seen: str | None) -> None:
+    assert guess(text.encode(encoding)) == seen
