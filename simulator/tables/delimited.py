@@ -207,7 +207,7 @@ class DelimitedFile:
         other = None if packed else guess(sample)
         if other is None:
             return "Name the encoding (--encoding), or mend the byte"
-        name = {"gbk": "GBK", "latin-1": "Latin-1"}[other]
+        name = {"gbk": "GBK", "latin-1": "Latin-1"}.get(other, other)
         return f"The file looks like {name}: add --encoding {other}"
 
     def _parse(

@@ -285,7 +285,7 @@ def checked(data: bytes) -> tuple[bytes, list[Broken]]:
 
 
 def guess(raw: bytes) -> str | None:
-    """Which encoding bytes that are not UTF-8 may be in: "gbk", "latin-1", or None.
+    """Which encoding bytes that are not UTF-8 may be in: "gbk", "latin-1", "cp1252", or None.
 
     None where most of what is beyond ASCII is UTF-8: then single bytes are broken. Bytes beyond
     ASCII come in pairs in Chinese text, and mostly alone in that of Europe: "Ös" is a Chinese
@@ -296,13 +296,15 @@ def guess(raw: bytes) -> str | None:
     bad = text.count("\ufffd")
     if good >= bad:
         return None
+    # Of Windows are the euro sign and curved quotes, where Latin-1 has control characters.
+    western = "cp1252" if re.search(rb"[\x80-\x9f]", raw) else "latin-1"
     runs = re.findall(rb"[\x80-\xff]+", raw)
     if 2 * sum(len(run) == 1 for run in runs) > len(runs):
-        return "latin-1"
+        return western
     try:
         chinese = raw.decode("gb18030")
     except UnicodeDecodeError:
-        return "latin-1"
+        return western
     beyond = [c for c in chinese if c > "\x7f"]
     han = sum(1 for c in beyond if "\u4e00" <= c <= "\u9fff" or "\u3000" <= c <= "\u303f")
-    return "gbk" if beyond and han >= 0.9 * len(beyond) else "latin-1"
+    return "gbk" if beyond and han >= 0.9 * len(beyond) else western

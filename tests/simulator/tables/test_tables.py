@@ -408,6 +408,7 @@ def test_rows_that_are_lost_on_the_way_are_missed(tmp_path: Path) -> None:
         ("7;1,5;Österreich\n8;1,2;Ärger\n", "cp1252", "latin-1"),
         ("1,Málaga\n2,Córdoba\n3,Cádiz\n", "cp1252", "latin-1"),
         ("1,crème brûlée\n", "latin-1", "latin-1"),
+        ("1,12 €\n2,“señor”\n", "cp1252", "cp1252"),
         ("1,搞笑\n2,美食,好\n", "gbk", "gbk"),
         ("1,café\n2,搞笑\n3,美食\n", "utf-8", None),
     ],
