@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,10 +203,13 @@ def test_chinese_names_in_an_ascii_terminal(abtest: Run, monkeypatch: pytest.Mon
 
 # Properties.
 
+ODD = re.compile(r"(?i)nan|null|none|n/?a|<?na>?|nat|\\n|-+|[+-]?[\d.,]+(e[+-]?\d+)?")
+"""Cells that stand for nobody, and numbers that were written otherwise: other tests have them."""
+
 cells = st.text(
     st.characters(codec="utf-8", exclude_characters="\r\n\x00", exclude_categories=["Cs", "Cc"]),
     min_size=1, max_size=6,
-).map(str.strip).filter(lambda s: s and s.lower() not in ("nan", "null"))  # fmt: skip
+).map(str.strip).filter(lambda s: s and not ODD.fullmatch(s))  # fmt: skip
 
 
 names = st.lists(cells, min_size=4, max_size=12, unique_by=lambda s: s.casefold())
