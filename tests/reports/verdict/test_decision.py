@@ -390,22 +390,3 @@ def test_results_hold_codes_and_no_sentences() -> None:
     assert verdict["written"] is None
     coded = [check for check in document["health"] if check["name"] != "aa"]
     assert all(check["code"] and not check["detail"] for check in coded)
-
-
-ONE_SIDED: dict[str, tuple[Estimate | None, str]] = {
-    "surely better": (Estimate(0.05, 0.02, None), "better"),
-    "surely worse": (Estimate(-0.05, None, -0.02), "worse"),
-}
-
-
-@pytest.mark.parametrize("rule", RULES, ids=str)
-@pytest.mark.parametrize("name", [*PRIMARY, *ONE_SIDED])
-def test_fewer_is_better_is_the_mirror_image(name: str, rule: DecisionRule) -> None:
-    estimate, outcome = {**PRIMARY, **ONE_SIDED}[name]
-    mirrored = estimate
-    if estimate is not None:
-        low, high = (None if bound is None else -bound for bound in (estimate.high, estimate.low))
-        mirrored = Estimate(-estimate.value, low, high)
-    up, down = row("time", outcome, estimate), row("time", outcome, mirrored)
-    said = judged(up, rule=rule), judged(replace(down, direction="down"), rule=rule)
-    assert said[0].verdict == said[1].verdict
