@@ -1,6 +1,7 @@
 """Measure how a lift varies over training seeds and worlds, and its share of the head room.
 
     python -m benchmarks.seeds --treatment lsvcr --control sasrec --training-seeds 5 --worlds 3
+    python -m benchmarks.seeds --treatment sasrec+lsvcr lsvcr+sasrec lsvcr --users 2000
     python -m benchmarks.seeds --world benchmarks/worlds/small-no-comment-taste.toml
     python -m benchmarks.seeds --set 'lsvcr.comment_negatives="seen"' --training-seeds 5 --worlds 3
 
@@ -142,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--treatment", default="lsvcr")
+    parser.add_argument("--treatment", nargs="+", default=["lsvcr"], help="arms of every run")
     parser.add_argument("--control", default="sasrec")
     parser.add_argument("--world", default="default", help="a preset")
     parser.add_argument("--training-seeds", type=int, default=5)
@@ -169,7 +170,7 @@ def main() -> None:
     for world_seed in range(1, options.worlds + 1):
         for training_seed in range(1, options.training_seeds + 1):
             config = RunConfig(
-                treatment=(options.treatment,),
+                treatment=tuple(options.treatment),
                 control=options.control,
                 world=options.world,
                 design=options.design,
@@ -192,25 +193,34 @@ def main() -> None:
             )
             oracles.append(kept(head_room, options.folder, machines))
     print()
-    header = ("world", "training seed", "metric", "lift", "95 % interval")
+    header = ("world", "training seed", "treatment", "metric", "lift", "95 % interval")
     rows = [
-        (str(world), str(seed), m.metric, formats.lift(m.relative), formats.interval(m.relative))
+        (
+            str(world),
+            str(seed),
+            treatment,
+            m.metric,
+            formats.lift(m.relative),
+            formats.interval(m.relative),
+        )
         for world, results in runs.items()
         for seed, result in enumerate(results, start=1)
-        for m in of_arms([result], options.treatment)
+        for treatment in options.treatment
+        for m in of_arms([result], treatment)
         if m.relative is not None and (m.role == "primary" or options.all_metrics)
     ]
-    print(table(rows, header=header, right=(3, 4)))
+    print(table(rows, header=header, right=(4, 5)))
     for world_seed, results in runs.items():
         for summary in seed_summaries(results):
             print(f"\nworld {world_seed}: " + " ".join(summary.sentences()))
     for summary in seed_summaries([result for results in runs.values() for result in results]):
         print("\nall runs: " + " ".join(summary.sentences()))
-    for part, (r, p) in within_worlds(runs, options.treatment).items():
-        print(
-            f"\nwithin worlds, over training seeds: lift and validation of {part} have a "
-            f"correlation of {r:+.2f} ({formats.p_equals(p)})"
-        )
+    for treatment in options.treatment:
+        for part, (r, p) in within_worlds(runs, treatment).items():
+            print(
+                f"\nwithin worlds, over training seeds: lift of {treatment} and validation of "
+                f"{part} have a correlation of {r:+.2f} ({formats.p_equals(p)})"
+            )
     for summary in seed_summaries(oracles):
         print("\nhead room: " + " ".join(summary.sentences()))
 
