@@ -1,5 +1,9 @@
 """Let rare videos share embeddings, so that a table of identifiers has a bound.
 
+Videos without an event have nothing to learn from. They share one row, which is ranked as the mean
+of the others (`policies.sequence.encoder.SequenceEncoder.serving_vectors`), and cost no time in the
+softmax.
+
 A catalogue of tens of millions of videos has a few per cent with enough events to learn from. The
 others share rows by a hash of their identifiers (the hashing trick of Weinberger et al., ICML 2009;
 the cut at a frequency is that of Naumov et al., "DLRM", arXiv 1906.00091, and of every production
@@ -27,10 +31,10 @@ class IdTableSettings(VideoHistorySettings):
 
     Attributes:
         own_from: Events from which on a video has a row of its own; 0 gives every video one.
-        shared_ids: Rows that all the other videos share.
+        shared_ids: Rows that the other videos with events share.
     """
 
-    own_from: int = setting(0, at_least=0, at_most=1_000_000_000)
+    own_from: int = setting(1, at_least=0, at_most=1_000_000_000)
     shared_ids: int = setting(10_000, at_least=1, at_most=100_000_000)
 
 
@@ -40,17 +44,18 @@ def id_rows(counts: NDArray[np.integer], video_ids: Int64, own_from: int, shared
     Args:
         counts: int[V], events of each video.
         video_ids: int64[V], identifiers, which decide who shares a row.
-        own_from: Events from which on a video has a row of its own.
-        shared: Number of rows that the others share, at most.
+        own_from: Events from which on a video has a row of its own, at least 1.
+        shared: Number of rows that the others with events share, at most. Videos without events
+            have one row together, the last.
     """
-    own = counts >= own_from
+    own = counts >= max(own_from, 1)
+    rare = ~own & (counts > 0)
+    bucket = mix(_KEY, video_ids[rare]) % np.uint64(shared)
+    buckets, place = np.unique(bucket, return_inverse=True)
     frequent = int(own.sum())
-    rows = np.empty(len(counts), dtype=np.int32)
+    rows = np.full(len(counts), frequent + len(buckets), dtype=np.int32)
     rows[own] = np.arange(frequent, dtype=np.int32)
-    if frequent < len(counts):
-        bucket = mix(_KEY, video_ids[~own]) % np.uint64(shared)
-        _, place = np.unique(bucket, return_inverse=True)
-        rows[~own] = frequent + place.astype(np.int32)
+    rows[rare] = frequent + place.astype(np.int32)
     return rows
 
 

@@ -19,7 +19,7 @@ QUICK = {"dim": 16, "layers": 1, "epochs": 6, "epoch_steps": 1, "tokens": 512}
 
 def test_frequent_videos_have_rows_of_their_own_and_the_others_share_a_bounded_number() -> None:
     random = np.random.default_rng(1)
-    counts = random.integers(0, 10, 5_000)
+    counts = random.integers(1, 10, 5_000)
     ids = random.integers(0, 10**15, 5_000)
     rows = id_rows(counts, ids, 8, 50)
     own = counts >= 8
@@ -37,9 +37,20 @@ def test_frequent_videos_have_rows_of_their_own_and_the_others_share_a_bounded_n
 
 
 def test_no_row_is_left_empty_where_few_videos_are_rare() -> None:
-    rows = id_rows(np.array([5, 0, 5, 0, 5]), np.arange(5), 1, 1_000)
+    rows = id_rows(np.array([5, 1, 5, 2, 5]), np.arange(5), 3, 1_000)
     assert rows[[0, 2, 4]].tolist() == [0, 1, 2] and sorted(rows[[1, 3]]) == [3, 4]
     assert id_rows(np.array([5, 5]), np.arange(2), 5, 9).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("own_from", [1, 3])
+def test_videos_without_an_event_have_one_row_together_and_never_that_of_a_rare_one(
+    own_from: int,
+) -> None:
+    counts = np.array([5, 0, 1, 0, 5, 0])
+    rows = id_rows(counts, np.arange(6), own_from, 1)
+    assert len(set(rows[counts == 0])) == 1 and rows[1] == rows.max()
+    assert not set(rows[counts == 0]) & set(rows[counts > 0])
+    assert rows.max() + 1 == 4
 
 
 def test_padding_stays_padding() -> None:
@@ -106,8 +117,8 @@ def test_shared_rows_are_stored(
     assert np.array_equal(again.encode(histories), policy.encode(histories))
 
 
-def test_without_the_setting_nothing_is_shared(chains: Dataset) -> None:
-    plain, all_own = create("sasrec", **QUICK), create("sasrec", own_from=1, **QUICK)
+def test_where_every_video_has_events_nothing_is_shared(chains: Dataset) -> None:
+    plain, all_own = create("sasrec", own_from=0, **QUICK), create("sasrec", **QUICK)
     for policy in (plain, all_own):
         policy.fit(chains, seed=1)
     assert isinstance(plain, SASRec) and isinstance(all_own, SASRec)
