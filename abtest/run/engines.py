@@ -26,7 +26,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from abtest.errors import AbtestError, ExitCode
 from abtest.run.arms.isolation import threads_left
-from abtest.run.memory import out_of_memory_kills
+from abtest.run.memory import killed_before_others, out_of_memory_kills
 from policies.errors import PolicyTooSlow
 
 Task = TypeVar("Task")
@@ -37,6 +37,8 @@ Report = Callable[[float, int], None]
 """``report(tasks done, in fractions, tasks finished)``, called now and then by the engine."""
 
 _POLL_SECONDS = 0.5
+_WORKER_POINTS = 300
+"""By which the kernel prefers to kill a worker when memory runs out."""
 _GRACE_SECONDS = 2.0
 
 
@@ -307,6 +309,7 @@ _done: Any = None
 def _prepare_worker(job: Job[Any, Any], done: Any, parent: int) -> None:
     global _shared, _job, _done, _failure
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    killed_before_others(_WORKER_POINTS)
     # Ctrl-C belongs to the parent, which ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Standard output is for results; what a policy prints goes where progress goes.

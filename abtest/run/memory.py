@@ -1,11 +1,18 @@
-"""Tell whether the system has killed processes for want of memory."""
+"""Ask the system about memory: its limit, and whether processes were killed for want of it."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 _CGROUP = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
+
+
+_UNLIMITED = 2**60
+"""Version 1 of control groups writes a number near 2^63 where there is no limit."""
+_OWN_SCORE = Path("/proc/self/oom_score_adj")
+_LARGEST_SCORE = 1_000
 
 
 def out_of_memory_kills(cgroup: Path = _CGROUP, mount: Path = _MOUNT) -> int:
@@ -18,27 +25,58 @@ def out_of_memory_kills(cgroup: Path = _CGROUP, mount: Path = _MOUNT) -> int:
         cgroup: Where the kernel names this process's groups.
         mount: Where groups are mounted.
     """
+    for folder, second in _folders(cgroup, mount):
+        found = _count(folder / ("memory.events" if second else "memory.oom_control"))
+        if found is not None:
+            return found
+    return 0
+
+
+def memory_limit(cgroup: Path = _CGROUP, mount: Path = _MOUNT) -> int | None:
+    """Bytes that this control group may use (``memory.max`` or ``memory.limit_in_bytes``).
+
+    None where there is no limit or none is known. Arguments as for `out_of_memory_kills`.
+    """
+    for folder, second in _folders(cgroup, mount):
+        file = folder / ("memory.max" if second else "memory.limit_in_bytes")
+        try:
+            limit = int(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return limit if limit < _UNLIMITED else None
+    return None
+
+
+def killed_before_others(points: int, file: Path = _OWN_SCORE) -> None:
+    """Ask the kernel to kill this process before others when memory runs out.
+
+    A worker that dies leaves a parent that can say why. Without effect where the system has no
+    such file.
+
+    Args:
+        points: Added to the score of this process; its children start with the sum.
+        file: Where the score is.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        score = int(file.read_text(encoding="utf-8"))
+        file.write_text(str(min(score + points, _LARGEST_SCORE)), encoding="utf-8")
+
+
+def _folders(cgroup: Path, mount: Path) -> list[tuple[Path, bool]]:
+    """Where this process's group may be, and whether that is of version 2."""
     try:
         lines = cgroup.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return 0
+        return []
+    found = []
     for line in lines:
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
         inside = path.strip("/")
         if controllers == "":
-            files = [mount / inside / "memory.events", mount / "memory.events"]
+            found += [(mount / inside, True), (mount, True)]
         elif "memory" in controllers.split(","):
-            files = [
-                mount / "memory" / inside / "memory.oom_control",
-                mount / "memory" / "memory.oom_control",
-            ]
-        else:
-            continue
-        for file in files:
-            found = _count(file)
-            if found is not None:
-                return found
-    return 0
+            found += [(mount / "memory" / inside, False), (mount / "memory", False)]
+    return found
 
 
 def _count(file: Path) -> int | None:
