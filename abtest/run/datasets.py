@@ -31,7 +31,11 @@ from simulator.world import World
 from simulator.world.assumptions import Value, with_assumption
 from simulator.world.config import WorldConfig
 
-GROUP_SIZE = 4096
+GROUP_SIZE = 3_072
+"""People that are simulated together. Smaller groups keep more cores busy and cost more per person:
+in the demo's world groups of 2,048 cost 16 % more, groups of 4,096 2 % less."""
+LOG_GROUP_SIZE = 4_096
+"""People whose events stand together in a log; another number makes another log."""
 DEMO = "demo"
 
 
@@ -211,8 +215,8 @@ def synthesise(
     ):
         writer.append("videos", world.videos_frame())
         writer.append("comments", world.comments_frame())
-        for first in range(0, users, GROUP_SIZE):
-            group = np.arange(first, min(first + GROUP_SIZE, users), dtype=np.int32)
+        for first in range(0, users, LOG_GROUP_SIZE):
+            group = np.arange(first, min(first + LOG_GROUP_SIZE, users), dtype=np.int32)
             recorder = Recorder(catalogue)
             feed = Feed(
                 catalogue,

@@ -1,7 +1,7 @@
 """Simulate an experiment, group of people by group of people.
 
 People do not influence each other, or with interference only those of their group. So a group of
-4,096 is the unit of work, of progress and of resumption. Group boundaries never depend on the
+3,072 is the unit of work, of progress and of resumption. Group boundaries never depend on the
 number of workers: the bytes are the same.
 """
 

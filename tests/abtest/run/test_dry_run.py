@@ -77,14 +77,14 @@ def test_time_is_what_this_machine_has_shown(
     speeds.remember("simulate", 100.0, 50.0)
     speeds.remember("train popular", 1e4, 30.0)
     speeds.remember("train popular", 1e4, 0.1)  # too short to say anything
-    asked = (*ASKED, "--data", small_log, "--users", 8_192, "--json")
+    asked = (*ASKED, "--data", small_log, "--users", 6_144, "--json")
     for workers in (1, 2, 9):
         costs = {
             c["stage"]: c for c in json.loads(abtest(*asked, "--workers", workers).out)["costs"]
         }
-        # 8,192 people live one day and two of burn-in, a third each, in two groups.
-        expected = 0.5 * 8_192 * (1 + 2 / 3) / min(workers, 2)
-        assert costs["simulate 8,192 people"]["seconds"] == pytest.approx(expected)
+        # 6,144 people live one day and two of burn-in, a third each, in two groups.
+        expected = 0.5 * 6_144 * (1 + 2 / 3) / min(workers, 2)
+        assert costs["simulate 6,144 people"]["seconds"] == pytest.approx(expected)
     rows = pl.read_parquet(small_log / "impressions" / "*.parquet").height
     assert costs["train popular"]["seconds"] == pytest.approx(3e-3 * rows)
     assert costs["train popular"]["measured"]
