@@ -1,7 +1,7 @@
 """Measure how a lift varies over training seeds and worlds, and its share of the head room.
 
     python -m benchmarks.seeds --treatment lsvcr --control sasrec --training-seeds 5 --worlds 3
-    python -m benchmarks.seeds --treatment sasrec+lsvcr lsvcr+sasrec lsvcr --users 2000
+    python -m benchmarks.seeds --treatment sasrec+no-taste lsvcr --against sasrec+no-taste
     python -m benchmarks.seeds --world benchmarks/worlds/small-no-comment-taste.toml
     python -m benchmarks.seeds --set 'lsvcr.comment_negatives="seen"' --training-seeds 5 --worlds 3
 
@@ -10,10 +10,11 @@ otherwise fight for the cores. Figures depend on the number of threads in their 
 until training has gone another way.
 
 Every pair of a training seed and a world is one `abtest run` with people of its own; each world has
-one more run, of the oracle that orders comments by the truth. Runs are kept in ``--folder``
-and not repeated. Lifts are pooled by random effects: within each world over training seeds, and
-over all runs. Runs in one world share its log; the spread between worlds is printed, so that nobody
-has to assume that there is none.
+one more run, of the oracle that orders comments by the truth. Runs are kept in ``--folder`` and not
+repeated. ``--against ARM`` analyses the same runs once more, with that arm as the control. Lifts
+are pooled by random effects: within each world over training seeds, and over all runs. Runs in one
+world share its log; the spread between worlds is printed, so that nobody has to assume that there
+is none.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from scipy import stats
 
 from abtest.config import RunConfig
@@ -35,6 +37,7 @@ from abtest.console import Console
 from abtest.run.arms import training
 from abtest.run.experiment import run_experiment
 from abtest.run.machines import ENGINES, Machines
+from abtest.run.sizing import analysis_plan, analyze_outcomes
 from abtest.tables import table
 from reports import formats
 from reports.analysis.seeds import seed_summaries
@@ -45,15 +48,7 @@ ORACLE = "oracle-comments"
 
 def kept(config: RunConfig, folder: Path, machines: Machines) -> ExperimentResult:
     """The result of this experiment, from the folder if it is there."""
-    arms = "-".join(config.treatment)
-    own = "".join(
-        f"-{policy}.{key}={value}"
-        for policy, given in sorted(config.policies.items())
-        for key, value in sorted(given.items())
-    )
-    world = f"{config.world}-{config.world_seed}-{config.training_seed}"
-    size = f"{config.design}-{config.log_users}-{config.users}"
-    name = re.sub(r"[^\w.=-]", "-", f"{world}-{arms}-vs-{config.control}-{size}{own}")
+    name = run_name(config)
     path = folder / name
     if (path / "results.json").is_file():
         return ExperimentResult.from_json((path / "results.json").read_text(encoding="utf-8"))
@@ -70,6 +65,29 @@ def kept(config: RunConfig, folder: Path, machines: Machines) -> ExperimentResul
     )
     print(f"{name}: {lifts} ({time.perf_counter() - started:.0f} s)", flush=True)
     return outcome.result
+
+
+def analysed_against(
+    arm: str, config: RunConfig, folder: Path, context: dict[str, Any]
+) -> ExperimentResult:
+    """A kept run once more, with one of its treatments as the control; context of the run."""
+    others = tuple(name for name in (*config.treatment, config.control) if name != arm)
+    turned = dataclasses.replace(config, control=arm, treatment=others)
+    outcomes = pl.read_parquet(folder / run_name(config) / "outcomes.parquet")
+    return analyze_outcomes(turned, outcomes, analysis_plan(turned), (arm, *others), context)
+
+
+def run_name(config: RunConfig) -> str:
+    """The directory of a run, from what tells it from others."""
+    arms = "-".join(config.treatment)
+    own = "".join(
+        f"-{policy}.{key}={value}"
+        for policy, given in sorted(config.policies.items())
+        for key, value in sorted(given.items())
+    )
+    world = f"{config.world}-{config.world_seed}-{config.training_seed}"
+    size = f"{config.design}-{config.log_users}-{config.users}"
+    return re.sub(r"[^\w.=-]", "-", f"{world}-{arms}-vs-{config.control}-{size}{own}")
 
 
 def _lift(metric: MetricComparison) -> str:
@@ -145,6 +163,7 @@ def main() -> None:
     )
     parser.add_argument("--treatment", nargs="+", default=["lsvcr"], help="arms of every run")
     parser.add_argument("--control", default="sasrec")
+    parser.add_argument("--against", help="a treatment: the same runs with it as the control")
     parser.add_argument("--world", default="default", help="a preset")
     parser.add_argument("--training-seeds", type=int, default=5)
     parser.add_argument("--worlds", type=int, default=3)
@@ -166,6 +185,7 @@ def main() -> None:
     machines = Machines(options.engine, options.workers, options.address)
     options.folder.mkdir(parents=True, exist_ok=True)
     runs: dict[int, list[ExperimentResult]] = {}
+    turned: list[ExperimentResult] = []
     oracles = []
     for world_seed in range(1, options.worlds + 1):
         for training_seed in range(1, options.training_seeds + 1):
@@ -183,6 +203,10 @@ def main() -> None:
             )
             result = kept(config, options.folder, machines)
             runs.setdefault(world_seed, []).append(result)
+            if options.against:
+                turned.append(
+                    analysed_against(options.against, config, options.folder, result.context)
+                )
         if not options.no_oracle:
             head_room = dataclasses.replace(
                 config,
@@ -221,6 +245,8 @@ def main() -> None:
                 f"\nwithin worlds, over training seeds: lift of {treatment} and validation of "
                 f"{part} have a correlation of {r:+.2f} ({formats.p_equals(p)})"
             )
+    for summary in seed_summaries(turned):
+        print(f"\nall runs, against {options.against}: " + " ".join(summary.sentences()))
     for summary in seed_summaries(oracles):
         print("\nhead room: " + " ".join(summary.sentences()))
 

@@ -114,10 +114,10 @@ def seed_summaries(results: Sequence[ExperimentResult]) -> list[SeedSummary]:
     for comparison in results[0].comparisons:
         found = [_primary(result, comparison) for result in results]
         primaries = [metric for metric in found if metric is not None]
-        alike = {(metric.metric, metric.confidence) for metric in primaries}
-        if len(primaries) < len(results) or len(alike) != 1:
+        if len(primaries) < len(results) or len({metric.metric for metric in primaries}) != 1:
             continue
-        confidence = primaries[0].confidence
+        # Corrections that depend on the order of p values give runs different levels.
+        confidence = max(metric.confidence for metric in primaries)
         try:
             logs = [
                 _log_lift(m, r.design == "twin") for m, r in zip(primaries, results, strict=True)

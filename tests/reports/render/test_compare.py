@@ -5,10 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from reports.analysis.seeds import seed_summaries
 from reports.render.comparison import render_comparison
-from reports.results import ExperimentResult
+from reports.results import Estimate, ExperimentResult
 from reports.statistics.random_effects import random_effects
 from tests.reports.conftest import make_result
 
@@ -108,3 +109,28 @@ def test_the_log_variance_of_a_twin_run_uses_its_pairing() -> None:
     pooled = math.log1p(summary.lift.high) - math.log1p(summary.lift.low)
     # Student's t with one degree of freedom instead of 299.
     assert pooled / own == pytest.approx(12.706 / 1.968 / np.sqrt(2.0), rel=0.02)
+
+
+def test_runs_whose_intervals_have_different_levels_are_pooled_at_the_higher_one() -> None:
+    """A correction that depends on the order of p values gives a treatment another level by run."""
+    twin = make_result(5, users=300, design="twin")
+    comparison = twin.comparisons[0]
+    metric = comparison.metrics[0]
+    shown = metric.absolute
+    assert shown is not None and shown.low is not None and shown.high is not None
+    wider = (shown.high - shown.low) / 2.0 * stats.t.isf(0.0125, 299) / stats.t.isf(0.025, 299)
+    corrected = dataclasses.replace(
+        metric,
+        confidence=0.975,
+        absolute=Estimate(shown.value, shown.value - wider, shown.value + wider),
+    )
+    other = dataclasses.replace(
+        twin, comparisons=(dataclasses.replace(comparison, metrics=(corrected,)),)
+    )
+    (plain,) = seed_summaries([seeded(twin, 1), seeded(twin, 2)])
+    (mixed,) = seed_summaries([seeded(twin, 1), seeded(other, 2)])
+    assert (plain.confidence, mixed.confidence) == (0.95, 0.975)
+    assert mixed.lift.value == pytest.approx(plain.lift.value, rel=1e-9)
+    assert mixed.p_value == pytest.approx(plain.p_value, rel=1e-6)
+    assert mixed.lift.low is not None and plain.lift.low is not None
+    assert mixed.lift.low < plain.lift.low
