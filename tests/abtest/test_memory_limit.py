@@ -5,9 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from abtest.run import memory
+from simulator.logs.dataset import Dataset
+from tests.abtest.conftest import Result
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -64,3 +69,17 @@ def test_too_little_to_start_is_said_before_anything_is_loaded() -> None:
     assert ended.returncode == 6
     assert "Starting takes 1.5 GB. This process may use 0.4 GB (ulimit -v)" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_log_too_large_to_describe_is_refused_with_both_sizes(
+    abtest: Callable[..., Result], small_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Dataset.open(small_log).info.rows["impressions"]
+    monkeypatch.setattr(memory, "memory_limit", lambda: 66 * rows - 1)
+    ended = abtest("data", "describe", small_log)
+    assert ended.code == 6 and not ended.out
+    size = f"{66 * rows / 1e9:,.1f} GB"
+    assert f"describing {rows:,} impressions takes about {size} of memory" in ended.err
+    assert f"this machine has {size}" in ended.err
+    monkeypatch.setattr(memory, "memory_limit", lambda: 66 * rows)
+    assert abtest("data", "describe", small_log).code == 0
