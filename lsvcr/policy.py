@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lsvcr.data.attended import attended_comments
 from lsvcr.data.examples import Histories, histories
 from lsvcr.learner import Stage2, id_count, new_model, shared_rows
-from lsvcr.serving.deployed import DeployedTask
+from lsvcr.serving.deployed import BYTES_PER_VIDEO_AND_DIM, DeployedTask
 from lsvcr.serving.user_cache import UserCache
 from lsvcr.serving.video_fusion import fit_fusion
 from lsvcr.settings import LSVCRSettings
@@ -96,6 +96,7 @@ class LSVCR(Policy):
             lambda: new_model(s, "video", ids, 0),
             "lsvcr",
             f"dim = {s.dim}, {ids:,} ID vectors for {catalogue.n_videos:,} videos",
+            tables=BYTES_PER_VIDEO_AND_DIM * s.dim * catalogue.n_videos,
         )
         # Who decides whether the paper's comment score is served must not have trained it.
         without = held_people(len(dataset.user_ids()), seed) if s.variant == "whole" else None

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from lsvcr import learner
+from lsvcr import policy as lsvcr_policy
 from lsvcr.data.examples import histories
 from lsvcr.learner import id_count, shared_rows
 from lsvcr.policy import LSVCR
+from policies import memory
+from policies.errors import UnknownPolicy
 from policies.registry import create
 from simulator.logs.dataset import Dataset
 from tests.lsvcr.scoring import QUICK, VIDEOS, Ask, scores_of
@@ -77,3 +80,13 @@ def test_a_stored_policy_needs_no_rows(planted: Any, asking: Ask, tmp_path: Path
         strict=True,
     ):
         np.testing.assert_array_equal(before, after)
+
+
+def test_tables_that_memory_cannot_hold_are_refused_before_training(
+    planted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = planted.dataset.catalogue().n_videos
+    monkeypatch.setattr(memory, "memory_limit", lambda: 10**9)
+    monkeypatch.setattr(lsvcr_policy, "BYTES_PER_VIDEO_AND_DIM", 2 * 10**9 // n)
+    with pytest.raises(UnknownPolicy, match=f"ranks from .*{n} ID vectors for {n} videos"):
+        fit(planted.dataset, text=False)
