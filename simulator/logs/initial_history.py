@@ -18,7 +18,7 @@ _TIME_BITS = 42
 def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None) -> HistoryState:
     """The histories that the platform has of these users at the end of the log.
 
-    Memory holds the events of these people, not the log's.
+    Memory holds the latest events of these people, not the log's.
 
     Args:
         dataset: The log.
@@ -29,7 +29,9 @@ def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None
     row_of_user = np.full(len(dataset.user_ids()), -1, dtype=np.int64)
     row_of_user[users] = np.arange(len(users))
     for signal in SIGNALS:
-        events = interactions(dataset, signal, before_ms=before_ms, users=users)
+        events = interactions(
+            dataset, signal, before_ms=before_ms, users=users, latest=HISTORY_LENGTH
+        )
         rows = row_of_user[events.user]
         known = (rows >= 0) & (events.video >= 0)
         rows, videos = rows[known], events.video[known]

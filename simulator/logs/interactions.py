@@ -32,6 +32,10 @@ consecutive ones of a user on the same video.
 """
 
 
+_PENDING = 1_000_000
+"""Events that wait, at most, until only the latest of each person are kept."""
+
+
 class Interactions(NamedTuple):
     """Events of one signal, sorted by user, then time, then order in the log.
 
@@ -57,11 +61,13 @@ def interactions(
     *,
     before_ms: int | None = None,
     users: Int32 | None = None,
+    latest: int | None = None,
 ) -> Interactions:
     """All events of one signal.
 
-    The log is read in batches; memory holds the events alone: 16 bytes each, and while they are
-    sorted as much again and 8 more.
+    The impressions are read in batches; memory holds the events alone: 16 bytes each, and while
+    they are sorted as much again and 8 more. With ``latest`` there are never many more of them
+    than are returned.
 
     Args:
         dataset: The log.
@@ -70,6 +76,8 @@ def interactions(
             whose comment section the user opened (comment_stay_time > 0).
         before_ms: Only events strictly before this time.
         users: int32[G], dense: only events of these people; None for everyone's.
+        latest: Only each person's last so many events on videos of the catalogue; None for all.
+            Of ``discussed`` on a log with comment events, all the same.
 
     Raises:
         DataError: an event of somebody who is not in table ``users``.
@@ -99,7 +107,17 @@ def interactions(
         time_ms = events["time_ms"].to_numpy().astype(np.int64)
         own = slice(None) if wanted is None else wanted[user]
         parts.append((user[own], video[own], time_ms[own]))
-    return _sorted(parts)
+        if latest is not None and sum(len(part[0]) for part in parts[1:]) > _PENDING:
+            parts = [_latest(_sorted(parts), latest)[:3]]
+    found = _sorted(parts)
+    return found if latest is None else _latest(found, latest)
+
+
+def _latest(events: Interactions, count: int) -> Interactions:
+    known = np.flatnonzero(events.video >= 0)
+    user = events.user[known]
+    last = known[np.searchsorted(user, user, side="right") - np.arange(len(user)) <= count]
+    return Interactions(events.user[last], events.video[last], events.time_ms[last], None)
 
 
 def _sorted(parts: list[tuple[Int32, Int32, Int64]]) -> Interactions:
