@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from abtest.run import memory
-from simulator.logs.dataset import Dataset
+from simulator.logs.dataset import Dataset, DatasetWriter
 from tests.abtest.conftest import Result
 
 ROOT = Path(__file__).parents[2]
@@ -83,3 +84,19 @@ def test_a_log_too_large_to_describe_is_refused_with_both_sizes(
     assert f"this machine has {size}" in ended.err
     monkeypatch.setattr(memory, "memory_limit", lambda: 66 * rows)
     assert abtest("data", "describe", small_log).code == 0
+
+
+def test_people_of_a_log_with_too_many_videos_are_refused_before_they_are_learned(
+    abtest: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = pl.DataFrame(
+        {"user_id": [1, 2], "video_id": [1, 2], "time_ms": [10**12] * 2, "play_time_ms": [9, 9]}
+    ).with_columns(pl.Series("is_click", [0, 1], dtype=pl.Int8))
+    with DatasetWriter(tmp_path / "log", name="log", source="test", licence="none") as writer:
+        writer.append("impressions", shown)
+        writer.append("users", pl.DataFrame({"user_id": [1, 2]}))
+        writer.append("videos", pl.DataFrame({"video_id": range(40_000)}))
+    monkeypatch.setattr(memory, "memory_limit", lambda: 250 * 40_000)
+    ended = abtest("data", "fidelity", "log")
+    assert ended.code == 6
+    assert "learning how people respond, with 40,000 videos and 2 users, takes about" in ended.err

@@ -26,7 +26,12 @@ from simulator.response.base import Response
 from simulator.response.learned.carried import CarriedState
 from simulator.response.learned.chain import Calibration, Chain
 from simulator.response.learned.comments import CommentModel
-from simulator.response.learned.features import Impressions, UserFeatures, video_durations
+from simulator.response.learned.features import (
+    MAX_ROWS,
+    Impressions,
+    UserFeatures,
+    video_durations,
+)
 from simulator.response.learned.network import Predictor
 from simulator.response.learned.optimisation import STAGE
 from simulator.response.learned.parts.pools import Pools
@@ -43,6 +48,20 @@ from simulator.response.learned.two_sample.sessions import compare_sessions
 FORMAT_VERSION = 2
 _ARRAYS, _FACTS = "response.safetensors", "response.json"
 _LONGEST_OVERHEAD_MS = 600_000.0
+
+
+_BYTES = {"videos": 250, "comments": 100, "users": 300}
+"""Of one, in training; videos as measured by `benchmarks.scale`, the others by their arrays."""
+_POOLS_BYTES = 800_000_000
+
+
+def memory_to_learn(dataset: Dataset) -> int:
+    """Bytes that `LearnedResponse.fit` takes, about; impressions do not count beyond two pools."""
+    rows = dataset.info.rows
+    pools = min(1.0, rows.get("impressions", 0) / (2 * MAX_ROWS))
+    return round(_POOLS_BYTES * pools) + sum(
+        size * rows.get(table, 0) for table, size in _BYTES.items()
+    )
 
 
 def _silent(stage: str, fraction: float, detail: str) -> None:
