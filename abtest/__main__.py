@@ -16,7 +16,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from abtest.run.memory import killed_before_others, memory_limit, out_of_memory_kills
+from abtest.control_group import group_limit, killed_before_others, out_of_memory_kills
 
 SMALLEST = 1_500_000_000
 """Bytes of address space that the libraries need to load: with less some end the process, and
@@ -32,7 +32,7 @@ def main() -> None:
     """Entry point of ``abtest`` and ``python -m abtest``."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
-        of_group = memory_limit()
+        of_group = group_limit()
         if of_group is None:
             _leave(_run())
         sys.exit(_watched(of_group, group=True))

@@ -32,7 +32,7 @@ from abtest.results.returned import EvaluationResult, Experiment, ReplayOutcome
 from abtest.run.arms.oracle import refuse_oracles
 from abtest.run.datasets import open_dataset
 from abtest.run.experiment import run_experiment
-from abtest.run.machines import Machines
+from abtest.run.machines import Machines, machines_of_jobs
 from simulator.logs.dataset import Dataset
 from simulator.replay import TargetPolicy
 from simulator.requests import Signal
@@ -290,6 +290,9 @@ def evaluate(
     signal: Signal = "liked",
     seed: int = 1,
     settings: Settings | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    workers: int | None = None,
     progress: bool = False,
 ) -> EvaluationResult:
     """Rank what was held out of a log, and compare policies by offline metrics.
@@ -307,10 +310,14 @@ def evaluate(
         signal: Events that make the videos to be ranked.
         seed: Of sampled candidates and the bootstrap.
         settings: Per policy name.
+        engine: Where policies train and rank: in this process, or on a Ray cluster, where every
+            policy and seed is a task (docs/scale.md). The result is the same.
+        address: Of the cluster; None for one of this machine, or the one that is connected.
+        workers: Tasks at a time on a cluster; None for one per core.
         progress: Show progress on standard error.
 
     Raises:
-        UsageError: the arguments make no evaluation.
+        UsageError: the arguments make no evaluation, or no cluster answers.
         DataError: nothing can be evaluated on this log.
     """
     names = _several(policies)
@@ -333,8 +340,9 @@ def evaluate(
         signal=signal,
     )
     rows = contestants(names, settings or {}, ablations=ablations)
+    machines = machines_of_jobs(engine, address, workers)
     dataset = data if isinstance(data, Dataset) else open_dataset(str(data), console)
-    return EvaluationResult(tuple(evaluate_policies(rows, dataset, protocol, console)))
+    return EvaluationResult(tuple(evaluate_policies(rows, dataset, protocol, console, machines)))
 
 
 def _several(names: Names) -> tuple[str, ...]:

@@ -20,8 +20,11 @@ from lsvcr.starting_point import log_end_ms
 from lsvcr.task import TASKS, Task
 from lsvcr.text.tables import TextTables
 from policies.base import Progress
-from simulator.devices import on_device
+from policies.sequence.ids import id_rows
+from simulator.devices import as_array, on_device
+from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
+from simulator.requests import Int32
 
 BRIEF_STEPS = 150
 """Least steps of a brief training: an epoch of whole passes through the log."""
@@ -68,7 +71,11 @@ class Stage2:
         inventory = Inventory(catalogue, self.tables, log_end_ms(self.dataset), device)
         torch.manual_seed(self.seed * 10 + TASKS.index(task))
         # Made on the CPU, so that every device starts from the same weights.
-        model = new_model(self.options, task, catalogue.n_videos, self.tables.width).to(device)
+        rows = shared_rows(self.options, self.both, catalogue)
+        model = new_model(self.options, task, id_count(rows, catalogue), self.tables.width)
+        model = model.to(device)
+        if rows is not None:
+            model.share_ids(torch.from_numpy(rows.astype(np.int64)))
         if self.aligned:
             model.take_over(self.aligned[task])
         settings = self.options.stage_2(task)
@@ -96,10 +103,26 @@ def new_model(options: LSVCRSettings, task: Task, n_videos: int, text_dim: int) 
     return SRModel(task, n_videos, text_dim, **options.sizes(), use_ids=options.ids)
 
 
+def shared_rows(options: LSVCRSettings, both: Histories, catalogue: Catalogue) -> Int32 | None:
+    """int32[V]: the row of each video in the ID table; None where each has its own."""
+    if options.own_from == 0:
+        return None
+    n = catalogue.n_videos
+    counts = sum(np.bincount(h.video, minlength=n) for h in (both.liked, both.discussed))
+    return id_rows(np.asarray(counts), catalogue.video_ids, options.own_from, options.shared_ids)
+
+
+def id_count(rows: Int32 | None, catalogue: Catalogue) -> int:
+    """Rows of the ID table."""
+    return catalogue.n_videos if rows is None else int(rows.max(initial=-1)) + 1
+
+
 def _forget_unseen(model: SRModel, both: Histories) -> None:
     """Videos without an event have learned no ID vector: only their text speaks."""
     seen = np.zeros(model.ids.num_embeddings, dtype=np.bool_)
     for history in (both.liked, both.discussed):
-        seen[history.video] = True
+        video = on_device(history.video, model.device)
+        rows = video if model.row_of_video is None else model.row_of_video[video]
+        seen[as_array(rows)] = True
     with torch.no_grad():
         model.ids.weight[on_device(~seen, model.device)] = 0.0

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from lsvcr.data.attended import attended_comments
 from lsvcr.data.examples import Histories, histories
-from lsvcr.learner import Stage2, new_model
-from lsvcr.serving.deployed import DeployedTask
+from lsvcr.learner import Stage2, id_count, new_model, shared_rows
+from lsvcr.serving.deployed import BYTES_PER_VIDEO_AND_DIM, DeployedTask
 from lsvcr.serving.user_cache import UserCache
 from lsvcr.serving.video_fusion import fit_fusion
 from lsvcr.settings import LSVCRSettings
@@ -89,13 +89,15 @@ class LSVCR(Policy):
         """Language model, text embeddings, then one fine-tuned model per task."""
         s = self.options
         self._dataset_hash = dataset.info.content_hash
-        videos = dataset.catalogue().n_videos
-        require_memory(
-            lambda: new_model(s, "video", videos, 0),
-            "lsvcr",
-            f"dim = {s.dim}, {videos:,} videos",
-        )
         both = self._histories(dataset)
+        catalogue = dataset.catalogue()
+        ids = id_count(shared_rows(s, both, catalogue), catalogue)
+        require_memory(
+            lambda: new_model(s, "video", ids, 0),
+            "lsvcr",
+            f"dim = {s.dim}, {ids:,} ID vectors for {catalogue.n_videos:,} videos",
+            tables=BYTES_PER_VIDEO_AND_DIM * s.dim * catalogue.n_videos,
+        )
         # Who decides whether the paper's comment score is served must not have trained it.
         without = held_people(len(dataset.user_ids()), seed) if s.variant == "whole" else None
         start = self._start(dataset, both, seed, share(progress, 0.0, 1 / 3), without)

@@ -58,6 +58,8 @@ class LSVCRSettings(DeviceSettings):
             in ranking everybody's comment history is empty.
         mixing: False leaves out the cross-attention between the two histories.
         ids: False leaves out the videos' ID vectors: a video is its text.
+        own_from: Events from which on a video has an ID vector of its own; 0 gives every video one.
+        shared_ids: ID vectors that all the other videos share, by a hash of their identifiers.
         id_text_weight: Of the ID-text loss.
         comment_negatives: What an engaged comment is compared with in training: others of its
             section ("section", as in the paper), or those that the person saw and skipped
@@ -87,6 +89,8 @@ class LSVCRSettings(DeviceSettings):
     comment_history: bool = setting(True)
     mixing: bool = setting(True)
     ids: bool = setting(True)
+    own_from: int = setting(0, at_least=0, at_most=1_000_000_000)
+    shared_ids: int = setting(10_000, at_least=1, at_most=100_000_000)
     id_text_weight: float = setting(0.1, at_least=0, at_most=1_000_000)
     comment_negatives: CommentNegatives = setting(  # noqa: RUF009
         "section", one_of=get_args(CommentNegatives), formerly="comment_rivals"

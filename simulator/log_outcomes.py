@@ -56,7 +56,8 @@ def user_days_of_log(dataset: Dataset, user_ids: NDArray[np.int64]) -> pl.DataFr
             )
         )
         days = days.join(per_day, on=["user_id", "day"], how="left")
-    frame = days.sort("user_id", "day").collect()
+    # In one pass of bounded memory: the other people's rows are not held.
+    frame = days.sort("user_id", "day").collect(engine="streaming")
     following = (pl.col("day").shift(-1).over("user_id") == pl.col("day") + 1).fill_null(False)
     frame = frame.with_columns(following.cast(pl.Float64).alias("returned"))
     missing = [pl.lit(0.0).alias(name) for name in OUTCOMES if name not in frame.columns]

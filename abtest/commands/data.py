@@ -254,11 +254,17 @@ def describe(
       abtest data describe demo --against kuaishou
     """
     from abtest.run.datasets import open_dataset
+    from abtest.run.memory import require_room
     from abtest.tables import comparison_table, statistics_table
-    from simulator.logs.describe import compare
+    from simulator.logs.describe import compare, memory_to_describe
     from simulator.logs.describe import describe as describe_dataset
 
     opened = open_dataset(dataset, Console(), sound=False)
+    require_room(
+        memory_to_describe(opened),
+        f"describing {opened.info.rows.get('impressions', 0):,} impressions",
+        "Import a part of the log's files, and describe that",
+    )
     if against is None:
         statistics = describe_dataset(opened)
         if as_json:

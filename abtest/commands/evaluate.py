@@ -71,6 +71,7 @@ def evaluate(
     ] = None,
     engine: options.Engine = "local",
     address: options.Address = None,
+    workers: options.JobsAtATime = None,
     html: options.Html = None,
     config: options.ConfigFile = None,
     as_json: options.Json = False,
@@ -100,7 +101,7 @@ def evaluate(
     from abtest.evaluate.tables import evaluation_tables
     from abtest.run.arms.oracle import refuse_oracles
     from abtest.run.datasets import open_dataset
-    from abtest.run.machines import Machines
+    from abtest.run.machines import machines_of_jobs
 
     refuse_oracles(policies)
     told = load_config({"data": data, "seed": seed}, file=config)
@@ -111,8 +112,7 @@ def evaluate(
     if output is not None:
         check_output(output)
     rows = contestants(policies, told.policies, ablations=ablations)
-    machines = Machines(engine, address=address)
-    machines.check()
+    machines = machines_of_jobs(engine, address, workers)
     console = Console(quiet=quiet)
     dataset = open_dataset(told.data, console)
     results = evaluate_policies(rows, dataset, protocol, console, machines)

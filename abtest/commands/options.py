@@ -43,6 +43,10 @@ Address = Annotated[
         help="With --engine ray: auto, HOST:PORT or ray://HOST:PORT; default: this machine alone.",
     ),
 ]
+JobsAtATime = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="With --engine ray: tasks at a time; default: per core."),
+]
 Encoding = Annotated[
     str | None,
     typer.Option("--encoding", help="Of text that is neither UTF-8 nor UTF-16, as gbk."),

@@ -11,7 +11,7 @@ import numpy as np
 
 from abtest.config import RunConfig
 from abtest.console import Console, Stage
-from abtest.files import locked
+from abtest.files import locked, new_directory
 from abtest.paths import cache_directory
 from abtest.run.speeds import remember
 from simulator.calendar import DAY_MS
@@ -19,6 +19,7 @@ from simulator.errors import DataError
 from simulator.feed import Feed, FeedSettings
 from simulator.logs.checks.sound import ensure_sound
 from simulator.logs.dataset import Dataset, DatasetWriter
+from simulator.logs.mapped import LAYOUT, map_catalogue, write_catalogue
 from simulator.logs.sample import sample_people
 from simulator.logs.schema import FORMAT_VERSION
 from simulator.loop import Report, drive
@@ -105,7 +106,7 @@ def sound_dataset(path: Path, sample_users: int | None = None) -> Dataset:
     dataset = opened(path)
     ensure_sound(dataset, cache_directory() / "sound")
     if sample_users is None:
-        return dataset
+        return with_shared_catalogue(dataset)
     if dataset.info.world is not None:
         raise DataError(
             f"{path} is a log of the built-in world: people are drawn from the world itself.",
@@ -114,10 +115,35 @@ def sound_dataset(path: Path, sample_users: int | None = None) -> Dataset:
     address = f"{dataset.info.content_hash} sample {sample_users}"
     digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
     target = cache_directory() / "samples" / digest
-    if target.is_dir():
-        return Dataset.open(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return sample_people(dataset, target, sample_users)
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sample_people(dataset, target, sample_users)
+    return with_shared_catalogue(Dataset.open(target))
+
+
+def with_shared_catalogue(dataset: Dataset) -> Dataset:
+    """The same log, with its catalogue as columns in the cache that all processes map.
+
+    The first process that asks reads the tables and writes the columns. Where the cache cannot be
+    written to, every process holds a catalogue of its own.
+
+    Raises:
+        DataError: the columns in the cache are damaged.
+    """
+    if dataset.info.world is not None:
+        # A world makes its own.
+        return dataset
+    address = f"{dataset.info.content_hash} {LAYOUT}"
+    digest = hashlib.blake2b(address.encode(), digest_size=10).hexdigest()
+    target = cache_directory() / "catalogues" / digest
+    try:
+        with locked(target):
+            if not target.is_dir():
+                with new_directory(target) as folder:
+                    write_catalogue(dataset.catalogue(), folder)
+    except OSError:
+        return dataset
+    return dataset.with_catalogue(map_catalogue(target))
 
 
 def small_dataset(console: Console) -> Dataset:

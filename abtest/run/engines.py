@@ -24,9 +24,9 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
+from abtest.control_group import killed_before_others, out_of_memory_kills
 from abtest.errors import AbtestError, ExitCode
 from abtest.run.arms.isolation import threads_left
-from abtest.run.memory import killed_before_others, out_of_memory_kills
 from policies.errors import PolicyTooSlow
 
 Task = TypeVar("Task")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from abtest.run.arms.candidates import candidate_stage
 from abtest.run.arms.training import TrainedPolicy
+from abtest.run.datasets import with_shared_catalogue
 from simulator.behaviours import OUTCOMES
 from simulator.calendar import DAY_MS, china_day, china_midnight_ms
 from simulator.feed import Feed, FeedSettings
@@ -62,7 +63,7 @@ class EnvironmentSpec:
     def build(self, dataset: Dataset | None = None) -> Environment:
         """The environment itself; ``dataset`` is the log, if it is open already."""
         if dataset is None:
-            dataset = Dataset.open(Path(self.dataset))
+            dataset = with_shared_catalogue(Dataset.open(Path(self.dataset)))
         if self.kind == "world":
             return BuiltInEnvironment(dataset, self)
         return LearnedEnvironment(dataset, self)
@@ -232,7 +233,8 @@ class LearnedEnvironment(Environment):
     def user_features(self, users: Int32) -> pl.DataFrame:
         """What the log says of these people."""
         ids = pl.DataFrame({"user_id": self._user_ids[users]})
-        return ids.join(self.dataset.scan("users").collect(), on="user_id", how="left")
+        wanted = self.dataset.scan("users").join(ids.lazy(), on="user_id", how="semi")
+        return ids.join(wanted.collect(engine="streaming"), on="user_id", how="left")
 
     def segments(self, users: Int32) -> pl.DataFrame:
         """Segments from the log's user features, as far as it has them."""
@@ -241,7 +243,8 @@ class LearnedEnvironment(Environment):
 
 def exposure_counts(dataset: Dataset) -> NDArray[np.float64]:
     """float64[V]: how often the log shows each video, for the candidate stage."""
-    counts = dataset.scan("impressions").group_by("video_id").agg(pl.len()).collect()
+    shows = dataset.scan("impressions").group_by("video_id").agg(pl.len())
+    counts = shows.collect(engine="streaming")
     index = dataset.catalogue().video_index(counts["video_id"].to_numpy())
     shown = np.zeros(dataset.catalogue().n_videos)
     shown[index[index >= 0]] = counts["len"].to_numpy()[index >= 0]

@@ -30,7 +30,7 @@ from abtest.run.contract.suite import contract_facts
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.event_log import assemble
-from abtest.run.fidelity import environment_facts, fit_response
+from abtest.run.fidelity import check_room, environment_facts, fit_response
 from abtest.run.interference import (
     check_interference,
     hold_against_truth,
@@ -125,6 +125,7 @@ def _run(
         console.warn(warning)
     dataset = open_data(config, console)
     check_data(config, dataset)
+    check_room(dataset, config.training_seed)
     spec_of_world = dataset.info.world
     world = None if spec_of_world is None else World.from_spec(spec_of_world)
     check_assumptions(config, world)

@@ -17,12 +17,13 @@ from abtest.paths import cache_directory
 from abtest.results.world_evidence import remembered
 from abtest.run.arms.training import fix_threads
 from abtest.run.environments import EnvironmentSpec
+from abtest.run.memory import require_room
 from abtest.run.speeds import remember
 from simulator.devices import devices
 from simulator.logs.checks.needs import selection
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
-from simulator.response.learned import LearnedResponse, code_version
+from simulator.response.learned import LearnedResponse, code_version, memory_to_learn
 
 
 def response_directory(dataset: Dataset, seed: int) -> Path:
@@ -32,8 +33,29 @@ def response_directory(dataset: Dataset, seed: int) -> Path:
     return cache_directory() / "responses" / f"response-{digest}"
 
 
+def check_room(dataset: Dataset, seed: int) -> None:
+    """Refuse a log whose people this machine cannot learn, unless they are learned already.
+
+    Raises:
+        TooLarge: this machine has too little memory for as many videos, comments and people.
+    """
+    if dataset.info.world is not None or response_directory(dataset, seed).is_dir():
+        return
+    rows = dataset.info.rows
+    require_room(
+        memory_to_learn(dataset),
+        f"learning how people respond, with {rows.get('videos', 0):,} videos and "
+        f"{rows.get('users', 0):,} users,",
+        "Import fewer days, and of the videos those that were shown",
+    )
+
+
 def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
-    """Directory of the response model learned from this log, from the cache or trained now."""
+    """Directory of the response model learned from this log, from the cache or trained now.
+
+    Raises:
+        TooLarge: see `check_room`.
+    """
     directory = response_directory(dataset, seed)
 
     def waiting() -> None:
@@ -41,6 +63,7 @@ def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
 
     with locked(directory, waiting):
         if not (directory / "quality.json").is_file():
+            check_room(dataset, seed)
             shutil.rmtree(directory, ignore_errors=True)
             fix_threads()
             with console.stage("response", "learning how people respond, from the log") as stage:

@@ -131,6 +131,22 @@ class Machines:
             yield from engine.run(tasks, report)
 
 
+def machines_of_jobs(engine: str, address: str | None, workers: int | None) -> Machines:
+    """Where many independent jobs are computed: one after the other here, or on a cluster.
+
+    Raises:
+        UsageError: see `Machines.check`; or workers of this machine, where there is one process.
+    """
+    machines = Machines(engine, workers, address)
+    machines.check()
+    if engine == LOCAL and workers not in (None, 1):
+        raise UsageError(
+            f"--workers is {workers}, but on this machine one job follows the other.",
+            "Several at a time: --engine ray",
+        )
+    return machines
+
+
 class _Turns:
     """One process's simulator of the world whose turn it is."""
 

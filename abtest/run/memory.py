@@ -1,87 +1,32 @@
-"""Ask the system about memory: its limit, and whether processes were killed for want of it."""
+"""Refuse work that memory cannot hold."""
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
-
-_CGROUP = Path("/proc/self/cgroup")
-_MOUNT = Path("/sys/fs/cgroup")
+from abtest.errors import AbtestError, ExitCode
+from policies.memory import memory_limit
 
 
-_UNLIMITED = 2**60
-"""Version 1 of control groups writes a number near 2^63 where there is no limit."""
-_OWN_SCORE = Path("/proc/self/oom_score_adj")
-_LARGEST_SCORE = 1_000
+class TooLarge(AbtestError):
+    """What was asked for takes more memory than this machine has; nothing was begun."""
+
+    code = ExitCode.RESOURCES
 
 
-def out_of_memory_kills(cgroup: Path = _CGROUP, mount: Path = _MOUNT) -> int:
-    """Processes of this control group killed by the kernel when memory ran out; 0 if unknown.
-
-    Reads ``oom_kill`` of the group's ``memory.events`` (version 2 of control groups) or of its
-    ``memory.oom_control`` (version 1).
+def require_room(needed: int, doing: str, hint: str) -> None:
+    """Compare what a stage takes, as measured on smaller logs, with the memory that there is.
 
     Args:
-        cgroup: Where the kernel names this process's groups.
-        mount: Where groups are mounted.
+        needed: Bytes.
+        doing: The stage and what makes it large, as "describing 9,000 impressions".
+        hint: What to do.
+
+    Raises:
+        TooLarge: the stage takes more memory than there is.
     """
-    for folder, second in _folders(cgroup, mount):
-        found = _count(folder / ("memory.events" if second else "memory.oom_control"))
-        if found is not None:
-            return found
-    return 0
-
-
-def memory_limit(cgroup: Path = _CGROUP, mount: Path = _MOUNT) -> int | None:
-    """Bytes that this control group may use (``memory.max`` or ``memory.limit_in_bytes``).
-
-    None where there is no limit or none is known. Arguments as for `out_of_memory_kills`.
-    """
-    for folder, second in _folders(cgroup, mount):
-        file = folder / ("memory.max" if second else "memory.limit_in_bytes")
-        try:
-            limit = int(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return limit if limit < _UNLIMITED else None
-    return None
-
-
-def killed_before_others(points: int, file: Path = _OWN_SCORE) -> None:
-    """Ask the kernel to kill this process before others when memory runs out.
-
-    A worker that dies leaves a parent that can say why. Without effect where the system has no
-    such file.
-
-    Args:
-        points: Added to the score of this process; its children start with the sum.
-        file: Where the score is.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        score = int(file.read_text(encoding="utf-8"))
-        file.write_text(str(min(score + points, _LARGEST_SCORE)), encoding="utf-8")
-
-
-def _folders(cgroup: Path, mount: Path) -> list[tuple[Path, bool]]:
-    """Where this process's group may be, and whether that is of version 2."""
-    try:
-        lines = cgroup.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        inside = path.strip("/")
-        if controllers == "":
-            found += [(mount / inside, True), (mount, True)]
-        elif "memory" in controllers.split(","):
-            found += [(mount / "memory" / inside, False), (mount / "memory", False)]
-    return found
-
-
-def _count(file: Path) -> int | None:
-    try:
-        fields = dict(line.split() for line in file.read_text(encoding="utf-8").splitlines())
-        return int(fields["oom_kill"])
-    except (OSError, ValueError, KeyError):
-        return None
+    present = memory_limit()
+    if needed > present:
+        raise TooLarge(
+            f"{doing} takes about {needed / 1e9:,.1f} GB of memory, and this machine has "
+            f"{present / 1e9:,.1f} GB.",
+            hint,
+        )

@@ -37,6 +37,8 @@ class SRModel(nn.Module):
         use_ids: False leaves out the ID vectors: a video is its text.
     """
 
+    row_of_video: Tensor | None
+
     def __init__(
         self,
         task: Task,
@@ -55,6 +57,8 @@ class SRModel(nn.Module):
         self.use_ids = use_ids
         self.task, self.dim, self.text_dim = task, dim, text_dim
         self.ids = nn.Embedding(n_videos, dim)
+        # Not a weight: what is deployed has no IDs, and training knows which video is which.
+        self.register_buffer("row_of_video", None, persistent=False)
         nn.init.normal_(self.ids.weight, std=0.02)
         self.gate = nn.Parameter(torch.ones(()))
         if not use_ids:
@@ -82,6 +86,16 @@ class SRModel(nn.Module):
             self.pooling = AttentivePooling(dim, dropout)
         else:
             self.video_query = VideoQuery(dim, heads, dropout)
+
+    def share_ids(self, row_of_video: Tensor) -> None:
+        """Let videos share rows of the ID table: int64[V], the row of each."""
+        self.row_of_video = row_of_video.to(self.device)
+
+    def own_ids(self, index: Tensor) -> Tensor:
+        """ID vectors float[..., dim] of videos int64[...], >= 0."""
+        rows = index if self.row_of_video is None else self.row_of_video[index]
+        own: Tensor = self.ids(rows)
+        return own
 
     def take_over(self, weights: Mapping[str, Tensor]) -> None:
         """Load what stage 1 has learned; the rest, such as the IDs, stays as it is."""
@@ -134,7 +148,7 @@ class SRModel(nn.Module):
         return merged + self._gated(index) if self.use_ids else merged
 
     def _gated(self, index: Tensor) -> Tensor:
-        own: Tensor = self.gate * self.ids(index)
+        own: Tensor = self.gate * self.own_ids(index)
         return own
 
     def states(

@@ -22,6 +22,10 @@ Float32 = NDArray[np.float32]
 _LEARNED_ON_ITEMS = ("ids.", "gate", "llm_", "merge.")
 
 
+BYTES_PER_VIDEO_AND_DIM = 18
+"""Of the video task's tables: three in 32 bits, candidates in 16 as stored and in 32 as used."""
+
+
 class DeployedTask:
     """Ranks for one task from tables; make it with `of` or `from_arrays`.
 

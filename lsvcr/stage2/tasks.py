@@ -107,7 +107,7 @@ class FinetuneTask(ABC):
         if n < 2:
             return torch.zeros((), device=device)
         titles = texts.of(self.inventory.title[videos])
-        ids = F.normalize(self.model.ids(videos), dim=-1)
+        ids = F.normalize(self.model.own_ids(videos), dim=-1)
         logits = ids @ F.normalize(titles, dim=-1).T / TEMPERATURE
         # A non-zero cyclic shift never meets the anchor itself, whatever the popularity.
         shift = self.random.integers(1, n, (n, self.settings.id_text_negatives))

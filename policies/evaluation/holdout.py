@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.interactions import Interactions, interactions
+from simulator.logs.scanning import batches
 from simulator.logs.schema import EVENT_TABLES
 from simulator.requests import Int32, Int64, Signal
 
@@ -220,6 +221,18 @@ def _part(
         language=info.language,
     ) as writer:
         for table in info.rows:
-            rows = dataset.scan(table)
-            writer.append(table, (before(rows) if table in EVENT_TABLES else rows).collect())
+            cut = before if table in EVENT_TABLES else _whole
+            written = False
+            # Batch by batch: memory does not grow with the log.
+            for _, rows in batches(dataset, table):
+                part = cut(rows.lazy()).collect()
+                if part.height:
+                    writer.append(table, part)
+                    written = True
+            if not written:
+                writer.append(table, dataset.scan(table).head(0).collect())
     return Dataset.open(target)
+
+
+def _whole(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows

@@ -23,6 +23,8 @@ from simulator.devices import as_array, on_device
 Loss = Callable[[SequenceEncoder, Tensor, NegativeSampler, int], Tensor]
 
 _TABLE = "serving.table"
+_CELLS = 512 * 100_000
+"""Scores of held-out people that are in memory at a time, at most."""
 
 
 class NextItemModel:
@@ -148,11 +150,12 @@ def validation_ndcg(
     device = model.device
     encoded = on_device(encode_last(model, contexts), device)
     vectors = model.vectors()
-    for at in range(0, len(targets), 512):
-        scores = encoded[at : at + 512] @ vectors.T
-        target = on_device(targets[at : at + 512], device)
+    block = max(1, min(512, _CELLS // len(vectors)))
+    for at in range(0, len(targets), block):
+        scores = encoded[at : at + block] @ vectors.T
+        target = on_device(targets[at : at + block], device)
         own = scores.gather(1, target[:, None])
-        seen = on_device(contexts[at : at + 512], device)
+        seen = on_device(contexts[at : at + block], device)
         rows = torch.arange(len(target), device=device)[:, None].expand_as(seen)
         hide = (seen >= 0) & (seen != target[:, None])
         scores[rows[hide], seen[hide]] = float("-inf")

@@ -71,7 +71,8 @@ class PopularPolicy(Policy):
             weights = 0.5 ** (age / self.options.half_life_days)
             np.add.at(counts, events.video[known], weights)
         scores = np.log1p(counts)
-        ids = dataset.scan("impressions").select("video_id").unique().collect()
+        shows = dataset.scan("impressions").select("video_id").unique()
+        ids = shows.collect(engine="streaming")
         index = catalogue.video_index(ids["video_id"].to_numpy())
         shown = np.zeros(n, dtype=np.bool_)
         shown[index[index >= 0]] = True

@@ -27,7 +27,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simulator.errors import DataError
-from simulator.logs.catalogue import Catalogue
+from simulator.logs.catalogue import COMMENT_COLUMNS, VIDEO_COLUMNS, Catalogue
 from simulator.logs.content import HASHED_BY, content_hash, hash_of_rows
 from simulator.logs.info import INFO_FILE, DatasetInfo, read_info
 from simulator.logs.schema import FORMAT_VERSION, TABLES, TableFormat
@@ -127,7 +127,14 @@ class Dataset:
 
     @cached_property
     def _catalogue(self) -> Catalogue:
-        return Catalogue.from_frames(self.scan("videos").collect(), self.scan("comments").collect())
+        return Catalogue.from_frames(
+            self._columns("videos", VIDEO_COLUMNS), self._columns("comments", COMMENT_COLUMNS)
+        )
+
+    def _columns(self, table: str, wanted: Sequence[str]) -> pl.DataFrame:
+        rows = self.scan(table)
+        present = set(rows.collect_schema().names())
+        return rows.select(name for name in wanted if name in present).collect()
 
     @cached_property
     def _user_ids(self) -> NDArray[np.int64]:

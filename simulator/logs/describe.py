@@ -38,6 +38,14 @@ class FigureComparison:
     verdict: str
 
 
+_BYTES_PER_ROW = 66
+
+
+def memory_to_describe(dataset: Dataset) -> int:
+    """Bytes that `describe` and `compare` take, about: quantiles need every gap and play time."""
+    return _BYTES_PER_ROW * dataset.info.rows.get("impressions", 0)
+
+
 def describe(dataset: Dataset) -> list[Statistic]:
     """Counts of every table, then every statistic that has a published counterpart."""
     counts = [

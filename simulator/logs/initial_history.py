@@ -18,6 +18,8 @@ _TIME_BITS = 42
 def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None) -> HistoryState:
     """The histories that the platform has of these users at the end of the log.
 
+    Memory holds the latest events of these people, not the log's.
+
     Args:
         dataset: The log.
         users: int32[G], dense user indices; row r of the result is user ``users[r]``.
@@ -27,7 +29,9 @@ def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None
     row_of_user = np.full(len(dataset.user_ids()), -1, dtype=np.int64)
     row_of_user[users] = np.arange(len(users))
     for signal in SIGNALS:
-        events = interactions(dataset, signal, before_ms=before_ms)
+        events = interactions(
+            dataset, signal, before_ms=before_ms, users=users, latest=HISTORY_LENGTH
+        )
         rows = row_of_user[events.user]
         known = (rows >= 0) & (events.video >= 0)
         rows, videos = rows[known], events.video[known]
@@ -46,7 +50,7 @@ def initial_history(dataset: Dataset, users: Int32, before_ms: int | None = None
                     signal, rows[pick], videos[pick], None if comments is None else comments[pick]
                 )
     if has_seen_comments(dataset):
-        put_reads(state, seen_comments(dataset, before_ms=before_ms), users)
+        put_reads(state, seen_comments(dataset, before_ms=before_ms, users=users), users)
     return state
 
 
@@ -63,7 +67,7 @@ def histories_before(
     """
     state = HistoryState(len(user))
     for signal in SIGNALS:
-        events = interactions(dataset, signal)
+        events = interactions(dataset, signal, users=np.unique(user))
         start, stop = _span(events, user, time_ms)
         count = stop - start
         row = np.repeat(np.arange(len(user)), count)

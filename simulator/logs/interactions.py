@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from simulator.errors import DataError
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
+from simulator.logs.scanning import batches
 from simulator.requests import (
     COMMENTS_PER_EVENT,
     Int32,
@@ -29,6 +30,10 @@ NEW_VISIT = (
 A visit is interactions at the same (user, video, time), or, in logs that stamp each interaction,
 consecutive ones of a user on the same video.
 """
+
+
+_PENDING = 1_000_000
+"""Events that wait, at most, until only the latest of each person are kept."""
 
 
 class Interactions(NamedTuple):
@@ -50,8 +55,19 @@ class Interactions(NamedTuple):
     begun_ms: Int64 | None = None
 
 
-def interactions(dataset: Dataset, signal: Signal, *, before_ms: int | None = None) -> Interactions:
+def interactions(
+    dataset: Dataset,
+    signal: Signal,
+    *,
+    before_ms: int | None = None,
+    users: Int32 | None = None,
+    latest: int | None = None,
+) -> Interactions:
     """All events of one signal.
+
+    The impressions are read in batches; memory holds the events alone: 16 bytes each, and while
+    they are sorted as much again and 8 more. With ``latest`` there are never many more of them
+    than are returned.
 
     Args:
         dataset: The log.
@@ -59,33 +75,61 @@ def interactions(dataset: Dataset, signal: Signal, *, before_ms: int | None = No
             comment section the user liked or replied; on a log without comment events, videos
             whose comment section the user opened (comment_stay_time > 0).
         before_ms: Only events strictly before this time.
+        users: int32[G], dense: only events of these people; None for everyone's.
+        latest: Only each person's last so many events on videos of the catalogue; None for all.
+            Of ``discussed`` on a log with comment events, all the same.
 
     Raises:
         DataError: an event of somebody who is not in table ``users``.
     """
+    wanted = None
+    if users is not None:
+        wanted = np.zeros(len(dataset.user_ids()), dtype=np.bool_)
+        wanted[users] = True
     if signal == "discussed" and dataset.has("comment_events"):
-        return _discussed(dataset, before_ms)
-    label = {
-        "clicked": pl.col("is_click") == 1,
-        "liked": pl.col("is_like") == 1,
-        "discussed": pl.col("comment_stay_time") > 0,
+        return _discussed(dataset, before_ms, wanted)
+    column, label = {
+        "clicked": ("is_click", pl.col("is_click") == 1),
+        "liked": ("is_like", pl.col("is_like") == 1),
+        "discussed": ("comment_stay_time", pl.col("comment_stay_time") > 0),
     }[signal]
-    column = {"clicked": "is_click", "liked": "is_like", "discussed": "comment_stay_time"}[signal]
     if not dataset.has_column("impressions", column):
         empty = np.empty(0, dtype=np.int32)
         return Interactions(empty, empty, np.empty(0, dtype=np.int64), None)
-    rows = dataset.scan("impressions").with_row_index("_row").filter(label)
     if before_ms is not None:
-        rows = rows.filter(pl.col("time_ms") < before_ms)
-    frame = rows.select("_row", "user_id", "video_id", "time_ms").collect()
-    return Interactions(*_dense(dataset, frame), None)
+        label &= pl.col("time_ms") < before_ms
+    catalogue = dataset.catalogue()
+    parts = []
+    for _, rows in batches(dataset, "impressions", ["user_id", "video_id", "time_ms", column]):
+        events = rows.filter(label)
+        user = _user_index(dataset, "impressions", events["user_id"].to_numpy())
+        video = catalogue.video_index(events["video_id"].to_numpy())
+        time_ms = events["time_ms"].to_numpy().astype(np.int64)
+        own = slice(None) if wanted is None else wanted[user]
+        parts.append((user[own], video[own], time_ms[own]))
+        if latest is not None and sum(len(part[0]) for part in parts[1:]) > _PENDING:
+            parts = [_latest(_sorted(parts), latest)[:3]]
+    found = _sorted(parts)
+    return found if latest is None else _latest(found, latest)
 
 
-def _dense(dataset: Dataset, frame: pl.DataFrame) -> tuple[Int32, Int32, Int64]:
-    frame = frame.sort("user_id", "time_ms", "_row")
-    user = _user_index(dataset, "impressions", frame["user_id"].to_numpy())
-    video = dataset.catalogue().video_index(frame["video_id"].to_numpy())
-    return user, video, frame["time_ms"].to_numpy().astype(np.int64)
+def _latest(events: Interactions, count: int) -> Interactions:
+    known = np.flatnonzero(events.video >= 0)
+    user = events.user[known]
+    last = known[np.searchsorted(user, user, side="right") - np.arange(len(user)) <= count]
+    return Interactions(events.user[last], events.video[last], events.time_ms[last], None)
+
+
+def _sorted(parts: list[tuple[Int32, Int32, Int64]]) -> Interactions:
+    """By person and time, of parts in the order of the log; empties the list."""
+    user, video, time_ms = (
+        np.concatenate([part[number] for part in parts] or [np.empty(0, dtype=dtype)])
+        for number, dtype in enumerate((np.int32, np.int32, np.int64))
+    )
+    parts.clear()
+    # Stable: events of one moment stay in the order of the log.
+    order = np.lexsort((time_ms, user))
+    return Interactions(user[order], video[order], time_ms[order], None)
 
 
 def _user_index(dataset: Dataset, table: str, user_id: Int64) -> Int32:
@@ -99,13 +143,15 @@ def _user_index(dataset: Dataset, table: str, user_id: Int64) -> Int32:
     return index
 
 
-def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
-    rows = dataset.scan("comment_events").with_row_index("_row").filter(ENGAGED)
+def _discussed(
+    dataset: Dataset, before_ms: int | None, wanted: NDArray[np.bool_] | None
+) -> Interactions:
+    rows = of_people(dataset, "comment_events", wanted).filter(ENGAGED)
     if before_ms is not None:
         rows = rows.filter(pl.col("time_ms") < before_ms)
     frame = (
         rows.select("_row", "user_id", "video_id", "comment_id", "time_ms")
-        .collect()
+        .collect(engine="streaming")
         .sort("user_id", "time_ms", "_row")
         .with_columns(NEW_VISIT.cum_sum().alias("_visit"))
     )
@@ -128,6 +174,21 @@ def _discussed(dataset: Dataset, before_ms: int | None) -> Interactions:
     )
     begun, last = (visits[name].to_numpy().astype(np.int64) for name in ("begun_ms", "time_ms"))
     return Interactions(user, video, last, comments, begun)
+
+
+def of_people(dataset: Dataset, table: str, wanted: NDArray[np.bool_] | None) -> pl.LazyFrame:
+    """Rows of some people, with their number in the table as ``_row``; to be collected streaming.
+
+    Args:
+        dataset: The log.
+        table: Of events.
+        wanted: bool[N], of dense users; None for everyone's.
+    """
+    rows = dataset.scan(table).with_row_index("_row")
+    if wanted is None:
+        return rows
+    ids = pl.LazyFrame({"user_id": dataset.user_ids()[wanted]})
+    return rows.join(ids, on="user_id", how="semi")
 
 
 def rank_in_run(run: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import ENGAGED, NEW_VISIT, rank_in_run
+from simulator.logs.interactions import ENGAGED, NEW_VISIT, of_people, rank_in_run
 from simulator.requests import READS_KEPT, HistoryState
 
 # (user, time) packed into one sortable integer; Unix milliseconds need 41 bits.
@@ -62,14 +62,21 @@ def has_seen_comments(dataset: Dataset) -> bool:
     )
 
 
-def seen_comments(dataset: Dataset, *, before_ms: int | None = None) -> SeenComments:
+def seen_comments(
+    dataset: Dataset, *, before_ms: int | None = None, users: Int32 | None = None
+) -> SeenComments:
     """All comments of the log that were seen, of people and comments that it knows.
 
     Args:
         dataset: A log of which `has_seen_comments` is true.
         before_ms: Only what happened before this time.
+        users: int32[G], dense: only what these people saw; None for everyone.
     """
-    rows = dataset.scan("comment_events").with_row_index("_row").filter(pl.col("is_shown") == 1)
+    wanted = None
+    if users is not None:
+        wanted = np.zeros(len(dataset.user_ids()), dtype=np.bool_)
+        wanted[users] = True
+    rows = of_people(dataset, "comment_events", wanted).filter(pl.col("is_shown") == 1)
     rows = rows.filter(pl.col("dwell_ms").is_not_null())
     if before_ms is not None:
         rows = rows.filter(pl.col("time_ms") < before_ms)
@@ -83,7 +90,7 @@ def seen_comments(dataset: Dataset, *, before_ms: int | None = None) -> SeenComm
             "dwell_ms",
             ENGAGED.fill_null(False).alias("touched"),
         )
-        .collect()
+        .collect(engine="streaming")
         .sort("user_id", "time_ms", "_row")
         .with_columns(NEW_VISIT.cum_sum().alias("_visit"))
         .with_columns(pl.col("time_ms").first().over("_visit"))

@@ -5,9 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
+
+from abtest.run import memory
+from simulator.logs.dataset import Dataset, DatasetWriter
+from tests.abtest.conftest import Result
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -70,7 +76,7 @@ GROUP = """
 import os, resource, signal, sys
 import abtest.__main__ as start
 kills = iter({kills})
-start.memory_limit = lambda: 500_000_000
+start.group_limit = lambda: 500_000_000
 start.out_of_memory_kills = lambda: next(kills)
 def work():
     {body}
@@ -116,3 +122,33 @@ def in_group(body: str, kills: list[int]) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", GROUP.format(body=body, kills=kills)],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def test_a_log_too_large_to_describe_is_refused_with_both_sizes(
+    abtest: Callable[..., Result], small_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Dataset.open(small_log).info.rows["impressions"]
+    monkeypatch.setattr(memory, "memory_limit", lambda: 66 * rows - 1)
+    ended = abtest("data", "describe", small_log)
+    assert ended.code == 6 and not ended.out
+    size = f"{66 * rows / 1e9:,.1f} GB"
+    assert f"describing {rows:,} impressions takes about {size} of memory" in ended.err
+    assert f"this machine has {size}" in ended.err
+    monkeypatch.setattr(memory, "memory_limit", lambda: 66 * rows)
+    assert abtest("data", "describe", small_log).code == 0
+
+
+def test_people_of_a_log_with_too_many_videos_are_refused_before_they_are_learned(
+    abtest: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = pl.DataFrame(
+        {"user_id": [1, 2], "video_id": [1, 2], "time_ms": [10**12] * 2, "play_time_ms": [9, 9]}
+    ).with_columns(pl.Series("is_click", [0, 1], dtype=pl.Int8))
+    with DatasetWriter(tmp_path / "log", name="log", source="test", licence="none") as writer:
+        writer.append("impressions", shown)
+        writer.append("users", pl.DataFrame({"user_id": [1, 2]}))
+        writer.append("videos", pl.DataFrame({"video_id": range(40_000)}))
+    monkeypatch.setattr(memory, "memory_limit", lambda: 250 * 40_000)
+    ended = abtest("data", "fidelity", "log")
+    assert ended.code == 6
+    assert "learning how people respond, with 40,000 videos and 2 users, takes about" in ended.err

@@ -33,6 +33,15 @@ def test_sixteen_bytes_per_weight_are_counted(
         require_memory(lambda: nn.Embedding(10, 3), "mine", "")
 
 
+def test_tables_that_memory_cannot_hold_are_refused_by_their_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "memory_limit", lambda: 2_000_000_000)
+    require_memory(lambda: nn.Embedding(10, 3), "mine", "9 videos", tables=2_000_000_000)
+    with pytest.raises(UnknownPolicy, match=r"ranks from \(9 videos\) take at least 2\.1 GB"):
+        require_memory(lambda: nn.Embedding(10, 3), "mine", "9 videos", tables=2_100_000_000)
+
+
 def test_looking_draws_nothing_from_the_generator() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)

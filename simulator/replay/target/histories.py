@@ -15,7 +15,7 @@ class _Events:
     """The events of one signal, with a cursor per person that only moves forward."""
 
     def __init__(self, dataset: Dataset, signal: Signal, users: Int32) -> None:
-        found = interactions(dataset, signal)
+        found = interactions(dataset, signal, users=users)
         self.signal: Signal = signal
         known = found.video >= 0
         self.video, self.time_ms = found.video[known], found.time_ms[known]

@@ -9,6 +9,7 @@ is divided over as many comments as fit, and likes occur at the logged rate per 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,15 @@ from simulator.logs.dataset import Dataset
 from simulator.randomness import normal, purpose_key, uniform
 from simulator.requests import Int32, Int64
 from simulator.response.base import Read
+from simulator.response.learned.features import pool_of
+from simulator.response.learned.parts.seen import Effects, ShownComments
 
 Float64 = NDArray[np.float64]
 
 POSITIONS = 64
-_SHRINK = 10.0
+EVENTS_AT_ONCE = 2_000_000
+"""Comment events in memory while effects are learned, about."""
+_PARTS = 0
 _TYPICAL_DWELL_MS = 3_000.0
 _GO_ON = purpose_key(0, "response.learned.go_on")
 _DWELL = purpose_key(0, "response.learned.dwell")
@@ -60,19 +65,29 @@ class CommentModel:
     log_likes: Float64
 
     @classmethod
-    def fit(cls, dataset: Dataset, *, opened_sections: int, mean_stay_ms: float) -> CommentModel:
+    def fit(
+        cls,
+        dataset: Dataset,
+        *,
+        opened_sections: int,
+        mean_stay_ms: float,
+        people: Int32 | None = None,
+    ) -> CommentModel:
         """Fit from ``comment_events``; without them nobody likes or replies to a comment.
+
+        Events of about `EVENTS_AT_ONCE` are in memory at a time: rates come from the people given,
+        effects of persons and comments from everybody, one part of the people after the other.
 
         Args:
             dataset: The log.
-            opened_sections: Comment sections opened in the log.
+            opened_sections: Comment sections that these people opened.
             mean_stay_ms: Their mean stay.
+            people: int32, dense; None for everyone.
         """
         catalogue = dataset.catalogue()
         raw = np.log1p(np.maximum(catalogue.comment_likes, 0).astype(np.float64))
         log_likes = raw - raw.mean() if len(raw) else raw
         n_users, n_comments = len(dataset.user_ids()), len(raw)
-        events = _events(dataset)
         empty = cls(
             dwell_known=False,
             go_on=np.full(POSITIONS, 0.8),
@@ -86,50 +101,39 @@ class CommentModel:
             comment_like=np.zeros(n_comments),
             log_likes=log_likes,
         )
-        if events is None or events.height == 0:
+        if not (dataset.has("comment_events") and dataset.has("comments")):
             return empty
-        user = np.searchsorted(dataset.user_ids(), events["user_id"].to_numpy())
-        comment = np.asarray(catalogue.comment_index(events["comment_id"].to_numpy()))
-        known = comment >= 0
-        user, comment = user[known], comment[known]
-        liked = events["is_like"].fill_null(0).to_numpy()[known] > 0
-        replied = events["is_reply"].fill_null(0).to_numpy()[known] > 0
-        dwell = events["dwell_ms"].fill_null(0).to_numpy()[known].astype(np.float64)
-        exposures = bool((~liked & ~replied).any())
-        if not exposures or not (dwell > 0).any():
+        seen = ShownComments.read(dataset, people)
+        if len(seen.known) == 0:
+            return empty
+        x = log_likes[seen.comment]
+        if not bool((~seen.liked & ~seen.replied).any()) or not seen.timed.any():
             shown = max(opened_sections, 1) * max(mean_stay_ms / _TYPICAL_DWELL_MS, 1.0)
-            rates = [np.clip(x.sum() / shown, 1e-9, 0.5) for x in (liked, replied)]
+            rates = [np.clip(x.sum() / shown, 1e-9, 0.5) for x in (seen.liked, seen.replied)]
             return _with(empty, like=np.array([logit_of(rates[0]), 0.0]),
                          reply=np.array([logit_of(rates[1]), 0.0]))  # fmt: skip
-        x = log_likes[comment]
-        log_dwell = np.log(np.maximum(dwell, 1.0))
-        timed = dwell > 0
+        timed = seen.timed
         slope, mean = (
-            np.polyfit(x[timed], log_dwell[timed], 1)
+            np.polyfit(x[timed], seen.log_dwell[timed], 1)
             if np.ptp(x[timed])
-            else (
-                0.0,
-                log_dwell[timed].mean(),
-            )
+            else (0.0, seen.log_dwell[timed].mean())
         )
-        residual = log_dwell - mean - slope * x
-        user_dwell = _effects(user[timed], residual[timed], n_users)
-        residual = residual - user_dwell[user]
-        comment_dwell = _effects(comment[timed], residual[timed], n_comments)
-        residual = residual - comment_dwell[comment]
-        like, reply = _logistic(x, liked), _logistic(x, replied)
-        expected = expit(like[0] + like[1] * x)
+        like = _logistic(x, seen.liked)
+        effects = Effects.of(_parts(dataset, seen, people), log_likes, (mean, slope), like, n_users)
+        residual = seen.log_dwell - mean - slope * x
+        residual = residual - effects.user_dwell[seen.user]
+        residual = residual - effects.comment_dwell[seen.comment]
         return cls(
             dwell_known=True,
-            go_on=_go_on(events, known),
+            go_on=_go_on(seen.events, seen.known),
             dwell=np.array([mean, slope, residual[timed].std()]),
             like=like,
-            reply=reply,
-            overhead_ms=_overhead(events, known, mean_stay_ms, opened_sections),
-            user_dwell=user_dwell,
-            user_like=_log_ratio(user, liked, expected, n_users),
-            comment_dwell=comment_dwell,
-            comment_like=_log_ratio(comment, liked, expected, n_comments),
+            reply=_logistic(x, seen.replied),
+            overhead_ms=_overhead(seen.events, seen.known, mean_stay_ms, opened_sections),
+            user_dwell=effects.user_dwell,
+            user_like=effects.user_like,
+            comment_dwell=effects.comment_dwell,
+            comment_like=effects.comment_like,
             log_likes=log_likes,
         )
 
@@ -193,34 +197,15 @@ def _with(model: CommentModel, *, like: Float64, reply: Float64) -> CommentModel
     return CommentModel(**{**model.__dict__, "like": like, "reply": reply})
 
 
-def _events(dataset: Dataset) -> pl.DataFrame | None:
-    if not dataset.has("comment_events") or not dataset.has("comments"):
-        return None
-    optional = [c for c in ("dwell_ms", "position") if dataset.has_column("comment_events", c)]
-    scan = dataset.scan("comment_events")
-    if dataset.has_column("comment_events", "is_shown"):
-        scan = scan.filter(pl.col("is_shown").fill_null(1) == 1)
-    frame = scan.select(
-        "user_id", "video_id", "comment_id", "time_ms", "is_like", "is_reply", *optional
-    ).collect()
-    missing = [c for c in ("dwell_ms", "position") if c not in frame.columns]
-    return frame.with_columns(pl.lit(None, dtype=pl.Int64).alias(c) for c in missing)
-
-
-def _effects(group: NDArray[np.integer], residual: Float64, n: int) -> Float64:
-    """Shrunken group means of residuals (pseudo-count 10)."""
-    total = np.bincount(group, weights=residual, minlength=n)
-    return np.asarray(total / (np.bincount(group, minlength=n) + _SHRINK))
-
-
-def _log_ratio(
-    group: NDArray[np.integer], happened: NDArray[np.bool_], expected: Float64, n: int
-) -> Float64:
-    """Shrunken log ratio of observed to expected counts per group (gamma prior, 2 events)."""
-    observed = np.bincount(group, weights=happened, minlength=n)
-    return np.asarray(
-        np.log((observed + 2.0) / (np.bincount(group, weights=expected, minlength=n) + 2.0))
-    )
+def _parts(dataset: Dataset, seen: ShownComments, people: Int32 | None) -> Iterator[ShownComments]:
+    """What everybody saw, in parts of people; ``seen`` where that is everything."""
+    count = -(-dataset.info.rows["comment_events"] // EVENTS_AT_ONCE)
+    if people is None and count <= 1:
+        yield seen
+        return
+    part = pool_of(dataset.user_ids(), count, _PARTS)
+    for number in range(count):
+        yield ShownComments.read(dataset, np.flatnonzero(part == number).astype(np.int32))
 
 
 def _logistic(x: Float64, label: NDArray[np.bool_]) -> Float64:

@@ -213,7 +213,7 @@ def video_durations(dataset: Dataset) -> Int64:
             dataset.scan("impressions")
             .group_by("video_id")
             .agg(pl.col("duration_ms").max().fill_null(0))
-            .collect()
+            .collect(engine="streaming")
         )
         index = catalogue.video_index(seen["video_id"].to_numpy())
         from_log = np.zeros(len(duration), dtype=np.int64)

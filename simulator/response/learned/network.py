@@ -20,6 +20,7 @@ from simulator.requests import Int32
 from simulator.response.learned.features import CONTEXT_FEATURES, DURATION_FEATURES, USER_NUMBERS
 from simulator.response.learned.heads import N_OUTCOMES, N_OUTPUTS
 
+Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 SIZE = 8
@@ -113,18 +114,19 @@ class ResponseNet(nn.Module):
 
 @dataclass(frozen=True)
 class Predictor:
-    """Numpy form, in float64.
+    """Numpy form; it computes in float64.
 
     Float64 rather than float32: matrix products round differently for different batch shapes, and
-    at 1e-16 such a difference does not flip a draw, so results do not depend on batching.
+    at 1e-16 such a difference does not flip a draw, so results do not depend on batching. The
+    vectors of all people and videos are held as they are stored, half as large.
 
     Attributes:
-        p: float64[N, SIZE] person vectors; q: float64[V, SIZE] video vectors.
+        p: float32[N, SIZE] person vectors; q: float32[V, SIZE] video vectors.
         hidden_*, out_*: as in `ResponseNet`.
     """
 
-    p: Float64
-    q: Float64
+    p: Float32
+    q: Float32
     hidden_user: Float64
     hidden_video: Float64
     hidden_context: Float64
@@ -139,7 +141,12 @@ class Predictor:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.floating]]) -> Predictor:
         """Build from arrays named like the attributes."""
-        return cls(**{f.name: np.asarray(arrays[f.name], dtype=np.float64) for f in fields(cls)})
+        weights = (f.name for f in fields(cls) if f.name not in ("p", "q"))
+        return cls(
+            p=np.asarray(arrays["p"], dtype=np.float32),
+            q=np.asarray(arrays["q"], dtype=np.float32),
+            **{name: np.asarray(arrays[name], dtype=np.float64) for name in weights},
+        )
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """The attributes as float32 arrays, for storage."""
@@ -148,7 +155,8 @@ class Predictor:
     def taste(self, ring: Int32) -> Float64:
         """Mean vector of the videos in a ring, float64[B, SIZE]; zero for an empty ring."""
         known = ring >= 0
-        total = np.where(known[..., None], self.q[np.where(known, ring, 0)], 0.0).sum(axis=1)
+        vectors = self.q[np.where(known, ring, 0)].astype(np.float64)
+        total = np.where(known[..., None], vectors, 0.0).sum(axis=1)
         return np.asarray(total / np.maximum(known.sum(axis=1), 1)[:, None])
 
     def outputs(
@@ -173,7 +181,7 @@ class Predictor:
         Returns:
             float64[B, S, N_OUTPUTS].
         """
-        p, q = self.p[users], self.q[videos]
+        p, q = self.p[users].astype(np.float64), self.q[videos].astype(np.float64)
         side = np.concatenate([p, liked, hated], axis=-1)
         pair = np.tile(q, 3) * side[:, None, :]
         hidden = (

@@ -14,22 +14,28 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors.numpy import save_file
 
 from simulator import behaviours
 from simulator.devices import CPU
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
+from simulator.logs.mapped import file_hash
 from simulator.requests import Int32, Int64
 from simulator.response.base import Response
 from simulator.response.learned.carried import CarriedState
 from simulator.response.learned.chain import Calibration, Chain
 from simulator.response.learned.comments import CommentModel
-from simulator.response.learned.features import Impressions, UserFeatures, video_durations
+from simulator.response.learned.features import (
+    MAX_ROWS,
+    Impressions,
+    UserFeatures,
+    video_durations,
+)
 from simulator.response.learned.network import Predictor
 from simulator.response.learned.optimisation import STAGE
 from simulator.response.learned.parts.pools import Pools
+from simulator.response.learned.parts.stored import map_arrays
 from simulator.response.learned.playtime import PlayTime
 from simulator.response.learned.population import LearnedBehaviour, LearnedPopulation
 from simulator.response.learned.quality import evaluate
@@ -42,6 +48,20 @@ from simulator.response.learned.two_sample.sessions import compare_sessions
 FORMAT_VERSION = 2
 _ARRAYS, _FACTS = "response.safetensors", "response.json"
 _LONGEST_OVERHEAD_MS = 600_000.0
+
+
+_BYTES = {"videos": 250, "comments": 100, "users": 300}
+"""Of one, in training; videos as measured by `benchmarks.scale`, the others by their arrays."""
+_POOLS_BYTES = 800_000_000
+
+
+def memory_to_learn(dataset: Dataset) -> int:
+    """Bytes that `LearnedResponse.fit` takes, about; impressions do not count beyond two pools."""
+    rows = dataset.info.rows
+    pools = min(1.0, rows.get("impressions", 0) / (2 * MAX_ROWS))
+    return round(_POOLS_BYTES * pools) + sum(
+        size * rows.get(table, 0) for table, size in _BYTES.items()
+    )
 
 
 def _silent(stage: str, fraction: float, detail: str) -> None:
@@ -142,6 +162,7 @@ class LearnedResponse(Response):
                 dataset,
                 opened_sections=len(opened),
                 mean_stay_ms=float(opened.mean()) if len(opened) else 0.0,
+                people=np.unique(log.user) if others else None,
             ),
             duration_ms=entities.duration_ms,
             overhead_ms=_overhead(log),
@@ -186,7 +207,7 @@ class LearnedResponse(Response):
         }
         temporary = directory / f".{_ARRAYS}.tmp"
         save_file(arrays, temporary)
-        facts["arrays"] = hashlib.blake2b(temporary.read_bytes(), digest_size=16).hexdigest()
+        facts["arrays"] = file_hash(temporary)
         temporary.replace(directory / _ARRAYS)
         temporary = directory / f".{_FACTS}.tmp"
         temporary.write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
@@ -194,7 +215,7 @@ class LearnedResponse(Response):
 
     @classmethod
     def load(cls, directory: Path, dataset: Dataset | None = None) -> LearnedResponse:
-        """Restore what `save` wrote.
+        """Restore what `save` wrote; arrays are mapped, so that processes share them.
 
         Args:
             directory: Where it was saved.
@@ -206,7 +227,7 @@ class LearnedResponse(Response):
         again = f"Learn it again: remove it and give the command again: rm -r {directory}"
         try:
             facts = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
-            content = (directory / _ARRAYS).read_bytes()
+            found = file_hash(directory / _ARRAYS)
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"no usable response model in {directory}: {error}.", again) from error
         if not isinstance(facts, dict):
@@ -217,7 +238,7 @@ class LearnedResponse(Response):
                 f"this program writes {FORMAT_VERSION}.",
                 again,
             )
-        if facts.get("arrays") != hashlib.blake2b(content, digest_size=16).hexdigest():
+        if facts.get("arrays") != found:
             raise DataError(f"{directory / _ARRAYS} is not what was written.", again)
         if dataset is not None and facts.get("content_hash") != dataset.info.content_hash:
             other, wanted = str(facts.get("content_hash")), dataset.info.content_hash
@@ -227,9 +248,9 @@ class LearnedResponse(Response):
                 again,
             )
         try:
-            behaviour, final = _from_arrays(load(content))
+            behaviour, final = _from_arrays(map_arrays(directory / _ARRAYS))
             return cls(behaviour, final, facts["quality"], facts["content_hash"], facts["seed"])
-        except (KeyError, ValueError, TypeError, SafetensorError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise DataError(f"{directory} is damaged: {error}.", again) from error
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from abtest.control_group import out_of_memory_kills
 from abtest.run.engines import Job, LocalEngine, WorkerDied, WorkerError
-from abtest.run.memory import out_of_memory_kills
 from policies.errors import PolicyContractError, PolicyTooSlow
 
 

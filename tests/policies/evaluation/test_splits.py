@@ -24,6 +24,7 @@ from policies.evaluation.holdout import (
 )
 from policies.videos.itemknn import ItemKNN
 from simulator.comment_sections import CommentSections
+from simulator.logs import scanning
 from simulator.logs.dataset import Dataset
 from simulator.logs.initial_history import initial_history
 from simulator.requests import SIGNALS, HistoryState
@@ -281,8 +282,14 @@ def test_changing_the_future_changes_nothing_that_is_learned_or_known(
     assert np.array_equal(ranks[0].top, ranks[1].top)
 
 
-def test_the_part_before_a_split_ends_there(log: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [500_000, 7])
+def test_the_part_before_a_split_ends_there(
+    log: Dataset, tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = part_before(log, CUT, tmp_path / "whole")
+    monkeypatch.setattr(scanning, "BATCH_ROWS", rows)
     part = part_before(log, CUT, tmp_path / "part")
+    assert part.info == whole.info
     for table in ("impressions", "comment_events"):
         expected = log.scan(table).filter(pl.col("time_ms") < CUT).collect()
         assert part.scan(table).collect().equals(expected)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from policies.base import silent
+from policies.sequence import next_item
 from policies.sequence.next_item import validation_ndcg
 from policies.sequence.resume import kept_in
 from policies.sequence.trainer import TrainerSettings, train
@@ -147,3 +148,15 @@ def test_validation_gives_an_encoder_that_scores_all_alike_nothing() -> None:
         state = model.last(torch.tensor([[0, 1]]), torch.tensor([2]))[0]
         model.items.weight[7] = 100.0 * state
         assert validation_ndcg(model, contexts[:1], np.array([7])) == 1.0
+
+
+def test_validation_is_the_same_a_few_people_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    model = SASRecModel(30, 5, 8, 1, 1, 0.0).eval()
+    random = np.random.default_rng(1)
+    contexts, targets = random.integers(0, 30, (40, 4)), random.integers(0, 30, 40)
+    whole = validation_ndcg(model, contexts, targets)
+    assert 0.0 < whole < 1.0
+    for cells in (7 * 30, 29):
+        monkeypatch.setattr(next_item, "_CELLS", cells)
+        assert validation_ndcg(model, contexts, targets) == pytest.approx(whole)

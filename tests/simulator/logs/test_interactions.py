@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from simulator.errors import DataError
+from simulator.logs import interactions as events_of_a_log
+from simulator.logs import scanning
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.initial_history import initial_history
 from simulator.logs.interactions import interactions
@@ -198,6 +200,30 @@ def test_initial_history_keeps_the_last_fifty(make_dataset: Make) -> None:
     assert view.videos("clicked")[1].tolist() == list(range(50))
     assert view.videos("clicked")[2, :4].tolist() == [0, 1, 2, -1]
     assert view.lengths("clicked").tolist() == [50, 50, 3, 0]
+
+
+@pytest.mark.parametrize(("batch", "pending"), [(7, 3), (1, 0), (500_000, 1_000_000)])
+def test_the_latest_events_are_those_of_the_whole_log_however_it_is_read(
+    make_dataset: Make, monkeypatch: pytest.MonkeyPatch, batch: int, pending: int
+) -> None:
+    random = np.random.default_rng(4)
+    n = 300
+    columns = {
+        "user_id": random.integers(0, 5, n), "video_id": random.integers(0, 9, n),
+        "time_ms": random.integers(0, 40, n), "is_click": random.integers(0, 2, n),
+    }  # fmt: skip
+    log = impressions(**{name: values.tolist() for name, values in columns.items()})
+    dataset = make_dataset(log)
+    whole = interactions(dataset, "clicked")
+    monkeypatch.setattr(scanning, "BATCH_ROWS", batch)
+    monkeypatch.setattr(events_of_a_log, "_PENDING", pending)
+    people = np.array([3, 1], dtype=np.int32)
+    found = interactions(dataset, "clicked", users=people, latest=6)
+    expected = [np.flatnonzero((whole.user == u) & (whole.video >= 0))[-6:] for u in (1, 3)]
+    for name in ("user", "video", "time_ms"):
+        np.testing.assert_array_equal(
+            getattr(found, name), getattr(whole, name)[np.concatenate(expected)]
+        )
 
 
 def test_a_visit_of_a_section_is_one_event(make_dataset: Make) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.special import expit
 
 from simulator.logs.dataset import Dataset
 from simulator.randomness import mix, purpose_key
+from simulator.response.learned import comments as learned_comments
 from simulator.response.learned.comments import POSITIONS, CommentModel
 from tests.simulator.conftest import ReadTables, tables
 
@@ -124,7 +126,12 @@ def events(seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=names, orient="row").cast(types)  # type: ignore[arg-type]
 
 
-def fit(write_dataset: WriteDataset, path: Path, **more: pl.DataFrame) -> CommentModel:
+def fit(
+    write_dataset: WriteDataset,
+    path: Path,
+    people: list[int] | None = None,
+    **more: pl.DataFrame,
+) -> CommentModel:
     videos = [1 + i % 2 for i in range(PEOPLE)]
     impressions = pl.DataFrame({"user_id": range(PEOPLE), "video_id": videos}).with_columns(
         time_ms=pl.lit(1_650_000_000_000),
@@ -134,7 +141,12 @@ def fit(write_dataset: WriteDataset, path: Path, **more: pl.DataFrame) -> Commen
     of = np.repeat([1, 2], PLACES)
     comments = pl.DataFrame({"comment_id": range(len(of)), "video_id": of, "like_count": LIKES})
     dataset = write_dataset(path / "log", impressions, comments=comments, **more)
-    return CommentModel.fit(dataset, opened_sections=SECTIONS, mean_stay_ms=STAY_MS)
+    return CommentModel.fit(
+        dataset,
+        opened_sections=SECTIONS,
+        mean_stay_ms=STAY_MS,
+        people=None if people is None else np.array(people, dtype=np.int32),
+    )
 
 
 def test_effects_are_shrunken_means_of_what_the_parts_before_leave_over(
@@ -170,6 +182,40 @@ def test_effects_are_shrunken_means_of_what_the_parts_before_leave_over(
             mine = np.array([row[name] == i for row in rows])
             ratio = (like[mine].sum() + 2) / (expected[mine].sum() + 2)
             assert effect == pytest.approx(np.log(ratio))
+
+
+def test_events_in_parts_of_people_teach_what_they_teach_at_once(
+    write_dataset: WriteDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = events(0)
+    whole = fit(write_dataset, tmp_path / "a", comment_events=frame)
+    monkeypatch.setattr(learned_comments, "EVENTS_AT_ONCE", frame.height // 5)
+    parts = fit(write_dataset, tmp_path / "b", comment_events=frame)
+    for field in fields(CommentModel):
+        before, after = getattr(whole, field.name), getattr(parts, field.name)
+        np.testing.assert_allclose(after, before, rtol=1e-9, err_msg=field.name)
+
+
+def test_rates_are_of_some_people_and_effects_of_everybody(
+    write_dataset: WriteDataset, tmp_path: Path
+) -> None:
+    frame = events(0)
+    model = fit(write_dataset, tmp_path / "a", people=[0], comment_events=frame)
+    own = fit(write_dataset, tmp_path / "b", comment_events=frame.filter(pl.col("user_id") == 0))
+    for name in ("go_on", "like", "reply", "overhead_ms"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(own, name), err_msg=name)
+    assert own.user_dwell[2] == 0.0
+    # Person 2 reads for much longer than person 0.
+    assert model.user_dwell[2] - model.user_dwell[0] > 0.5
+
+
+def test_likes_of_some_people_are_held_against_their_own_sections(
+    write_dataset: WriteDataset, tmp_path: Path
+) -> None:
+    reactions = events(0).filter(pl.col("is_like") == 1).drop("dwell_ms", "is_shown")
+    of_one = reactions.filter(pl.col("user_id") == 0)
+    model = fit(write_dataset, tmp_path, people=[0], comment_events=reactions)
+    assert expit(model.like[0]) == pytest.approx(of_one.height / (SECTIONS * STAY_MS / 3_000))
 
 
 def penalised(x: np.ndarray, label: np.ndarray) -> np.ndarray:

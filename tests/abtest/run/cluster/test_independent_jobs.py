@@ -18,7 +18,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from abtest import api as python
 from abtest.console import Console
+from abtest.errors import UsageError
 from abtest.evaluate.asked import Protocol
 from abtest.evaluate.protocol import contestants, evaluate_policies
 from abtest.evaluate.results import document
@@ -43,9 +45,11 @@ class Pickled:
     place = "here"
     workers = 1
     tasks_run: list[Any]
+    asked: tuple[str | None, int | None]
 
     def __init__(self, job: Any, keep: Any, *, address: str | None, workers: int | None) -> None:
         self._job, self._keep = pickle.dumps(job), keep
+        Pickled.asked = address, workers
 
     def __enter__(self) -> Pickled:
         return self
@@ -85,6 +89,33 @@ def test_an_evaluation_is_the_same_and_a_task_per_policy_and_seed(
     # Videos: two policies of two seeds; comments: one policy.
     assert [t.seed for t in pickled.tasks_run] == [1, 2] * (len(pickled.tasks_run) // 2)
     assert len(pickled.tasks_run) >= 6
+
+
+def test_python_evaluates_on_a_cluster_as_the_command_does(
+    small_log: Path, pickled: type[Pickled], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ABTEST_CACHE", str(tmp_path / "cache"))
+    asked = partial(python.evaluate, ["popular", "likes"], data=small_log)
+    local = asked()
+    assert not pickled.tasks_run
+    remote = asked(engine="ray", address="10.0.0.1:6379", workers=3)
+    assert pickled.tasks_run and pickled.asked == ("10.0.0.1:6379", 3)
+    assert remote.metrics().equals(local.metrics())
+
+
+@pytest.mark.parametrize(
+    ("engine", "more", "said"),
+    [
+        ("local", {"address": "auto"}, "--engine ray"),
+        ("local", {"workers": 2}, "--engine ray"),
+        ("rays", {}, "expected local or ray"),
+    ],
+)
+def test_engines_that_cannot_be_are_refused_before_the_log_is_read(
+    engine: Any, more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        python.evaluate("popular", data="nowhere", engine=engine, **more)
 
 
 def test_a_policy_that_the_log_does_not_suit_is_left_out_in_the_same_words(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from abtest.control_group import group_limit, killed_before_others
 from abtest.run.engines import Job, LocalEngine
-from abtest.run.memory import killed_before_others, memory_limit
 
 SCORE = Path("/proc/self/oom_score_adj")
 
@@ -38,11 +38,11 @@ def group(tmp_path: Path, line: str, file: str, text: str) -> tuple[Path, Path]:
 def test_the_limit_of_a_container_is_known(
     tmp_path: Path, line: str, file: str, text: str, limit: int | None
 ) -> None:
-    assert memory_limit(*group(tmp_path, line, file, text)) == limit
+    assert group_limit(*group(tmp_path, line, file, text)) == limit
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert memory_limit(tmp_path / "none", tmp_path) is None
+    assert group_limit(tmp_path / "none", tmp_path) is None
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, "300"), (-17, "283"), (900, "1000")])
