@@ -114,7 +114,9 @@ def why(result: ExperimentResult, comparison: ArmComparison) -> str:
         "false alarm": f"nothing differs between the arms; {alpha} of such tests are significant "
         "by chance",
         "too few users": "so few users say little about the others",
-        "weak test": "what so weak a test finds significant is mostly exaggerated",
+        "weak test": "what so weak a test finds significant is mostly exaggerated"
+        if primary.outcome in ("better", "worse")
+        else "its interval holds losses and gains alike",
         "below minimum": f"the {noun} is significant, but smaller than the minimum effect of "
         f"{wanted}",
         "guardrail broken": _source(comparison),
