@@ -57,7 +57,22 @@ def decision(result: ExperimentResult, comparison: ArmComparison) -> str:
         return ""
     if verdict.written is not None:
         return f"Decision: {verdict.decision}, because {verdict.written.cause}."
+    if verdict.decision == "no verdict":
+        return _undecided(result, comparison)
     return f"Decision: {verdict.decision}, because {_cause(result, comparison)}."
+
+
+def _undecided(result: ExperimentResult, comparison: ArmComparison) -> str:
+    """What to do where nothing can be decided; why, unless the sentence before has said it."""
+    verdict = comparison.verdict
+    if verdict.finding == "check failed":
+        names = _check_names(result, verdict.checks)
+        return f"Decision: none before the cause is found and mended (check {names})."
+    if verdict.finding == "absurd lift":
+        return "Decision: none; look for the mistake first."
+    if verdict.finding == "no data":
+        return "Decision: none, as there is nothing to compare."
+    return f"Decision: none, because {_cause(result, comparison)}."
 
 
 def _cause(result: ExperimentResult, comparison: ArmComparison) -> str:
