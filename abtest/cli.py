@@ -118,6 +118,8 @@ def run_cli(arguments: list[str] | None = None) -> int:
         known = describe_error(error)
         if known is None:
             raise
+        for line in getattr(error, "trace", ()):
+            put(f"  {visible(line)}", err=True)
         return _fail(*known)
 
 

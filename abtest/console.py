@@ -1,7 +1,7 @@
 """Show messages and progress on standard error, and pass them on to a log.
 
-Results go to standard output. Bars are drawn only on a terminal; piped, each stage prints one
-line when it starts and one when it ends.
+Results go to standard output. Bars are drawn only on a terminal; piped, each stage is one line:
+its title when it starts, and the seconds behind it when it ends.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TextIO
 
 from rich.console import Console as RichConsole
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TaskProgressColumn,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 from abtest.terminal import encoding_of
 from reports.formats import encodable, visible
@@ -34,6 +38,31 @@ TRAINING = "train"
 def colored(stream: TextIO) -> bool:
     """Whether to write in colour: on a terminal, unless NO_COLOR is set (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+class _Words(ProgressColumn):
+    """A title, or what is done now; the part that is cut where the terminal is narrow."""
+
+    def __init__(self, words: Callable[[Task], str]) -> None:
+        super().__init__()
+        self._words = words
+
+    def render(self, task: Task) -> Text:
+        """One line."""
+        return Text(visible(self._words(task)), no_wrap=True, overflow="ellipsis")
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    """Title, bar, share, seconds so far and left, and what is done now."""
+    whole = partial(Column, no_wrap=True)
+    return (
+        _Words(lambda task: task.description),
+        BarColumn(bar_width=12, table_column=whole(min_width=12)),
+        TaskProgressColumn(table_column=whole()),
+        TimeElapsedColumn(table_column=whole()),
+        TimeRemainingColumn(compact=True, table_column=whole()),
+        _Words(lambda task: str(task.fields["detail"])),
+    )
 
 
 class Stage:
@@ -75,6 +104,8 @@ class Console:
         self._rich = RichConsole(file=self._stream, highlight=False, markup=False)
         self._animated = self._rich.is_terminal and not quiet
         self._quiet = quiet
+        self._begun = ""
+        """The title whose line waits for its seconds."""
         self.durations: dict[str, float] = {}
         self.listener: Callable[[str], None] | None = None
         """Told every message, also those that are not shown; for run.log."""
@@ -83,7 +114,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """A line of information."""
-        self._tell(text)
+        self.log(text)
         if not self._quiet:
             self._print(text)
 
@@ -93,44 +124,62 @@ class Console:
 
     def warn(self, text: str) -> None:
         """A line that starts with ``warning:``; shown even when quiet."""
-        self._tell(f"warning: {text}")
+        self.log(f"warning: {text}")
         self._print(f"warning: {text}")
 
-    def _tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
+        """A line for the log alone."""
         if self.listener is not None:
             self.listener(text)
 
-    def _print(self, text: str) -> None:
+    def _print(self, text: str, end: str = "\n") -> None:
+        self._end_line()
         # Names of files and columns come from elsewhere: they may not steer the terminal.
         shown = encodable(visible(text, kept="\n\t"), encoding_of(self._stream))
-        self._rich.print(shown, soft_wrap=True)
+        self._rich.print(shown, soft_wrap=True, end=end)
+
+    def _end_line(self) -> None:
+        """Other messages do not go behind a title."""
+        if self._begun:
+            self._begun = ""
+            self._rich.print()
 
     @contextmanager
     def stage(self, key: str, title: str) -> Iterator[Stage]:
         """A long step: shows a bar or a line, and records its duration under ``key``."""
         started = time.perf_counter()
         shown: Stage | None = None
+        self.log(f"{title} ...")
         try:
             if self._animated:
-                self._tell(f"{title} ...")
-                with Progress(
-                    TextColumn("{task.description}"),
-                    BarColumn(bar_width=12),
-                    TaskProgressColumn(),
-                    TimeElapsedColumn(),
-                    TimeRemainingColumn(compact=True),
-                    TextColumn("{task.fields[detail]}"),
-                    console=self._rich,
-                    transient=True,
-                ) as progress:
+                with Progress(*_columns(), console=self._rich, transient=True) as progress:
                     shown = Stage(self, title, progress)
                     yield shown
             else:
-                self.say(f"{title} ...")
+                self._begin(title)
                 shown = Stage(self, title, None)
                 yield shown
+        except BaseException:
+            self._end_line()
+            raise
         finally:
             seconds = time.perf_counter() - started
             self.durations[key] = self.durations.get(key, 0.0) + seconds
         found = f", {shown.told}" if key == TRAINING and shown.told else ""
-        self.say(f"{title}: {seconds:.1f} s{found}")
+        self._end(title, f"{seconds:.1f} s{found}")
+
+    def _begin(self, title: str) -> None:
+        if not self._quiet:
+            self._print(f"{title} ...", end="")
+            self._begun = title
+
+    def _end(self, title: str, found: str) -> None:
+        """The seconds, behind the title or, where something was said meanwhile, after it again."""
+        self.log(f"{title}: {found}")
+        if self._quiet:
+            return
+        if self._begun == title:
+            self._begun = ""
+            self._rich.print(f" {encodable(found, encoding_of(self._stream))}", soft_wrap=True)
+        else:
+            self._print(f"{title}: {found}")

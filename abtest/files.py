@@ -103,6 +103,14 @@ def _whole(path: Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
+def existing_parent(path: Path) -> Path:
+    """The nearest folder above a path that is there."""
+    parent = path.absolute().parent
+    while not parent.exists() and not parent.is_symlink():
+        parent = parent.parent
+    return parent
+
+
 def can_hold(folder: Path) -> bool:
     """Whether something can be made in a folder; tried, as permissions do not tell (``/proc``)."""
     if not folder.is_dir() or not os.access(folder, os.W_OK):

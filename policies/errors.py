@@ -33,13 +33,24 @@ class PolicyContractError(PolicyError):
     Attributes:
         place: "video" or "comment", its number and the user's number in the dataset, where one
             score is at fault; None elsewhere.
+        asked: how many requests the call was given, and the first one's user number and time in
+            Unix milliseconds; None where there was no request.
+        trace: lines of the traceback that lie in the policy's own code, outermost first.
     """
 
     def __init__(
-        self, problem: str, hint: str = "", *, place: tuple[str, int, int] | None = None
+        self,
+        problem: str,
+        hint: str = "",
+        *,
+        place: tuple[str, int, int] | None = None,
+        asked: tuple[int, int, int] | None = None,
+        trace: tuple[str, ...] = (),
     ) -> None:
         super().__init__(problem, hint)
         self.place = place
+        self.asked = asked
+        self.trace = trace
 
 
 class PolicyTooSlow(PolicyContractError):

@@ -10,6 +10,7 @@ import typer
 from abtest.commands import completion, options
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
+from abtest.files import can_hold, existing_parent
 from abtest.terminal import put, put_json
 from simulator.tables import BadRows
 
@@ -86,6 +87,7 @@ def import_command(
     *files, target = sources
     if bad_rows not in {"fail", "skip"}:
         raise UsageError(f"--bad-rows is '{bad_rows}', expected fail or skip.")
+    _check_target(target)
     from abtest.plugins import importers
     from simulator.logs.importers import bandit
 
@@ -131,6 +133,13 @@ def import_command(
     put(report.render())
     put(f"\n{needs_table(needs(Dataset.open(target)))}")
     put(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
+
+
+def _check_target(target: Path) -> None:
+    """Refuse a place that nothing can be written to, before any work is done."""
+    parent = existing_parent(target)
+    if not can_hold(parent):
+        raise UsageError(f"cannot write to {parent}.", "Choose another directory")
 
 
 @app.command("map")
@@ -181,6 +190,7 @@ def export(
     if log_format not in {"kuairand", "kuaicomt"}:
         raise UsageError(f"--format is '{log_format}', expected kuairand or kuaicomt.")
     console = Console()
+    _check_target(target)
     opened = open_dataset(dataset, console)
     with console.stage("export", f"exporting {opened.path}"):
         report = export_logs(opened, target, format=log_format)  # type: ignore[arg-type]
@@ -368,6 +378,7 @@ def synth(
     from abtest.run.datasets import synthesise
     from simulator.world import World
 
+    _check_target(target)
     synthesise(
         target,
         preset=world,

@@ -299,8 +299,6 @@ _DEMO = Path(__file__).with_name("demo.toml")
 def _run_config(resume: Path) -> RunConfig:
     from abtest.run.run_directory import RunDirectory
 
-    if not (resume / "plan.json").is_file():
-        raise UsageError(f"no run at {resume}.", "See the runs: ls runs")
     directory = RunDirectory.open(resume)
     if not (resume / "config.toml").is_file():
         raise UsageError(
@@ -345,7 +343,7 @@ def _execute(
     quiet: bool,
 ) -> None:
     # Imported here so that `abtest --help` does not load torch.
-    from abtest.results.conclusion import conclude
+    from abtest.results.conclusion import conclude, next_step
     from abtest.run.experiment import finished_run, run_experiment
     from abtest.run.machines import LOCAL, Machines
     from reports.render.terminal import render
@@ -379,10 +377,8 @@ def _execute(
             )
         )
         put(f"\nReport: {outcome.directory / 'report.html'}")
-        put(
-            f"Next:   abtest run --help, abtest policy new my_policy, abtest report "
-            f"{outcome.directory}"
-        )
+        put(f"Next:   {next_step(outcome.result, outcome.directory)}")
+        put("        abtest policy new my_policy   (a ranker of your own)")
     code = conclude(outcome.result, fail_on)
     if code is not ExitCode.COMPLETE:
         raise typer.Exit(int(code))

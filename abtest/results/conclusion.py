@@ -1,6 +1,9 @@
-"""Choose the exit code of an analysed experiment."""
+"""Choose the exit code of an analysed experiment, and what to do next."""
 
 from __future__ import annotations
+
+import shlex
+from pathlib import Path
 
 from abtest.errors import ExitCode
 from reports.results import ExperimentResult
@@ -22,3 +25,15 @@ def conclude(result: ExperimentResult, fail_on: tuple[str, ...]) -> ExitCode:
         return ExitCode.FAIL_ON
     silent = any(c.verdict.finding == "no data" for c in result.comparisons)
     return ExitCode.UNTRUSTWORTHY if failed or silent else ExitCode.COMPLETE
+
+
+def next_step(result: ExperimentResult, directory: Path) -> str:
+    """A command that goes on from a finished run, with what it is for."""
+    place = shlex.quote(str(directory))
+    verdicts = [comparison.verdict for comparison in result.comparisons]
+    unclear = next((v for v in verdicts if v.decision == "keep running"), None)
+    if unclear is not None:
+        wanted = unclear.min_effect if unclear.min_effect_scale == "relative" else None
+        size = f" --mde {100.0 * wanted:g}%" if wanted else ""
+        return f"abtest power {place}{size}   (how many people a clear answer takes)"
+    return f"abtest report {place} --format md   (for a pull request)"

@@ -26,7 +26,7 @@ from abtest.run.arms.support import unsupported_shares
 from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.assumptions import check_assumptions, vary_assumptions
 from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
-from abtest.run.contract.suite import contract_facts
+from abtest.run.contract.suite import contract_facts, reasons
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.event_log import assemble
@@ -133,8 +133,8 @@ def _run(
     trained = _train_all(config, dataset, machines.processes, console)
     contract = contract_facts(trained.values(), dataset)
     for policy, facts in contract.items():
-        for rule in facts["broken"]:
-            said = f"{policy} breaks the contract: {rule.rstrip('.')}."
+        for reason in reasons(facts["broken"]):
+            said = f"{policy} breaks the contract: {reason}."
             console.warn(f"{said} See: abtest policy check {policy}")
     environment = _environment(config, dataset, trained, console)
     spec = SimulationSpec(
@@ -206,15 +206,16 @@ def _has_a_story(error: BaseException) -> bool:
 
 
 def _keep_failure(log: RunLog, error: BaseException, console: Console) -> None:
-    """Where there is no run directory yet, keep the log of a failure that has a traceback."""
-    if log.kept or not _has_a_story(error):
+    """Say where the log of a failure with a traceback is; keep it if there is no run directory."""
+    if not _has_a_story(error):
         return
-    path = cache_directory() / "logs" / "last-failure.log"
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        log.keep_in(path)
-        console.say(f"details: {path}")
+        if log.path is None:
+            path = cache_directory() / "logs" / "last-failure.log"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            log.keep_in(path)
+        console.say(f"details: {log.path}")
 
 
 def _keep_log(

@@ -21,6 +21,7 @@ Two equal runs differ in timings.json and run.log only.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import re
 import tomllib
@@ -35,6 +36,7 @@ from abtest.config_sources import load_config
 from abtest.errors import RunDataError, UsageError
 from abtest.files import (
     can_hold,
+    existing_parent,
     locked,
     new_directory,
     read_parquet,
@@ -78,9 +80,7 @@ def check_free(path: Path, *, resumable: bool = False) -> None:
         elif resumable and (path / "config.toml").is_file():
             hint += f", or continue it: abtest run --resume {path}"
         raise UsageError(f"{path} exists and is left untouched.", hint)
-    parent = path.absolute().parent
-    while not parent.exists() and not parent.is_symlink():
-        parent = parent.parent
+    parent = existing_parent(path)
     if not can_hold(parent):
         raise UsageError(f"cannot write to {parent}.", "Choose another --out")
 
@@ -139,7 +139,7 @@ class RunDirectory:
                 f"{path} is a file, not a run directory.", f"A table: abtest analyze {path}"
             )
         if not path.is_dir():
-            raise UsageError(f"no run at {path}.", "See the runs: ls runs")
+            raise UsageError(f"no run at {path}.", _runs_near(path))
         if not (path / "plan.json").is_file():
             raise UsageError(f"{path} is not a run directory: it has no plan.json.")
         _table(path / "plan.json", _json)
@@ -296,3 +296,14 @@ def _json(text: str) -> Any:
 
 _UNREADABLE = (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 _AFRESH = "Start afresh: abtest run --out ANOTHER"
+
+
+def _runs_near(path: Path) -> str:
+    """What to do where there is no run: those with similar names, those beside it, or a first."""
+    runs = []
+    for folder in dict.fromkeys((path.parent, Path("runs"))):
+        with contextlib.suppress(OSError):
+            runs += [p for p in sorted(folder.iterdir()) if (p / "plan.json").is_file()]
+    close = difflib.get_close_matches(path.name, [run.name for run in runs], n=3, cutoff=0.4)
+    near = [str(run) for run in runs if run.name in close] or [str(run) for run in runs[:3]]
+    return f"Nearby: {', '.join(near)}" if near else "Make one: abtest demo"

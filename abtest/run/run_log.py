@@ -24,6 +24,8 @@ class RunLog:
     def __init__(self) -> None:
         self._early: list[str] = []
         self._file: TextIO | None = None
+        self.path: Path | None = None
+        """The file, once there is one."""
         versions = ", ".join(f"{name} {installed(name)}" for name in PACKAGES)
         self.write(f"abtest {__version__}, python {platform.python_version()}, {versions}")
         self.write(f"{platform.platform()}, {platform.machine()}")
@@ -48,13 +50,9 @@ class RunLog:
         """Add an error with its traceback and those of its causes, also in other processes."""
         self.write("".join(traceback.format_exception(error)))
 
-    @property
-    def kept(self) -> bool:
-        """Whether it is in a file."""
-        return self._file is not None
-
     def keep_in(self, path: Path) -> None:
         """Write to this file from now on, also what came before."""
+        self.path = path
         self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
         early, self._early = self._early, []
         self._file.writelines(early)

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="one example; repeatable")
     asked = parser.parse_args()
     if not asked.render:
-        make(asked.only or [*RUNS, "split-broken"])
+        make(asked.only or [*RUNS, *OTHERS])
     for folder in sorted(path for path in FOLDER.iterdir() if path.is_dir()):
         (folder / "report.md").write_text(render(folder), encoding="utf-8", newline="\n")
         print(folder)
@@ -67,8 +67,8 @@ def make(names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         for name in names:
-            if name == "split-broken":
-                _split_broken(place)
+            if name in OTHERS:
+                OTHERS[name](place)
             else:
                 _abtest("run", *SMALL, *RUNS[name], "--out", str(place / name))
             target = FOLDER / name
@@ -91,6 +91,23 @@ def _split_broken(place: Path) -> None:
         "--out", str(place / "split-broken"),
         untrusted=True,
     )  # fmt: skip
+
+
+def _replay(place: Path) -> None:
+    """Two rankers valued on the log of an experiment that showed a tenth at random."""
+    source = place / "logged"
+    _abtest(
+        "run", *SMALL, "-t", "popular", "-c", "random", "--users", "1024", "--keep-log",
+        "--explore-share", "0.1", "--explore-comments", "0.1", "--out", str(source),
+    )  # fmt: skip
+    _abtest(
+        "replay", "-t", "itemknn", "-c", "popular", "--data", str(source / "log"),
+        "--out", str(place / "replay"),
+    )  # fmt: skip
+
+
+OTHERS: dict[str, Callable[[Path], None]] = {"split-broken": _split_broken, "replay": _replay}
+"""Examples that take more than one command."""
 
 
 def _abtest(*arguments: str, untrusted: bool = False) -> None:

@@ -81,8 +81,8 @@ def text(x: float, y: float, content: str, *, anchor: str = "middle", style: str
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{shown}</text>'
 
 
-_CHARACTER = 6.8
-"""Width of a character of an axis label, in pixels."""
+_CHARACTER = 7.8
+"""Width of a character of an axis label in a wide font (DejaVu Sans), in pixels."""
 
 
 def tick_labels(

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from abtest.errors import ExitCode, UsageError, out_of_memory
 from abtest.run.arms.isolation import isolated, leave_process
+from policies import registry
 from policies.base import Policy, Progress, Scores, silent
 from policies.errors import PolicyContractError, PolicyError, PolicyTooSlow
 from policies.registry import create, is_built_in, parts_of, policy_class, ranked_by
@@ -43,6 +44,9 @@ _DEFAULT_SECONDS = 300.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNDOING = "isolation.py"
 """A refusal of ours is raised there, and is about the line before."""
+_CALLERS = (str(Path(__file__).parents[2]), registry.__file__)
+_LINES = 4
+"""Of a policy's traceback, shown with its error."""
 _SIMILAR = 0.75
 _ATTEMPTS = 5
 _AGAIN = 1.0
@@ -54,7 +58,14 @@ def ours(spec: str) -> bool:
     return all(is_built_in(part) for part in parts_of(spec) or (spec,))
 
 
-def told(spec: str, method: str, call: Callable[[], T], *, seconds: float | None = None) -> T:
+def told(
+    spec: str,
+    method: str,
+    call: Callable[[], T],
+    *,
+    seconds: float | None = None,
+    requests: VideoRequests | CommentRequests | None = None,
+) -> T:
     """Call a method of a policy.
 
     Errors that say what is wrong already pass as they are.
@@ -64,6 +75,7 @@ def told(spec: str, method: str, call: Callable[[], T], *, seconds: float | None
         method: Its method, for the message.
         call: Calls it.
         seconds: How long it may take; None for as long as it likes.
+        requests: What it is asked, for the message.
 
     Raises:
         PolicyContractError: it raised anything else or took too long, and is not ours.
@@ -78,7 +90,9 @@ def told(spec: str, method: str, call: Callable[[], T], *, seconds: float | None
         raise
     except _TooLong:
         raise PolicyTooSlow(
-            f"{spec} took more than {seconds:g} s in {method}.", f"Allow more: {SECONDS}=3600"
+            f"{spec} took more than {seconds:g} s in {method}.",
+            f"Allow more: {SECONDS}=3600",
+            asked=_asked(requests),
         ) from None
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and inside.interrupted:
@@ -88,6 +102,8 @@ def told(spec: str, method: str, call: Callable[[], T], *, seconds: float | None
         raise PolicyContractError(
             f"{spec} raised {_summary(error)} in {method} ({_place(error)}).",
             f"Try it on a small log: abtest policy check {spec}",
+            asked=_asked(requests),
+            trace=_own_lines(error),
         ) from error
 
 
@@ -164,12 +180,12 @@ class _Guarded(Policy):
     def score_videos(self, requests: VideoRequests) -> Scores:
         """Its scores of videos."""
         given = read_only(requests)
-        return self._call("score_videos", lambda: self._inner.score_videos(given))
+        return self._call("score_videos", lambda: self._inner.score_videos(given), given)
 
     def score_comments(self, requests: CommentRequests) -> Scores | None:
         """Its scores of comments."""
         given = read_only(requests)
-        return self._call("score_comments", lambda: self._inner.score_comments(given))
+        return self._call("score_comments", lambda: self._inner.score_comments(given), given)
 
     def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32 | None:
         """The videos that it proposes."""
@@ -190,8 +206,13 @@ class _Guarded(Policy):
         """Restore its weights."""
         told(self.name, "load", lambda: self._inner.load(directory, dataset))
 
-    def _call(self, method: str, call: Callable[[], T]) -> T:
-        return told(self.name, method, call, seconds=self._seconds)
+    def _call(
+        self,
+        method: str,
+        call: Callable[[], T],
+        requests: VideoRequests | CommentRequests | None = None,
+    ) -> T:
+        return told(self.name, method, call, seconds=self._seconds, requests=requests)
 
 
 def read_only(requests: Requests) -> Requests:
@@ -287,8 +308,29 @@ def _summary(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return "unknown line"
-    last = next((f for f in reversed(frames) if not f.filename.endswith(_UNDOING)), frames[-1])
-    return f"{last.filename} line {last.lineno}"
+    frames = _frames(error)
+    return f"{frames[-1].filename} line {frames[-1].lineno}" if frames else "unknown line"
+
+
+def _own_lines(error: BaseException) -> tuple[str, ...]:
+    """The last frames of a policy's traceback, each with its line of code."""
+    return tuple(
+        f"{frame.filename} line {frame.lineno}, in {frame.name}: {frame.line or ''}".rstrip(": ")
+        for frame in _frames(error)[-_LINES:]
+    )
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Of a traceback, without the callers in this program and without what refused in our name."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    while len(frames) > 1 and frames[0].filename.startswith(_CALLERS):
+        del frames[0]
+    while len(frames) > 1 and frames[-1].filename.endswith(_UNDOING):
+        del frames[-1]
+    return frames
+
+
+def _asked(requests: VideoRequests | CommentRequests | None) -> tuple[int, int, int] | None:
+    if requests is None or not len(requests.user):
+        return None
+    return len(requests.user), int(requests.user[0]), int(requests.time_ms[0])

@@ -166,5 +166,8 @@ class _Shown:
     def _pass_on(self, line: str) -> None:
         if line.startswith(_WARNING):
             self._console.warn(line.removeprefix(_WARNING))
+        elif line.endswith(" ..."):
+            # That it began is shown by its bar, and said when it ends.
+            self._console.log(line)
         else:
             self._console.say(line)

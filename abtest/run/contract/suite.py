@@ -101,6 +101,18 @@ def contract_facts(trained: Iterable[TrainedPolicy], dataset: Dataset) -> dict[s
     return facts
 
 
+def reasons(broken: Iterable[str]) -> list[str]:
+    """What `contract_facts` says is broken, with one sentence for rules that broke alike."""
+    rules: dict[str, list[str]] = {}
+    for sentence in broken:
+        rule = next(name for name in RULES if sentence.startswith(f"{name}: "))
+        rules.setdefault(sentence.removeprefix(f"{rule}: ").rstrip("."), []).append(rule)
+    return [
+        f"{names[0]}: {reason}" + (f" ({len(names) - 1} more rules by the same)" * (len(names) > 1))
+        for reason, names in rules.items()
+    ]
+
+
 def _run(runner: Runner, names: Iterable[str]) -> list[CheckResult]:
     results = []
     try:

@@ -57,7 +57,22 @@ def decision(result: ExperimentResult, comparison: ArmComparison) -> str:
         return ""
     if verdict.written is not None:
         return f"Decision: {verdict.decision}, because {verdict.written.cause}."
+    if verdict.decision == "no verdict":
+        return _undecided(result, comparison)
     return f"Decision: {verdict.decision}, because {_cause(result, comparison)}."
+
+
+def _undecided(result: ExperimentResult, comparison: ArmComparison) -> str:
+    """What to do where nothing can be decided; why, unless the sentence before has said it."""
+    verdict = comparison.verdict
+    if verdict.finding == "check failed":
+        names = _check_names(result, verdict.checks)
+        return f"Decision: none before the cause is found and mended (check {names})."
+    if verdict.finding == "absurd lift":
+        return "Decision: none; look for the mistake first."
+    if verdict.finding == "no data":
+        return "Decision: none, as there is nothing to compare."
+    return f"Decision: none, because {_cause(result, comparison)}."
 
 
 def _cause(result: ExperimentResult, comparison: ArmComparison) -> str:
@@ -114,7 +129,9 @@ def why(result: ExperimentResult, comparison: ArmComparison) -> str:
         "false alarm": f"nothing differs between the arms; {alpha} of such tests are significant "
         "by chance",
         "too few users": "so few users say little about the others",
-        "weak test": "what so weak a test finds significant is mostly exaggerated",
+        "weak test": "what so weak a test finds significant is mostly exaggerated"
+        if primary.outcome in ("better", "worse")
+        else "its interval holds losses and gains alike",
         "below minimum": f"the {noun} is significant, but smaller than the minimum effect of "
         f"{wanted}",
         "guardrail broken": _source(comparison),

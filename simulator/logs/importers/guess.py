@@ -48,6 +48,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "like_count": ("likes", "likecount", "commentlikecnt"),
     "comment_count": ("comments", "commentcount"),
 }  # fmt: skip
+_SINCE_MS = 946_684_800_000
+"""2000: a column of other numbers hardly lies above it."""
 _PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 
 
@@ -125,11 +127,16 @@ def _section(sample: _Sample, several: bool) -> list[str]:
     for column in TABLES[name].columns:
         if column.name in MADE.get(name, ()) or isinstance(column.dtype, pl.List):
             continue
-        entries = ((found, _entry(column, found, sample)) for found in _named_like(column, free))
+        named = _named_like(column, free)
+        tried = list(named)
+        if column.name == "time_ms":
+            tried += [c for c in free if c not in named and _only_times(c, sample)]
+        entries = ((found, _entry(column, found, sample)) for found in tried)
         found, line = next(((f, e) for f, e in entries if e is not None), (None, None))
         if line is not None and found is not None:
             free.remove(found)
-            lines.append(line)
+            sure = found in named or "guessed" in line
+            lines.append(line if sure else f"{line}  # guessed from the values")
         elif column.required:
             lines.append(_missing(column, sample))
     if free:
@@ -199,6 +206,25 @@ def _entry(column: Column, name: str, sample: _Sample) -> str | None:
     if column.dtype == pl.String:
         return f"{key} = {quoted}{by_name}"
     return f"{key} = {quoted}{by_name}" if sample.number(name) is not None else None
+
+
+def _only_times(name: str, sample: _Sample) -> bool:
+    """Whether every value of a column can be a time of this century, whatever it is called."""
+    if sample.rows[name].dtype.is_temporal():
+        return True
+    values = sample.number(name)
+    if values is None:
+        read = Time(unit="text").read(sample.rows[name])
+        return not (read.bad is not None and read.bad.any()) and bool(read.values.count())
+    first, last = values.min(), values.max()
+    return (
+        isinstance(first, float)
+        and isinstance(last, float)
+        and any(
+            first / per_ms >= _SINCE_MS and last / per_ms <= LATEST_MS
+            for per_ms in _PER_MS.values()
+        )
+    )
 
 
 def _time(key: str, name: str, quoted: str, sample: _Sample) -> str | None:

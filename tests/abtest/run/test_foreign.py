@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -235,6 +236,13 @@ def test_in_a_run_it_is_exit_5_with_the_traceback_in_run_log(
     assert result.code == 5, result.err
     assert "raised SystemExit: 0 in score_videos" in result.err
     assert "Traceback" not in result.err and result.out == ""
+    # Which request, the line of the policy, and where the rest is.
+    assert re.search(r"asked for \d+ requests, the first of user \d+ at 20\d\d-", result.err)
+    assert "mine0.py line 10, in score_videos: sys.exit(0)" in result.err
+    assert "details: run/run.log" in result.err
+    assert "foreign.py" not in result.err
+    # All rules that can be tried break for one reason, which is said once.
+    assert result.err.count("breaks the contract") <= 2 and "more rules by the same" in result.err
     log = (tmp_path / "run" / "run.log").read_text(encoding="utf-8")
     assert "Traceback" in log and "sys.exit(0)" in log
     assert "abtest 0" in log and "torch" in log and "simulating 20 people" in log

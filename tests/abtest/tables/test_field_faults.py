@@ -109,7 +109,7 @@ def test_a_silent_arm_is_a_broken_split(abtest: Run, tmp_path: Path) -> None:
     result = abtest(*asked, "control=35,b=35,c=30")
     assert result.code == 4
     assert "arm 'c' has no users" in " ".join(result.out.split())
-    assert "Decision: no verdict" in result.out
+    assert "Decision: none before the cause is found" in result.out
     assert abtest(*asked, "control=50,b=50").code == 0
     unknown = abtest(*asked, "control=50,treatment=50")
     assert unknown.code == 2 and "--split plans" in unknown.err

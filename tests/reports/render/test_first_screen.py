@@ -171,6 +171,9 @@ def test_no_sentence_is_there_twice() -> None:
     )
     said = words.sentence(broken, broken.comparisons[0])
     assert said == ("No verdict: traffic split is broken: 300 vs 600, planned equal (p = 3e-24).")
+    decided = words.decision(broken, broken.comparisons[0])
+    assert decided.startswith("Decision: none before the cause is found")
+    assert "no verdict" not in decided.lower() and "Traffic split" in decided
     for result in (broken, make_result(users=300), make_result(users=200, design="twin")):
         page = body(result)
         sentences = [s.strip() for s in re.split(r"(?<=[a-z)])\. ", page) if len(s) > 60]

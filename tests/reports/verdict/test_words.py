@@ -103,6 +103,17 @@ def test_the_reason_names_factors_until_they_make_up_most_of_the_lift() -> None:
 
 
 @pytest.mark.parametrize(
+    ("outcome", "said"),
+    [("better", "mostly exaggerated"), ("not clear", "holds losses and gains alike")],
+)
+def test_a_weak_test_exaggerates_only_what_it_finds(outcome: Any, said: str) -> None:
+    comparison = replace(
+        compared(replace(TIME, outcome=outcome)), verdict=replace(VERDICT, finding="weak test")
+    )
+    assert said in verdicts.why(result(comparison), comparison)
+
+
+@pytest.mark.parametrize(
     ("low", "high", "outcome"),
     [
         (0.01, 0.02, "up"), (-0.02, -0.01, "down"), (-0.01, 0.01, "not clear"),

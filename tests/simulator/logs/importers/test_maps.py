@@ -211,12 +211,11 @@ def test_a_proposed_map_can_be_used(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE, encoding="utf-8")
     text = propose([tmp_path / "t.csv"])
     assert 'user_id = { column = "uid", names = true }' in text
-    assert 'time_ms = { column = "when", unit = "text" }' in text or "# time_ms" in text
+    assert 'time_ms = { column = "when", unit = "text" }  # ' in text
     assert 'play_time_ms = { column = "watched", unit = "s" }  # guessed: seconds' in text
     assert 'is_click = "watched / length > .8"  # guessed' in text
     assert 'is_like = "liked"' in text
-    usable = text.replace('# time_ms = "COLUMN"', 'time_ms = { column = "when", unit = "text" } # ')
-    dataset = made(tmp_path, text=usable)
+    dataset = made(tmp_path, text=text)
     assert dataset.info.rows["impressions"] == 3
 
 
@@ -231,6 +230,17 @@ def test_the_unit_of_times_is_told_by_their_size(
     (tmp_path / "t.csv").write_text(content, encoding="utf-8")
     line = next(x for x in propose([tmp_path / "t.csv"]).splitlines() if x.startswith("time_ms"))
     assert (f"unit = {unit}" in line) if unit else line == 'time_ms = "timestamp"'
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1e-3, 'unit = "s"'), (1.0, '"started"  #')])
+def test_a_column_of_times_is_found_by_its_values(tmp_path: Path, scale: float, unit: str) -> None:
+    stamp = int(1_649_390_400_000 * scale)
+    content = f"user_id,item_id,size,started\n1,2,700,{stamp}\n1,3,800,{stamp}\n"
+    (tmp_path / "t.csv").write_text(content, encoding="utf-8")
+    line = next(x for x in propose([tmp_path / "t.csv"]).splitlines() if x.startswith("time_ms"))
+    assert unit in line and "guessed from the values" in line
+    (tmp_path / "t.csv").write_text(content.replace(str(stamp), "17"), encoding="utf-8")
+    assert "# time_ms = " in propose([tmp_path / "t.csv"])
 
 
 def test_tables_of_several_files_are_told_apart(tmp_path: Path) -> None:
