@@ -30,9 +30,9 @@ def transformed(statistic: float, skew: float) -> float:
 
 def inverse(quantile: float, skew: float) -> float:
     """The T whose g is the quantile."""
-    shift = quantile - skew / 6
-    part = skew * shift
-    if abs(part) < 1e-5:
-        # (1 + x)^(1/3) - 1 = x/3 - x^2/9 + 5 x^3/81: no digits are lost where x is small.
-        return shift * (1 - part / 3 + 5 * part**2 / 27)
-    return float(3 * (np.cbrt(1 + part) - 1) / skew)
+    if skew == 0.0:
+        return quantile
+    part = skew * (quantile - skew / 6)
+    # Where the cube root is near 1 its difference from 1 would lose digits.
+    root = float(np.expm1(np.log1p(part) / 3) if abs(part) < 0.5 else np.cbrt(1 + part) - 1)
+    return 3 * root / skew

@@ -71,10 +71,12 @@ def test_rare_weighted_events_are_covered() -> None:
     assert np.mean(hits) > 0.93
 
 
-def test_fieller_holds_the_ratios_whose_difference_may_be_zero() -> None:
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_fieller_holds_the_ratios_whose_difference_may_be_zero(side: float) -> None:
     random = np.random.default_rng(2)
-    control = linear(2.0, list(random.normal(0, 0.01, 200)))
-    treatment = linear(2.6, list(random.exponential(0.01, 200) - 0.01))
+    control = linear(2.0, list(random.normal(0, 0.003, 200)))
+    amount = np.exp(1.2 * random.normal(size=200))
+    treatment = linear(2.6, list(side * 0.004 * (amount - amount.mean())))
     lift = fieller(treatment, control)
     assert lift is not None
     assert lift.value == pytest.approx(0.3)
