@@ -1,6 +1,6 @@
 """Measure bias, error and coverage of replay's estimators on logs whose truth is known.
 
-    python -m benchmarks.replay_study --logs 200 --jobs 2
+    python -m benchmarks.replay_study --logs 200 --first 1000 --jobs 2
     python -m benchmarks.replay_study --logs 100 --keep study.jsonl --figure docs/replay.svg
 
 Logs of several sizes are drawn from one platform (`benchmarks.lib.replay_platform`). Three rankers,
@@ -28,7 +28,7 @@ from simulator.replay import TargetPolicy, replay
 from simulator.replay.models.regression import for_outcome
 
 SHARES = {"explore 50 %": 0.5, "explore 10 %": 0.1}
-USERS = (100, 400, 1_600)
+USERS = (100, 400, 1_600, 6_400)
 METRICS = ("click_rate", "hate_rate", "comment_open_rate", "comment_stay_ms")
 TARGET = TargetPolicy(explore_share=0.05)
 TRUTH_LOGS, TRUTH_USERS = 40, 5_000
@@ -82,9 +82,10 @@ def one_log(task: tuple[float, int, int]) -> list[dict[str, Any]]:
     return rows
 
 
-def study(logs: int, jobs: int, keep: Path | None) -> list[dict[str, Any]]:
+def study(logs: int, jobs: int, keep: Path | None, first: int = 0) -> list[dict[str, Any]]:
     """Every log, with its truth; what is kept already is not drawn again."""
-    tasks = [(s, u, seed) for seed in range(logs) for u in USERS for s in SHARES.values()]
+    seeds = range(first, first + logs)
+    tasks = [(s, u, seed) for seed in seeds for u in USERS for s in SHARES.values()]
     found: list[dict[str, Any]] = []
     if keep is not None and keep.is_file():
         found = [json.loads(line) for line in keep.read_text().splitlines()]
@@ -192,13 +193,14 @@ def figure(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--logs", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="Seed of the first log.")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument(
         "--keep", type=Path, help="JSON lines of all estimates; goes on from there."
     )
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
-    rows = study(options.logs, options.jobs, options.keep)
+    rows = study(options.logs, options.jobs, options.keep, options.first)
     report(rows)
     if options.figure:
         figure(rows, options.figure)

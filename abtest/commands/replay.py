@@ -94,6 +94,14 @@ def replay_command(
             "Repeatable.",
         ),
     ] = None,
+    candidates: Annotated[
+        str | None,
+        typer.Option(
+            "--candidates",
+            help="Policy whose 24 proposals all others rank, where the log is over a pool.",
+            autocompletion=completion.policies,
+        ),
+    ] = None,
     rows: Annotated[
         str,
         typer.Option("--rows", help="auto, random (uniform exposure) or all (propensities)."),
@@ -160,6 +168,8 @@ def replay_command(
         },
         file=config,
     )
+    if target_probability and candidates:
+        raise UsageError("--target-probability excludes --candidates: nothing is ranked.")
     if target_probability and (treatment or control):
         raise UsageError("--target-probability excludes --treatment and --control.")
     refuse_oracles([*settings.treatment, settings.control])
@@ -189,6 +199,7 @@ def replay_command(
         seeds=training_seeds,
         given=tuple(target_probability or ()),
         policies=settings.policies,
+        candidates=candidates,
     )
     replayed = replay_policies(
         asked,

@@ -13,6 +13,7 @@ import numpy as np
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
 from abtest.replay.training import cut_time, train_scorers
+from abtest.run.arms.candidates import check_candidates
 from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.datasets import open_dataset
 from policies.registry import parts_of, policy_class, ranked_by
@@ -25,6 +26,7 @@ from simulator.replay import (
     replay,
     replay_given,
 )
+from simulator.replay.decisions import has_decisions
 from simulator.replay.eligible import Pool, Rows
 from simulator.replay.identification import Identified, stages_to_change
 from simulator.replay.models.boosting import boosting
@@ -66,6 +68,7 @@ class ReplayOptions:
         seeds: How many trainings.
         given: Columns of impressions with target probabilities, in place of policies.
         policies: Settings per policy, from abtest.toml.
+        candidates: Policy whose proposals are ranked, where the log is over a pool of videos.
     """
 
     treatments: tuple[str, ...]
@@ -86,6 +89,7 @@ class ReplayOptions:
     seeds: int = 1
     given: tuple[str, ...] = ()
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    candidates: str | None = None
 
 
 @dataclass(frozen=True)
@@ -139,12 +143,15 @@ def replay_policies(
     if asked.pool == "all":
         table[0] = Identified("videos", True, "propensities over all videos")
     announce(table)
+    if asked.candidates is not None:
+        _check_stage(asked, dataset)
     stages_to_change(table, differing(ranks), asked.stage)
     cut_ms = cut_time(dataset)
     results: list[ReplayResult] = []
     summaries: dict[str, dict[str, Any]] = {}
     for seed in range(asked.seed, asked.seed + asked.seeds):
-        trained = train_scorers(names, asked.policies, dataset, cut_ms, seed=seed, console=console)
+        trained = train_scorers(names, asked.policies, dataset, cut_ms, seed=seed, console=console,
+                                candidates=asked.candidates)  # fmt: skip
         summaries = summaries or trained.summaries
         with (
             console.stage("replay", f"replaying {', '.join(names)}"),
@@ -174,6 +181,21 @@ def replay_policies(
             )
     lifts = {asked.seed + i: _lifts(result) for i, result in enumerate(results)}
     return Replayed(results[0], dataset, cut_ms, summaries, lifts)
+
+
+def _check_stage(asked: ReplayOptions, dataset: Dataset) -> None:
+    """Refuse a candidate stage that cannot propose, or whose proposals the log could not show."""
+    assert asked.candidates is not None
+    check_candidates(asked.candidates, dict(asked.policies.get(asked.candidates, {})))
+    listed = has_decisions(dataset, "videos") and asked.rows != "random"
+    listed = listed or dataset.has_column("impressions", "candidates")
+    if listed and asked.pool == "auto":
+        raise RunDataError(
+            "this log tells the chances of the candidates that its own stage proposed: what "
+            f"'{asked.candidates}' would propose could mostly not be shown.",
+            "A log over one pool of videos identifies it: uniformly random exposure (is_rand), or "
+            "propensities over all videos with --pool all.",
+        )
 
 
 def _given(asked: ReplayOptions, console: Console) -> Replayed:

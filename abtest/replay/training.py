@@ -22,11 +22,14 @@ from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.schema import EVENT_TABLES
 from simulator.replay import CommentScorer, Scorer
 from simulator.replay.decisions import first_decision
+from simulator.replay.target.targets import NOT_PROPOSED
 from simulator.requests import CommentRequests, VideoRequests
 
 TRAINING_SHARE = 0.6
 LEAST_TRAINING = 0.2
 """Share of the impressions before the first decision that is enough to train on."""
+PROPOSED = 24
+"""Videos that a candidate stage proposes, as many as in `abtest run --candidates`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def train_scorers(
     *,
     seed: int,
     console: Console,
+    candidates: str | None = None,
 ) -> Scorers:
     """Train policies on the part of the log before a time.
 
@@ -65,15 +69,25 @@ def train_scorers(
         cut_ms: Training sees what happened before.
         seed: Of training.
         console: Progress.
+        candidates: Policy whose proposals all the others rank; None for all that could be shown.
     """
     training = earlier_part(dataset, cut_ms)
     found = Scorers({}, {}, {})
+    stage = None
+    if candidates is not None:
+        own = settings_of(candidates, settings)
+        trained = train(candidates, own, training, seed=seed, console=console)
+        stage = load_policy(trained, training)
+        stage.reset(len(dataset.user_ids()))
+        found.summaries[f"{candidates} (candidates)"] = {
+            "settings": trained.settings, "proposed": PROPOSED, **trained.summary
+        }  # fmt: skip
     for spec in dict.fromkeys(specs):
         own = settings_of(spec, settings)
         trained = train(spec, own, training, seed=seed, console=console)
         policy = load_policy(trained, training)
         policy.reset(len(dataset.user_ids()))
-        found.videos[spec] = scorer(policy)
+        found.videos[spec] = scorer(policy) if stage is None else behind(stage, scorer(policy))
         if "comments" in ranked_by(policy_class(spec)):
             found.comments[spec] = comment_scorer(policy)
         found.summaries[spec] = {"settings": trained.settings, **trained.summary}
@@ -93,6 +107,27 @@ def scorer(policy: Policy) -> Scorer:
         return checked_video_scores(policy, requests)
 
     return score
+
+
+def behind(stage: Policy, score: Scorer) -> Scorer:
+    """A ranker behind a candidate stage: both together are the policy that is valued.
+
+    Args:
+        stage: Proposes `PROPOSED` of the videos that could be shown.
+        score: Ranks what is proposed; requests of one batch have the same candidates.
+    """
+
+    def scored(requests: VideoRequests) -> Scores:
+        among = requests.candidates[0]
+        proposed = stage.propose_videos(requests.history, among, min(PROPOSED, len(among)))
+        assert proposed is not None
+        inside = np.zeros(requests.candidates.shape, dtype=bool)
+        order = np.argsort(among)
+        place = order[np.searchsorted(among[order], proposed)]
+        np.put_along_axis(inside, place, values=True, axis=1)
+        return np.where(inside, score(requests), NOT_PROPOSED)
+
+    return scored
 
 
 def comment_scorer(policy: Policy) -> CommentScorer:

@@ -14,6 +14,8 @@ from simulator.replay.estimators.intervals import (
     LEVEL,
     degrees_of_freedom,
     difference_of,
+    p_value,
+    reach,
     share_interval,
 )
 from simulator.replay.estimators.linear import Linear
@@ -89,15 +91,6 @@ def compare(
     )
 
 
-def p_value(paired: Linear) -> float | None:
-    """Two-sided Student test of a difference of 0; None without noise to judge by."""
-    error = paired.standard_error
-    if error == 0.0:
-        return None
-    freedom = degrees_of_freedom(paired.influence, int(paired.contributes.sum()))
-    return float(2.0 * student.sf(abs(paired.value) / error, freedom))
-
-
 def _interval(valued: Valued, share: bool, conservative: bool) -> Estimate | None:
     linear = valued.linear
     if linear is None:
@@ -138,15 +131,17 @@ def _detectable(paired: Linear, control: Linear) -> float | None:
     """Smallest relative effect that a two-sided 5 % test finds with 80 % power."""
     if control.value <= 0 or paired.standard_error == 0:
         return None
-    freedom = degrees_of_freedom(paired.influence, int(paired.contributes.sum()))
-    quantiles = float(student.ppf(0.5 + LEVEL / 2, freedom) + student.ppf(_POWER, freedom))
-    return quantiles * paired.standard_error / control.value
+    users = int(paired.contributes.sum())
+    freedom = degrees_of_freedom(paired.influence, users)
+    below, _ = reach(paired.influence, users)
+    distance = below + float(student.ppf(_POWER, freedom))
+    return distance * paired.standard_error / control.value
 
 
 def at_level(found: Comparison, level: float) -> tuple[Estimate | None, Estimate | None]:
     """Difference and relative lift at another level of confidence.
 
-    An interval that is not Student's is stretched by the ratio of Student's quantiles.
+    An interval that is not Student's is stretched by the ratio of Student's widths.
     """
     if found.linear is None or found.difference is None or level == LEVEL:
         return found.difference, found.relative
@@ -156,6 +151,8 @@ def at_level(found: Comparison, level: float) -> tuple[Estimate | None, Estimate
     relative = fieller(treatment, control, level)
     if usual is None or wanted is None or usual.width() == 0:
         return found.difference, found.relative
+    if (found.difference.low, found.difference.high) == (usual.low, usual.high):
+        return wanted, relative
     stretch = wanted.width() / usual.width()
     value = found.difference.value
     low, high = found.difference.low, found.difference.high

@@ -22,6 +22,7 @@ from simulator.replay.estimators.single import (
     shrinkage_dr,
     switch_dr,
 )
+from simulator.replay.estimators.tails import cap_of, cut_share, winsorised
 from simulator.replay.estimators.tuning import limits, slope, strengths
 from simulator.replay.metrics import ReplayMetric
 
@@ -168,7 +169,16 @@ def value(
             found["page"] = _weighted(self_normalised(paged), paged, moment_size)
     if model is not None and name in policy.expected:
         found |= _with_model(corrected, model[keep], policy.expected[name][keep], size)
+    if metric.unit == "ms" and stage is None:
+        found["winsorised"] = _winsorised(rows, size)
     return found
+
+
+def _winsorised(rows: Rows, size: float) -> Valued:
+    cap = cap_of(rows.outcome)
+    cut = f"amounts above {cap / 1000:,.0f} s count as that, "
+    cut += f"which takes {100 * cut_share(rows.outcome, cap):.0f} % off the log's own mean"
+    return Valued(winsorised(rows, cap), size, biased=cut)
 
 
 def _with_model(rows: Rows, model: Float64, expected: Float64, size: float) -> dict[str, Valued]:

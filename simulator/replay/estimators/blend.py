@@ -20,7 +20,7 @@ _RIDGE = 0.05
 equal estimates would otherwise get huge weights of opposite sign."""
 
 
-def blend_weights(estimates: Sequence[Linear]) -> Float64:
+def blend_weights(estimates: Sequence[Linear], ridge: float = _RIDGE) -> Float64:
     """float64[K], non-negative, summing to 1.
 
     Best linear unbiased weights among non-negative ones: estimates whose weight would be negative
@@ -31,26 +31,29 @@ def blend_weights(estimates: Sequence[Linear]) -> Float64:
     kept = np.arange(len(estimates))
     weights = np.zeros(len(estimates))
     while True:
-        best = _best(covariance[np.ix_(kept, kept)])
+        best = _best(covariance[np.ix_(kept, kept)], ridge)
         if (best >= 0).all():
             weights[kept] = best
             return weights
         kept = np.delete(kept, np.argmin(best))
 
 
-def _best(covariance: Float64) -> Float64:
+def _best(covariance: Float64, ridge: float) -> Float64:
     """Weights of the least variance that sum to 1."""
     count = len(covariance)
     level = float(np.trace(covariance)) / count
     if level <= 0:
         return np.full(count, 1.0 / count)
-    ridged = covariance + _RIDGE * level * np.eye(count)
+    ridged = covariance + ridge * level * np.eye(count)
     raw = np.linalg.solve(ridged, np.ones(count))
     return np.asarray(raw / raw.sum())
 
 
-def blend(estimates: Sequence[Linear]) -> Linear | None:
+def blend(estimates: Sequence[Linear], ridge: float = _RIDGE) -> Linear | None:
     """The combined estimate; None without estimates.
+
+    Estimates of different logging policies' rows share no user: with a ridge of 0 their weights are
+    the inverse variances (the weighted estimator of Agarwal et al., KDD 2017).
 
     Its influence is the weighted sum of influences, so the correlation is in the interval. Weights
     chosen on the same data make that interval slightly short: influences grow by the degrees of
@@ -58,7 +61,7 @@ def blend(estimates: Sequence[Linear]) -> Linear | None:
     """
     if not estimates:
         return None
-    weights = blend_weights(estimates)
+    weights = blend_weights(estimates, ridge)
     total = estimates[0].scaled(float(weights[0]))
     for weight, estimate in zip(weights[1:], estimates[1:], strict=True):
         total = total + estimate.scaled(float(weight))

@@ -1,5 +1,10 @@
 """Turn linearised estimates into intervals: Student, Fieller, rare events, bounded and likelihood.
 
+An amount with a long tail is underestimated far more often than overestimated, with too small a
+standard error each time. Student's interval therefore reaches farther on the side of the tail, as
+far as the statistic without its skewness allows (`simulator.replay.estimators.skewness`). The other
+side is never shortened: the skewness of a sample is too small where the tail is long.
+
 No interval has width zero unless the quantity is known exactly, such as the difference of a policy
 and itself. A bound that the data cannot give is None.
 """
@@ -7,15 +12,21 @@ and itself. A bound that the data cannot give is None.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import stdtrit
 from scipy.stats import chi2
 from scipy.stats import t as student
 
 from simulator.replay.estimators.linear import Float64, Linear, effective_sample_size
+from simulator.replay.estimators.skewness import inverse, skewness, transformed
 
 LEVEL = 0.95
+_SEARCH = (-10.0, 40.0, 0.25)
+"""Powers of two, in standard errors, where a bound is looked for; farther away none exists."""
 RARE_EVENTS = 20.0
 """Below so many equally heavy events, a share has the interval of weighted counts."""
 
@@ -37,13 +48,13 @@ class Estimate:
 
     @classmethod
     def of(cls, linear: Linear, level: float = LEVEL) -> Estimate | None:
-        """The Student interval of a linearised estimate; None with fewer than two users."""
+        """The interval of a linearised estimate; None with fewer than two users."""
         users = int(linear.contributes.sum())
         error = linear.standard_error
         if users < 2 or not np.isfinite(error):
             return None
-        half = critical(linear, level) * error
-        return cls(linear.value, error, linear.value - half, linear.value + half)
+        below, above = reach(linear.influence, users, level)
+        return cls(linear.value, error, linear.value - below * error, linear.value + above * error)
 
     def covers(self, truth: float) -> bool:
         """Whether the interval holds a value; a missing bound excludes nothing."""
@@ -65,11 +76,14 @@ def degrees_of_freedom(influence: Float64, users: int) -> float:
     influences give G; a few large ones give few degrees. Never more than the users less one.
     """
     square = influence**2
-    total = float(square.sum()) ** 2
+    return _freedom(float(square.sum()), float((square**2).sum()), users)
+
+
+def _freedom(second: float, fourth: float, users: int) -> float:
     most = float(max(users - 1, 1))
-    if total <= 0:
+    if second <= 0:
         return most
-    variation = float((square**2).sum()) / total - 1.0 / max(users, 1)
+    variation = fourth / second**2 - 1.0 / max(users, 1)
     return float(np.clip(2.0 / variation, 1.0, most)) if variation > 0 else most
 
 
@@ -77,6 +91,32 @@ def critical(linear: Linear, level: float = LEVEL) -> float:
     """Student's quantile for a two-sided interval."""
     freedom = degrees_of_freedom(linear.influence, int(linear.contributes.sum()))
     return float(student.ppf(0.5 + level / 2, freedom))
+
+
+def reach(influence: Float64, users: int, level: float = LEVEL) -> tuple[float, float]:
+    """Standard errors from the estimate to its lower and to its upper bound.
+
+    A value is outside if both its statistic and the statistic without skewness are beyond Student's
+    quantile.
+    """
+    quantile = float(student.ppf(0.5 + level / 2, degrees_of_freedom(influence, users)))
+    skew = skewness(influence)
+    return max(quantile, inverse(quantile, skew)), max(quantile, -inverse(-quantile, skew))
+
+
+def p_value(linear: Linear) -> float | None:
+    """Two-sided, of a true value of 0: below 5 % exactly if the interval leaves out 0.
+
+    None without noise to judge by.
+    """
+    error = linear.standard_error
+    if error == 0.0:
+        return None
+    freedom = degrees_of_freedom(linear.influence, int(linear.contributes.sum()))
+    statistic = linear.value / error
+    moved = transformed(statistic, skewness(linear.influence))
+    nearer = min(abs(statistic), abs(moved)) if statistic * moved > 0 else 0.0
+    return float(2.0 * student.sf(nearer, freedom))
 
 
 def fieller(treatment: Linear, control: Linear, level: float = LEVEL) -> Estimate | None:
@@ -92,29 +132,56 @@ def fieller(treatment: Linear, control: Linear, level: float = LEVEL) -> Estimat
     if users < 2:
         return None
     value = treatment.value / control.value
-    vt, vc = treatment.standard_error**2, control.standard_error**2
-    cov = treatment.covariance(control)
     direction = treatment.influence - value * control.influence
     error = float(np.sqrt((direction**2).sum())) / control.value
     if error == 0.0:
         return Estimate(value - 1.0, 0.0, value - 1.0, value - 1.0)
-    t = float(student.ppf(0.5 + level / 2, degrees_of_freedom(direction, users)))
-    a = control.value**2 - t**2 * vc
-    b = treatment.value * control.value - t**2 * cov
-    c = treatment.value**2 - t**2 * vt
-    inside = b * b - a * c
-    if inside < 0:  # The whole line: the control may well be zero.
-        return Estimate(value - 1.0, error, None, None)
-    root = float(np.sqrt(inside))
-    if a > 0:
-        return Estimate(value - 1.0, error, (b - root) / a - 1.0, (b + root) / a - 1.0)
-    # Two rays; the one that holds the estimate, cut at its finite end, has no upper bound.
-    ends = sorted(((b - root) / a, (b + root) / a)) if a < 0 else [c / (2 * b)] * 2
-    if a < 0 and value >= ends[1]:
-        return Estimate(value - 1.0, error, ends[1] - 1.0, None)
-    if a < 0 and value <= ends[0]:
-        return Estimate(value - 1.0, error, None, ends[0] - 1.0)
-    return Estimate(value - 1.0, error, None, None)
+    low, high = (_ratio_bound(side, value, control, direction, users, level) for side in (-1, 1))
+    return Estimate(
+        value - 1.0, error, None if low is None else low - 1.0, None if high is None else high - 1.0
+    )
+
+
+def _ratio_bound(
+    side: int, value: float, control: Linear, direction: Float64, users: int, level: float
+) -> float | None:
+    """The first ratio R on one side of the estimate that is rejected; None without any.
+
+    R is rejected where both statistics of ``treatment - R control`` are beyond Student's quantile,
+    as in `reach`.
+    """
+    c = control.influence
+    # Power sums of direction - d c are polynomials in d, the distance from the estimate.
+    second, third, fourth = (
+        [comb(k, j) * (-1) ** j * float((direction ** (k - j) * c**j).sum()) for j in range(k + 1)]
+        for k in (2, 3, 4)
+    )
+
+    def excess(distance: float) -> float:
+        variance = _polynomial(second, distance)
+        if variance <= 0:
+            return np.inf
+        statistic = -distance * control.value / variance**0.5
+        moved = transformed(statistic, _polynomial(third, distance) / variance**1.5)
+        freedom = _freedom(variance, _polynomial(fourth, distance), users)
+        nearer = min(-side * statistic, -side * moved)
+        return float(nearer - stdtrit(freedom, 0.5 + level / 2))
+
+    step = second[0] ** 0.5 / control.value
+    inside = 0.0
+    for power in np.arange(*_SEARCH):
+        outside = side * step * float(2.0**power)
+        if excess(outside) > 0:
+            return value + float(brentq(excess, *sorted((inside, outside)), xtol=1e-12 * step))
+        inside = outside
+    return None
+
+
+def _polynomial(coefficients: list[float], at: float) -> float:
+    total = 0.0
+    for one in reversed(coefficients):
+        total = total * at + one
+    return total
 
 
 def weighted_count(

@@ -19,6 +19,8 @@ from simulator.requests import CommentRequests, Int32, Int64, VideoRequests
 Float64 = NDArray[np.float64]
 Scorer = Callable[[VideoRequests], NDArray[np.float32]]
 """Scores the candidates of a batch of requests, float32[B, C]; higher is better."""
+NOT_PROPOSED = np.float32(np.finfo(np.float32).min)
+"""Score of what the policy's own candidate stage leaves out: it is chosen with probability 0."""
 CommentScorer = Callable[[CommentRequests], NDArray[np.float32] | None]
 """The same for comments; None keeps the platform's order."""
 Predict = Callable[[Int64, Int32], Float64]
@@ -162,7 +164,11 @@ def _fill(
     usable = page.free.any(axis=1)
     free = page.free.copy()
     free[~usable, 0] = True  # Any cell: the row is not present and gets no weight.
-    chance = policy.probabilities(scores[page.of_page], free)
+    own = scores[page.of_page]
+    proposed = free & (own > NOT_PROPOSED)
+    # What was proposed may all stand above: the place then gets any of the rest.
+    proposed[~proposed.any(axis=1)] = free[~proposed.any(axis=1)]
+    chance = policy.probabilities(own, proposed)
     number = np.arange(len(page.rows))
     target.probability[page.rows] = np.where(page.present, chance[number, page.at], 0.0)
     logging = page.logging

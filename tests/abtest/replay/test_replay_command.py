@@ -6,15 +6,20 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from abtest.replay.training import behind
+from policies.base import Policy
 from reports.results import ExperimentResult
 from simulator.logs.dataset import DatasetWriter
 from simulator.logs.schema import TABLES
+from simulator.replay.target.targets import NOT_PROPOSED
+from simulator.requests import HistoryView, Int32
 from tests.simulator.replay import decision_log as platform
 
 Run = Callable[..., Any]
@@ -95,6 +100,40 @@ def test_comment_orders_are_replayed_with_the_videos_as_logged(abtest: Run, log:
     found = json.loads(result.out)["context"]["replay"]
     assert found["stages"] == ["comments"]
     assert {m["name"] for m in found["metrics"]} >= {"comment_stay_ms"}
+
+
+def test_a_ranker_is_asked_only_about_what_the_stage_before_it_proposes() -> None:
+    class Stage(Policy):
+        def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
+            assert size == 24
+            return np.stack([among[:size], among[-size:]]).astype(np.int32)
+
+    pool = np.random.default_rng(1).permutation(60).astype(np.int32)
+    requests = SimpleNamespace(candidates=np.stack([pool, pool]), history=None)
+    score = behind(Stage(), lambda r: r.candidates.astype(np.float32))(requests)  # type: ignore[arg-type]
+    assert (score[0, :24] == pool[:24]).all()
+    assert (score[0, 24:] == NOT_PROPOSED).all()
+    assert (score[1, -24:] == pool[-24:]).all()
+    assert (score[1, :-24] == NOT_PROPOSED).all()
+    small = SimpleNamespace(candidates=np.stack([pool[:20], pool[:20]]), history=None)
+
+    class All(Policy):
+        def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
+            return np.stack([among, among])
+
+    every = behind(All(), lambda r: r.candidates.astype(np.float32))(small)  # type: ignore[arg-type]
+    assert (every == pool[:20]).all()
+
+
+def test_a_candidate_stage_needs_a_log_over_a_pool(abtest: Run, log: Path) -> None:
+    asked = ("replay", "-t", "random", "-c", "popular", "--data", log, "--candidates")
+    listed = abtest(*asked, "two-tower")
+    assert listed.code == 3
+    assert "could mostly not be shown" in listed.err
+    assert "training" not in listed.err
+    ranker = abtest(*asked, "popular")
+    assert ranker.code == 2
+    assert "proposes none" in ranker.err
 
 
 def test_settings_of_the_project_file_reach_the_policies(

@@ -14,8 +14,9 @@ from scipy.stats import binom, norm
 
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
-from simulator.replay import METRICS, ReplayResult, ScorerError, replay
+from simulator.replay import METRICS, ReplayResult, ScorerError, TargetPolicy, replay
 from simulator.replay.target import targets as targets_module
+from simulator.replay.target.targets import NOT_PROPOSED
 from simulator.requests import VideoRequests
 
 EXTRACT = Path(__file__).parents[3] / "../shared/data/kuairand/log_random_4_22_to_5_08_1k.head.csv"
@@ -143,6 +144,32 @@ def test_matching_equals_snips_when_every_row_has_the_same_pool(memory_dataset: 
     assert matching is not None
     assert snips is not None
     assert (matching.value, matching.low) == pytest.approx((snips.value, snips.low))
+
+
+def test_what_a_candidate_stage_leaves_out_is_chosen_with_probability_zero(
+    memory_dataset: Make,
+) -> None:
+    """SNIPS by hand of 70 % the best of ten proposed videos and 30 % any of the ten."""
+    log, proposed = uniform_log(4, users=150), np.arange(0, VIDEOS, 3)
+    score = np.where(np.isin(np.arange(VIDEOS), proposed), GOOD, NOT_PROPOSED)
+    scorers = {"both": by_video(score), "ranker": by_video(GOOD)}
+    result = replay(
+        memory_dataset(log, VIDEOS), scorers, treatment="both", control="ranker",
+        metrics=["click_rate"], target=TargetPolicy(explore_share=0.3),
+    )  # fmt: skip
+    shown, click = log["video_id"].to_numpy(), log["is_click"].to_numpy()
+    best = proposed[np.argmax(GOOD[proposed])]
+    chance = 0.7 * (shown == best) + 0.03 * np.isin(shown, proposed)
+    found = result.metrics[0].estimates["snips"]
+    assert found.treatment is not None
+    assert found.treatment.value == pytest.approx(chance @ click / chance.sum(), rel=1e-12)
+    # Weights are over the pool that the log drew from, not over the proposals.
+    assert result.overlap["both"].mean_weight == pytest.approx(VIDEOS * chance.mean())
+    square = 0.73**2 + 9 * 0.03**2
+    assert result.overlap["both"].expected_effective == pytest.approx(len(shown) / 30 / square)
+    everything = 0.7 * (shown == np.argmax(GOOD)) + 0.3 / VIDEOS
+    assert found.control is not None
+    assert found.control.value == pytest.approx(everything @ click / everything.sum(), rel=1e-12)
 
 
 def test_definition_numbers_and_json(memory_dataset: Make) -> None:
