@@ -31,8 +31,8 @@ SIMULATOR_LEAVES = tuple(
 )
 
 SHARED = (
-    "config", "config_sources", "console", "errors", "files", "paths", "plugins", "results",
-    "tables", "version",
+    "config", "config_sources", "console", "control_group", "errors", "files", "paths", "plugins",
+    "results", "tables", "version",
 )  # fmt: skip
 """Modules of `abtest` that its rooms stand on."""
 
