@@ -129,16 +129,44 @@ def new_directory(path: Path) -> Iterator[Path]:
     """Fill a directory that appears when the block ends, or not at all if it raises.
 
     Yields a temporary directory. If another process has made ``path`` meanwhile, that one stays
-    and this one is dropped.
+    and this one is dropped. What killed processes have left of ``path`` is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in _leftovers(path.parent, path.name):
+        if _abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
     temporary = temporary_name(path)
     temporary.mkdir()
+    handle = os.open(temporary, os.O_RDONLY)
     try:
+        # Ends with this process, however that ends: see `_abandoned`.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield temporary
         publish_directory(temporary, path)
     finally:
+        os.close(handle)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _abandoned(left: Path) -> bool:
+    """Whether a temporary directory belongs to no process, here or on another machine."""
+    found = _TEMPORARY.search(left.name)
+    assert found is not None, "only of temporary names"
+    with contextlib.suppress(ProcessLookupError, PermissionError, OverflowError):
+        os.kill(int(found["process"]), 0)
+        return False
+    try:
+        handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def publish_directory(temporary: Path, path: Path) -> None:
@@ -184,16 +212,21 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
 
     Only for whoever holds the lock: nobody else may be writing there.
     """
-    start = f".{name[:100]}"
-    for left in list(folder.iterdir()):
-        if left.name.startswith(start) and _TEMPORARY.search(left.name[len(start) :]):
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+    for left in _leftovers(folder, name):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
-_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{6}\.tmp$")
+def _leftovers(folder: Path, name: str) -> list[Path]:
+    """Temporary names of ``name``, or of anything, in a directory."""
+    start = re.escape(f".{name[:100]}") if name else r"\..*"
+    ours = re.compile(start + _TEMPORARY.pattern, re.DOTALL)
+    return [left for left in list(folder.iterdir()) if ours.match(left.name)]
+
+
+_TEMPORARY = re.compile(r"\.(?P<process>\d+)-[0-9a-f]{6}\.tmp$")
 
 
 def _sync(path: Path) -> None:

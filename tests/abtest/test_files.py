@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -106,6 +108,51 @@ def test_a_killed_process_holds_no_lock_and_its_leftovers_go(tmp_path: Path) -> 
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "[x]")], check=False)
     assert done.returncode == -9
     (tmp_path / ".other.txt.1-abcdef.tmp").write_text("another's")
-    assert len(names(tmp_path)) == 3
+    (tmp_path / ".[x]-2.1-abcdef.tmp").write_text("another's, whose name begins like it")
+    assert len(names(tmp_path)) == 4
     with locked(tmp_path / "[x]"):
-        assert names(tmp_path) == [".[x].lock", ".other.txt.1-abcdef.tmp"]
+        assert names(tmp_path) == [".[x]-2.1-abcdef.tmp", ".[x].lock", ".other.txt.1-abcdef.tmp"]
+
+
+_HALF_MADE = """
+import os, signal, sys
+from pathlib import Path
+from abtest.files import new_directory
+with new_directory(Path(sys.argv[1])) as folder:
+    (folder / "half").touch()
+    print(folder, flush=True)
+    if sys.argv[2] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_of_a_directory_goes_with_the_next_attempt(
+    tmp_path: Path,
+) -> None:
+    words = [sys.executable, "-c", _HALF_MADE, str(tmp_path / "run"), "die"]
+    subprocess.run(words, check=False, capture_output=True)
+    other = tmp_path / ".run-2.999999999-abcdef.tmp"
+    other.mkdir()
+    assert len(names(tmp_path)) == 2
+    with new_directory(tmp_path / "run") as folder:
+        (folder / "x").touch()
+    assert names(tmp_path) == [other.name, "run"]
+
+
+def test_what_others_are_making_stays(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _HALF_MADE, str(tmp_path / "run"), "wait"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as here:
+        assert here.stdout is not None and here.stdin is not None
+        theirs = Path(here.stdout.readline().strip())
+        # Another machine's process has a number that nobody has here; its lock tells.
+        elsewhere = tmp_path / ".run.999999999-abcdef.tmp"
+        elsewhere.mkdir()
+        handle = os.open(elsewhere, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with new_directory(tmp_path / "run"):
+            assert (theirs / "half").exists() and elsewhere.exists()
+        os.close(handle)
+        here.stdin.close()
+        here.wait()
+    assert (tmp_path / "run").is_dir() and not theirs.exists()
