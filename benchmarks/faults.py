@@ -195,8 +195,10 @@ def _killed(
         deadline = time.monotonic() + GRACE_SECONDS
         while _workers(folder) and time.monotonic() < deadline:
             time.sleep(0.1)
-        if _workers(folder):
-            tally.problems.append(f"{how.name} after {after:.2f} s: workers go on")
+        left = _workers(folder)
+        if left:
+            names = "; ".join(filter(None, map(_named, left))) or "ended since"
+            tally.problems.append(f"{how.name} after {after:.2f} s: workers go on: {names}")
         return True
     return False
 
@@ -214,6 +216,15 @@ def _workers(folder: Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def _named(process: int) -> str:
+    """The command line of a process, or nothing if it is no more."""
+    try:
+        line = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+    return f"{process} {line[-80:].strip()}"
 
 
 def _completed(command: Command, folder: Path) -> str:
