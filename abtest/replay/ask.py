@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
-from abtest.replay.training import cut_time, train_scorers
+from abtest.replay.training import PROPOSED, cut_time, train_scorers
 from abtest.run.arms.candidates import check_candidates
 from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.datasets import open_dataset
@@ -183,6 +183,9 @@ def replay_policies(
                     segments=_segments(dataset),
                 )
             )
+    if asked.candidates is not None:
+        more = f" All policies rank only the {PROPOSED} videos that {asked.candidates} proposes."
+        results[0] = dataclasses.replace(results[0], definition=results[0].definition + more)
     lifts = {asked.seed + i: _lifts(result) for i, result in enumerate(results)}
     return Replayed(results[0], dataset, cut_ms, summaries, lifts)
 
