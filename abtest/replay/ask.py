@@ -9,13 +9,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
-from abtest.replay.training import cut_time, train_scorers
+from abtest.replay.training import PROPOSED, cut_time, train_scorers
 from abtest.run.arms.candidates import check_candidates
 from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.datasets import open_dataset
+from abtest.run.environments import segment_columns
 from policies.registry import parts_of, policy_class, ranked_by
 from simulator.logs.dataset import Dataset
 from simulator.replay import (
@@ -177,10 +180,28 @@ def replay_policies(
                     model=MODELS[asked.model],
                     conservative=asked.conservative,
                     seed=asked.seed,
+                    segments=_segments(dataset),
                 )
             )
+    if asked.candidates is not None:
+        more = f" All policies rank only the {PROPOSED} videos that {asked.candidates} proposes."
+        results[0] = dataclasses.replace(results[0], definition=results[0].definition + more)
     lifts = {asked.seed + i: _lifts(result) for i, result in enumerate(results)}
     return Replayed(results[0], dataset, cut_ms, summaries, lifts)
+
+
+def _segments(dataset: Dataset) -> dict[str, NDArray[np.str_]]:
+    """The log's own user features that reports use as segments, by dense user index."""
+    if not dataset.has("users"):
+        return {}
+    ids = pl.DataFrame({"user_id": dataset.user_ids()})
+    users = dataset.scan("users").collect().with_columns(pl.col("user_id").cast(pl.Int64))
+    found = segment_columns(ids.join(users, on="user_id", how="left"))
+    return {
+        name.removeprefix("segment_"): found[name].to_numpy().astype(str)
+        for name in found.columns
+        if name != "user_id"
+    }
 
 
 def _check_stage(asked: ReplayOptions, dataset: Dataset) -> None:

@@ -18,6 +18,7 @@ from reports.results import (
     HealthCheck,
     MetricComparison,
     Role,
+    SegmentLift,
 )
 from reports.statistics.multiplicity import adjusted_confidence, holm
 from reports.verdict.judge import judge
@@ -84,9 +85,26 @@ def _comparison(
         ),
         metrics=(*primary, *guardrails, *secondary),
         daily=(),
-        segments=(),
+        segments=_segments(result, treatment),
         distributions=(),
     )
+
+
+def _segments(result: ReplayResult, treatment: str) -> tuple[SegmentLift, ...]:
+    """The primary metric by segment, Holm-corrected over all levels that are usable."""
+    mine = [s for s in result.segments if s.treatment == treatment]
+    usable = [s.found.verdict != UNUSABLE and s.found.p_value is not None for s in mine]
+    known = [s.found.p_value or 0.0 for s, shown in zip(mine, usable, strict=True) if shown]
+    pairs = iter(zip(known, holm(known), strict=True))
+    lifts = []
+    for one, shown in zip(mine, usable, strict=True):
+        relative, adjusted = None, None
+        if shown:
+            p, adjusted = next(pairs)
+            level = adjusted_confidence(p, adjusted, len(known), CONFIDENCE)
+            relative = _shown(at_level(one.found, level)[1], 1.0)
+        lifts.append(SegmentLift(one.segment, one.level, one.users, relative, adjusted))
+    return tuple(lifts)
 
 
 def _corrected(

@@ -64,7 +64,28 @@ def _body(result: ReplayResult) -> list[str]:
             f"{primary.label} by every estimator; {primary.recommended} is read first, by rule:"
         )
         lines += ["", _estimators(primary), ""]
+        lines += _segments(result, treatment)
     return lines
+
+
+def _segments(result: ReplayResult, treatment: str) -> list[str]:
+    mine = [s for s in result.segments if s.treatment == treatment]
+    if not mine:
+        return []
+    rows = []
+    for one in mine:
+        lift = one.found.relative if one.found.verdict != UNUSABLE else None
+        rows.append(
+            (one.segment, one.level[:22], f"{one.users:,}", _percent(lift), _interval(lift),
+             one.found.verdict)
+        )  # fmt: skip
+    header = ("segment", "level", "users", "lift", "95 % interval", "verdict")
+    return [
+        "By segment, each interval for itself",
+        "",
+        table(rows, header=header, right=(2, 3)),
+        "",
+    ]
 
 
 def _warnings(result: ReplayResult) -> list[str]:

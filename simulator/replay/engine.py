@@ -18,7 +18,12 @@ from simulator.replay.decisions import (
 )
 from simulator.replay.diagnostics import shortfalls
 from simulator.replay.eligible import Pool, Rows, logged_rows
-from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
+from simulator.replay.evaluation import (
+    metric_results,
+    policy_overlap,
+    segment_results,
+    weighted_rows,
+)
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import CrossFit, row_weights
@@ -54,6 +59,7 @@ def replay(
     model: Make | None = None,
     conservative: bool = False,
     seed: int = 0,
+    segments: Mapping[str, NDArray[np.str_]] | None = None,
 ) -> ReplayResult:
     """Estimate per-impression metrics under target policies, and their differences.
 
@@ -86,6 +92,7 @@ def replay(
         model: Gives a fresh regressor for an outcome; None for no doubly robust estimators.
         conservative: Empirical-likelihood intervals in place of Student's.
         seed: Of request keys.
+        segments: Per segment the level of every user, in the order of ``dataset.user_ids()``.
 
     Raises:
         DataError: the log cannot be replayed, or an option is wrong.
@@ -145,6 +152,10 @@ def replay(
     results = metric_results(
         logged, weighted, overlaps, models, wanted, main, treatments, control, conservative
     )
+    split = segment_results(
+        logged, weighted, overlaps, models, [m for m in results if m.name == main], control,
+        segments or {},
+    )  # fmt: skip
     results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
     mains = [m.best.verdict for m in results if m.name == main]
     warnings = [*logged.warnings, *notes]
@@ -167,6 +178,7 @@ def replay(
         verdict=next(v for v in (UNUSABLE, CAUTION, USABLE) if v in mains),
         warnings=warnings,
         definition=_definition(logged, changed, target),
+        segments=split,
     )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.replay.diagnostics import overlap
+from simulator.replay.diagnostics import LEAST_USERS, overlap
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import GUARDRAILS, METRICS
 from simulator.replay.models.crossfit import CrossFit
-from simulator.replay.result import MetricResult, Overlap
+from simulator.replay.result import MetricResult, Overlap, SegmentResult
 from simulator.replay.summary import compare, recommended
 from simulator.replay.target.pages import cumulative_products
 from simulator.replay.target.targets import Target
@@ -133,4 +133,58 @@ def metric_results(
                     estimates=estimates,
                 )
             )
+    return results
+
+
+def segment_results(
+    logged: LoggedRows,
+    weighted: Mapping[str, Weighted],
+    overlaps: Mapping[str, Overlap],
+    models: Mapping[str, CrossFit],
+    primary: list[MetricResult],
+    control: str,
+    segments: Mapping[str, NDArray[np.str_]],
+) -> list[SegmentResult]:
+    """The primary metric of every treatment in every level of every segment.
+
+    Args:
+        logged: The rows.
+        weighted: Per policy.
+        overlaps: Per policy, of all people.
+        models: Reward models, per metric.
+        primary: Results of the primary metric, one per treatment.
+        control: The policy that they are compared with.
+        segments: Level of every user of the log, str[users] by dense index, per segment. Levels of
+            fewer than 20 people with replayed rows are left out.
+    """
+    results = []
+    for segment, levels in segments.items():
+        of_row = levels[logged.user]
+        for level in np.unique(of_row):
+            own = of_row == level
+            users = len(np.unique(logged.user[own]))
+            if users < LEAST_USERS:
+                continue
+            for whole in primary:
+                metric, name = METRICS[whole.name], whole.recommended
+                outcome = metric.values(logged.outcomes)
+                known = own & ~np.isnan(outcome)
+                shown = None
+                if whole.name in models:
+                    shown = models[whole.name].of_shown(logged.shown)
+                valued = {
+                    p: value(metric, whole.name, logged.outcomes, known, weighted[p], shown)
+                    for p in (whole.treatment, control)
+                }
+                if not all(name in v for v in valued.values()):
+                    continue
+                found = compare(
+                    valued[whole.treatment][name],
+                    valued[control][name],
+                    [overlaps[whole.treatment], overlaps[control]],
+                    outcome[known],
+                    share=metric.unit == "share",
+                    same=whole.treatment == control,
+                )
+                results.append(SegmentResult(whole.treatment, segment, str(level), users, found))
     return results

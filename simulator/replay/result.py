@@ -124,6 +124,24 @@ class MetricResult:
 
 
 @dataclass(frozen=True)
+class SegmentResult:
+    """The primary metric of one treatment among some of the people.
+
+    Attributes:
+        treatment: Its name.
+        segment, level: Such as ``"activity"`` and ``"high"``.
+        users: People with replayed impressions.
+        found: By the estimator that is read first, judged by the segment's own rows.
+    """
+
+    treatment: str
+    segment: str
+    level: str
+    users: int
+    found: Comparison
+
+
+@dataclass(frozen=True)
 class ReplayResult:
     """The answer of `simulator.replay.replay`.
 
@@ -142,6 +160,7 @@ class ReplayResult:
         definition: What exactly was estimated.
         comment_overlap: Per policy, of the places of comment sections; empty where that stage
             stays as logged.
+        segments: The primary metric by segment, where the caller named segments.
     """
 
     treatments: tuple[str, ...]
@@ -158,6 +177,7 @@ class ReplayResult:
     warnings: list[str]
     definition: str
     comment_overlap: dict[str, Overlap] = field(default_factory=dict)
+    segments: list[SegmentResult] = field(default_factory=list)
 
     def of(self, treatment: str) -> list[MetricResult]:
         """The metrics of one treatment."""

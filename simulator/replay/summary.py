@@ -56,6 +56,8 @@ def compare(
     """
     effective = min(treatment.effective, control.effective)
     linears = [treatment.linear, control.linear]
+    if treatment.cap is not None:
+        outcome = np.minimum(outcome, treatment.cap)
     verdict, reasons = judge(overlaps, effective, outcome, linears, treatment.biased)
     first = _interval(treatment, share, conservative)
     second = _interval(control, share, conservative)

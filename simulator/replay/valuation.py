@@ -101,6 +101,7 @@ class Valued:
         heaviest: Weight of the heaviest row, likewise.
         parameter: Of a tuned estimator.
         biased: What the interval leaves out; empty for estimators without bias.
+        cap: What larger outcomes count as; None if they count in full.
     """
 
     linear: Linear | None
@@ -111,6 +112,7 @@ class Valued:
     heaviest: float | None = None
     parameter: float | None = None
     biased: str = ""
+    cap: float | None = None
 
 
 def value(
@@ -178,7 +180,7 @@ def _winsorised(rows: Rows, size: float) -> Valued:
     cap = cap_of(rows.outcome)
     cut = f"amounts above {cap / 1000:,.0f} s count as that, "
     cut += f"which takes {100 * cut_share(rows.outcome, cap):.0f} % off the log's own mean"
-    return Valued(winsorised(rows, cap), size, biased=cut)
+    return Valued(winsorised(rows, cap), size, biased=cut, cap=cap)
 
 
 def _with_model(rows: Rows, model: Float64, expected: Float64, size: float) -> dict[str, Valued]:

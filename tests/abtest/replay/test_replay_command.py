@@ -28,7 +28,9 @@ Run = Callable[..., Any]
 def write(log: platform.DecisionLog, path: Path, **randomisation: dict[str, object]) -> Path:
     """The platform's log as a dataset."""
     frames = {f.name: getattr(log, f.name) for f in dataclasses.fields(log)}
-    frames["users"] = log.impressions.select("user_id").unique().sort("user_id")
+    degree = pl.when(pl.col("user_id") % 3 == 0).then(pl.lit("high")).otherwise(pl.lit("low"))
+    people = log.impressions.select("user_id").unique().sort("user_id")
+    frames["users"] = people.with_columns(user_active_degree=degree)
     frames["videos"] = pl.DataFrame({"video_id": np.arange(platform.VIDEOS)})
     with DatasetWriter(
         path, name="platform", source="test", licence="none", randomisation=randomisation or None
@@ -62,7 +64,16 @@ def test_a_usable_log_ends_with_a_verdict_and_files(abtest: Run, log: Path, tmp_
     assert (primary.metric, primary.unit) == ("click_rate", "% of impressions")
     secondary = [m for m in experiment.comparisons[0].metrics if m.role == "secondary"]
     assert all("Holm" in m.family for m in secondary if m.p_value is not None)
-    assert "popular" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "popular" in page
+    # A third of 300 users; their lift is in the terminal, the document and the report.
+    segments = {s.level: s for s in experiment.comparisons[0].segments}
+    assert {level: s.users for level, s in segments.items()} == {"high": 100, "low": 200}
+    assert segments["low"].relative is not None
+    assert segments["low"].p_adjusted is not None
+    lift = f"{100 * segments['low'].relative.value:+.1f} %"
+    assert lift in result.out.split("By segment")[1]
+    assert "in 2 segments" in page
     assert (
         json.loads((tmp_path / "out" / "plan.json").read_text())["replay"]["control"] == "popular"
     )

@@ -86,6 +86,27 @@ def test_intervals_of_every_estimator_cover_the_truth(decision_dataset: MakeLog)
         assert np.mean(hits) > 0.89, (name, np.mean(hits))
 
 
+def test_a_winsorised_mean_of_times_says_what_it_leaves_out(decision_dataset: MakeLog) -> None:
+    log = platform.make(5, users=300, pages=3)
+    long = log.impressions.with_columns(
+        play_time_ms=pl.when(pl.int_range(pl.len()) == 3)
+        .then(9_000_000)
+        .otherwise(pl.col("play_time_ms"))
+    )
+    dataset = decision_dataset(dataclasses.replace(log, impressions=long))
+    found = run(dataset, metrics=["play_time_ms"]).metrics[0]
+    capped, plain = found.estimates["winsorised"], found.estimates["snips"]
+    assert capped.verdict == "caution"
+    rest = (log.impressions.height - 1) * 9_000
+    share = 100 * (9_000_000 - 9_000) / (rest + 9_000_000)
+    assert f"amounts above 9 s count as that, which takes {share:.0f} %" in capped.reasons[-1]
+    assert capped.treatment is not None
+    assert capped.treatment.value == pytest.approx(9_000)
+    assert plain.treatment is not None
+    assert plain.treatment.value != pytest.approx(9_000)
+    assert found.recommended == "snips"
+
+
 def _stays(score: np.ndarray) -> np.ndarray:
     order = score.reshape(platform.VIDEOS, platform.COMMENTS)
     return np.array([platform.stay_of(v, order[v], COMMENT_SHARE) for v in range(platform.VIDEOS)])

@@ -172,6 +172,28 @@ def test_what_a_candidate_stage_leaves_out_is_chosen_with_probability_zero(
     assert found.control.value == pytest.approx(everything @ click / everything.sum(), rel=1e-12)
 
 
+def test_a_segment_has_the_estimate_of_a_log_of_its_people_alone(memory_dataset: Make) -> None:
+    log = uniform_log(6, users=200)
+    dataset = memory_dataset(log, VIDEOS)
+    ids = dataset.user_ids()
+    level = np.where(ids % 4 == 0, "few", np.where(ids < 15, "too few", "many"))
+    options = {"top_share": 0.5}
+    result = run(dataset, segments={"group": level}, **options)
+    assert [(s.segment, s.level) for s in result.segments] == [("group", "few"), ("group", "many")]
+    for segment in result.segments:
+        own = ids[level == segment.level]
+        alone = run(memory_dataset(log.filter(pl.col("user_id").is_in(own)), VIDEOS), **options)
+        expected = alone.metrics[0].best
+        assert segment.users == len(own)
+        for side in ("treatment", "control", "difference", "relative"):
+            found, wanted = getattr(segment.found, side), getattr(expected, side)
+            bounds = (wanted.value, wanted.low, wanted.high)
+            assert (found.value, found.low, found.high) == pytest.approx(bounds, rel=1e-9)
+        assert segment.found.p_value == pytest.approx(expected.p_value)
+        assert segment.found.effective == pytest.approx(expected.effective)
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["segments"]
+
+
 def test_definition_numbers_and_json(memory_dataset: Make) -> None:
     result = run(memory_dataset(uniform_log(2), VIDEOS), metrics=None)
     assert result.eligible_size == (30, 30)
