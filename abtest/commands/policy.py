@@ -149,7 +149,12 @@ def new(
     asked = f"sasrec+{spec}" if chosen == "comment" and len(path.parts) == 1 else spec
     put(f"Wrote {path} and {test}")
     put(f"Check it: abtest policy check {spec}")
-    put(f"Test it:  abtest run --treatment {asked} --control sasrec")
+    small = asked.replace("sasrec+", "popular+")
+    put(
+        f"Try it:   abtest run --treatment {small} --control popular --world small "
+        "--log-users 300 --users 400"
+    )
+    put(f"Run it:   abtest run --treatment {asked} --control sasrec   (takes minutes)")
 
 
 @app.command()
