@@ -66,6 +66,41 @@ def wrapped(text: str) -> list[str]:
     return wrap(text, text_width(None), "", "  ")
 
 
+def fitted(text: str) -> str:
+    """A text whose lines fit the terminal; what is cut keeps its indent."""
+    width, lines = text_width(None), []
+    for line in text.splitlines():
+        body = line.lstrip()
+        indent = line[: len(line) - len(body)]
+        lines += [line] if cell_len(line) <= width else wrap(body, width, indent)
+    return "\n".join(lines)
+
+
+def facts(name: str, value: object) -> str:
+    """A line or a few with what is known of something, without the marks of a programming language.
+
+    Args:
+        name: Of it.
+        value: Numbers and texts, and dictionaries and lists of such.
+    """
+    return "\n".join(wrap(f"{name}: {_said(value)}", text_width(None), "  ", "    "))
+
+
+def _said(value: object) -> str:
+    match value:
+        case dict():
+            parts = ((k, _said(v), isinstance(v, dict)) for k, v in value.items())
+            return ", ".join(f"{k} ({v})" if inner else f"{k} {v}" for k, v, inner in parts)
+        case list() | tuple():
+            return "[" + ", ".join(map(_said, value)) + "]"
+        case bool() | None:
+            return {True: "yes", False: "no", None: "n/a"}[value]
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return str(value)
+
+
 def _padded(text: str, room: int, *, left: bool) -> str:
     space = " " * max(room - cell_len(text), 0)
     return text + space if left else space + text

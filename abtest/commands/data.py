@@ -131,8 +131,14 @@ def import_command(
                 further=further,
             )
     put(report.render())
-    put(f"\n{needs_table(needs(Dataset.open(target)))}")
+    uses = needs(Dataset.open(target))
+    put(f"\n{needs_table(uses)}")
     put(f"\nDataset: {target}\nNext:    abtest data describe {target} --against kuaishou")
+    possible = {need.command for need in uses if need.possible}
+    if {"abtest run --data -t lsvcr", "abtest run --data: comment watch time"} <= possible:
+        put(f"         abtest run --data {target} -t lsvcr -c sasrec --design twin")
+    elif "abtest run --data: videos" in possible:
+        put(f"         abtest run --data {target} -t sasrec -c popular --primary play_time")
 
 
 def _check_target(target: Path) -> None:

@@ -246,6 +246,8 @@ def train_command(
         )
         if rank() > 0:
             return
+    from abtest.tables import facts
+
     put(f"{policy}: {trained.directory}")
     for key, value in trained.summary.items():
-        put(f"  {key}: {value}")
+        put(facts(key, value))

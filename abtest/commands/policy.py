@@ -72,6 +72,7 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
     import inspect
 
     from abtest.run.arms.oracle import ORACLE_NOTE
+    from abtest.tables import fitted
     from policies.registry import create
 
     policy = create(spec)
@@ -91,18 +92,19 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
             }
         )
         return
-    put(f"{spec}  ({kind.__module__}.{kind.__qualname__})\n")
-    put(inspect.getdoc(kind) or "no description")
+    put(fitted(f"{spec}  ({kind.__module__}.{kind.__qualname__})"))
+    put("")
+    put(fitted(inspect.getdoc(kind) or "no description"))
     if kind.is_oracle:
         put(f"\noracle: {ORACLE_NOTE}")
     put(f"\ncode: {inspect.getsourcefile(kind)}")
     if of_settings.__doc__ and settings:
-        put(f"\n{of_settings.__name__}: {inspect.getdoc(of_settings)}")
+        put(fitted(f"\n{of_settings.__name__}: {inspect.getdoc(of_settings)}"))
     if settings:
-        put("\nsettings (abtest.toml, [policies.NAME]):")
+        put(fitted("\nsettings (abtest.toml, [policies.NAME]):"))
         for key, value in settings.items():
             shown = "(chosen by size)" if value is None else f"= {json.dumps(value)}"
-            put(f"  {key} {shown}")
+            put(fitted(f"  {key} {shown}"))
 
 
 @app.command()
@@ -147,7 +149,12 @@ def new(
     asked = f"sasrec+{spec}" if chosen == "comment" and len(path.parts) == 1 else spec
     put(f"Wrote {path} and {test}")
     put(f"Check it: abtest policy check {spec}")
-    put(f"Test it:  abtest run --treatment {asked} --control sasrec")
+    small = asked.replace("sasrec+", "popular+")
+    put(
+        f"Try it:   abtest run --treatment {small} --control popular --world small "
+        "--log-users 300 --users 400"
+    )
+    put(f"Run it:   abtest run --treatment {asked} --control sasrec   (takes minutes)")
 
 
 @app.command()

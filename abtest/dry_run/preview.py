@@ -18,7 +18,13 @@ from abtest.power.sources import Source
 from abtest.run.arms.foreign import make
 from abtest.run.arms.training import weights_directory
 from abtest.run.assumptions import check_assumptions, twins_of
-from abtest.run.checks import arm_names, check_data, check_policies, policy_names
+from abtest.run.checks import (
+    arm_names,
+    check_data,
+    check_policies,
+    check_primary,
+    policy_names,
+)
 from abtest.run.datasets import GROUP_SIZE, builtin_path, opened
 from abtest.run.engines import default_workers
 from abtest.run.fidelity import response_directory
@@ -104,6 +110,7 @@ def preview(
     dataset, world = _data(config)
     if dataset is not None:
         check_data(config, dataset)
+        check_primary(config, dataset)
     check_assumptions(config, world)
     check_interference(config, world)
     with console.stage("pilot", "estimating the variance"):

@@ -83,3 +83,22 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
             f"--users is {config.users:,}, but {dataset.path} has {users:,} people.",
             "Leave --users out to take everyone",
         )
+
+
+_OF_COMMENTS = ("comment_watch_time", "comment_open_rate", "stay_per_open")
+"""Metrics of how long comments stay open."""
+
+
+def check_primary(config: RunConfig, dataset: Dataset) -> None:
+    """Refuse a metric that people learned from this log would leave at zero.
+
+    Raises:
+        RunDataError: the log does not say when comments were open.
+    """
+    known = dataset.has_column("impressions", "comment_stay_time")
+    known = known and "impressions.comment_stay_time" not in dataset.info.placeholders
+    if config.primary in _OF_COMMENTS and dataset.info.world is None and not known:
+        raise RunDataError(
+            f"{config.data} has no comment_stay_time: {config.primary} cannot be learned from it.",
+            "Decide by another metric: --primary play_time",
+        )

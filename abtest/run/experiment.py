@@ -25,7 +25,14 @@ from abtest.run.arms.side_by_side import train_side_by_side
 from abtest.run.arms.support import unsupported_shares
 from abtest.run.arms.training import TrainedPolicy, train
 from abtest.run.assumptions import check_assumptions, vary_assumptions
-from abtest.run.checks import arm_names, check_data, check_policies, open_data, policy_names
+from abtest.run.checks import (
+    arm_names,
+    check_data,
+    check_policies,
+    check_primary,
+    open_data,
+    policy_names,
+)
 from abtest.run.contract.suite import contract_facts, reasons
 from abtest.run.datasets import GROUP_SIZE
 from abtest.run.environments import EnvironmentSpec
@@ -130,6 +137,7 @@ def _run(
     world = None if spec_of_world is None else World.from_spec(spec_of_world)
     check_assumptions(config, world)
     check_interference(config, world)
+    check_primary(config, dataset)
     trained = _train_all(config, dataset, machines.processes, console)
     contract = contract_facts(trained.values(), dataset)
     for policy, facts in contract.items():

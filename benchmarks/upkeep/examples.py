@@ -95,14 +95,15 @@ def _split_broken(place: Path) -> None:
 
 def _replay(place: Path) -> None:
     """Two rankers valued on the log of an experiment that showed a tenth at random."""
-    source = place / "logged"
     _abtest(
-        "run", *SMALL, "-t", "popular", "-c", "random", "--users", "1024", "--keep-log",
-        "--explore-share", "0.1", "--explore-comments", "0.1", "--out", str(source),
+        "run", *SMALL, "-t", "popular", "-c", "itemknn", "--users", "512", "--keep-log",
+        "--explore-share", "0.1", "--explore-comments", "0.1", "--out", "logged",
+        place=place,
     )  # fmt: skip
     _abtest(
-        "replay", "-t", "itemknn", "-c", "popular", "--data", str(source / "log"),
-        "--out", str(place / "replay"),
+        "replay", "-t", "ease", "-c", "itemknn", "--data", "logged/log", "--stage", "videos",
+        "--out", "replay",
+        place=place,
     )  # fmt: skip
 
 
@@ -110,13 +111,13 @@ OTHERS: dict[str, Callable[[Path], None]] = {"split-broken": _split_broken, "rep
 """Examples that take more than one command."""
 
 
-def _abtest(*arguments: str, untrusted: bool = False) -> None:
-    """Run a command.
+def _abtest(*arguments: str, untrusted: bool = False, place: Path | None = None) -> None:
+    """Run a command, in a folder of its own if its results name files.
 
     Raises:
         SystemExit: it failed; exit code 4 is what an example of a broken split ends with.
     """
-    done = subprocess.run([sys.executable, "-m", "abtest", *arguments], check=False)
+    done = subprocess.run([sys.executable, "-m", "abtest", *arguments], check=False, cwd=place)
     if done.returncode != (4 if untrusted else 0):
         raise SystemExit(f"abtest {' '.join(arguments)} ended with {done.returncode}")
 

@@ -125,6 +125,8 @@ def test_a_run_takes_a_sample_of_the_people(abtest: Run, logged: Path, tmp_path:
         "--out",
         str(tmp_path / "run"),
         "--quiet",
+        "--primary",
+        "play_time",
     )
     assert result.code in (0, 4), result.err
     outcomes = pl.read_parquet(tmp_path / "run" / "outcomes.parquet")

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from rich.cells import cell_len
 
+from abtest.tables import facts
 from abtest.tables import table as text_table
 from abtest.terminal import put_json
 from reports.formats import encodable
@@ -87,11 +88,14 @@ def test_no_line_is_wider_than_the_terminal(
         ("power", people, *ASKED, *METRICS, "--mde", "5%"),
         ("aa", people, *ASKED, *METRICS, "--replicates", 50),
         ("policy", "list"),
+        ("policy", "show", "popular"),
+        ("policy", "show", "lsvcr"),
         ("data", "check", small_log),
     ):
         result = abtest(*command)
         assert result.code == 0, result.err
-        lines = [line for line in result.out.splitlines() if "report.html" not in line]
+        # Names of files stay whole.
+        lines = [x for x in result.out.splitlines() if "report.html" not in x and "code: " not in x]
         assert max(map(_seen, lines)) <= columns, command
 
 
@@ -112,6 +116,12 @@ def test_cells_wrap_and_rows_become_paragraphs() -> None:
     paragraphs = text_table(many, header=[f"name {i}" for i in range(6)], width=40).splitlines()
     assert paragraphs[:2] == ["value 0 of many", "  name 1: value 1 of many"]
     assert max(map(len, least)) <= 40
+
+
+def test_facts_have_no_marks_of_a_programming_language() -> None:
+    said = facts("task", {"loss": 2.20123, "held": {"r": [0.5, None]}, "served": True, "n": 7})
+    assert said == "  task: loss 2.201, held (r [0.5, n/a]), served yes, n 7"
+    assert max(map(len, facts("x", {f"value {i}": i for i in range(99)}).splitlines())) <= 80
 
 
 def test_signs_have_a_plain_form_and_letters_are_escaped() -> None:

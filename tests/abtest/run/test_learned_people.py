@@ -61,10 +61,16 @@ def test_a_run_says_whether_to_believe_it_and_what_the_log_lacks(
     abtest: Run, log: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "rare.py").write_text(RARE.format(shown=SHOWN))
-    ran = abtest(
+    asked = (
         "run", "-t", "rare.py:Rare", "-c", "popular", "--data", "log", "--days", "1", "--workers",
         "1", "--out", "out",
     )  # fmt: skip
+    for more in ((), ("--dry-run",)):
+        refused = abtest(*asked, *more)
+        assert refused.code == 3 and not (tmp_path / "out").exists()
+        assert "log has no comment_stay_time: comment_watch_time cannot be" in refused.err
+        assert "--primary play_time" in refused.err
+    ran = abtest(*asked, "--primary", "play_time")
     assert ran.code in (0, 4), ran.err
     assert "it holds only rows with a reaction" in ran.err
     assert "Rare shows mostly what the log hardly shows" in " ".join(ran.err.split())
