@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-AXE = ("node_modules/axe-core/axe.min.js",)
+AXE = tuple(f"{place}node_modules/axe-core/axe.min.js" for place in (".venv/axe/", ""))
 HINT = "apt-get install chromium chromium-driver"
 
 
@@ -26,7 +26,7 @@ def missing() -> str:
 
 
 def axe_source() -> str | None:
-    """The text of axe-core: of ``ABTEST_AXE``, or installed by npm in the repository's root."""
+    """The text of axe-core: of ``ABTEST_AXE``, or as npm installed it for ``make test`` or here."""
     root = Path(__file__).parents[3]
     places = [os.environ.get("ABTEST_AXE", ""), *(str(root / place) for place in AXE)]
     for place in places:
