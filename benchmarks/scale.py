@@ -7,7 +7,7 @@
 Writes made-up logs in KuaiRand's layout, or takes a dataset, and runs each stage on each in its own
 process. Prints wall time, processor time, the most memory held and what of it the stage added, and
 slopes per million rows between the smallest and the largest log. A person has 4,200 rows; "analyse"
-has one person-day per row in 400.
+has three days of a person per twelve rows.
 """
 
 from __future__ import annotations
@@ -96,14 +96,14 @@ def _simulate(folder: Path) -> None:
 
 
 def _analyse(folder: Path) -> None:
-    """Two arms, two days before and one day of the experiment: analysis and report."""
+    """Analysis and report of two arms, two days before and one day of the experiment."""
     from abtest.config import RunConfig
     from abtest.run.sizing import analysis_plan, analyze_outcomes
     from reports.render.html import write_html
     from simulator.behaviours import OUTCOMES
 
     rows = Dataset.open(folder / _DATASET).info.rows["impressions"]
-    people, days = max(rows // 400 // 3, 100), np.array([-2, -1, 0])
+    people, days = max(rows // 12, 100), np.array([-2, -1, 0])
     random = np.random.default_rng(1)
     arms = np.array(["sasrec", "lsvcr"])[random.integers(0, 2, people)]
     made = {name: random.exponential(size=3 * people) for name in OUTCOMES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from abtest.tables import number, table, wrapped
@@ -31,6 +31,13 @@ def learned_people(quality: Mapping[str, Any]) -> str:
     ]
     if times:
         lines += ["", table(times, header=("quantile", "observed", "predicted"), right=(1, 2))]
+    by_activity = [
+        (f"{name}, {what}", *_pair(segment, path))
+        for name, segment in quality.get("segments", {}).items()
+        for what, path in _TOLD.items()
+    ]
+    if by_activity:
+        lines += ["", table(by_activity, header=("activity", *_SIDES), right=(1, 2))]
     facts = quality["two_sample"]
     if "features" in facts:
         alone = [
@@ -52,6 +59,22 @@ def learned_people(quality: Mapping[str, Any]) -> str:
     if said is not None:
         lines += ["", *wrapped(f"{said[1][0].upper()}{said[1][1:]}.")]
     return "\n".join(lines)
+
+
+_SIDES = ("observed", "predicted")
+_TOLD = {
+    "click": ("click",),
+    "play_time_ms p50": ("play_time_ms", "p50"),
+    "comment_stay_ms_of_opened p50": ("comment_stay_ms_of_opened", "p50"),
+}
+
+
+def _pair(segment: Mapping[str, Any], path: Sequence[str]) -> tuple[str, ...]:
+    """Observed and predicted, of one figure of a segment."""
+    value: Any = segment
+    for key in path:
+        value = value.get(key, {})
+    return tuple(_cell(value.get(side)) for side in _SIDES)
 
 
 def _cell(value: Any) -> str:

@@ -160,12 +160,36 @@ def _quality(quality: Mapping[str, Any]) -> list[Table]:
         ]
         columns = ("Quantile", *(label for _, label in _QUANTILE))
         tables.append(Table("How long they stay: held-out quantiles", columns, tuple(found)))
+    segments = quality.get("segments")
+    if isinstance(segments, Mapping) and segments:
+        tables.append(_segments(segments))
     compared = quality.get("two_sample")
     if isinstance(compared, Mapping):
         tables.append(_two_sample(compared))
-    rest = {k: v for k, v in quality.items() if k not in ("binary", "quantiles", "two_sample")}
+    shown = ("binary", "quantiles", "segments", "two_sample")
+    rest = {k: v for k, v in quality.items() if k not in shown}
     tables.append(_listed("How the response model was fitted", rest))
     return tables
+
+
+def _segments(segments: Mapping[str, Any]) -> Table:
+    """Held-out clicks and quantiles by how active people are."""
+    rows = []
+    for name, facts in _items(segments):
+        if not isinstance(facts, Mapping):
+            continue
+        parts: list[tuple[str, Any]] = [("click", facts.get("click"))]
+        for key in ("play_time_ms", "comment_stay_ms_of_opened"):
+            levels = facts.get(key)
+            if isinstance(levels, Mapping):
+                parts += [(f"{key}, {_text(level)}", row) for level, row in _items(levels)]
+        rows += [
+            (f"{_text(name)}: {label}", *(_cell(row.get(k)) for k in ("observed", "predicted")))
+            for label, row in parts
+            if isinstance(row, Mapping)
+        ]
+    columns = ("Activity", "observed", "predicted")
+    return Table("By how active people are: held out", columns, tuple(rows))
 
 
 def _two_sample(facts: Mapping[str, Any]) -> Table:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.randomness import normal, purpose_key, uniform
+from simulator.requests import Int64
 from simulator.response.learned import metrics
 from simulator.response.learned.chain import Chain, play_state
 from simulator.response.learned.features import Float64, Impressions
-from simulator.response.learned.heads import END, OPEN, OUTCOMES
+from simulator.response.learned.heads import CLICK, END, OPEN, OUTCOMES
 from simulator.response.learned.parts.split import TEST, TRAIN, some_rows
 from simulator.response.learned.playtime import duration_group
 from simulator.response.learned.tensors import Entities
@@ -19,6 +20,8 @@ from simulator.response.learned.training import Fitted, row_outputs
 
 _DRAWS = 100
 _LEVELS = (0.1, 0.5, 0.9)
+_SEGMENT_ROWS = 100
+"""Test rows that a segment needs to be told by itself."""
 
 
 def evaluate(fitted: Fitted, log: Impressions, entities: Entities, *, seed: int) -> dict[str, Any]:
@@ -26,8 +29,9 @@ def evaluate(fitted: Fitted, log: Impressions, entities: Entities, *, seed: int)
 
     Every figure is about the sampled chain as the simulation uses it: outcomes earlier in the
     chain are drawn, not given. Keys: ``rows``, ``split``, ``binary`` (one entry per outcome with
-    auc, calibration_error, brier, brier_base_rate, observed_rate, predicted_rate, rows) and
-    ``quantiles`` (play time; comment stay of opened sections).
+    auc, calibration_error, brier, brier_base_rate, observed_rate, predicted_rate, rows),
+    ``quantiles`` (play time; comment stay of opened sections) and ``segments``: click rate and
+    quantiles per activity level of people, where the log knows several.
     """
     rows = some_rows(fitted.part == TEST)
     report: dict[str, Any] = {
@@ -64,20 +68,52 @@ def evaluate(fitted: Fitted, log: Impressions, entities: Entities, *, seed: int)
             report["binary"][name] = _binary(
                 log.outcomes[rows, head][known], simulated.probability[known, head], seen
             )
-    logged = log.play_ms + np.maximum(log.stay_ms, 0)
-    learn = (fitted.part == TRAIN) & (log.play_ms >= 0)
-    known = log.play_ms[rows] >= 0
-    report["quantiles"]["play_time_ms"] = _quantiles(
-        logged[rows][known], simulated.play[known], None, logged[learn]
-    )
-    opened = log.stay_ms[rows] > 0
-    report["quantiles"]["comment_stay_ms_of_opened"] = _quantiles(
-        log.stay_ms[rows][opened],
-        simulated.stay[opened],
-        simulated.open_weight[opened],
-        log.stay_ms[(fitted.part == TRAIN) & (log.stay_ms > 0)],
-    )
+    learn = fitted.part == TRAIN
+    played = log.play_ms + np.maximum(log.stay_ms, 0)
+    taught = _Times(played[learn & (log.play_ms >= 0)], log.stay_ms[learn & (log.stay_ms > 0)])
+    everyone = np.ones(len(rows), dtype=np.bool_)
+    report["quantiles"] = _times(log, rows, simulated, everyone, taught)
+    report["segments"] = {}
+    level = entities.users.level[log.user[rows]]
+    names = ["unknown", *entities.users.level_names]
+    found = [code for code in np.unique(level) if (level == code).sum() >= _SEGMENT_ROWS]
+    for code in found if len(found) > 1 else []:
+        inside = level == code
+        report["segments"][names[code]] = {
+            "rows": int(inside.sum()),
+            "people": len(np.unique(log.user[rows][inside])),
+            "click": {
+                "observed": round(float(log.outcomes[rows, CLICK][inside].mean()), 5),
+                "predicted": round(float(simulated.probability[inside, CLICK].mean()), 5),
+            },
+            **_times(log, rows, simulated, inside, taught),
+        }
     return report
+
+
+class _Times(NamedTuple):
+    """What training saw: int64 ms each, play times and stays in opened sections."""
+
+    play: NDArray[np.int64]
+    stay: NDArray[np.int64]
+
+
+def _times(
+    log: Impressions, rows: Int64, simulated: _Simulated, inside: NDArray[np.bool_], taught: _Times
+) -> dict[str, Any]:
+    """Quantiles of play time and of comment stay, of some of the test rows."""
+    logged = (log.play_ms + np.maximum(log.stay_ms, 0))[rows]
+    known = (log.play_ms[rows] >= 0) & inside
+    opened = (log.stay_ms[rows] > 0) & inside
+    return {
+        "play_time_ms": _quantiles(logged[known], simulated.play[known], None, taught.play),
+        "comment_stay_ms_of_opened": _quantiles(
+            log.stay_ms[rows][opened],
+            simulated.stay[opened],
+            simulated.open_weight[opened],
+            taught.stay,
+        ),
+    }
 
 
 class _Simulated:
