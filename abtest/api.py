@@ -75,6 +75,7 @@ def run(
     workers: int | None = None,
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
+    mirror: str | None = None,
     progress: bool = False,
 ) -> Experiment:
     """Run one experiment: train, simulate, analyse, report.
@@ -117,6 +118,7 @@ def run(
         workers: Processes; the result does not depend on it.
         engine: Where they run: on this machine, or on a Ray cluster (docs/scale.md).
         address: Of the cluster; None for one of this machine, or the one that is connected.
+        mirror: Directory or URL that finished files are copied to, as ``s3://bucket/runs/a``.
         progress: Show progress on standard error.
 
     Raises:
@@ -126,7 +128,7 @@ def run(
     given = {
         name: value
         for name, value in locals().items()
-        if name not in ("out", "resume", "workers", "engine", "address", "progress")
+        if name not in ("out", "resume", "workers", "engine", "address", "mirror", "progress")
     }
     console = Console(quiet=not progress)
     if resume is not None:
@@ -142,6 +144,7 @@ def run(
         resume=None if resume is None else Path(resume),
         machines=Machines(engine, workers, address),
         console=console,
+        mirror=mirror,
     )
     return Experiment(outcome.result, outcome.directory)
 

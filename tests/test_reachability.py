@@ -16,6 +16,7 @@ WAITING = {
     *(f"reports.statistics.sequential.{m}" for m in ("group_sequential", "skewness", "spending")),
     *(f"reports.statistics.distributions.{m}" for m in ("bootstrap", "quantile_streams")),
     "reports.statistics.distributions.streams",
+    "simulator.replay.estimators.bootstrap",
     "simulator.replay.estimators.slates",
     "simulator.replay.estimators.pseudo_inverse",
 }

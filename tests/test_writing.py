@@ -11,7 +11,7 @@ from tests.test_architecture import ROOMS, ROOT
 LONGEST = 100
 _WORDS = """
 Adapt Add Align Analyse Ask Attach Augment Batch Break Build Cache Call Cap Carry Check Choose
-Classify Climb Collect Combine Compare Complete Compute Connect Convert Correct Count Create
+Classify Climb Collect Combine Compare Complete Copy Compute Connect Convert Correct Count Create
 Cross-fit Cut Damage Decide Declare Decompose Define Describe Divide Do Draw Drive Embed Encode
 Estimate Evaluate Exchange Export Fill Find Fine-tune Fit Format Fuse Hand Hash Hold Import
 Integrate Join Judge Keep Kill Lay Learn Let Linearise List Load Look Make Map Measure Mix Model

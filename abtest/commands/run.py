@@ -139,6 +139,10 @@ Resume = Annotated[
     Path | None,
     typer.Option("--resume", help="Continue this run directory.", autocompletion=completion.runs),
 ]
+Mirror = Annotated[
+    str | None,
+    typer.Option("--mirror", help="Directory or URL (s3://...) that finished files are copied to."),
+]
 EngineName = Annotated[
     str | None,
     typer.Option("--engine", help="local (default), or ray: the machines of a Ray cluster."),
@@ -198,6 +202,7 @@ def run(
     workers: options.Workers = None,
     engine: EngineName = None,
     address: options.Address = None,
+    mirror: Mirror = None,
     fail_on: FailOn = None,
     dry_run: DryRun = False,
     json: options.Json = False,
@@ -273,7 +278,7 @@ def run(
         resolved = load_config(flags, file=config)
         trained = (*resolved.treatment, resolved.control)
         resolved = resolved.with_policies(options.lsvcr_settings(llm, preset, trained))
-    where = (engine, workers, address)
+    where = (engine, workers, address, mirror)
     _execute(resolved, out, resume, where, conditions, dry_run, json, quiet)
 
 
@@ -290,7 +295,7 @@ def demo(
         {"users": users, "seed": seed},
         file=_DEMO,
     )
-    _execute(resolved, out, None, (None, workers, None), (), False, json, quiet)
+    _execute(resolved, out, None, (None, workers, None, None), (), False, json, quiet)
 
 
 _DEMO = Path(__file__).with_name("demo.toml")
@@ -336,7 +341,7 @@ def _execute(
     config: RunConfig,
     out: Path | None,
     resume: Path | None,
-    where: tuple[str | None, int | None, str | None],
+    where: tuple[str | None, int | None, str | None, str | None],
     fail_on: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
@@ -344,12 +349,13 @@ def _execute(
 ) -> None:
     # Imported here so that `abtest --help` does not load torch.
     from abtest.results.conclusion import conclude, next_step
+    from abtest.results.mirror import copy_finished
     from abtest.run.experiment import finished_run, run_experiment
     from abtest.run.machines import LOCAL, Machines
     from reports.render.terminal import render
 
     console = Console(quiet=quiet)
-    engine, workers, address = where
+    engine, workers, address, mirror = where
     machines = Machines(engine or LOCAL, workers, address)
     if dry_run:
         machines.check()
@@ -364,7 +370,10 @@ def _execute(
         resume=resume,
         machines=machines,
         console=console,
+        mirror=mirror,
     )
+    if finished is not None:
+        copy_finished(finished.directory, mirror)
     if as_json:
         put_json(outcome.result.to_json())
     else:

@@ -21,6 +21,7 @@ from abtest.errors import describe_error
 from abtest.files import write_text
 from abtest.paths import cache_directory
 from abtest.plugins import sections
+from abtest.results.mirror import mirror_of
 from abtest.run.arms.side_by_side import train_side_by_side
 from abtest.run.arms.support import unsupported_shares
 from abtest.run.arms.training import TrainedPolicy, train
@@ -75,8 +76,17 @@ def run_experiment(
     resume: Path | None,
     machines: Machines,
     console: Console,
+    mirror: str | None = None,
 ) -> Outcome:
     """Train, simulate, analyse, report; or continue from where a run stopped.
+
+    Args:
+        config: The experiment.
+        out: Run directory to create; None for one in ``runs/``.
+        resume: Run directory to go on with, in place of a new one.
+        machines: Where it is computed.
+        console: Progress.
+        mirror: Directory or URL that finished files are copied to, see `abtest.results.mirror`.
 
     Raises:
         UsageError: the configuration cannot be run; nothing was written.
@@ -87,7 +97,7 @@ def run_experiment(
     try:
         # Standard output is for results; what a policy prints goes where progress goes.
         with contextlib.redirect_stdout(sys.stderr):
-            return _run(config, out, resume, machines, console, log)
+            return _run(config, out, resume, machines, console, log, mirror)
     except BaseException as error:
         log.failure(error)
         _keep_failure(log, error, console)
@@ -117,10 +127,14 @@ def _run(
     machines: Machines,
     console: Console,
     log: RunLog,
+    mirror: str | None,
 ) -> Outcome:
     if resume is not None:
         directory = RunDirectory.open(resume)
         log.keep_in(directory.run_log)
+    copy = mirror_of(mirror)
+    if copy is not None:
+        copy.check(resume)
     plan = analysis_plan(config)
     machines.check()
     arms = arm_names(config, console)
@@ -164,6 +178,7 @@ def _run(
         log.keep_in(directory.run_log)
     else:
         directory.check_plan(signature)
+    directory.mirror = copy
     with directory.locked(), _timed(directory, console):
         people = simulate(config, dataset, spec, plan, directory, machines, console)
         with console.stage("analyse", "analysing"):
@@ -194,6 +209,7 @@ def _run(
         for warning in skipped:
             console.warn(warning)
         write_html(result, directory.path / "report.html", added)
+    directory.copy_out(final=True)
     return Outcome(result, directory.path)
 
 

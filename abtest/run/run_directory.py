@@ -44,6 +44,7 @@ from abtest.files import (
     write_parquet,
     write_text,
 )
+from abtest.results.mirror import Mirror
 from reports.results import ExperimentResult, ResultFormatError
 
 RUNS = Path("runs")
@@ -105,6 +106,7 @@ class RunDirectory:
         pieces: Outcomes of finished groups of people.
         log: The log of the experiment.
         run_log: Stages, warnings, versions.
+        mirror: Where finished files are copied to, as they come.
     """
 
     def __init__(self, path: Path, *, part_of: Path | None = None) -> None:
@@ -113,6 +115,19 @@ class RunDirectory:
         self.pieces = path / "pieces"
         self.log = path / "log"
         self.run_log = path / "run.log"
+        self.mirror: Mirror | None = None
+
+    def copy_out(self, *, final: bool = False) -> None:
+        """Copy what is finished to the mirror, if there is one.
+
+        Args:
+            final: Whether the run has ended.
+
+        Raises:
+            MirrorError: it cannot be copied.
+        """
+        if self.mirror is not None:
+            self.mirror.update(self.path, final=final)
 
     @classmethod
     def create(

@@ -325,7 +325,7 @@ class SimulationPool:
             stage.update("", 0.0, "starting")
             try:
                 for _ in self._engine.run(todo, report):
-                    pass
+                    self._directory.copy_out()
             except KeyboardInterrupt:
                 # Groups in progress are lost, finished ones are files already.
                 kept = len(self._directory.done(groups))
