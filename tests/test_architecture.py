@@ -31,7 +31,7 @@ SIMULATOR_LEAVES = tuple(
 )
 
 SHARED = (
-    "config", "config_sources", "console", "control_group", "errors", "files", "paths", "plugins",
+    "config", "config_sources", "console", "errors", "files", "paths", "plugins", "processes",
     "results", "tables", "version",
 )  # fmt: skip
 """Modules of `abtest` that its rooms stand on."""

@@ -13,7 +13,6 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +23,8 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from abtest.control_group import killed_before_others, out_of_memory_kills
 from abtest.errors import AbtestError, ExitCode
+from abtest.processes import killed_before_others, out_of_memory_kills, watching
 from abtest.run.arms.isolation import threads_left
 from policies.errors import PolicyTooSlow
 
@@ -181,7 +180,7 @@ class LocalEngine:
                 self._workers,
                 mp_context=self._context,
                 initializer=_prepare_worker,
-                initargs=(self._job, self._done, os.getpid()),
+                initargs=(self._job, self._done),
             )
         return self._pool
 
@@ -242,7 +241,15 @@ class _Spawn(SpawnContext):
 
 
 class _Process(SpawnProcess):
-    """A worker that does not import the main module of the program."""
+    """A worker that does not import the main module of the program.
+
+    It watches its parent before it imports anything large, which can take seconds.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Of what it is made of, the state comes last: it imports what the job needs."""
+        kind = type(self)
+        return watching, (os.getpid(), kind.__module__, kind.__qualname__), self.__dict__
 
     def start(self) -> None:
         """Start it."""
@@ -306,9 +313,8 @@ _done: Any = None
 """A number shared by all processes: tasks done so far, in fractions."""
 
 
-def _prepare_worker(job: Job[Any, Any], done: Any, parent: int) -> None:
+def _prepare_worker(job: Job[Any, Any], done: Any) -> None:
     global _shared, _job, _done, _failure
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     killed_before_others(_WORKER_POINTS)
     # Ctrl-C belongs to the parent, which ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -338,13 +344,6 @@ def _run_task(task: Any) -> TaskOutcome:
         return TaskOutcome(_job.work(_shared, task, tell))
     except BaseException as error:
         return TaskOutcome.failed(error)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is no more, also where nobody could tell it."""
-    while os.getppid() == parent:
-        time.sleep(_POLL_SECONDS)
-    os._exit(1)
 
 
 def _signal_name(number: int) -> str:

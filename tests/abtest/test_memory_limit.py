@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from abtest.control_group import group_limit, killed_before_others
+from abtest.processes import group_limit, killed_before_others
 from abtest.run import memory
 from abtest.run.engines import Job, LocalEngine
 from simulator.logs.dataset import Dataset, DatasetWriter

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from abtest.control_group import out_of_memory_kills
+from abtest.processes import out_of_memory_kills
 from abtest.run.engines import Job, LocalEngine, WorkerDied, WorkerError
 from policies.errors import PolicyContractError, PolicyTooSlow
 
@@ -173,6 +173,46 @@ def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> N
         parent.send_signal(how)
         parent.wait(20.0)
         _wait(lambda: not any(_runs(pid) for pid in workers), 10.0)
+    finally:
+        parent.kill()
+
+
+_SLOW_TO_START = """
+import os, sys
+from functools import partial
+os.environ["PARENT"] = str(os.getpid())
+import slow
+from abtest.run.engines import Job, LocalEngine
+from tests.abtest.run.test_engines import forever, silent
+
+with LocalEngine(Job(slow.nothing, forever), 1) as engine:
+    list(engine.run([sys.argv[1] + "/a"], silent))
+"""
+_SLOW = """
+import os, time
+from pathlib import Path
+def nothing(): pass
+if os.environ["PARENT"] != str(os.getpid()):
+    Path(__file__).with_name("importing").write_text(str(os.getpid()))
+    time.sleep(300.0)
+"""
+
+
+def test_a_worker_that_still_imports_ends_with_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(_SLOW_TO_START, encoding="utf-8")
+    (tmp_path / "slow.py").write_text(_SLOW, encoding="utf-8")
+    path = f"{Path(__file__).parents[3]}{os.pathsep}{tmp_path}"
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py"), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    try:
+        importing = tmp_path / "importing"
+        _wait(lambda: importing.exists() and bool(importing.read_text()), 120.0)
+        worker = int(importing.read_text())
+        parent.kill()
+        parent.wait(20.0)
+        _wait(lambda: not _runs(worker), 10.0)
     finally:
         parent.kill()
 

@@ -1,4 +1,4 @@
-"""Read a control group's limit of memory, and whether processes were killed for want of it.
+"""Let a process end with its parent, and tell what its control group says about memory.
 
 Imports nothing large: it is needed before the libraries are loaded.
 """
@@ -6,7 +6,12 @@ Imports nothing large: it is needed before the libraries are loaded.
 from __future__ import annotations
 
 import contextlib
+import importlib
+import os
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 _CGROUP = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
@@ -16,6 +21,7 @@ _UNLIMITED = 2**60
 """Version 1 of control groups writes a number near 2^63 where there is no limit."""
 _OWN_SCORE = Path("/proc/self/oom_score_adj")
 _LARGEST_SCORE = 1_000
+_POLL_SECONDS = 0.5
 
 
 def out_of_memory_kills(cgroup: Path = _CGROUP, mount: Path = _MOUNT) -> int:
@@ -63,6 +69,36 @@ def killed_before_others(points: int, file: Path = _OWN_SCORE) -> None:
     with contextlib.suppress(OSError, ValueError):
         score = int(file.read_text(encoding="utf-8"))
         file.write_text(str(min(score + points, _LARGEST_SCORE)), encoding="utf-8")
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent is no more, also where nobody could tell it.
+
+    Args:
+        parent: Number of the process that started this one.
+    """
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def watching(parent: int, module: str, name: str) -> Any:
+    """An object without its state, in a process that ends with its parent from now on.
+
+    A process that is made of a pickle starts here: what is large is imported afterwards.
+
+    Args:
+        parent: Number of the process that started this one.
+        module: Where the object's class is.
+        name: Of the class.
+    """
+    end_with(parent)
+    kind = getattr(importlib.import_module(module), name)
+    return kind.__new__(kind)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    os._exit(1)
 
 
 def _folders(cgroup: Path, mount: Path) -> list[tuple[Path, bool]]:
