@@ -281,6 +281,10 @@ def test_people_learned_from_a_log_are_judged_in_one_sentence() -> None:
     assert "not their size" in said(auc=0.79, low=0.7, high=0.82)[1]
     assert said(auc=0.8, low=0.7, high=0.82)[1].endswith("do not decide by it")
     assert said(problem="7 people: too few")[0] == "not run"
+    # An interval that includes a half says that nothing was told apart, whatever the area.
+    assert said(auc=0.9, low=0.5, high=1.0)[0] == "note"
+    assert said(auc=0.9, low=0.5, high=1.0)[1].startswith("a classifier cannot tell")
+    assert said(auc=0.51, low=0.501, high=0.52)[1].startswith("a classifier hardly tells")
     for broken in ({"auc": None}, {"auc": "1", "low": 0.1, "high": 0.2}, {}):
         context = {"environment": {"quality": {"two_sample": broken}}}
         assert checks._learned_people(result(compared(TIME), context=context)) == []
