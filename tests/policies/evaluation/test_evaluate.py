@@ -10,12 +10,13 @@ import pytest
 
 from policies.base import Policy, Progress, Scores, silent
 from policies.errors import PolicyError
+from policies.evaluation.candidates import CommentCandidates
 from policies.evaluation.case_history import history_at
 from policies.evaluation.comment_visits import visits_held_out
-from policies.evaluation.evaluate import ranks, summarise
+from policies.evaluation.evaluate import rank_cases, ranks, summarise
 from policies.evaluation.holdout import HeldOut, held_out, split_time, training_part
 from simulator.logs.dataset import Dataset
-from simulator.requests import VideoRequests
+from simulator.requests import CommentRequests, VideoRequests
 from tests.policies.comment_log import MINUTE, START_MS, random_log, write
 
 
@@ -31,6 +32,10 @@ class LastInTheCatalogue(Policy):
         """Nothing is to be learned."""
 
     def score_videos(self, requests: VideoRequests) -> Scores:
+        """The number itself."""
+        return requests.candidates.astype(np.float32)
+
+    def score_comments(self, requests: CommentRequests) -> Scores:
         """The number itself."""
         return requests.candidates.astype(np.float32)
 
@@ -57,6 +62,31 @@ def test_the_rank_is_the_number_of_new_videos_that_are_put_before(
         )
     assert found.tolist() == expected
     assert len(set(expected)) > 5
+
+
+def test_the_best_candidates_of_a_case_are_kept_and_those_that_compete_counted(
+    log: Dataset,
+) -> None:
+    test = visits_held_out(log)
+    candidates = CommentCandidates(log, test)
+    ranked = rank_cases(LastInTheCatalogue(), test, candidates, history_at(log, test))
+    assert ranked is not None
+    expected = np.full((len(test), 10), -1)
+    competing: list[int] = []
+    for block in CommentCandidates(log, test).blocks():
+        for case, row, competes in zip(block.rows, block.candidates, block.competes, strict=True):
+            best = sorted(row[competes].tolist(), reverse=True)
+            expected[case, : len(best)] = best
+            competing += best
+    assert ranked.top.tolist() == expected.tolist()
+    assert (expected[:, -1] == -1).all(), "sections are smaller than ten"
+    assert ranked.offered == len(set(competing))
+    assert ranked.competing == pytest.approx(len(competing) / len(test))
+    for case, ranks_of_case in enumerate(ranked.ranks):
+        chosen = [c for c in test.positives[case] if c >= 0]
+        places = sorted(expected[case].tolist().index(c) for c in chosen)
+        assert ranks_of_case[: len(places)].tolist() == places
+        assert (ranks_of_case[len(places) :] == -1).all()
 
 
 def test_means_have_an_error_over_people_and_one_over_seeds() -> None:
