@@ -178,6 +178,21 @@ def test_margins_and_variance_ratios_enter_the_error() -> None:
     assert 0.2 < found < 0.9
 
 
+@pytest.mark.parametrize("alternative", ["greater", "less"])
+@pytest.mark.parametrize("lift", [-0.01, 0.0, 0.02])
+def test_a_margin_leaves_room_for_the_lift_and_the_error(
+    alternative: Alternative, lift: float
+) -> None:
+    """Of a difference, with so many users that all is normal; "less" is better where less is."""
+    baseline, users = Baseline(10.0, 4.0), [400_000, 400_000]
+    test = PlannedTest(alternative=alternative, absolute=True)
+    reach = stats.norm.isf(0.05) + stats.norm.isf(0.1)
+    worse = -lift if alternative == "greater" else lift
+    expected = worse + reach * np.sqrt(2.0 * 4.0 / 400_000)
+    found = detectable_margin(baseline, users, test, lift=lift, target=0.9)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_lifts_of_a_negative_metric() -> None:
     assert power(Baseline(-5.0, 4.0), 0.1, [200, 200], PlannedTest(alternative="greater")) == (
         power(Baseline(5.0, 4.0), 0.1, [200, 200], PlannedTest(alternative="greater"))
