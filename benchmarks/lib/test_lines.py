@@ -3,7 +3,9 @@
     python -m benchmarks.lib.test_lines OUT.json ROOM[,ROOM...] TEST_FILE...
 
 Coverage.py counts the lines; its context is switched by hand, at every test and at every fixture
-that several tests share. So a line that runs in a shared fixture belongs to all tests that use it.
+that several tests share. So a line that runs in a shared fixture belongs to all tests that use it,
+and one that runs while a test file is read (a world that it makes for all its tests) to all tests
+of the file. The rooms are imported before: what runs then belongs to no test.
 A test that takes longer than ``QUICK`` seconds is stopped; it counts for the lines
 that it has run until then, and comes after all others. Needs the extra ``mutation``.
 """
@@ -11,6 +13,7 @@ that it has run until then, and comes after all others. Needs the extra ``mutati
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -45,8 +48,8 @@ class TestLines:
     def of(self, file: str, line: int, budget: float) -> tuple[list[str], float]:
         """The tests that may notice a change of a line, quickest first, and their seconds.
 
-        A line that only runs on import (a constant) may be noticed by any test of its file; if
-        the file holds nothing else, by any test of its folder.
+        A line that only runs on import (a constant) may be noticed by any test of its file, and
+        after those by any test of its folder.
 
         Args:
             file: Path below the root.
@@ -69,7 +72,10 @@ class TestLines:
         total = 0.0
         kept: list[str] = []
         ready: set[str] = set()
-        for name, test in sorted((found or anywhere or beside).items(), key=_cost):
+        near = (
+            [found] if found else [anywhere, {n: t for n, t in beside.items() if n not in anywhere}]
+        )
+        for name, test in (pair for tests in near for pair in sorted(tests.items(), key=_cost)):
             shared = {f: seconds for f, seconds in test["shared"].items() if f not in ready}
             total += test["seconds"] + sum(shared.values())
             if kept and total > budget:
@@ -120,6 +126,9 @@ def _key(root: Path, test: str, files: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+_READING = "reading the test file"
+
+
 class _Slow(BaseException):
     """Stops a test; no ``except Exception`` of its own keeps it going."""
 
@@ -147,6 +156,16 @@ class _Recorder:
         self.seconds[inner] = self.seconds.get(inner, 0.0) + took
         self.seconds[outer] = self.seconds.get(outer, 0.0) - took
         self.coverage.switch_context(outer)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        if not isinstance(collector, pytest.Module):
+            return (yield)
+        self.coverage.switch_context(_READING)
+        try:
+            return (yield)
+        finally:
+            self.coverage.switch_context("")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -211,7 +230,7 @@ def _entry(root: Path, recorder: _Recorder, test_file: str) -> Entry:
         if node in recorder.failed:
             continue
         lines: dict[str, set[int]] = {}
-        for context in [node, *fixtures]:
+        for context in [node, *fixtures, _READING]:
             for file, some in by_context.get(context, {}).items():
                 lines.setdefault(file, set()).update(some)
         tests[node] = {
@@ -230,6 +249,8 @@ def main() -> None:
     out, rooms, *tests = sys.argv[1:]
     root = Path.cwd().resolve()
     signal.signal(signal.SIGVTALRM, _stop)
+    for path in sorted(path for room in rooms.split(",") for path in Path(room).rglob("*.py")):
+        importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
     entries: dict[str, Entry] = {}
     for test in tests:
         coverage = Coverage(data_file=None, source=rooms.split(","), config_file=False)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import integrate, optimize, special, stats
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
@@ -355,10 +355,26 @@ def _tail(shift: float, freedom: float, level: float) -> float:
     if freedom > _NORMAL_FREEDOM:
         return float(special.ndtr(shift + special.ndtri(level)))
     critical = stats.t.isf(level, freedom)
-    # Far out the series does not converge, and the answer is 0 or 1 anyway.
-    if abs(shift - critical) > 30.0 + critical:
-        return float(shift > critical)
-    return float(1.0 - special.nctdtr(freedom, shift, critical))
+    found = float(1.0 - special.nctdtr(freedom, shift, critical))
+    return found if np.isfinite(found) else _tail_by_spread(shift, freedom, critical)
+
+
+def _tail_by_spread(shift: float, freedom: float, critical: float) -> float:
+    """The same where the series of the noncentral t does not converge.
+
+    A mean of normal probabilities over the quantiles of the estimated standard deviation.
+    """
+
+    def normal(level: float) -> float:
+        deviation = np.sqrt(2.0 * special.gammaincinv(freedom / 2.0, level) / freedom)
+        return float(special.ndtr(shift - critical * deviation))
+
+    # Where the integrand falls from one to zero; below it may be all there is.
+    fall = max(shift, 1.0) / max(critical, 1e-9)
+    level = float(special.gammainc(freedom / 2.0, freedom * fall**2 / 2.0))
+    return float(
+        sum(integrate.quad(normal, *ends, limit=200)[0] for ends in ((0, level), (level, 1)))
+    )
 
 
 def _root(gap: Callable[[float], float], low: float, high: float) -> float:

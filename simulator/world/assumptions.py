@@ -191,7 +191,7 @@ def _value(name: str, text: str) -> Value:
         wanted = "a whole number" if whole else "a number"
         given = f"'{text}'" if text else "nothing"
         raise DataError(f"--assume {name} is {given}, expected {wanted}.", _hint(name)) from None
-    wanted = wanted_of(name, value)
+    wanted = wanted_of(name, value, whole=whole)
     if wanted:
         raise DataError(f"--assume {name}={text} is out of range, expected {wanted}.", _hint(name))
     return value

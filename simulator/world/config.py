@@ -278,12 +278,9 @@ class WorldConfig:
                 known = " or ".join(f'"{name}"' for name in LANGUAGES)
                 raise DataError(f"world parameter 'language' is {value!r}, expected {known}.")
             if wanted is not str:
-                asked = wanted_of(key, value)
+                asked = wanted_of(key, value, whole=wanted is int)
                 if asked:
                     raise DataError(f"world parameter '{key}' is {value!r}, expected {asked}.")
-            if key == "language" and value not in LANGUAGES:
-                known = " or ".join(f'"{name}"' for name in LANGUAGES)
-                raise DataError(f"world parameter 'language' is {value!r}, expected {known}.")
         made = cls(**values)
         if made.comments_min > made.comments_max:
             raise DataError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 SHARES = frozenset(
     {
         "popularity_quality", "comment_taste_predictable", "comment_taste_topics",
@@ -38,17 +36,18 @@ _LATEST_MS = 4_102_444_800_000
 """The year 2100."""
 
 
-def wanted_of(name: str, value: int | float) -> str:
+def wanted_of(name: str, value: int | float, *, whole: bool) -> str:
     """What is expected of a parameter that may not have this value; empty if it may.
 
     Args:
         name: Field of `simulator.world.config.WorldConfig`.
-        value: Of the field's type.
+        value: A number; not a number and the infinities are outside every range.
+        whole: Whether the field is a whole number.
     """
     if name == "start_ms":
         return "" if 0 <= value <= _LATEST_MS else "a time in Unix ms, before the year 2100"
-    low, high, words = _range(name, isinstance(value, int))
-    good = math.isfinite(value) and low <= value <= high
+    low, high, words = _range(name, whole)
+    good = low <= value <= high
     return "" if good and not (name in _POSITIVE and value == 0) else words
 
 

@@ -94,6 +94,18 @@ def test_every_parameter_can_be_assumed_at_its_own_value() -> None:
                 assert with_assumption(config, field.name, assumption.values[0]) == config
 
 
+def test_the_example_of_every_parameter_has_its_own_value_and_another_allowed_one() -> None:
+    for field in dataclasses.fields(WorldConfig):
+        if field.name in ("name", "language", "start_ms"):
+            continue
+        with pytest.raises(DataError) as caught:
+            parse_assumptions([field.name])
+        assert caught.value.hint.startswith(f"Example: --assume {field.name}=")
+        example = caught.value.hint.partition("--assume ")[2]
+        found = values(example)[field.name]
+        assert len(found) == 2 and field.default in found, example
+
+
 @pytest.mark.parametrize(
     ("parameter", "value", "same"),
     [

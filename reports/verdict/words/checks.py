@@ -90,7 +90,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"{formats.p_equals(f['p'])}, corrected)"
     ),
     "split as planned on all days": lambda f: (
-        f"as planned on all {formats.counted(f['days'], 'day')} while users joined (always valid "
+        f"as planned on {_all(f['days'], 'day')} while users joined (always valid "
         f"{formats.p_equals(f['p'])})"
     ),
     "split broken on a day": lambda f: (

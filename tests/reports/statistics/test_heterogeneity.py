@@ -106,6 +106,14 @@ def test_relative_interaction_is_the_least_of_a_fine_grid_whatever_the_unit(
     assert other.statistic == pytest.approx(result.statistic, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("lift", [-0.5, 0.0, 1.5])
+def test_equal_lifts_are_their_own_common_lift(lift: float) -> None:
+    arms = [(arm(a, 0.01), arm(a * (1.0 + lift), 0.02)) for a in (1.0, 2.0, 8.0)]
+    result = interaction_test(arms)
+    assert (result.common, result.statistic, result.p_value) == (lift, 0.0, 1.0)
+    assert (result.inconsistency, result.degrees_of_freedom) == (0.0, 2)
+
+
 def segment_data(
     rng: np.random.Generator, lifts: tuple[float, ...]
 ) -> dict[str, tuple[Moments, Moments]]:

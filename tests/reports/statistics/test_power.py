@@ -17,6 +17,7 @@ from reports.statistics.moments import Moments
 from reports.statistics.power import (
     Baseline,
     PlannedTest,
+    _tail_by_spread,
     best_shares,
     detectable_lift,
     detectable_margin,
@@ -177,6 +178,21 @@ def test_margins_and_variance_ratios_enter_the_error() -> None:
     assert 0.2 < found < 0.9
 
 
+@pytest.mark.parametrize("alternative", ["greater", "less"])
+@pytest.mark.parametrize("lift", [-0.01, 0.0, 0.02])
+def test_a_margin_leaves_room_for_the_lift_and_the_error(
+    alternative: Alternative, lift: float
+) -> None:
+    """Of a difference, with so many users that all is normal; "less" is better where less is."""
+    baseline, users = Baseline(10.0, 4.0), [400_000, 400_000]
+    test = PlannedTest(alternative=alternative, absolute=True)
+    reach = stats.norm.isf(0.05) + stats.norm.isf(0.1)
+    worse = -lift if alternative == "greater" else lift
+    expected = worse + reach * np.sqrt(2.0 * 4.0 / 400_000)
+    found = detectable_margin(baseline, users, test, lift=lift, target=0.9)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_lifts_of_a_negative_metric() -> None:
     assert power(Baseline(-5.0, 4.0), 0.1, [200, 200], PlannedTest(alternative="greater")) == (
         power(Baseline(5.0, 4.0), 0.1, [200, 200], PlannedTest(alternative="greater"))
@@ -217,6 +233,37 @@ def test_twin_designs_are_the_paired_test() -> None:
     assert back.lift == pytest.approx(0.02, rel=1e-6)
     with pytest.raises(StatisticsError, match="difference"):
         power(Baseline.proportion(0.1), 0.1, [10, 10], test)
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5, 9])
+@pytest.mark.parametrize("alpha", [0.05, 0.002])
+def test_power_of_few_pairs_is_a_probability_however_large_the_lift(
+    pairs: int, alpha: float
+) -> None:
+    """Held to the normal, given the estimated spread: scipy's series fails at some of these."""
+    baseline = Baseline(10.0, 4.0)
+    test = PlannedTest(paired=True, alpha=alpha)
+    freedom = pairs - 1
+    critical = stats.t.isf(alpha / 2.0, freedom)
+    levels = (np.arange(100_000) + 0.5) / 100_000
+    deviation = np.sqrt(stats.chi2.ppf(levels, freedom) / freedom)
+    before = 0.0
+    for shift in (0.5, 3.0, 6.0, 8.0, 9.0, 10.0, 13.5, 26.0, 50.0, 700.0, 1e5):
+        found = power(baseline, shift * 2.0 / 10.0 / np.sqrt(pairs), [pairs] * 2, test)
+        expected = sum(
+            stats.norm.cdf(sign * shift - critical * deviation).mean() for sign in (1.0, -1.0)
+        )
+        assert found == pytest.approx(expected, abs=1e-5)
+        assert before <= found + 1e-9 <= 1.0 + 2e-9
+        before = found
+
+
+def test_the_tail_of_the_noncentral_t_by_its_spread_is_that_of_scipy() -> None:
+    for freedom, level in ((1.0, 0.025), (4.0, 0.05), (30.0, 1e-4)):
+        critical = float(stats.t.isf(level, freedom))
+        for shift in (0.0, 1.0, 0.7 * critical, 1.5 * critical):
+            expected = stats.nct.sf(critical, freedom, shift)
+            assert _tail_by_spread(shift, freedom, critical) == pytest.approx(expected, abs=1e-7)
 
 
 def test_power_of_a_twin_design_by_simulation() -> None:

@@ -156,6 +156,22 @@ def test_several_assumptions_give_what_holds_what_does_not_and_what_matters_most
     )
 
 
+def test_an_assumption_whose_lift_is_not_known_matters_least(result: ExperimentResult) -> None:
+    still = grid({0.5: BETTER, 1.0: BETTER}, label="still")
+    (found,) = still.findings
+    unknown = dataclasses.replace(found, low=None, high=None)
+    blank = dataclasses.replace(still, label="blank", findings=(unknown,))
+    record = assumed(result, blank, grid({0.5: BETTER, 1.0: (0.5, 0.1)}, label="wide"), still)
+    assert record.assumptions is not None
+    order = words.by_spread(record.assumptions, record.comparisons[0])
+    assert [g.label for g in order] == ["wide", "blank", "still"]
+    # Where no lift moves at all, none is named as what it rests on.
+    assert "rests most" not in said(result, blank, still)
+    assert "rests most on the wide (+4.0 to +50.0 %)" in said(
+        result, blank, *record.assumptions.grids
+    )
+
+
 def test_a_guardrail_that_another_assumption_breaks_is_named(result: ExperimentResult) -> None:
     broken = {2.0: ("Hates",), 1.0: ("Play time",)}
     sentence = said(result, grid({1.0: BETTER, 2.0: BETTER}, broken=broken))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reports.result_parts import WrittenVerdict
 from reports.results import (
     ArmComparison,
     Estimate,
@@ -100,6 +101,35 @@ def test_the_reason_names_factors_until_they_make_up_most_of_the_lift() -> None:
         assert verdicts.why(result(comparison), comparison) == reason
     line = summary.factor_line(FactorSplit("time", 0.1, factors, 0.95))
     assert line == "Of +10.0 %: a +6.0 %, b +3.0 %, c +1.0 %."
+
+
+def test_values_of_a_factor_have_its_unit_where_there_is_a_value() -> None:
+    """A unit follows, what it is counted per does not."""
+    time = factor("a", 0.1)
+    assert summary.factor_values(time) == ["10.00 s", "11.00 s"]
+    assert summary.factor_values(replace(time, unit="per visit")) == ["10.00", "11.00"]
+    assert summary.factor_values(replace(time, control=float("nan"))) == ["n/a", "11.00 s"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "reason", "cause", "why"),
+    [
+        ("A is better.", "", "it is", ""),
+        ("A is better.", "it was tried", "it is", "Why: it was tried."),
+        ("A is better, since it was tried.", "it was tried", "it is", ""),
+        ("A is better.", "it was tried", "it was tried", ""),
+    ],
+)
+def test_sentences_of_old_results_are_said_once(
+    sentence: str, reason: str, cause: str, why: str
+) -> None:
+    written = replace(VERDICT, written=WrittenVerdict(sentence, reason, cause))
+    old = replace(compared(TIME), verdict=written)
+    assert verdicts.sentence(result(old), old) == sentence
+    assert verdicts.decision(result(old), old) == f"Decision: ship, because {cause}."
+    assert verdicts.why(result(old), old) == why
+    silent = replace(old, verdict=replace(written, decision=None))
+    assert verdicts.decision(result(silent), silent) == ""
 
 
 @pytest.mark.parametrize(
@@ -292,6 +322,10 @@ def test_people_learned_from_a_log_are_judged_in_one_sentence() -> None:
     assert "not their size" in said(auc=0.79, low=0.7, high=0.82)[1]
     assert said(auc=0.8, low=0.7, high=0.82)[1].endswith("do not decide by it")
     assert said(problem="7 people: too few")[0] == "not run"
+    # An interval that includes a half says that nothing was told apart, whatever the area.
+    assert said(auc=0.9, low=0.5, high=1.0)[0] == "note"
+    assert said(auc=0.9, low=0.5, high=1.0)[1].startswith("a classifier cannot tell")
+    assert said(auc=0.51, low=0.501, high=0.52)[1].startswith("a classifier hardly tells")
     for broken in ({"auc": None}, {"auc": "1", "low": 0.1, "high": 0.2}, {}):
         context = {"environment": {"quality": {"two_sample": broken}}}
         assert checks._learned_people(result(compared(TIME), context=context)) == []
@@ -318,6 +352,12 @@ def test_oracles_are_named_where_they_take_part() -> None:
     }  # fmt: skip
     known = result(compared(TIME), context={"policies": arms})
     assert checks.oracles(known) == ["a knows the people"]
+    # Also where one arm is a treatment here and the control there.
+    after = replace(compared(TIME), treatment="c", control="b")
+    chain = replace(known, comparisons=(compared(TIME), after))
+    assert checks.oracles(chain) == ["a knows the people", "c takes no part"]
+    middle = replace(chain, comparisons=(after, replace(after, treatment="d", control="c")))
+    assert checks.oracles(middle) == ["c takes no part"]
     assert checks.chips(known)[0].label == "Oracle"
     line = summary.checks_line([
         checks.Chip("A", "warn", ""), checks.Chip("B", "pass", ""), checks.Chip("C", "pass", ""),

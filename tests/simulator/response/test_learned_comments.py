@@ -74,6 +74,18 @@ def test_reading_follows_the_chances_and_times_of_the_model(user: int) -> None:
     np.testing.assert_array_equal(read.stay_ms, read.dwell_ms.sum(axis=1) + 700)
 
 
+def test_a_comment_is_read_for_a_millisecond_at_least_and_some_minutes_at_most() -> None:
+    flat = {
+        "log_likes": np.zeros(4), "comment_dwell": np.zeros(4), "user_dwell": np.zeros(2),
+        "go_on": np.ones(POSITIONS), "overhead_ms": 0.0,
+    }  # fmt: skip
+    for level, dwell in ((-2.0, 1), (30.0, 442_413)):  # exp(13)
+        model = dataclasses.replace(MODEL, dwell=np.array([level, 0.0, 0.4]), **flat)
+        read = sections(model, 0, [0, 1, -1], n=50)
+        assert read.dwell_ms.tolist() == [[dwell, dwell, 0]] * 50
+        assert (read.stay_ms == 2 * dwell).all()
+
+
 def test_a_list_longer_than_the_fitted_depth_goes_on_at_its_last_chance() -> None:
     go_on = np.full(POSITIONS, 1.0)
     go_on[-1] = 0.25
@@ -152,23 +164,28 @@ def fit(
 def test_effects_are_shrunken_means_of_what_the_parts_before_leave_over(
     write_dataset: WriteDataset, tmp_path: Path
 ) -> None:
-    frame = events(0)
+    # Of some rows the time is not known: they count as likes and replies only.
+    untimed = pl.when(pl.col("time_ms") % 7 == 0).then(0).otherwise(pl.col("dwell_ms"))
+    frame = events(0).with_columns(dwell_ms=untimed)
     model = fit(write_dataset, tmp_path, comment_events=frame)
     assert model.dwell_known
     # A missing mark says nothing against it: such comments were shown.
     rows = [row for row in frame.iter_rows(named=True) if row["is_shown"] != 0]
     x = np.array([model.log_likes[row["comment_id"]] for row in rows])
     np.testing.assert_allclose(model.log_likes, np.log1p(LIKES) - np.log1p(LIKES).mean())
-    time = np.log([row["dwell_ms"] for row in rows])
-    (slope, mean), *_ = np.linalg.lstsq(np.stack([x, np.ones_like(x)], axis=1), time)
-    rest = time - mean - slope * x
+    timed = [row for row in rows if row["dwell_ms"] > 0]
+    assert 20 < len(timed) < len(rows) - 20
+    xt = np.array([model.log_likes[row["comment_id"]] for row in timed])
+    time = np.log([row["dwell_ms"] for row in timed])
+    (slope, mean), *_ = np.linalg.lstsq(np.stack([xt, np.ones_like(xt)], axis=1), time)
+    rest = time - mean - slope * xt
     fitted = {}
     for name, n in (("user_id", PEOPLE), ("comment_id", len(LIKES))):
         sums: dict[int, list[float]] = defaultdict(list)
-        for row, left in zip(rows, rest, strict=True):
+        for row, left in zip(timed, rest, strict=True):
             sums[row[name]].append(left)
         fitted[name] = [sum(sums[i]) / (len(sums[i]) + 10) for i in range(n)]
-        rest = rest - [fitted[name][row[name]] for row in rows]
+        rest = rest - [fitted[name][row[name]] for row in timed]
     np.testing.assert_allclose(model.user_dwell, fitted["user_id"])
     np.testing.assert_allclose(model.comment_dwell, fitted["comment_id"])
     np.testing.assert_allclose(model.dwell, [mean, slope, np.std(rest)])

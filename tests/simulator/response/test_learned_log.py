@@ -51,7 +51,7 @@ def impressions(seed: int = 0) -> pl.DataFrame:
                         "is_like": int(random.integers(2)) if random.random() < 0.8 else None,
                         "play_time_ms": play,
                         "comment_stay_time": stay,
-                        "profile_stay_time": [None, 0, 800][random.integers(3)],
+                        "profile_stay_time": [None, -7, 0, 800][random.integers(4)],
                         "duration_ms": int(random.integers(3, 90)) * 1_000,
                     }
                 )
@@ -105,9 +105,10 @@ def test_pages_sessions_and_outcomes_of_each_impression(
         assert found[like] == (-1 if row["is_like"] is None else row["is_like"])
         assert found[OPEN] == (-1 if stay is None else stay > 0)
         assert log.stay_ms[at] == (-1 if stay is None else stay)
-        profile = row["profile_stay_time"]
-        assert found[PROFILE] == (-1 if profile is None else profile > 0)
-        assert log.profile_stay_ms[at] == (-1 if profile is None else profile)
+        # What is below zero is not known.
+        profile = -1 if row["profile_stay_time"] is None else max(row["profile_stay_time"], -1)
+        assert found[PROFILE] == (-1 if profile < 0 else profile > 0)
+        assert log.profile_stay_ms[at] == profile
         assert log.play_ms[at] == max(row["play_time_ms"] - (stay or 0), 0)
         last = at + 1 == len(rows) or rows[at + 1]["user_id"] != row["user_id"]
         assert found[END] == (-1 if last else rows[at + 1]["new session"])

@@ -53,6 +53,21 @@ def test_only_what_was_seen_often_enough_has_a_row_of_its_own() -> None:
     assert tensors._slots(examples, np.array([2, 5, 7]), 9).tolist() == [0, 0, 0]
 
 
+def test_people_have_a_row_from_one_impression_on_videos_and_their_groups_from_three() -> None:
+    """Groups add up what their videos have; a video without a group is of none."""
+    entities = Entities(
+        author=np.array([0, 0, 1, 1, -1]),
+        category=np.array([0, 1, 1, -1, 1]),
+        duration_ms=np.zeros(5, np.int64),
+        users=UserFeatures(np.zeros(3, np.int64), [], np.zeros((3, 3), np.float32)),
+    )
+    slots = Slots.of_counts(np.array([0, 1, 7]), np.array([3, 0, 2, 0, 4]), entities)
+    assert slots.user.tolist() == [0, 1, 2]
+    assert slots.video.tolist() == [1, 0, 0, 0, 2]
+    assert slots.author.tolist() == [1, 1, 0, 0, 0]
+    assert slots.category.tolist() == [1, 2, 2, 0, 2]
+
+
 def test_rows_to_judge_by_are_spread_over_all_when_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from simulator.randomness import mix, purpose_key
 from simulator.response.reading import (
     comment_index,
+    expected_reading,
     expected_stay,
     read_section,
     section_expectations,
@@ -179,6 +180,20 @@ def test_expectations_are_the_means_of_many_readings(world: World, length: int) 
     assert np.array_equal(
         expected.stay_seconds, expected_stay(world, PEOPLE, np.arange(people), comments)
     )
+
+
+def test_what_the_index_is_made_of_is_what_reading_down_the_list_expects() -> None:
+    """The first comment is reached for certain, each next one if the one before leads on."""
+    deep = dataclasses.replace(CONFIG, read_depth=0.3, comment_order_effect=1.0)
+    world = World.create(deep, 5)
+    comments = shorter(sections(6), [3, 6] * (N // 2))
+    rows = np.arange(N)
+    mean, on = expected_reading(world, PEOPLE, rows, comments)
+    whole = section_expectations(world, PEOPLE, rows, comments)
+    reach = np.cumprod(np.concatenate([np.ones((N, 1)), on[:, :-1]], axis=1), axis=1)
+    np.testing.assert_allclose(whole.reach, reach * (comments >= 0), rtol=1e-5)
+    np.testing.assert_allclose(whole.dwell_seconds, reach * mean, rtol=1e-5)
+    assert (mean[comments < 0] == 0).all() and (on[comments < 0] == 0).all()
 
 
 @pytest.mark.parametrize(("depth", "loss"), [(0.0, 1e-6), (0.02, 4e-3)])

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from scipy import stats
 
 from reports.statistics.distributions.bootstrap import (
+    _delta_error,
     bootstrap,
     mean_difference,
     mean_lift,
@@ -176,6 +177,23 @@ def test_ratios_have_the_delta_methods_error(statistic: object) -> None:
     assert result.interval.high is not None
     width = (result.interval.high - result.interval.low) / (2 * stats.norm.isf(0.025))
     assert width == pytest.approx(expected, rel=0.1)
+
+
+def test_the_delta_methods_error_is_that_of_the_gradient_by_hand() -> None:
+    """Of x1^2 x2 - y1, at two places at once; the second place's x2 does not vary."""
+    x = np.array([[2.0, 3.0], [1.0, 5.0]])
+    y = np.array([[7.0], [8.0]])
+    spread_x = np.array([[[0.04, 0.01], [0.01, 0.09]], [[0.02, 0.0], [0.0, 0.0]]])
+    spread_y = np.array([[[0.5]], [[0.25]]])
+
+    def statistic(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.asarray(one[..., 0] ** 2 * one[..., 1] - other[..., 0])
+
+    # Gradients (2 x1 x2, x1^2): (12, 4) and (10, 1); of y1 it is -1.
+    first = 144 * 0.04 + 2 * 12 * 4 * 0.01 + 16 * 0.09 + 0.5
+    second = 100 * 0.02 + 0.25
+    found = _delta_error(statistic, [x, y], [spread_x, spread_y])
+    assert found == pytest.approx(np.sqrt([first, second]), rel=1e-9)
 
 
 FIXED = arms_of(
