@@ -2,7 +2,7 @@
 
 A speed is seconds per unit of work: person-days of the simulation, impressions of a training log.
 It is kept in the cache and never enters a result. Before the first run of a stage a typical speed
-of two cores stands in (`TYPICAL`: about the parts of the 16 minutes that `make demo` takes).
+of two cores stands in (`TYPICAL`: about the parts of the six minutes that `make demo` takes).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from abtest.files import write_text
 from abtest.paths import cache_directory
 
 TYPICAL: dict[str, float] = {
-    "world": 3e-3,
-    "simulate": 8e-3,
+    "world": 2e-3,
+    "simulate": 5e-3,
     "response": 4e-4,
     "train random": 0.0,
     "train popular": 3e-7,
-    "train sasrec": 1e-4,
-    "train lsvcr": 1.6e-4,
+    "train sasrec": 5e-5,
+    "train lsvcr": 8e-5,
 }
 """Seconds per unit: person-days for `world` and `simulate`, impressions for the others."""
 
