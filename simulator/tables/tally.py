@@ -20,7 +20,8 @@ class Tally:
         read: Rows, bad ones included.
         rejected: Bad rows.
         examples: The first few of them: file, line, what is wrong.
-        repaired: Reason to number of values changed, such as "play_time_ms: negative to 0".
+        repaired: Column and reason, such as "play_time_ms: negative to 0", to the number of
+            values of the source that were changed.
     """
 
     bad_rows: BadRows = "fail"

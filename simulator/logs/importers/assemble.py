@@ -165,8 +165,7 @@ def _block(
         if more_of_log:
             features = features.join(mentioned.select(key, *more_of_log), on=key, how="left")
         unknown = mentioned.join(features, on=key, how="anti")
-        what = {"user_id": "people", "video_id": "videos", "comment_id": "comments"}[key]
-        report.repair(f"{what} of the log without features: added", unknown.height)
+        report.added += unknown.height
         block = pl.concat([features, unknown], how="diagonal_relaxed").sort(key)
         if "tags" in block.columns and "category" not in block.columns:
             block = block.with_columns(pl.col("tags").list.first().alias("category"))
