@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,9 @@ class MetricRow:
                 "A share of a control near zero is no margin: give it in the metric's unit."
             )
         p = result.p_value if p_adjusted is None else p_adjusted
-        reach = detectable_difference(error, alpha=self.alpha / tests)
+        reach = detectable_difference(
+            error, alpha=self.alpha / tests, degrees_of_freedom=result.degrees_of_freedom
+        )
         value = abs(self.estimated.arms[0].adjusted)
         relative = None if scale == "absolute" else result.relative
         score = self.estimated.rates is not None
@@ -240,12 +242,10 @@ def metric_rows(
     pair: tuple[str, str],
     design: Design,
     raw: Mapping[str, Mapping[str, RawValue]],
-) -> list[MetricRow]:
-    """The primary metric, the guardrails and the secondary metrics of one treatment."""
+) -> Iterator[MetricRow]:
+    """The primary metric, the guardrails and the secondary metrics of one treatment, in turn."""
     roles: list[tuple[str, Role]] = [(plan.primary, "primary")]
     roles += [(name, "guardrail") for name in plan.guardrails]
     roles += [(name, "secondary") for name in plan.secondary]
-    return [
-        MetricRow.of(table, plan, plan.metric(name), role, pair, design, raw[name])
-        for name, role in roles
-    ]
+    for name, role in roles:
+        yield MetricRow.of(table, plan, plan.metric(name), role, pair, design, raw[name])

@@ -114,18 +114,6 @@ def test_repairs_are_counted_and_bad_rows_are_not_counted_twice(tmp_path: Path) 
     assert (tally.read, tally.rejected) == (6, 1)
 
 
-def test_a_value_that_fills_two_columns_is_repaired_once(tmp_path: Path) -> None:
-    path = file(tmp_path / "t.csv", "play\n14.5\n-3\n7\n2.5\n")
-    sources = {"watched": "play", "length": "play"}
-    rounded = Whole(rounds=True)
-    negative = Whole(rounds=True, replace=(Replace(-10, -1, 0, "negative to 0"),))
-    tally = Tally()
-    kinds = {"watched": rounded, "length": negative}
-    read = list(open_table(path).read(kinds, tally, sources=sources))
-    assert [b.frame["watched"].to_list() for b in read] == [[15, -3, 7, 3]]
-    assert tally.repaired == {"play: fraction rounded": 2, "play: negative to 0": 1}
-
-
 def test_seconds_become_exact_milliseconds(tmp_path: Path) -> None:
     path = file(tmp_path / "t.csv", "t\n1593878903.438\n1593878903\n1593878903.4385\n")
     tally = Tally()
