@@ -77,7 +77,7 @@ def analyze_table(
     plan = dataclasses.replace(plan, covariates=observed.covariates)
     control, *treatments = observed.table.arms
     check_split(split, observed.table.arms)
-    with console.stage("analyse", "analysing"):
+    with console.stage("analyse", "analysing") as stage:
         result = analyze(
             observed.table,
             plan,
@@ -86,6 +86,7 @@ def analyze_table(
             design="observed",
             planned_split=split,
             simulated=False,
+            report=stage.report,
             context=_context(file.source.files, plan, observed, command),
         )
     return result, None if out is None else _write(result, out, options)

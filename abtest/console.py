@@ -86,6 +86,10 @@ class Stage:
             shown = f"{stage}: {detail}" if stage and detail else stage or detail
             self._progress.update(self._task, completed=min(max(fraction, 0.0), 1.0), detail=shown)
 
+    def report(self, fraction: float) -> None:
+        """The same for those who tell nothing but the share that is done."""
+        self.update("", fraction)
+
     def part(self, title: str) -> Stage:
         """Something that happens meanwhile, with a bar of its own under this one's."""
         return Stage(self._console, title, self._progress)

@@ -136,6 +136,28 @@ def statistics_table(statistics: Sequence[Statistic]) -> str:
     )
 
 
+def comparison_rows(comparisons: Sequence[FigureComparison]) -> list[dict[str, object]]:
+    """`abtest data describe --against kuaishou --json`: every figure, as plain values."""
+    return [
+        {
+            "name": c.published.name,
+            "label": c.published.label,
+            "simulated": c.simulated,
+            "published": c.published.value,
+            "ratio": c.ratio,
+            "verdict": c.verdict,
+            "tolerance": c.published.tolerance,
+            "role": c.published.role,
+            "entry": c.published.entry,
+            "unit": c.published.unit,
+            "definition": c.published.definition,
+            "source": c.published.source,
+            "note": c.published.note,
+        }
+        for c in comparisons
+    ]
+
+
 def comparison_table(comparisons: Sequence[FigureComparison]) -> str:
     """`abtest data describe --against kuaishou`: every figure, why some are off, the counts."""
     from simulator.logs.describe import reasons

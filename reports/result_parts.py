@@ -112,7 +112,8 @@ class MetricComparison:
         p_adjusted: after correction inside ``family`` (equal to p_value where none applies).
         family: name of the correction family ("primary", "secondary (Holm)", ...).
         confidence: level of the intervals shown (adjusted consistently with p_adjusted).
-        detectable_effect: smallest relative effect with 80 % power, from this data's variance.
+        detectable_effect: smallest relative effect with 80 % power, from this data's variance,
+            at the level that the correction leaves.
         variance_reduction: share of variance removed by the pre-period covariate (0..1).
         margin: non-inferiority margin as a relative change (guardrails), else None.
         outcome: "better", "worse", "not clear", "within margin", "margin broken", "no data".

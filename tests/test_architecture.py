@@ -27,8 +27,10 @@ POLICY_CONTRACT = tuple(
 
 SIMULATOR_LEAVES = tuple(
     f"simulator.{name}"
-    for name in ("behaviours", "calendar", "devices", "errors", "randomness", "arrays")
-)
+    for name in (
+        "behaviours", "calendar", "devices", "errors", "progress", "randomness", "arrays",
+    )
+)  # fmt: skip
 
 SHARED = (
     "config", "config_sources", "console", "errors", "files", "paths", "plugins", "processes",

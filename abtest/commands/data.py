@@ -96,7 +96,8 @@ def import_command(
     for warning in skipped:
         console.warn(warning)
     bad: BadRows = "skip" if bad_rows == "skip" else "fail"
-    with console.stage("import", f"importing {', '.join(map(str, files)) or 'the query'}"):
+    title = f"importing {', '.join(map(str, files)) or 'the query'}"
+    with console.stage("import", title) as stage:
         if propensities is not None or log_format == bandit.FORMAT:
             names = None if propensities is None else bandit.parse_columns(propensities)
             report = bandit.import_bandit(
@@ -107,6 +108,7 @@ def import_command(
                 encoding=encoding,
                 decimal=decimal,
                 overwrite=force,
+                report=stage.report,
             )
         elif map_file is not None:
             report = import_mapped(
@@ -118,6 +120,7 @@ def import_command(
                 encoding=encoding,
                 decimal=decimal,
                 overwrite=force,
+                report=stage.report,
             )
         else:
             report = import_logs(
@@ -128,6 +131,7 @@ def import_command(
                 encoding=encoding,
                 decimal=decimal,
                 overwrite=force,
+                report=stage.report,
                 further=further,
             )
     put(report.render())
@@ -198,8 +202,13 @@ def export(
     console = Console()
     _check_target(target)
     opened = open_dataset(dataset, console)
-    with console.stage("export", f"exporting {opened.path}"):
-        report = export_logs(opened, target, format=log_format)  # type: ignore[arg-type]
+    with console.stage("export", f"exporting {opened.path}") as stage:
+        report = export_logs(
+            opened,
+            target,
+            format=log_format,  # type: ignore[arg-type]
+            progress=stage.report,
+        )
     put(report.render())
     put(f"\nFiles: {target}\nBack:  abtest data import {target} DATASET")
 
@@ -219,7 +228,8 @@ def check(dataset: DatasetPath, as_json: options.Json = False) -> None:
 
     console = Console()
     opened = open_dataset(dataset, console, sound=False)
-    findings = check_dataset(opened)
+    with console.stage("check", f"checking {opened.path}") as stage:
+        findings = check_dataset(opened, stage.report)
     possible = needs(opened)
     errors = [f for f in findings if f.severity == "error"]
     if as_json:
@@ -271,18 +281,21 @@ def describe(
     """
     from abtest.run.datasets import open_dataset
     from abtest.run.memory import require_room
-    from abtest.tables import comparison_table, statistics_table
+    from abtest.tables import comparison_rows, comparison_table, statistics_table
     from simulator.logs.describe import compare, memory_to_describe
     from simulator.logs.describe import describe as describe_dataset
 
-    opened = open_dataset(dataset, Console(), sound=False)
+    console = Console()
+    opened = open_dataset(dataset, console, sound=False)
     require_room(
         memory_to_describe(opened),
         f"describing {opened.info.rows.get('impressions', 0):,} impressions",
         "Import a part of the log's files, and describe that",
     )
+    title = f"describing {opened.path}"
     if against is None:
-        statistics = describe_dataset(opened)
+        with console.stage("describe", title) as stage:
+            statistics = describe_dataset(opened, stage.report)
         if as_json:
             rows = [
                 {"name": s.name, "label": s.label, "value": s.value, "unit": s.unit}
@@ -294,27 +307,10 @@ def describe(
         return
     if against != "kuaishou":
         raise UsageError(f"--against knows 'kuaishou', not '{against}'.")
-    comparisons = compare(opened, against)
+    with console.stage("describe", title) as stage:
+        comparisons = compare(opened, against, stage.report)
     if as_json:
-        pairs = [
-            {
-                "name": c.published.name,
-                "label": c.published.label,
-                "simulated": c.simulated,
-                "published": c.published.value,
-                "ratio": c.ratio,
-                "verdict": c.verdict,
-                "tolerance": c.published.tolerance,
-                "role": c.published.role,
-                "entry": c.published.entry,
-                "unit": c.published.unit,
-                "definition": c.published.definition,
-                "source": c.published.source,
-                "note": c.published.note,
-            }
-            for c in comparisons
-        ]
-        put_json({"comparisons": pairs})
+        put_json({"comparisons": comparison_rows(comparisons)})
     else:
         put(comparison_table(comparisons))
 

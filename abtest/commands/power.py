@@ -169,8 +169,11 @@ def power(
         ),
     ] = None,
     treatments: Annotated[
-        int, typer.Option("--treatments", min=1, max=100, help="Number of treatments.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--treatments", min=1, max=100, help="Number of treatments; a run's own, or 1."
+        ),
+    ] = None,
     correct: Annotated[
         str,
         typer.Option(
@@ -250,7 +253,7 @@ def power(
         margin=None if margin is None else abs(parse_percent(margin)),
         power=_fraction("--power", target),
         alpha=_fraction("--alpha", alpha),
-        shares=parse_shares(split, treatments),
+        shares=parse_shares(split, treatments or 1),
         correct=parse_correct(correct),
         paired=design == "twin",
         effect_is_share=mde is None or "%" in mde,
@@ -284,10 +287,15 @@ def power(
             delimiter=delimiter, decimal=decimal, bad_rows=bad_rows, absolute=absolute,
         )  # fmt: skip
         opened = open_source(source, options=table, days=None, console=console)
+        if treatments is None and opened.against:
+            asked = dataclasses.replace(asked, shares=parse_shares(split, len(opened.against)))
         if nothing_asked:
             asked = dataclasses.replace(asked, users=opened.people)
+        if nothing_asked and opened.against and split is None and treatments is None:
+            # The run's own test: its arms as they are.
+            asked = dataclasses.replace(asked, shares=opened.shares)
         known = known_of_source(opened, days=days, paired=asked.paired)
-        name = f"{opened.name}: {opened.users:,} users, " + _days_words(opened, days)
+        name = f"{opened.name}: {_users_words(opened)}, " + _days_words(opened, days)
     rows = answers(known, asked)
     if html is not None:
         options.put_page(power_page(rows, asked, name, options.command_line()), html, console)
@@ -366,6 +374,12 @@ def _known_of_numbers(
         variance *= 2.0 * (1.0 - correlation)
     baseline = Baseline(mean, variance)
     return Known("mean", "", 1.0, "up", baseline, removed if removed else None)
+
+
+def _users_words(opened: Source) -> str:
+    """How many users there are in the arms that were looked at."""
+    arms = (opened.arm, *opened.against)
+    return f"{' and '.join(f'{opened.table.size(arm):,}' for arm in arms)} users"
 
 
 def _days_words(opened: Source, days: int | None) -> str:

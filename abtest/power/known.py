@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from abtest.errors import UsageError
 from abtest.power.sources import Source
-from reports.plan import Metric
+from reports.analysis.estimation import estimate
+from reports.plan import AnalysisPlan, Metric
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import estimate_arms
 from reports.statistics.moments import Moments
 from reports.statistics.power import Baseline, variance_over_days
+from reports.users.metric_columns import during
 from reports.users.table import matrix
 
 _CLEAR = 1.96
@@ -104,16 +106,49 @@ def _unpaired(source: Source, chosen: Metric, days: int | None) -> Known:
             "Plan for another metric.",
         )
     error = math.sqrt(raw.variance / moments.users)
+    if source.against:
+        baseline = _as_tested(source, chosen, baseline)
     if days is not None:
         daily = _daily(source, chosen, columns)
         baseline, raw = (
             b._replace(variance=variance_over_days(b.variance, daily, days))
             for b in (baseline, raw)
         )
-    elif columns.shape[1] == 2 and _is_share(columns):
+    elif columns.shape[1] == 2 and not source.against and _is_share(columns):
         baseline = Baseline.proportion(baseline.value)
     removed = 1.0 - baseline.variance / raw.variance if columns.shape[1] > 2 else None
     return _known(source, chosen, baseline, removed, error)
+
+
+def _as_tested(source: Source, chosen: Metric, alone: Baseline) -> Baseline:
+    """Value and variances with which the run's own analysis compared its arms.
+
+    Of several treatments the one whose test finds least counts, as in the run's own warning.
+
+    Args:
+        source: A run with several arms.
+        chosen: The metric.
+        alone: The control by itself.
+    """
+    plan = AnalysisPlan(
+        chosen.name, metrics={chosen.name: chosen}, covariates=source.covariates,
+        select=source.select,
+    )  # fmt: skip
+    # Plans take the smallest treatment's users: planning these arms gives this standard error.
+    control, fewest = source.users, min(source.table.size(arm) for arm in source.against)
+    weakest, least = alone, -1.0
+    for other in source.against:
+        pair = (source.arm, other)
+        found = estimate(source.table, during, chosen, source.table.days, pair, "online", plan)
+        own = Baseline.of(Moments.of(source.columns(chosen, other))).variance
+        ratio = own / alone.variance
+        squared = found.compare(plan.confidence).standard_error ** 2
+        variance = squared / (1.0 / control + ratio / fewest)
+        value = found.arms[0].adjusted
+        reach = squared / value**2 if value else math.inf
+        if reach > least:
+            weakest, least = Baseline(value, variance, variance_ratio=ratio), reach
+    return weakest
 
 
 def _paired(source: Source, chosen: Metric) -> Known:

@@ -235,7 +235,7 @@ def arm_sizes(total: int, shares: Sequence[float], paired: bool) -> tuple[int, .
     if paired:
         sizes = (total,) * len(shares)
     else:
-        sizes = tuple(int(total * share / sum(shares)) for share in shares)
+        sizes = tuple(int(total * share / sum(shares) + 1e-9) for share in shares)
     if min(sizes) < 2:
         raise UsageError(
             f"--users {total:,} leaves {min(sizes)} users in an arm; a test needs two."

@@ -45,6 +45,8 @@ class Source:
         select: Whether the analysis keeps only covariates that explain something.
         roles: Metric name to its role where somebody named the metrics; empty otherwise.
         twin_of: Another arm with the same people in it, or None.
+        against: Other arms of a run, whose comparisons with ``arm`` are planned again: their
+            variance counts as well. Empty where one arm alone is looked at.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Source:
     select: bool = False
     roles: Mapping[str, str] = field(default_factory=dict)
     twin_of: str | None = None
+    against: tuple[str, ...] = ()
 
     @property
     def users(self) -> int:
@@ -66,9 +69,17 @@ class Source:
         """People in all arms of the table together."""
         return sum(part.during["user_id"].n_unique() for part in self.table.parts())
 
-    def columns(self, chosen: Metric) -> Float:
-        """float64[users, k]: numerator, denominator, covariates of the analysis."""
-        return analysed_columns(self.table, chosen, self.arm, self.covariates, select=self.select)
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the people of ``arm`` and of those in ``against``, as they were split."""
+        sizes = [self.table.size(arm) for arm in (self.arm, *self.against)]
+        return tuple(size / sum(sizes) for size in sizes)
+
+    def columns(self, chosen: Metric, arm: str | None = None) -> Float:
+        """float64[users, k] of an arm: numerator, denominator, covariates of the analysis."""
+        return analysed_columns(
+            self.table, chosen, arm or self.arm, self.covariates, select=self.select
+        )
 
 
 def open_source(
@@ -148,8 +159,11 @@ def _of_run(path: Path, control: str | None, metrics: Sequence[str]) -> Source:
     table = UserTable(frame, [arm, *others])
     twin = others[0] if config.design == "twin" and others else None
     chosen = _chosen_metrics(table, metrics, plan, path)
+    # Whoever names an arm asks about that arm alone.
+    against = tuple(others) if control is None and twin is None else ()
+    name = f"{path}, {'arms' if against else 'arm'} {' and '.join((arm, *against))}"
     return Source(
-        f"{path}, arm {arm}", table, arm, chosen, roles=_roles(chosen, plan, metrics), twin_of=twin
+        name, table, arm, chosen, roles=_roles(chosen, plan, metrics), twin_of=twin, against=against
     )
 
 

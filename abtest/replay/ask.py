@@ -157,7 +157,7 @@ def replay_policies(
                                 candidates=asked.candidates)  # fmt: skip
         summaries = summaries or trained.summaries
         with (
-            console.stage("replay", f"replaying {', '.join(names)}"),
+            console.stage("replay", f"replaying {', '.join(names)}") as stage,
             ids_in_errors(dataset.catalogue(), partial(user_id, dataset)),
         ):
             results.append(
@@ -181,6 +181,7 @@ def replay_policies(
                     conservative=asked.conservative,
                     seed=asked.seed,
                     segments=_segments(dataset),
+                    report=stage.report,
                 )
             )
     if asked.candidates is not None:

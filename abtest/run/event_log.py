@@ -21,6 +21,7 @@ from abtest.files import temporary_name
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset, DatasetWriter
 from simulator.logs.schema import EVENT_TABLES, TABLES
+from simulator.progress import Meter, Report
 from simulator.recorder import ORDER, RecordedPage, Recorder
 
 SPILL_BYTES = 256 << 20
@@ -128,6 +129,7 @@ def assemble(
     name: str,
     source: str,
     randomisation: dict[str, Any],
+    report: Report | None = None,
 ) -> Dataset:
     """Make one dataset of the groups' logs.
 
@@ -138,6 +140,7 @@ def assemble(
         name: See `simulator.logs.dataset.DatasetInfo`, as for the next two.
         source: Where it comes from.
         randomisation: What was left to chance.
+        report: Told the share of the groups' bytes that are written.
 
     Raises:
         RunDataError: a group's log is missing.
@@ -148,6 +151,8 @@ def assemble(
                 f"{folder} is missing: the log of these people was not kept.",
                 "Run the experiment again with --keep-log and another --out",
             )
+    sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in groups]
+    meter = Meter(report, sum(sizes))
     info = dataset.info
     notes = [f"simulated people, inventory of '{info.name}' ({info.content_hash})"]
     if info.world is None:
@@ -167,23 +172,27 @@ def assemble(
                 writer.append(table, dataset.scan(table).collect())
         for folder in groups:
             for table in ("users", *EVENT_TABLES):
-                for frame in _sorted_rows(folder, table):
+                for frame, size in _sorted_rows(folder, table):
                     writer.append(table, frame)
+                    meter.add(size)
+    meter.end()
     return Dataset.open(target)
 
 
-def _sorted_rows(folder: Path, table: str) -> Iterator[pl.DataFrame]:
-    """The rows of a group, ordered as the format asks, some people at a time."""
+def _sorted_rows(folder: Path, table: str) -> Iterator[tuple[pl.DataFrame, float]]:
+    """The rows of a group, ordered as the format asks, some people at a time; bytes of files."""
     files = sorted(folder.glob(f"{table}-*.parquet"))
     if not files:
         return
     rows = pl.scan_parquet(files, glob=False)
+    size = sum(file.stat().st_size for file in files)
     if table not in ORDER:
-        yield rows.sort("user_id").collect()
+        yield rows.sort("user_id").collect(), size
         return
     users = rows.select(pl.col("user_id").unique().sort()).collect()["user_id"]
     columns = [n for n in TABLES[table].dtypes() if n in rows.collect_schema()]
     for first in range(0, len(users), _PEOPLE_AT_ONCE):
         chosen = users[first : first + _PEOPLE_AT_ONCE]
         some = rows.filter(pl.col("user_id").is_between(chosen[0], chosen[-1]))
-        yield some.select(columns).collect().sort(ORDER[table], maintain_order=True)
+        frame = some.select(columns).collect().sort(ORDER[table], maintain_order=True)
+        yield frame, size * len(chosen) / len(users)

@@ -181,7 +181,7 @@ def _run(
     directory.mirror = copy
     with directory.locked(), _timed(directory, console):
         people = simulate(config, dataset, spec, plan, directory, machines, console)
-        with console.stage("analyse", "analysing"):
+        with console.stage("analyse", "analysing") as stage:
             outcomes = directory.collect(group_count(people))
             outcomes = outcomes.filter(pl.col("user_id").is_not_null())
             directory.complete(outcomes)
@@ -193,7 +193,7 @@ def _run(
                 context["environment"]["support"] = support
                 for sentence in unsupported(support):
                     console.warn(f"{sentence}.")
-            result = analyze_outcomes(config, outcomes, plan, arms, context)
+            result = analyze_outcomes(config, outcomes, plan, arms, context, stage.report)
         warn_if_weak(config, result, people, console)
         main = MainRun(config, dataset, spec, plan, directory, signature, people, result)
         if config.interference is not None and config.design == "online":
@@ -253,7 +253,7 @@ def _keep_log(
     if directory.log.is_dir():
         return
     groups = [directory.piece_log(g) for g in range(group_count(people))]
-    with console.stage("log", "writing the log of the experiment"):
+    with console.stage("log", "writing the log of the experiment") as stage:
         assemble(
             directory.log,
             groups,
@@ -264,6 +264,7 @@ def _keep_log(
                 "videos": _mechanism(config.explore_share, "video_decisions"),
                 "comments": _mechanism(config.explore_comments, "comment_decisions"),
             },
+            report=stage.report,
         )
     for group in groups:
         shutil.rmtree(group)

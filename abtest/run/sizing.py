@@ -7,7 +7,7 @@ experiment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -148,6 +148,7 @@ def analyze_outcomes(
     plan: AnalysisPlan,
     arms: tuple[str, ...],
     context: Mapping[str, Any],
+    report: Callable[[float], None] | None = None,
 ) -> ExperimentResult:
     """Analyse the outcomes of some people; ``arms`` with the control first."""
     return analyze(
@@ -159,6 +160,7 @@ def analyze_outcomes(
         planned_split={arm: 1.0 / len(arms) for arm in arms},
         title=f"{', '.join(arms[1:])} against {arms[0]}",
         context=dict(context),
+        report=report,
         same_policy=[
             arm
             for arm, policy in zip(arms[1:], config.treatment, strict=True)

@@ -7,8 +7,8 @@ intervals; corrections are applied to all of them alike.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -37,6 +37,30 @@ from reports.results import (
 from reports.users.table import Users, UserTable
 from reports.verdict.judge import judge
 
+Found = TypeVar("Found")
+
+_BREAKDOWNS = ("segments", "days", "distributions", "novelty", "two parts", "factors")
+"""What is looked at in every comparison besides its metrics."""
+
+
+class _Steps:
+    """Counts what has been done.
+
+    Args:
+        report: Told the share.
+        total: Number of steps.
+    """
+
+    def __init__(self, report: Callable[[float], None] | None, total: int) -> None:
+        self._report, self._total, self._done = report, total, 0
+
+    def after(self, found: Found) -> Found:
+        """What a step has found."""
+        self._done += 1
+        if self._report is not None:
+            self._report(self._done / self._total)
+        return found
+
 
 def analyze(
     outcomes: pl.DataFrame | Users,
@@ -50,6 +74,7 @@ def analyze(
     simulated: bool = True,
     context: Mapping[str, Any] | None = None,
     same_policy: Collection[str] = (),
+    report: Callable[[float], None] | None = None,
 ) -> ExperimentResult:
     """Analyse an experiment.
 
@@ -67,17 +92,22 @@ def analyze(
         simulated: Whether these are simulated users.
         context: Facts for the report.
         same_policy: Treatments that run the control's own policy (A/A tests).
+        report: Told the share of the analyses that are done, from 0 to 1.
 
     Raises:
         StatisticsError: an arm is missing, or has fewer than two users.
     """
     arms = [control, *treatments]
     table = UserTable(outcomes, arms) if isinstance(outcomes, pl.DataFrame) else outcomes
-    health = health_checks(table, plan, design, planned_split)
-    health.append(calibration_check(table, plan, design))
-    raw = raw_values(table, plan, arms)
+    metrics = 1 + len(plan.guardrails) + len(plan.secondary)
+    steps = _Steps(report, 3 + len(treatments) * (metrics + len(_BREAKDOWNS)))
+    health = steps.after(health_checks(table, plan, design, planned_split))
+    health.append(steps.after(calibration_check(table, plan, design)))
+    raw = steps.after(raw_values(table, plan, arms))
     rows = {
-        treatment: metric_rows(table, plan, (control, treatment), design, raw)
+        treatment: [
+            steps.after(row) for row in metric_rows(table, plan, (control, treatment), design, raw)
+        ]
         for treatment in treatments
     }
     found = corrected(rows, plan)
@@ -91,6 +121,7 @@ def analyze(
             rows[treatment][0],
             found[treatment],
             treatment in same_policy,
+            steps,
         )
         for treatment in treatments
     )
@@ -114,10 +145,11 @@ def _compare_arms(
     first: MetricRow,
     metrics: Sequence[MetricComparison],
     same_policy: bool,
+    steps: _Steps,
 ) -> ArmComparison:
     control, treatment = pair
     primary = metrics[0]
-    segments, interactions = segment_lifts(table, plan, pair, design)
+    segments, interactions = steps.after(segment_lifts(table, plan, pair, design))
     return ArmComparison(
         treatment=treatment,
         control=control,
@@ -131,12 +163,12 @@ def _compare_arms(
             min_effect_scale="absolute" if plan.min_effect_in_units else "relative",
         ),
         metrics=tuple(metrics),
-        daily=daily_lifts(table, plan, pair, design),
+        daily=steps.after(daily_lifts(table, plan, pair, design)),
         segments=segments,
-        distributions=distributions(table, plan.metric(plan.primary), pair),
+        distributions=steps.after(distributions(table, plan.metric(plan.primary), pair)),
         true_effect=first.at(plan.confidence).relative if design == "twin" else None,
-        novelty=novelty(table, plan, pair, design),
+        novelty=steps.after(novelty(table, plan, pair, design)),
         interactions=interactions,
-        two_part=two_parts(first.estimated, first.chosen, pair, plan.confidence),
-        factors=factor_split(table, plan, pair, design),
+        two_part=steps.after(two_parts(first.estimated, first.chosen, pair, plan.confidence)),
+        factors=steps.after(factor_split(table, plan, pair, design)),
     )

@@ -47,7 +47,7 @@ def corrected(
             else:
                 level = selected_confidence(p_values, confidence=plan.confidence)
             found[treatment][number] = rows[treatment][number].at(
-                level, p_adjusted=p_adjusted, family=name
+                level, p_adjusted=p_adjusted, family=name, tests=len(p_values)
             )
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,9 +81,22 @@ class MetricRow:
         return self.estimated.compare(1.0 - self.alpha).p_value
 
     def at(
-        self, confidence: float, *, p_adjusted: float | None = None, family: str = ""
+        self,
+        confidence: float,
+        *,
+        p_adjusted: float | None = None,
+        family: str = "",
+        tests: int = 1,
     ) -> MetricComparison:
-        """Compared at this level of confidence."""
+        """Compared at this level of confidence.
+
+        Args:
+            confidence: Of the intervals.
+            p_adjusted: The corrected p value.
+            family: What is corrected together.
+            tests: How many comparisons share alpha. What can be detected is that of a test at
+                alpha / tests, as `abtest power` plans; the correction finds at least that.
+        """
         chosen = self.chosen
         usual = "guardrail (non-inferiority)" if self.role == "guardrail" else self.role
         base: dict[str, Any] = {
@@ -115,7 +128,9 @@ class MetricRow:
                 "A share of a control near zero is no margin: give it in the metric's unit."
             )
         p = result.p_value if p_adjusted is None else p_adjusted
-        reach = detectable_difference(error)
+        reach = detectable_difference(
+            error, alpha=self.alpha / tests, degrees_of_freedom=result.degrees_of_freedom
+        )
         value = abs(self.estimated.arms[0].adjusted)
         relative = None if scale == "absolute" else result.relative
         score = self.estimated.rates is not None
@@ -227,12 +242,10 @@ def metric_rows(
     pair: tuple[str, str],
     design: Design,
     raw: Mapping[str, Mapping[str, RawValue]],
-) -> list[MetricRow]:
-    """The primary metric, the guardrails and the secondary metrics of one treatment."""
+) -> Iterator[MetricRow]:
+    """The primary metric, the guardrails and the secondary metrics of one treatment, in turn."""
     roles: list[tuple[str, Role]] = [(plan.primary, "primary")]
     roles += [(name, "guardrail") for name in plan.guardrails]
     roles += [(name, "secondary") for name in plan.secondary]
-    return [
-        MetricRow.of(table, plan, plan.metric(name), role, pair, design, raw[name])
-        for name, role in roles
-    ]
+    for name, role in roles:
+        yield MetricRow.of(table, plan, plan.metric(name), role, pair, design, raw[name])

@@ -185,11 +185,19 @@ def _fieller(
 
 
 def detectable_difference(
-    standard_error: float, *, power: float = 0.8, alpha: float = 0.05
+    standard_error: float,
+    *,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    degrees_of_freedom: float = np.inf,
 ) -> float:
-    """Smallest difference found with this power (two-sided), in the metric's unit."""
-    reach = stats.norm.isf(alpha / 2.0) + stats.norm.isf(1.0 - power)
-    return float(reach * standard_error)
+    """Smallest difference found with this power (two-sided), in the metric's unit.
+
+    By quantiles of t, which stand in for the noncentral t that `reports.statistics.power` inverts;
+    a test says how near they are.
+    """
+    law = stats.t(degrees_of_freedom)
+    return float((law.isf(alpha / 2.0) + law.isf(1.0 - power)) * standard_error)
 
 
 def detectable_effect(

@@ -9,6 +9,7 @@ from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.logs.measures import LogTables, Measures, measure
 from simulator.logs.published import Published, kuaishou
+from simulator.progress import Report
 
 
 @dataclass(frozen=True)
@@ -46,25 +47,37 @@ def memory_to_describe(dataset: Dataset) -> int:
     return _BYTES_PER_ROW * dataset.info.rows.get("impressions", 0)
 
 
-def describe(dataset: Dataset) -> list[Statistic]:
-    """Counts of every table, then every statistic that has a published counterpart."""
+def describe(dataset: Dataset, report: Report | None = None) -> list[Statistic]:
+    """Counts of every table, then every statistic that has a published counterpart.
+
+    Args:
+        dataset: The log.
+        report: Told the share that is done.
+    """
     counts = [
         Statistic(f"rows.{table}", f"Rows in {table}", float(n), "rows")
         for table, n in dataset.info.rows.items()
     ]
-    found = measure(LogTables.of(dataset))
+    found = measure(LogTables.of(dataset), report)
     return counts + [Statistic(p.name, p.label, found.get(p.name), p.unit) for p in kuaishou()]
 
 
-def compare(dataset: Dataset, against: str = "kuaishou") -> list[FigureComparison]:
+def compare(
+    dataset: Dataset, against: str = "kuaishou", report: Report | None = None
+) -> list[FigureComparison]:
     """Every published statistic beside the log's own.
+
+    Args:
+        dataset: The log.
+        against: Whose statistics.
+        report: Told the share that is done.
 
     Raises:
         DataError: nothing is published under that name.
     """
     if against != "kuaishou":
         raise DataError(f"no published statistics of '{against}'.", "Known: kuaishou")
-    return compare_measures(measure(LogTables.of(dataset)))
+    return compare_measures(measure(LogTables.of(dataset), report))
 
 
 def compare_measures(found: Measures) -> list[FigureComparison]:

@@ -8,12 +8,16 @@ import polars as pl
 
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
+from simulator.progress import Meter
 
 BATCH_ROWS = 500_000
 
 
 def batches(
-    dataset: Dataset, table: str, columns: Sequence[str] | None = None
+    dataset: Dataset,
+    table: str,
+    columns: Sequence[str] | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """(number of the first row, rows) in the order of the part files.
 
@@ -21,6 +25,7 @@ def batches(
         dataset: The log.
         table: Name of a table that it has.
         columns: Those wanted; None for all.
+        meter: Told the cells that have been dealt with.
 
     Raises:
         DataError: a file is damaged.
@@ -34,6 +39,8 @@ def batches(
             for part in batch.iter_slices(BATCH_ROWS):
                 yield first, part
                 first += part.height
+                if meter is not None:
+                    meter.add(part.height * part.width)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"{dataset.path / table} is damaged: {str(error).splitlines()[0]}.",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
+from simulator.progress import Meter, Report
 from simulator.replay import identification as identify
 from simulator.replay.decisions import (
     comment_decisions,
@@ -26,7 +27,7 @@ from simulator.replay.evaluation import (
 )
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS, PRIMARY
-from simulator.replay.models.crossfit import CrossFit, row_weights
+from simulator.replay.models.crossfit import FOLDS, CrossFit, row_weights
 from simulator.replay.models.regression import Regressor
 from simulator.replay.result import CAUTION, UNUSABLE, USABLE, MetricResult, Overlap, ReplayResult
 from simulator.replay.target.comment_stage import comment_stages
@@ -36,6 +37,9 @@ from simulator.replay.valuation import CommentStage
 
 Float64 = NDArray[np.float64]
 Make = Callable[[Float64], Regressor]
+
+_FITTING, _SCORED = 0.5, 0.9
+"""Shares of the time by which reward models are fitted and rows are scored, about."""
 
 
 def replay(
@@ -60,6 +64,7 @@ def replay(
     conservative: bool = False,
     seed: int = 0,
     segments: Mapping[str, NDArray[np.str_]] | None = None,
+    report: Report | None = None,
 ) -> ReplayResult:
     """Estimate per-impression metrics under target policies, and their differences.
 
@@ -93,6 +98,7 @@ def replay(
         conservative: Empirical-likelihood intervals in place of Student's.
         seed: Of request keys.
         segments: Per segment the level of every user, in the order of ``dataset.user_ids()``.
+        report: Told the share that is done: folds of models, rows scored, metrics estimated.
 
     Raises:
         DataError: the log cannot be replayed, or an option is wrong.
@@ -124,25 +130,33 @@ def replay(
     if primary is not None and primary not in every:
         raise DataError(f"the primary metric '{primary}' cannot be replayed from this log.",
                         f"Choose one of {', '.join(every)}.")  # fmt: skip
-    models = _models(dataset, logged, wanted, model) if "videos" in changed else {}
+    comments = comment_decisions(dataset, since_ms) if "comments" in changed else None
+    scoring = len(logged) if "videos" in changed else 0
+    scoring += 0 if comments is None else len(comments)
+    fits = len(wanted) * FOLDS if model is not None and "videos" in changed else 0
+    fitted = _FITTING if fits else 0.0
+    fit_meter = Meter(report, fits, last=fitted)
+    score_meter = Meter(report, scoring, first=fitted, last=_SCORED)
+    value_meter = Meter(report, len(every) + len(segments or {}), first=_SCORED)
+    models = _models(dataset, logged, wanted, model, fit_meter) if fits else {}
     found: dict[str, Target] = {}
     if "videos" in changed:
         predict: dict[str, Predict] = {name: fit.predict for name, fit in models.items()}
         found = targets(
-            dataset, logged, {n: scorers[n] for n in names}, target, seed=seed, models=predict
-        )
+            dataset, logged, {n: scorers[n] for n in names}, target, seed=seed, models=predict,
+            meter=score_meter,
+        )  # fmt: skip
     sections: dict[str, CommentStage] = {}
     seen: list[MetricResult] = []
     comment_overlaps: dict[str, Overlap] = {}
-    if "comments" in changed:
-        comments = comment_decisions(dataset, since_ms)
+    if comments is not None:
         best = comment_target or TargetPolicy()
         scored = {n: orders.get(n, _as_given) for n in names}
-        chances = targets(dataset, comments, scored, best, seed=seed)
+        chances = targets(dataset, comments, scored, best, seed=seed, meter=score_meter)
         sections = comment_stages(logged, comments, chances)
         if listed:
             seen, comment_overlaps = _of_comments(
-                comments, chances, listed, main, treatments, control, conservative
+                comments, chances, listed, main, treatments, control, conservative, value_meter
             )
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
                   for k, v in comments.accounting.items() if v and "without" in k]  # fmt: skip
@@ -150,12 +164,14 @@ def replay(
     weighted = {n: weighted_rows(logged, found.get(n), sections.get(n), cluster) for n in names}
     overlaps = {n: policy_overlap(n, w, found.get(n), logged) for n, w in weighted.items()}
     results = metric_results(
-        logged, weighted, overlaps, models, wanted, main, treatments, control, conservative
-    )
+        logged, weighted, overlaps, models, wanted, main, treatments, control, conservative,
+        value_meter,
+    )  # fmt: skip
     split = segment_results(
         logged, weighted, overlaps, models, [m for m in results if m.name == main], control,
-        segments or {},
+        segments or {}, value_meter,
     )  # fmt: skip
+    value_meter.end()
     results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
     mains = [m.best.verdict for m in results if m.name == main]
     warnings = [*logged.warnings, *notes]
@@ -274,6 +290,7 @@ def _of_comments(
     treatments: tuple[str, ...],
     control: str,
     conservative: bool,
+    meter: Meter,
 ) -> tuple[list[MetricResult], dict[str, Overlap]]:
     """What one place of a section is worth, those above it as shown."""
     known = [
@@ -286,13 +303,13 @@ def _of_comments(
     weighted = {n: weighted_rows(comments, own, None, cluster) for n, own in chances.items()}
     overlaps = {n: policy_overlap(n, w, chances[n], comments) for n, w in weighted.items()}
     results = metric_results(
-        comments, weighted, overlaps, {}, known, main, treatments, control, conservative
+        comments, weighted, overlaps, {}, known, main, treatments, control, conservative, meter
     )
     return results, overlaps
 
 
 def _models(
-    dataset: Dataset, logged: LoggedRows, wanted: list[str], make: Make | None
+    dataset: Dataset, logged: LoggedRows, wanted: list[str], make: Make | None, meter: Meter
 ) -> dict[str, CrossFit]:
     if make is None:
         return {}
@@ -312,6 +329,7 @@ def _models(
             group=catalogue.category,
             item_features=duration[:, None],
             make=make,
+            meter=meter,
         )
     return fitted
 

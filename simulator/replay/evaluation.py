@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.progress import Meter
 from simulator.replay.diagnostics import LEAST_USERS, overlap
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import GUARDRAILS, METRICS
@@ -75,6 +76,7 @@ def metric_results(
     treatments: tuple[str, ...],
     control: str,
     conservative: bool,
+    meter: Meter | None = None,
 ) -> list[MetricResult]:
     """Every metric of every treatment by every estimator.
 
@@ -88,6 +90,7 @@ def metric_results(
         treatments: Policies to be compared with the control.
         control: The policy that they are compared with.
         conservative: Empirical-likelihood intervals.
+        meter: Told the metrics that are estimated.
     """
     results = []
     valued: dict[str, dict[str, dict[str, Valued]]] = {}
@@ -99,6 +102,8 @@ def metric_results(
             policy: value(METRICS[name], name, logged.outcomes, known, own, shown)
             for policy, own in weighted.items()
         }
+        if meter is not None:
+            meter.add(1)
     for treatment in treatments:
         for name in wanted:
             metric = METRICS[name]
@@ -144,6 +149,7 @@ def segment_results(
     primary: list[MetricResult],
     control: str,
     segments: Mapping[str, NDArray[np.str_]],
+    meter: Meter | None = None,
 ) -> list[SegmentResult]:
     """The primary metric of every treatment in every level of every segment.
 
@@ -156,6 +162,7 @@ def segment_results(
         control: The policy that they are compared with.
         segments: Level of every user of the log, str[users] by dense index, per segment. Levels of
             fewer than 20 people with replayed rows are left out.
+        meter: Told the segments that are done.
     """
     results = []
     for segment, levels in segments.items():
@@ -187,4 +194,6 @@ def segment_results(
                     same=whole.treatment == control,
                 )
                 results.append(SegmentResult(whole.treatment, segment, str(level), users, found))
+        if meter is not None:
+            meter.add(1)
     return results

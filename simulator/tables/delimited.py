@@ -156,7 +156,7 @@ class DelimitedFile:
         """
         numbers: dict[str, pl.DataType] = dict.fromkeys(whole, pl.Int64())
         numbers |= dict.fromkeys(decimal, pl.Float64())
-        source = records(self.path, self.encoding, self.delimiter.encode())
+        source = records(self.path, self.encoding, self.delimiter.encode(), tally.told)
         first = next(source, None)
         if first is None:
             return

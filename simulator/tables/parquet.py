@@ -56,12 +56,13 @@ class ParquetFile:
             DataError: the file is damaged.
         """
         wanted = [pl.col(self._names[name]).alias(name) for name in columns]
-        first = 1
+        first, size = 1, self.path.stat().st_size
         rows = self._lazy.with_row_index(LINE).select(pl.col(LINE), *wanted)
         try:
             for batch in rows.collect_batches(chunk_size=_ROWS, maintain_order=True):
                 for part in batch.iter_slices(_ROWS):
                     tally.read += part.height
+                    tally.tell(size * part.height / self._height)
                     lines = pl.int_range(first, first + part.height, dtype=pl.Int64, eager=True)
                     yield Piece(part.with_columns(lines.alias(LINE)))
                     first += part.height

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,19 +106,25 @@ class _Cut:
     used: int
 
 
-def records(path: Path, encoding: Encoding, delimiter: bytes) -> Iterator[Records]:
+def records(
+    path: Path,
+    encoding: Encoding,
+    delimiter: bytes,
+    told: Callable[[float], None] | None = None,
+) -> Iterator[Records]:
     """All records of a file, its header included, chunk by chunk; blank lines left out.
 
     Args:
         path: A text file.
         encoding: Of its bytes.
         delimiter: What is between cells.
+        told: As of `simulator.tables.streams.opened`.
 
     Raises:
         DataError: the file cannot be read, or a quoted cell does not end.
     """
     rest, line = b"", 1
-    source = blocks(path, encoding)
+    source = blocks(path, encoding, told)
     block, values = next(source, (b"", []))
     while block or rest:
         following, later = next(source, (b"", []))

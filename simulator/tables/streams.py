@@ -9,7 +9,7 @@ import io
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +85,12 @@ def codec_of(name: str) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path, told: Callable[[float], None] | None = None) -> Iterator[BinaryIO]:
     """The unpacked bytes of a file; what packs it is told by its first bytes.
+
+    Args:
+        path: The file.
+        told: Told bytes of the file as it lies on disk, whenever some more have been read.
 
     Raises:
         DataError: it cannot be read, is damaged, or is an archive.
@@ -95,7 +99,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         with path.open("rb") as raw:
             start = raw.read(6)
             raw.seek(0)
-            yield _unpacked(raw, start, path)
+            yield _unpacked(raw if told is None else _Watched(raw, told), start, path)
     except (zlib.error, EOFError, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError) as error:
         raise DataError(
             f"{path} is damaged: {str(error) or 'it ends too early'}.", "Copy or download it again"
@@ -118,6 +122,24 @@ def _unpacked(raw: BinaryIO, start: bytes, path: Path) -> BinaryIO:
             raise DataError(f"{path} is a spreadsheet.", "Save it as CSV first")
         raise DataError(f"{path} is a zip archive.", "Unpack it first")
     return raw
+
+
+class _Watched(io.BufferedReader):
+    """A file that tells how much of it has been read.
+
+    Args:
+        raw: The file.
+        told: Told bytes.
+    """
+
+    def __init__(self, raw: BinaryIO, told: Callable[[float], None]) -> None:
+        super().__init__(cast(io.RawIOBase, raw))
+        self._told = told
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        got = super().read(size)
+        self._told(len(got))
+        return got
 
 
 class _Zstd(io.RawIOBase):
@@ -216,16 +238,23 @@ def _note(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("abtest.note", _note)
 
 
-def blocks(path: Path, encoding: Encoding) -> Iterator[tuple[bytes, list[int]]]:
+def blocks(
+    path: Path, encoding: Encoding, told: Callable[[float], None] | None = None
+) -> Iterator[tuple[bytes, list[int]]]:
     """UTF-8 blocks of a file, and values of bytes that could not be read in each.
 
     A file in UTF-8 passes as it is and is checked where it is cut into lines. In other encodings,
     what cannot be read has become U+FFFD.
 
+    Args:
+        path: The file.
+        encoding: Of its bytes.
+        told: As of `opened`.
+
     Raises:
         DataError: the file cannot be read or unpacked.
     """
-    with opened(path) as file:
+    with opened(path, told) as file:
         if encoding.codec == "utf-8":
             if encoding.mark:
                 file.read(len(codecs.BOM_UTF8))

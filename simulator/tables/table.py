@@ -233,10 +233,14 @@ class Table:
         if bad is not None and bad.any():
             tally.reject(int(bad.sum()), _examples(batch, piece, kinds, origin, found, bad, tally))
             good = ~bad
+        # A value that two columns of the batch are made of is repaired once.
+        repaired: dict[str, pl.Series] = {}
         for name, read in found.items():
             for reason, cells in read.repairs.items():
-                counted = cells if good is None else cells & good
-                tally.repair(f"{origin[name]}: {reason}", int(counted.sum()))
+                key = f"{origin[name]}: {reason}"
+                repaired[key] = repaired[key] | cells if key in repaired else cells
+        for key, cells in repaired.items():
+            tally.repair(key, int((cells if good is None else cells & good).sum()))
         if good is None:
             return batch
         keep = good.to_numpy()

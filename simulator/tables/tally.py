@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,7 +21,9 @@ class Tally:
         read: Rows, bad ones included.
         rejected: Bad rows.
         examples: The first few of them: file, line, what is wrong.
-        repaired: Reason to number of values changed, such as "play_time_ms: negative to 0".
+        repaired: Column and reason, such as "play_time_ms: negative to 0", to the number of
+            values of the source that were changed.
+        told: Told bytes of files, as they lie on disk, whenever some more have been read.
     """
 
     bad_rows: BadRows = "fail"
@@ -28,11 +31,17 @@ class Tally:
     rejected: int = 0
     examples: list[str] = field(default_factory=list)
     repaired: dict[str, int] = field(default_factory=dict)
+    told: Callable[[float], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def full(self) -> bool:
         """Whether there are examples enough."""
         return len(self.examples) >= _SHOWN
+
+    def tell(self, size: float) -> None:
+        """So many more bytes of a file have been read."""
+        if self.told is not None:
+            self.told(size)
 
     def reject(self, count: int, examples: list[str]) -> None:
         """Count bad rows; the first of them are named."""

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from simulator.logs.dataset import Dataset
 from simulator.logs.scanning import batches
+from simulator.progress import Meter
 
-_KEY = ["user_id", "video_id", "time_ms"]
+ROW_KEY = ["user_id", "video_id", "time_ms"]
 
 
 @dataclass
@@ -29,9 +30,11 @@ class FoundRows:
             self.count += int(bad.sum())
 
 
-def repeated_identifiers(dataset: Dataset, table: str, key: str) -> FoundRows:
+def repeated_identifiers(
+    dataset: Dataset, table: str, key: str, meter: Meter | None = None
+) -> FoundRows:
     """Rows whose identifier an earlier row has; 8 bytes of memory per row."""
-    ids = [rows[key].to_numpy() for _, rows in batches(dataset, table, [key])]
+    ids = [rows[key].to_numpy() for _, rows in batches(dataset, table, [key], meter)]
     found = FoundRows()
     if ids:
         values = np.concatenate(ids)
@@ -42,7 +45,7 @@ def repeated_identifiers(dataset: Dataset, table: str, key: str) -> FoundRows:
     return found
 
 
-def repeated_impressions(dataset: Dataset) -> FoundRows:
+def repeated_impressions(dataset: Dataset, meter: Meter | None = None) -> FoundRows:
     """Impressions of the same person, video and time as an earlier one.
 
     In a log sorted by person and time, which imports and runs write, equal rows lie within one
@@ -51,7 +54,7 @@ def repeated_impressions(dataset: Dataset) -> FoundRows:
     found = FoundRows()
     carried: pl.DataFrame | None = None
     last = (-(2**63), -(2**63))
-    for first, rows in batches(dataset, "impressions", _KEY):
+    for first, rows in batches(dataset, "impressions", ROW_KEY, meter):
         user, time = rows["user_id"].to_numpy(), rows["time_ms"].to_numpy()
         pair = (int(user[0]), int(time[0]))
         before = (user[1:] < user[:-1]) | ((user[1:] == user[:-1]) & (time[1:] < time[:-1]))
@@ -67,18 +70,18 @@ def repeated_impressions(dataset: Dataset) -> FoundRows:
 
 
 def _first_of_its_kind(rows: pl.DataFrame) -> NDArray[np.bool_]:
-    return rows.select(pl.struct(_KEY).is_first_distinct()).to_series().to_numpy()
+    return rows.select(pl.struct(ROW_KEY).is_first_distinct()).to_series().to_numpy()
 
 
 def _repeated_unsorted(dataset: Dataset) -> FoundRows:
     found = FoundRows()
-    rows = pl.concat([part for _, part in batches(dataset, "impressions", _KEY)])
+    rows = pl.concat([part for _, part in batches(dataset, "impressions", ROW_KEY)])
     found.note(~_first_of_its_kind(rows), 0)
     return found
 
 
 def unknown_identifiers(
-    dataset: Dataset, table: str, columns: dict[str, str]
+    dataset: Dataset, table: str, columns: dict[str, str], meter: Meter | None = None
 ) -> dict[str, FoundRows]:
     """Rows of a table whose identifiers the tables that they refer to do not have.
 
@@ -86,13 +89,14 @@ def unknown_identifiers(
         dataset: The log.
         table: Whose rows.
         columns: Column to the table that knows its identifiers.
+        meter: Told the cells that have been dealt with.
     """
     known = {
         column: np.unique(dataset.scan(target).select(column).collect()[column].to_numpy())
         for column, target in columns.items()
     }
     found = {column: FoundRows() for column in columns}
-    for first, rows in batches(dataset, table, list(columns)):
+    for first, rows in batches(dataset, table, list(columns), meter):
         for column, ids in known.items():
             values = rows[column].to_numpy()
             at = np.clip(np.searchsorted(ids, values), 0, max(len(ids) - 1, 0))

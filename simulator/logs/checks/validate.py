@@ -8,6 +8,7 @@ from typing import Literal
 import polars as pl
 
 from simulator.logs.checks.references import (
+    ROW_KEY,
     repeated_identifiers,
     repeated_impressions,
     unknown_identifiers,
@@ -18,6 +19,7 @@ from simulator.logs.content import hash_of_rows
 from simulator.logs.dataset import Dataset
 from simulator.logs.scanning import batches
 from simulator.logs.schema import EVENT_TABLES, TABLES, TableFormat
+from simulator.progress import Meter, Report
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,14 @@ class Finding:
     hint: str
 
 
-def check(dataset: Dataset) -> list[Finding]:
-    """All problems of a dataset, worst first; an empty list means none was found."""
+def check(dataset: Dataset, report: Report | None = None) -> list[Finding]:
+    """All problems of a dataset, worst first; an empty list means none was found.
+
+    Args:
+        dataset: The log.
+        report: Told the share of the cells that are checked.
+    """
+    meter = Meter(report, _cells(dataset))
     findings: list[Finding] = []
     sums: dict[str, int] = {}
     for table in TABLES.values():
@@ -50,20 +58,34 @@ def check(dataset: Dataset) -> list[Finding]:
             # An empty table has a hash of its own: that of no rows.
             sums[table.name] = 0
             continue
-        findings += _values(dataset, table, sums)
-        findings += _duplicates(dataset, table)
+        findings += _values(dataset, table, sums, meter)
+        findings += _duplicates(dataset, table, meter)
     findings += _content(dataset, sums)
-    findings += _references(dataset)
+    findings += _references(dataset, meter)
     findings += _decisions(dataset)
     findings += _emptiness(dataset)
+    meter.end()
     return sorted(findings, key=lambda f: (f.severity != "error", f.table, f.column))
 
 
-def _values(dataset: Dataset, table: TableFormat, sums: dict[str, int]) -> list[Finding]:
+def _cells(dataset: Dataset) -> int:
+    """Of all passes over the tables: values, repeated rows and references."""
+    cells = 0
+    for table in TABLES.values():
+        if dataset.has(table.name):
+            columns = len(dataset.info.columns[table.name]) + len(_referring(dataset, table.name))
+            columns += len(ROW_KEY) if table.name == "impressions" else len(table.key[:1])
+            cells += dataset.info.rows.get(table.name, 0) * columns
+    return cells
+
+
+def _values(
+    dataset: Dataset, table: TableFormat, sums: dict[str, int], meter: Meter
+) -> list[Finding]:
     """Nulls, bounds, labels and plausibility of every column, in one pass; and the table's hash."""
     checks = ValueChecks(table, dataset.info.columns[table.name])
     sums[table.name] = 0
-    for first, rows in batches(dataset, table.name):
+    for first, rows in batches(dataset, table.name, meter=meter):
         sums[table.name] += hash_of_rows(rows, first)
         checks.note(rows, first)
     return [
@@ -87,15 +109,15 @@ def _content(dataset: Dataset, sums: dict[str, int]) -> list[Finding]:
     return [Finding("dataset.json", "", None, "error", problem, "Import or make it again")]
 
 
-def _duplicates(dataset: Dataset, table: TableFormat) -> list[Finding]:
+def _duplicates(dataset: Dataset, table: TableFormat, meter: Meter) -> list[Finding]:
     if table.key:
         key = table.key[0]
-        found = repeated_identifiers(dataset, table.name, key)
+        found = repeated_identifiers(dataset, table.name, key, meter)
         what, column = f"{key} is not unique", key
         severity: Literal["error", "warning"] = "error"
         hint = "Keep one row per identifier and import again"
     elif table.name == "impressions":
-        found = repeated_impressions(dataset)
+        found = repeated_impressions(dataset, meter)
         what, column = "the same impression is there twice", ""
         severity, hint = "warning", "Usual in KuaiRand (0.6 to 0.9 % of rows); they are kept"
     else:
@@ -110,17 +132,24 @@ _TARGETS = {"user_id": "users", "video_id": "videos", "comment_id": "comments"}
 _REFERRING = (*EVENT_TABLES, "comments")
 
 
-def _references(dataset: Dataset) -> list[Finding]:
+def _referring(dataset: Dataset, table: str) -> dict[str, str]:
+    """Columns of a table that name rows of another, and which."""
+    if table not in _REFERRING:
+        return {}
+    return {
+        column: target
+        for column, target in _TARGETS.items()
+        if target != table and dataset.has(target) and dataset.has_column(table, column)
+    }
+
+
+def _references(dataset: Dataset, meter: Meter) -> list[Finding]:
     findings = []
     for table in _REFERRING:
         if not dataset.has(table):
             continue
-        columns = {
-            column: target
-            for column, target in _TARGETS.items()
-            if target != table and dataset.has(target) and dataset.has_column(table, column)
-        }
-        for column, found in unknown_identifiers(dataset, table, columns).items():
+        columns = _referring(dataset, table)
+        for column, found in unknown_identifiers(dataset, table, columns, meter).items():
             if found.count:
                 target = columns[column]
                 findings.append(

@@ -18,6 +18,7 @@ from simulator.logs.exporters.cells import file_columns
 from simulator.logs.exporters.layout import FileLayout
 from simulator.logs.exporters.report import ExportReport
 from simulator.logs.interactions import ENGAGED
+from simulator.progress import Meter, Report
 
 ExportFormat = Literal["kuairand", "kuaicomt"]
 SOURCE_FILE = "SOURCE.txt"
@@ -26,7 +27,13 @@ _IMPLIED = ("session_id", "request_id", "position")
 _File = tuple[FileLayout, pl.LazyFrame]
 
 
-def export_logs(dataset: Dataset, target: Path | str, *, format: ExportFormat) -> ExportReport:
+def export_logs(
+    dataset: Dataset,
+    target: Path | str,
+    *,
+    format: ExportFormat,
+    progress: Report | None = None,
+) -> ExportReport:
     """Write a dataset as files of another format, with a note of where they come from.
 
     Tables stream, so memory does not grow with the log. Everything is written under a temporary
@@ -36,6 +43,7 @@ def export_logs(dataset: Dataset, target: Path | str, *, format: ExportFormat) -
         dataset: What to export.
         target: Directory to create.
         format: Whose files: names, columns, order, units and sentinels.
+        progress: Told the share of the rows that are written.
 
     Raises:
         DataError: unknown format, the directory exists, or there is no impression to export.
@@ -55,11 +63,16 @@ def export_logs(dataset: Dataset, target: Path | str, *, format: ExportFormat) -
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        for file, rows in files:
-            _write(dataset, file, rows, temporary, report)
+        counts = [_count(rows) for _, rows in files]
+        meter = Meter(progress, sum(counts))
+        for (file, rows), count in zip(files, counts, strict=True):
+            name = file.name.format(span=_span(dataset))
+            report.rows[name] = count
+            _write(dataset, file, rows, temporary / name, meter)
         (temporary / SOURCE_FILE).write_text(_source(dataset, format), encoding="utf-8")
         _remark_losses(dataset, [file for file, _ in files], report)
         temporary.rename(target)
+        meter.end()
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -117,14 +130,22 @@ def _kuaicomt(dataset: Dataset, report: ExportReport) -> Iterator[_File]:
             yield file, dataset.scan(file.table)
 
 
+def _count(rows: pl.LazyFrame) -> int:
+    return int(rows.select(pl.len()).collect(engine="streaming").item())
+
+
 def _write(
-    dataset: Dataset, file: FileLayout, rows: pl.LazyFrame, folder: Path, report: ExportReport
+    dataset: Dataset, file: FileLayout, rows: pl.LazyFrame, path: Path, meter: Meter
 ) -> None:
-    name = file.name.format(span=_span(dataset))
     present = set(dataset.info.columns.get(file.table, []))
     text = rows.select(file_columns(file, present))
-    text.sink_csv(folder / name, quote_style="necessary", line_terminator="\n")
-    report.rows[name] = int(rows.select(pl.len()).collect(engine="streaming").item())
+
+    def written(part: pl.DataFrame) -> pl.DataFrame:
+        meter.add(part.height)
+        return part
+
+    text = text.map_batches(written, streamable=True, validate_output_schema=False)
+    text.sink_csv(path, quote_style="necessary", line_terminator="\n", maintain_order=True)
 
 
 def _span(dataset: Dataset) -> str:

@@ -14,6 +14,7 @@ from simulator.logs.importers.report import TableReport
 from simulator.logs.importers.staging import Staged, edges_of
 from simulator.logs.interactions import rank_in_run
 from simulator.logs.schema import TABLES
+from simulator.progress import Meter
 
 SESSION_GAP_MS = 30 * 60_000
 NAMES = {"user_id": "user_name", "video_id": "video_name", "comment_id": "comment_name"}
@@ -86,7 +87,12 @@ def sessions(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_events(
-    writer: DatasetWriter, table: str, staged: Staged, report: TableReport, seen: Sequence[Seen]
+    writer: DatasetWriter,
+    table: str,
+    staged: Staged,
+    report: TableReport,
+    seen: Sequence[Seen],
+    meter: Meter,
 ) -> None:
     """Write impressions or comment events, people in blocks, and note who and what they mention."""
     required = {c.name for c in TABLES[table].columns if c.required}
@@ -102,6 +108,7 @@ def write_events(
             found = found.sort("user_id", "time_ms", maintain_order=True)
         report.kept += found.height
         writer.append(table, found)
+        meter.add(found.height)
 
 
 def write_keyed(
@@ -111,6 +118,7 @@ def write_keyed(
     features: Staged | None,
     extras: dict[str, Staged],
     report: TableReport,
+    meter: Meter,
 ) -> None:
     """Write users, videos or comments: one row per identifier, in blocks of identifiers.
 
@@ -121,6 +129,7 @@ def write_keyed(
         features: Rows of the files; the first one of an identifier counts.
         extras: Column to staged rows that say more about an identifier and win.
         report: Receives counts.
+        meter: Told the rows of the files that have been written.
     """
     key = seen.columns[0]
     known = None if features is None else features.counts()
@@ -140,6 +149,7 @@ def write_keyed(
         block = block.with_columns(missing).select(list(columns))
         report.kept += block.height
         writer.append(table, block)
+        meter.add(sum(own.height for own in (rows, *more.values()) if own is not None))
 
 
 def _blocks(
@@ -165,8 +175,7 @@ def _block(
         if more_of_log:
             features = features.join(mentioned.select(key, *more_of_log), on=key, how="left")
         unknown = mentioned.join(features, on=key, how="anti")
-        what = {"user_id": "people", "video_id": "videos", "comment_id": "comments"}[key]
-        report.repair(f"{what} of the log without features: added", unknown.height)
+        report.added += unknown.height
         block = pl.concat([features, unknown], how="diagonal_relaxed").sort(key)
         if "tags" in block.columns and "category" not in block.columns:
             block = block.with_columns(pl.col("tags").list.first().alias("category"))

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from simulator.errors import DataError
 from simulator.logs.dataset import DatasetWriter
 from simulator.logs.importers.report import ImportReport, TableReport
+from simulator.progress import Meter, Report
 from simulator.tables import BadRows, Kind, Number, Table, Text, Time, Whole, open_table
 
 FORMAT = "open-bandit"
@@ -92,6 +93,7 @@ def import_bandit(
     encoding: str | None = None,
     decimal: str | None = None,
     overwrite: bool = False,
+    report: Report | None = None,
 ) -> ImportReport:
     """Import a bandit log as a dataset that `abtest replay` reads.
 
@@ -103,6 +105,7 @@ def import_bandit(
         encoding: As of `simulator.tables.open_table`.
         decimal: As of `simulator.tables.open_table`.
         overwrite: Replace an existing dataset.
+        report: Told the share of the files' bytes that have been read.
 
     Raises:
         DataError: no such column, or bad input: names file, line and column; nothing is written.
@@ -110,21 +113,22 @@ def import_bandit(
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(p) for p in source]
     table = open_table(paths[0] if len(paths) == 1 else paths, encoding=encoding, decimal=decimal)
     names = dict(columns) if columns is not None else _open_bandit(table)
-    report = TableReport(bad_rows=bad_rows)
-    report.table, report.files = "impressions", [f"{p.name} ({table.dialect})" for p in table.files]
+    meter = Meter(report, sum(path.stat().st_size for path in table.files))
+    counts = TableReport(bad_rows=bad_rows, told=meter.add)
+    counts.table, counts.files = "impressions", [f"{p.name} ({table.dialect})" for p in table.files]
     kinds: dict[str, Kind] = {name: _kind(name, table, column) for name, column in names.items()}
-    batches = [batch.frame for batch in table.read(kinds, report, sources=names)]
+    batches = [batch.frame for batch in table.read(kinds, counts, sources=names)]
     frame = pl.concat(batches) if batches else pl.DataFrame()
     if frame.height == 0:
         raise DataError(f"{paths[0]} has no row that can be imported.", "")
     action = _codes(frame["action"])
     user = _codes(frame["user"]) if "user" in names else None
     impressions = _impressions(frame, names, action, user).sort("user_id", "time_ms", "position")
-    report.kept = impressions.height
-    report.remarks += _remarks(names, impressions)
+    counts.kept = impressions.height
+    counts.remarks += _remarks(names, impressions)
     with DatasetWriter(
         target, name=paths[0].stem, source=f"bandit log {paths[0].name}", licence="as its source",
-        notes=report.remarks,
+        notes=counts.remarks,
         randomisation={"videos": {"mechanism": "recorded", "pool": "all", "table": "impressions"}},
         overwrite=overwrite,
     ) as writer:  # fmt: skip
@@ -134,7 +138,8 @@ def import_bandit(
             "videos",
             pl.DataFrame({"video_id": np.arange(len(action.values)), "caption": action.values}),
         )
-    return ImportReport(FORMAT if columns is None else "propensities", [report])
+    meter.end()
+    return ImportReport(FORMAT if columns is None else "propensities", [counts])
 
 
 def _open_bandit(table: Table) -> dict[str, str]:

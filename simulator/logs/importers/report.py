@@ -16,6 +16,7 @@ class TableReport(Tally):
         files: Names of the files it came from, and how they are written.
         kept: Rows.
         repeated: Rows that repeat an identifier; they are among the rejected.
+        added: Rows of people, videos or comments that the log mentions and the files do not.
         unused: Columns of the files that the dataset has no place for.
         placeholders: Columns whose values stand for "unknown".
         remarks: Sentences about the table.
@@ -24,6 +25,7 @@ class TableReport(Tally):
     table: str = ""
     files: list[str] = field(default_factory=list)
     kept: int = 0
+    added: int = 0
     unused: list[str] = field(default_factory=list)
     repeated: int = 0
     placeholders: dict[str, object] = field(default_factory=dict)
@@ -52,7 +54,13 @@ class ImportReport:
             lines.append(f"{t.table}: {source}")
             counts = f"  read {t.read:,}, kept {t.kept:,}, rejected {t.rejected:,}"
             lines.append(counts)
-            lines += [f"  repaired: {reason}: {n:,}" for reason, n in t.repaired.items()]
+            lines += [
+                f"  repaired: {reason}: {n:,} value{'' if n == 1 else 's'}"
+                for reason, n in t.repaired.items()
+            ]
+            if t.added:
+                rows = f"{t.added:,} row{'' if t.added == 1 else 's'}"
+                lines.append(f"  added: {rows} for what only the log mentions")
             lines += [f"  rejected: {reason}" for reason in t.examples]
             lines += [
                 f"  unknown: the source has no {name}; {value} stands in every row"

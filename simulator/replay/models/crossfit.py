@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.progress import Meter
 from simulator.randomness import mix, purpose_key
 from simulator.replay.models.regression import Float64, Regressor, for_outcome
 from simulator.requests import Int32, Int64
@@ -51,6 +52,7 @@ class CrossFit:
         group: int[n_items], a group of each item such as its category, -1 unknown; or None.
         item_features: float64[n_items, Q], such as log duration; or None.
         make: Gives a fresh regressor for an outcome.
+        meter: Told the folds that are fitted.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class CrossFit:
         group: NDArray[np.integer] | None = None,
         item_features: Float64 | None = None,
         make: Callable[[Float64], Regressor] = for_outcome,
+        meter: Meter | None = None,
     ) -> None:
         self.fold = fold_of(user)
         self._context = context
@@ -80,6 +83,8 @@ class CrossFit:
         for fold in range(FOLDS):
             self._encoded.append(_encode(sums, group_sums, code, (fold,), prior))
             rows = known[self.fold[known] != fold]
+            if meter is not None and fold:
+                meter.add(1)
             if len(rows) < 2:
                 self._models.append(None)
                 continue
@@ -91,6 +96,8 @@ class CrossFit:
             model = make(y)
             model.fit(x, outcome[rows], weight[rows])
             self._models.append(model)
+        if meter is not None:
+            meter.add(1)
 
     def predict(self, rows: Int64, items: Int32) -> Float64:
         """float64[B, C]: modelled outcomes of items int32[B, C] in logged places int64[B].

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from simulator.errors import SimulatorError
 from simulator.logs.dataset import Dataset
+from simulator.progress import Meter
 from simulator.randomness import mix, purpose_key
 from simulator.replay.logged import LoggedRows
 from simulator.replay.target.histories import Waves
@@ -60,6 +61,7 @@ def targets(
     *,
     seed: int,
     models: Mapping[str, Predict] | None = None,
+    meter: Meter | None = None,
 ) -> dict[str, Target]:
     """Probabilities of the shown items under every scorer.
 
@@ -74,6 +76,7 @@ def targets(
         policy: How scores become choices.
         seed: For request keys.
         models: Reward models by name, for doubly robust estimators.
+        meter: Told the rows that are scored.
 
     Raises:
         ScorerError: a scorer broke its contract.
@@ -118,6 +121,8 @@ def targets(
                 for name, chance in chances.items():
                     expected = np.einsum("bc,bc->b", chance, value)
                     out[name].expected[model][page.rows] = expected
+            if meter is not None:
+                meter.add(len(rows))
     return out
 
 

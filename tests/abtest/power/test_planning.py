@@ -159,6 +159,34 @@ def test_a_run_is_planned_again_and_calibrated(
     assert results["comparisons"][0]["verdict"]["decision"] is not None
 
 
+@pytest.mark.parametrize("treatments", [("popular",), ("popular", "itemknn")])
+def test_power_report_and_warning_of_a_run_say_one_size(
+    abtest: Run, small_log: Path, tmp_path: Path, treatments: tuple[str, ...]
+) -> None:
+    arms = [word for name in treatments for word in ("-t", name)]
+    made = abtest("run", *arms, "-c", "random", "--users", 400, "--data", small_log, "--out", "run",
+                  "--primary", "play_time", "--workers", 1)  # fmt: skip
+    assert made.code in (0, 4), made.err
+    results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    rows = [m for c in results["comparisons"] for m in c["metrics"]]
+    sizes = [m["detectable_effect"] for m in rows if m["role"] == "primary"]
+    said = f"{100.0 * max(sizes):.1f} %"
+    assert f"400 people can detect only +/-{said} in play_time" in made.err
+    assert f"\N{PLUS-MINUS SIGN}{said}" in abtest("report", "run").out
+    assert f"+/-{said}" in abtest("power", "run").out
+    planned = {
+        m["metric"]: m["effect"] for m in document(abtest("power", "run", "--json"))["metrics"]
+    }
+    for name in ("play_time", "sessions", "click_rate"):
+        largest = max(m["detectable_effect"] for m in rows if m["metric"] == name)
+        assert planned[name] == pytest.approx(largest, rel=0.01), name
+    alone = abtest("power", "run", "--control", "random")
+    assert "arm random: " in alone.out and "arms random and popular" not in alone.out
+    # The size that it takes, in the words of the warning and in those of power.
+    again = document(abtest("power", "run", "-m", "play_time", "--mde", max(sizes), "--json"))
+    assert again["metrics"][0]["total"] == pytest.approx(400, rel=0.06)
+
+
 def test_aa_of_a_table_and_of_a_log(abtest: Run, table: Path, small_log: Path) -> None:
     ask = ("aa", "orders.parquet", *COLUMNS, "--day", "date", "--start", 0, "--replicates", 400)
     first = document(abtest(*ask, "--json"))

@@ -17,7 +17,7 @@ import zstandard
 from hypothesis import given, settings
 
 from simulator.errors import DataError
-from simulator.tables import Number, Tally, Text, Whole, label, open_table
+from simulator.tables import Number, Replace, Tally, Text, Whole, label, open_table
 from simulator.tables import streams as streams_module
 
 PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -237,3 +237,16 @@ def test_an_unknown_decimal_mark_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("n\n1\n", encoding="utf-8")
     with pytest.raises(DataError, match="the decimal mark is ';', expected"):
         open_table(tmp_path / "t.csv", decimal=";")
+
+
+def test_a_value_that_fills_two_columns_is_repaired_once(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("play\n14.5\n-3\n7\n2.5\n", encoding="utf-8")
+    sources = {"watched": "play", "length": "play"}
+    rounded = Whole(rounds=True)
+    negative = Whole(rounds=True, replace=(Replace(-10, -1, 0, "negative to 0"),))
+    tally = Tally()
+    kinds = {"watched": rounded, "length": negative}
+    read = list(open_table(path).read(kinds, tally, sources=sources))
+    assert [b.frame["watched"].to_list() for b in read] == [[15, -3, 7, 3]]
+    assert tally.repaired == {"play: fraction rounded": 2, "play: negative to 0": 1}

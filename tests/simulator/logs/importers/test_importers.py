@@ -88,7 +88,7 @@ def test_kuairand_directory_joins_all_families(tmp_path: Path) -> None:
     # 10 April 2022, midnight in China.
     assert first["upload_time_ms"] == 1_649_520_000_000
     assert "columns not used: onehot_feat4" in report.render()
-    assert "people of the log without features: added: 1" in report.render()
+    assert "added: 1 row for what only the log mentions" in report.render()
 
 
 KUAICOMT = {
