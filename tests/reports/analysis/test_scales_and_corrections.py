@@ -260,7 +260,8 @@ def test_four_like_arms_rarely_have_a_significant_one() -> None:
             plan = dataclasses.replace(PLAN, secondary=(), correct=correct)
             raw = raw_values(table, plan, table.arms)
             rows = {
-                t: metric_rows(table, plan, ("control", t), "observed", raw) for t in table.arms[1:]
+                t: list(metric_rows(table, plan, ("control", t), "observed", raw))
+                for t in table.arms[1:]
             }
             found = corrected(rows, plan)
             alarms[correct] += any(own[0].outcome != "not clear" for own in found.values())
