@@ -82,7 +82,10 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
         case DataError() | SimulatorError() | StatisticsError() | ResultFormatError():
             return ExitCode.DATA, str(error)
         case PolarsError() if says_full(error):
-            return ExitCode.RESOURCES, "no space left on the disk that a table was written to"
+            return (
+                ExitCode.RESOURCES,
+                f"no space left on the disk that a table was written to{_ROOM}",
+            )
         case PolarsError():
             return ExitCode.DATA, f"a table cannot be read: {str(error).splitlines()[0]}"
         case KeyboardInterrupt():
@@ -90,7 +93,10 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
         case _ if out_of_memory(error):
             return ExitCode.RESOURCES, "out of memory. Use fewer --workers or fewer --users"
         case OSError() if error.errno in _FULL:
-            return ExitCode.RESOURCES, f"no space left on the disk of {error.filename or 'the run'}"
+            return (
+                ExitCode.RESOURCES,
+                f"no space left on the disk of {error.filename or 'the run'}{_ROOM}",
+            )
         case OSError() if error.errno in _FAILING:
             return ExitCode.RESOURCES, f"cannot use {_where(error)}: {_why(error)}"
         case OSError() if error.errno is not None:
@@ -118,6 +124,7 @@ def says_full(error: BaseException) -> bool:
     return isinstance(error, PolarsError) and "no space left" in str(error).lower()
 
 
+_ROOM = ". Free some and give the command again; a run goes on: abtest run --resume RUN"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FAILING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 _NO_MEMORY = (

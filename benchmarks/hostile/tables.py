@@ -68,7 +68,10 @@ def table_cases(seed: int = 1, damaged: int = 80) -> Iterator[Case]:
     for name, content in _WRONG_TEXTS.items():
         yield Case("tables", name, _WORDS, _file("t.csv", content))
     for name, text in _WRONG_NUMBERS.items():
-        yield Case("numbers", name, _WORDS, _file("t.csv", _with("revenue", text)))
+        # Where every value has one, a decimal comma can be nothing else: it is read, and said.
+        commas = name == "decimal comma"
+        content = _with("revenue", text)
+        yield Case("numbers", name, _WORDS, _file("t.csv", content), harmless=commas)
     for name, text in _WRONG_IDS.items():
         yield Case("ids", name, _WORDS, _file("t.csv", _with("user_id", text)))
     for name in _ALIKE:

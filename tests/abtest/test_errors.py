@@ -78,5 +78,7 @@ def test_a_full_disk_is_named_with_the_file_that_was_to_be(
         files.write_parquet(pl.DataFrame({"a": [1]}), target)
     found = describe_error(caught.value)
     assert found is not None
-    assert found == (ExitCode.RESOURCES, f"no space left on the disk of {target}")
+    assert found[0] == ExitCode.RESOURCES
+    assert found[1].startswith(f"no space left on the disk of {target}. Free some")
+    assert found[1].endswith("abtest run --resume RUN")
     assert list(tmp_path.iterdir()) == []
