@@ -147,6 +147,7 @@ def comparison_rows(comparisons: Sequence[FigureComparison]) -> list[dict[str, o
             "ratio": c.ratio,
             "verdict": c.verdict,
             "tolerance": c.published.tolerance,
+            "at_least": c.published.at_least,
             "role": c.published.role,
             "entry": c.published.entry,
             "unit": c.published.unit,

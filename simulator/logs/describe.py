@@ -106,6 +106,6 @@ def reasons(comparisons: Sequence[FigureComparison]) -> dict[str, str]:
 def _comparison(published: Published, value: float | None) -> FigureComparison:
     ratio = None if value is None or published.value == 0 else value / published.value
     verdict = "not measured"
-    if ratio is not None:
-        verdict = "close" if abs(ratio - 1.0) <= published.tolerance else "off"
+    if value is not None and ratio is not None:
+        verdict = "close" if published.is_close(value) else "off"
     return FigureComparison(published, value, ratio, verdict)

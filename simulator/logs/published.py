@@ -30,6 +30,7 @@ class Published:
         kind: What sort of number it is: a rate or mean, a quantile, or another property of shape.
         role: Whether the built-in world is fitted to it, draws from it directly, or never saw it.
         note: Why the built-in world misses it, where it does.
+        at_least: Whether it was published as "more than" this value: anything above it is close.
     """
 
     name: str
@@ -42,6 +43,14 @@ class Published:
     kind: Kind
     role: Role
     note: str = ""
+    at_least: bool = False
+
+    def is_close(self, value: float) -> bool:
+        """Whether a measured value is within the tolerance, or above it where that is enough."""
+        if self.value == 0.0:
+            return False
+        off = value / self.value - 1.0
+        return abs(off) <= self.tolerance or (self.at_least and off > 0.0)
 
     @property
     def tolerance(self) -> float:
@@ -81,6 +90,7 @@ def kuaishou() -> tuple[Published, ...]:
                     kind=entry["kind"],
                     role=role,
                     note=entry.get("note", ""),
+                    at_least=entry.get("at_least", False),
                 )
             )
     return tuple(figures)

@@ -222,6 +222,15 @@ def test_verdicts_keep_to_the_tolerance_of_each_figure() -> None:
     assert counts["held out"]["close"] == 1 and counts["fitted"]["close"] == 0
 
 
+def test_a_figure_published_as_more_than_a_value_is_close_wherever_it_is_above() -> None:
+    name = "minutes.comments"
+    (figure,) = [p for p in kuaishou() if p.at_least]
+    assert figure.name == name and figure.value == 7.0
+    for value, verdict in ((21.0, "close"), (7.0, "close"), (5.7, "close"), (5.5, "off")):
+        (one,) = [c for c in compare_measures({name: value}) if c.published.name == name]
+        assert one.verdict == verdict, value
+
+
 def test_what_is_off_comes_with_its_reason() -> None:
     figures = {p.name: p for p in kuaishou()}
     name = "exposure.top_1pct"
