@@ -92,6 +92,8 @@ def environment(world: World, ranker: Ranker | None, users: int, days: int) -> t
 
 _ONE_LOG = """
 import sys, time
+from importlib import import_module
+from pathlib import Path
 import numpy as np
 from simulator.feed import Feed
 from simulator.requests import HistoryState
@@ -99,10 +101,10 @@ from simulator.response.platform import PlatformRanker
 from simulator.response.truth import WorldResponse
 from simulator.retrieval import Retrieval
 from simulator.world import World
-try:
-    from simulator.loop import drive
-except ModuleNotFoundError:  # older checkouts
-    from abtest.run.arms.serving import drive
+# By the checkout's own files: an installed one would be found for a module that it lacks.
+places = "simulator.loop", "abtest.run.arms.serving", "abtest.run.serving"
+here = next(name for name in places if Path(name.replace(".", "/") + ".py").exists())
+drive = import_module(here).drive
 world, n = World.create("default", 1), int(sys.argv[1])
 users = np.arange(n, dtype=np.int32)
 start = world.config.start_ms
