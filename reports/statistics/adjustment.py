@@ -152,7 +152,7 @@ def select_covariates(
         usable = left > 1e-9 * np.maximum(first[:k], 1e-300)
         explained = np.divide(cross[:k, k] ** 2, left, out=np.zeros(k), where=usable)
         best = int(np.argmax(explained))
-        if explained[best] < gain * variance:
+        if not explained[best] > 0.0 or explained[best] < gain * variance:
             break
         chosen.append(best)
         cross = cross - np.outer(cross[:, best], cross[best]) / cross[best, best]

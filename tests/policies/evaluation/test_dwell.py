@@ -66,3 +66,9 @@ def test_scores_that_say_nothing_have_no_correlation() -> None:
     _, dwell, visit, user = _sample()
     assert dwell_r(visit * 3.0, dwell, visit, user).r == 0.0
     assert from_visit_mean(np.zeros(0), np.zeros(0, dtype=int)).shape == (0,)
+
+
+def test_a_score_that_is_the_same_for_all_has_an_influence_of_zero_for_everybody() -> None:
+    _, dwell, visit, user = _sample(4, people=5)
+    found = dwell_r(np.ones(len(dwell)), dwell, visit, user)
+    assert found.r == 0.0 and found.influence.tolist() == [0.0] * 5

@@ -89,6 +89,16 @@ def test_the_best_candidates_of_a_case_are_kept_and_those_that_compete_counted(
         assert (ranks_of_case[len(places) :] == -1).all()
 
 
+def test_ranks_do_not_depend_on_how_many_scores_fit_into_memory(
+    log: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = held_out(log, "liked")
+    training = training_part(log, test, tmp_path / "training")
+    whole = ranks(LastInTheCatalogue(), training, test, "liked")
+    monkeypatch.setattr("policies.evaluation.candidates.CELLS", log.catalogue().n_videos - 1)
+    assert ranks(LastInTheCatalogue(), training, test, "liked").tolist() == whole.tolist()
+
+
 def test_means_have_an_error_over_people_and_one_over_seeds() -> None:
     """Two people, whose MRR is 1 and 1/4, then 1/2 and 1/4."""
     one = summarise("p", 7, [np.array([0, 3])])

@@ -166,6 +166,17 @@ def test_selection_finds_what_explains_and_drops_copies() -> None:
     assert select_covariates(Moments.of(table[:40])) == []
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_sums_of_chosen_covariates_are_not_chosen(seed: int) -> None:
+    """What is left of a sum of two chosen ones is rounding, whatever the unit."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, 500)) * 10.0 ** rng.integers(-3, 4, size=(2, 1))
+    x = a / a.std() + b / b.std() + rng.normal(size=500)
+    table = np.column_stack([x, np.ones(500), a, b, a + b, 3.0 * a - b])
+    # Two span all four; a third one would only fit rounding errors.
+    assert len(select_covariates(Moments.of(table), gain=0.0)) == 2
+
+
 def test_selection_does_not_see_the_arms() -> None:
     """Swapping the labels of two arms changes no choice: only pooled moments enter."""
     parts = [Moments.of(arm) for arm in two_arms(8)]

@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 
 from reports.statistics.errors import StatisticsError
 from reports.statistics.multiplicity import (
+    adjusted_confidence,
     benjamini_hochberg,
     benjamini_yekutieli,
     gatekeeping,
@@ -152,6 +153,13 @@ def test_graphs_that_spend_too_much_are_refused() -> None:
         graphical([0.1, 0.2], [0.9, 0.9], np.zeros((2, 2)))
     with pytest.raises(StatisticsError, match="does not share out"):
         graphical([0.1, 0.2], [0.5, 0.5], np.eye(2))
+
+
+@pytest.mark.parametrize(("family", "level"), [(0, 0.9), (1, 0.9), (2, 0.95), (4, 0.975)])
+def test_where_p_is_zero_the_interval_has_bonferronis_level(family: int, level: float) -> None:
+    assert adjusted_confidence(0.0, 0.0, family, 0.9) == pytest.approx(level)
+    # One metric alone keeps its level, whatever its p value.
+    assert adjusted_confidence(0.2, 0.2, 1, 0.9) == pytest.approx(0.9)
 
 
 def test_nothing_to_adjust() -> None:

@@ -140,3 +140,9 @@ def test_log_interval_covers_as_promised_at_the_limit(ratio: float) -> None:
     # Five standard deviations of the simulation are .0024 and .0021.
     assert 0.9476 < np.mean(np.abs(z) < critical) < 0.9644
     assert max(np.mean(z > critical), np.mean(z < -critical)) < 0.0381
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.0, 1.0), (-0.5, 1.0), (1.0, 0.0), (1.0, -0.5)])
+def test_a_mean_that_is_not_positive_has_no_logarithm(a: float, b: float) -> None:
+    with pytest.raises(StatisticsError, match="no logarithm"):
+        log_lift(arm(a, 0.01), arm(b, 0.01))

@@ -167,6 +167,7 @@ def test_an_assumption_whose_lift_is_not_known_matters_least(result: ExperimentR
     assert [g.label for g in order] == ["wide", "blank", "still"]
     # Where no lift moves at all, none is named as what it rests on.
     assert "rests most" not in said(result, blank, still)
+    assert "rests most" not in said(result, still, still)
     assert "rests most on the wide (+4.0 to +50.0 %)" in said(
         result, blank, *record.assumptions.grids
     )

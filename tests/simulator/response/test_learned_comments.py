@@ -260,6 +260,27 @@ def test_chances_of_a_next_comment_and_the_time_beside_them(
     assert model.overhead_ms == pytest.approx(max(STAY_MS - listed, 0.0))
 
 
+def test_without_sections_and_visits_all_of_the_stay_is_beside_the_comments() -> None:
+    nothing = events(1).clear()
+    assert learned_comments._overhead(nothing, np.zeros(0, dtype=np.bool_), 700.5, 0) == 700.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_comments_give_the_maximum_of_the_penalised_likelihood(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=12)
+    label = rng.random(12) < expit(0.5 + x)
+    label[:2] = True, False
+
+    def loss(theta: np.ndarray) -> float:
+        logit = theta[0] + theta[1] * x
+        return float(np.logaddexp(0.0, np.where(label, -logit, logit)).sum() + theta[1] ** 2 / 2)
+
+    best = minimize(loss, np.zeros(2), tol=1e-12).x
+    found = learned_comments._logistic(x, label)
+    np.testing.assert_allclose(found, best, atol=1e-5)
+
+
 def test_likes_without_times_occur_at_the_logged_rate_of_a_section(
     write_dataset: WriteDataset, tmp_path: Path
 ) -> None:

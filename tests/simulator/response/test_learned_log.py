@@ -38,7 +38,7 @@ def impressions(seed: int = 0) -> pl.DataFrame:
             busy = 0
             for position in range(2):
                 play = int(random.integers(1_000, 30_000))
-                stay = [None, 0, int(random.integers(500, 9_000))][random.integers(3)]
+                stay = [None, 0, 1, int(random.integers(500, 9_000))][random.integers(4)]
                 rows.append(
                     {
                         "user_id": person,

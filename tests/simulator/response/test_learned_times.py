@@ -155,6 +155,20 @@ def test_rates_are_shrunken_towards_the_common_one() -> None:
     assert nothing.rate[0] == pytest.approx(3.0 / 24.0), "three sessions a day where none is known"
 
 
+def test_a_gap_counts_from_the_end_of_a_session_and_the_least_gap() -> None:
+    start = 1_650_000_000_123 + HOUR_MS * np.arange(24, dtype=np.int64)
+    end = start + 1_234_567
+    user = np.zeros(24, dtype=np.int32)
+    least = 600_001
+    model = ReturnModel.fit(
+        user, start, end, log_end_ms=int(start[-1]), n_users=1, minimum_gap_ms=least
+    )
+    np.testing.assert_allclose(model.profile, 1.0)
+    # 23 gaps, each what is left of an hour; two more of the common rate, which is the same.
+    hours = (HOUR_MS - 1_234_567 - least) / HOUR_MS
+    np.testing.assert_allclose(model.rate, 1.0 / hours)
+
+
 def test_gaps_shorter_than_the_least_one_do_not_occur() -> None:
     model = ReturnModel(np.array([2.0]), np.ones(24), np.linspace(0.0, 4.0, 401), HOUR_MS // 2)
     now = np.full(3, 1_650_000_000_000)

@@ -11,7 +11,7 @@ from scipy.special import logit
 from scipy.stats import bernoulli, norm
 
 from simulator.logs.dataset import Dataset
-from simulator.response.learned import tensors, training
+from simulator.response.learned import optimisation, tensors, training
 from simulator.response.learned.carried import replay_states
 from simulator.response.learned.chain import NEVER, chain_mask
 from simulator.response.learned.features import Impressions, UserFeatures, video_durations
@@ -116,6 +116,29 @@ def test_the_loss_is_minus_the_log_likelihood_of_what_is_known() -> None:
         # The constant of the density does not matter.
         known += (density + 0.5 * np.log(2.0 * np.pi)) * timed[:, index]
     assert float(found) == pytest.approx(-known[rows].mean(), rel=1e-5)
+
+
+def test_every_seed_starts_from_weights_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    first: list[int] = []
+
+    class Drawn(Exception):
+        """The network would be made now."""
+
+    def draw(sizes: object, base: object, generator: torch.Generator) -> None:
+        first.append(int(torch.randint(2**62, (1,), generator=generator)))
+        raise Drawn
+
+    monkeypatch.setattr(optimisation, "ResponseNet", draw)
+    for seed in (3, 4, 3, 2**31 + 4):
+        with pytest.raises(Drawn):
+            optimisation.optimise(
+                SimpleNamespace(sizes=None),  # type: ignore[arg-type]
+                np.zeros(0, dtype=np.int8),
+                np.full(N_OUTCOMES, 0.5),
+                seed,
+                lambda *told: None,
+            )
+    assert first[0] == first[2] != first[1] == first[3]
 
 
 Data = tuple[TrainingTensors, Impressions, object, ResponseNet]

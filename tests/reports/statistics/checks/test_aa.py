@@ -100,6 +100,8 @@ def test_a_test_that_ignores_clusters_is_found_out() -> None:
 def test_words() -> None:
     even = (np.arange(1_000) + 0.5) / 1_000
     assert calibration(even).word == "calibrated"
+    # One metric, two looks at it: its rate and the shape of its p values.
+    assert calibration(even).confidence == pytest.approx(1.0 - 0.05 / 2.0)
     assert calibration(even * 0.5).word == "too many false alarms"
     assert calibration(0.2 + 0.8 * even).word == "too few false alarms"
     humped = np.where(even < 0.05, even, 0.05 + 0.95 * stats.beta(4, 4).cdf(even))
@@ -108,6 +110,7 @@ def test_words() -> None:
     assert nothing.word == "no data" and nothing.refused == 50
     # Nothing is known of the rate, and nothing speaks against uniform p values.
     assert (nothing.low, nothing.high, nothing.uniform_p) == (0.0, 1.0, 1.0)
+    assert (nothing.replicates, nothing.alarms, nothing.rate) == (0, 0, 0.0)
     assert nothing.confidence == calibration(np.full(50, 0.5)).confidence
 
 

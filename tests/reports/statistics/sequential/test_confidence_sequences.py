@@ -7,7 +7,7 @@ import itertools
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from scipy import integrate, optimize, stats
 
 from reports.statistics.errors import StatisticsError
@@ -68,9 +68,10 @@ def test_interval_is_the_published_one() -> None:
 
 @given(
     time=st.floats(1e-3, 1e5),
-    alpha=st.floats(1e-6, 0.5),
+    alpha=st.floats(1e-6, 0.95),
     alternative=st.sampled_from(["two-sided", "greater", "less"]),
 )
+@example(time=0.01, alpha=0.9, alternative="greater")
 def test_critical_value_is_where_p_is_alpha(
     time: float, alpha: float, alternative: Alternative
 ) -> None:
