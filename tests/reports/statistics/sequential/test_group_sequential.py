@@ -181,8 +181,9 @@ def test_impossible_designs_are_refused() -> None:
         GroupSequential().conditional_power(FIVE, 4, 1.0)
     with pytest.raises(StatisticsError, match="not stopped"):
         stagewise(GroupSequential(), [0.2], 1.0, 0.1)
-    with pytest.raises(StatisticsError, match="power"):
-        GroupSequential().drift(FIVE, 0.01)
+    for power in (0.01, 0.05, 1.0, 1.5):
+        with pytest.raises(StatisticsError, match="power is not possible"):
+            GroupSequential().drift(FIVE, power)
 
 
 def test_looks_before_the_first_one_read_spend_nothing() -> None:
