@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from abtest.replay.ask import Replayed, seed_spread
 from abtest.tables import table
+from reports.render.growth import growth_words
 from reports.render.layout import text_width, wrap
 from reports.results import ExperimentResult
 from reports.verdict import words
@@ -37,7 +38,7 @@ def replay_text(replayed: Replayed, experiment: ExperimentResult) -> str:
         decision = words.decision(experiment, comparison)
         if decision:
             lines += _wrapped(decision, "  ", first="  ")
-    lines += ["", *_body(result), *_seeds(replayed), *_warnings(result)]
+    lines += ["", *_body(result, experiment), *_seeds(replayed), *_warnings(result)]
     return "\n".join(lines).rstrip()
 
 
@@ -48,7 +49,7 @@ def _heading(result: ReplayResult, treatment: str) -> list[str]:
     )
 
 
-def _body(result: ReplayResult) -> list[str]:
+def _body(result: ReplayResult, experiment: ExperimentResult) -> list[str]:
     lines = [*_wrapped(result.definition), "", "What this log identifies"]
     lines += [textwrap.indent(identification_text(result.identification), "  "), ""]
     counts = [f"{name.replace('_', ' ')} {n:,}" for name, n in result.rows.items() if n]
@@ -64,6 +65,8 @@ def _body(result: ReplayResult) -> list[str]:
             f"{primary.label} by every estimator; {primary.recommended} is read first, by rule:"
         )
         lines += ["", _estimators(primary), ""]
+        if grown := growth_words(experiment, treatment):
+            lines += [*_wrapped(grown), ""]
         lines += _segments(result, treatment)
     return lines
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from reports import formats
 from reports.render import charts, svg
 from reports.render.facts import Table
+from reports.render.growth import Growth, growth_views
 from reports.results import Estimate, ExperimentResult
 
 _BINS = ("0", "to ¼", "to ½", "to 1", "to 2", "to 4", "to 8", "to 16", "to 32", "to 64", "more")
@@ -65,6 +66,7 @@ class ReplayView:
     overlap: Table
     weights: tuple[Weights, ...]
     forests: tuple[Forest, ...]
+    growth: tuple[Growth, ...]
 
 
 def replay_view(result: ExperimentResult) -> ReplayView | None:
@@ -91,6 +93,7 @@ def replay_view(result: ExperimentResult) -> ReplayView | None:
         overlap=_overlap(overlaps),
         weights=tuple(_weights(o, i) for i, o in enumerate(overlaps) if _shares(o)),
         forests=tuple(_forests(found)),
+        growth=growth_views(result),
     )
 
 

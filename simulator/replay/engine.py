@@ -25,11 +25,20 @@ from simulator.replay.evaluation import (
     segment_results,
     weighted_rows,
 )
+from simulator.replay.growth import growth
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import FOLDS, CrossFit, row_weights
 from simulator.replay.models.regression import Regressor
-from simulator.replay.result import CAUTION, UNUSABLE, USABLE, MetricResult, Overlap, ReplayResult
+from simulator.replay.result import (
+    CAUTION,
+    UNUSABLE,
+    USABLE,
+    Growth,
+    MetricResult,
+    Overlap,
+    ReplayResult,
+)
 from simulator.replay.target.comment_stage import comment_stages
 from simulator.replay.target.target_policy import TargetPolicy
 from simulator.replay.target.targets import CommentScorer, Predict, Scorer, Target, targets
@@ -149,13 +158,14 @@ def replay(
     sections: dict[str, CommentStage] = {}
     seen: list[MetricResult] = []
     comment_overlaps: dict[str, Overlap] = {}
+    grown: Growth | None = None
     if comments is not None:
         best = comment_target or TargetPolicy()
         scored = {n: orders.get(n, _as_given) for n in names}
         chances = targets(dataset, comments, scored, best, seed=seed, meter=score_meter)
         sections = comment_stages(logged, comments, chances)
         if listed:
-            seen, comment_overlaps = _of_comments(
+            seen, comment_overlaps, grown = _of_comments(
                 comments, chances, listed, main, treatments, control, conservative, value_meter
             )
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
@@ -171,6 +181,8 @@ def replay(
         logged, weighted, overlaps, models, [m for m in results if m.name == main], control,
         segments or {}, value_meter,
     )  # fmt: skip
+    if grown is None:
+        grown = growth(logged, weighted, found, main, models.get(main), treatments, control)
     value_meter.end()
     results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
     mains = [m.best.verdict for m in results if m.name == main]
@@ -195,6 +207,7 @@ def replay(
         warnings=warnings,
         definition=_definition(logged, changed, target),
         segments=split,
+        growth=grown,
     )
 
 
@@ -291,7 +304,7 @@ def _of_comments(
     control: str,
     conservative: bool,
     meter: Meter,
-) -> tuple[list[MetricResult], dict[str, Overlap]]:
+) -> tuple[list[MetricResult], dict[str, Overlap], Growth | None]:
     """What one place of a section is worth, those above it as shown."""
     known = [
         name
@@ -305,7 +318,10 @@ def _of_comments(
     results = metric_results(
         comments, weighted, overlaps, {}, known, main, treatments, control, conservative, meter
     )
-    return results, overlaps
+    grown = None
+    if main in known:
+        grown = growth(comments, weighted, chances, main, None, treatments, control)
+    return results, overlaps, grown
 
 
 def _models(

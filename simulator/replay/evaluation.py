@@ -46,16 +46,22 @@ def weighted_rows(
     )
 
 
+def unseen_share(shown: NDArray[np.integer]) -> float:
+    """Share of random exposure that would have been on videos that the log happens not to show.
+
+    The pool is what happened to be shown: videos of it that never were are unseen. Their share of
+    the exposure is about that of videos shown once (Good, Biometrika 1953).
+    """
+    return float((np.bincount(shown) == 1).sum()) / len(shown)
+
+
 def policy_overlap(
     name: str, policy: Weighted, target: Target | None, logged: LoggedRows
 ) -> Overlap:
     """How much of the log speaks about a policy."""
     unsupported = np.zeros(len(logged)) if target is None else target.unsupported
     if target is not None and logged.kind == "random pool":
-        # The pool is what happened to be shown: videos of it that never were are unseen. Their
-        # share of the exposure is about that of videos shown once (Good, Biometrika 1953).
-        counts = np.bincount(logged.shown)
-        unsupported = np.full(len(logged), float((counts == 1).sum()) / len(logged))
+        unsupported = np.full(len(logged), unseen_share(logged.shown))
     comments = None
     if policy.comments is not None:
         moment = float((policy.second_moment * policy.comments.second_moment).mean())

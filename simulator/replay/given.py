@@ -10,6 +10,7 @@ import polars as pl
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
+from simulator.replay.growth import growth
 from simulator.replay.identification import Identified
 from simulator.replay.logged import LoggedRows, outcome_arrays
 from simulator.replay.metrics import METRICS, OUTCOME_COLUMNS, PRIMARY
@@ -88,6 +89,7 @@ def replay_given(
         definition="Mean outcome of a logged impression if its video had been shown with the "
         "probabilities given in the log, everything before it as logged. Per impression, not per "
         "user-day. 95 % intervals, clustered by user.",
+        growth=growth(logged, weighted, chances, main, None, tuple(columns), AS_LOGGED),
     )
 
 

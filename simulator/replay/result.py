@@ -142,6 +142,62 @@ class SegmentResult:
 
 
 @dataclass(frozen=True)
+class OverlapPoint:
+    """How much a part of the log speaks about one policy; see `Overlap`.
+
+    Attributes:
+        users, rows, matched_rows: Of the part.
+        expected_effective: By design; None if unknown.
+        effective_sample_size: As drawn.
+        comment_effective: By design, of whole comment orders; None where they stay as logged.
+        unsupported_share: Share of the policy's choices that the part cannot show.
+        tail_share: Share of all weight on the heaviest hundredth of the rows.
+    """
+
+    users: int
+    rows: int
+    matched_rows: int
+    expected_effective: float | None
+    effective_sample_size: float
+    comment_effective: float | None
+    unsupported_share: float | None
+    tail_share: float | None
+
+
+@dataclass(frozen=True)
+class PrecisionPoint:
+    """How precisely a part of the log tells the primary metric of one treatment.
+
+    Attributes:
+        users, rows: Of the part, rows with a known outcome.
+        lift: Relative to the control, by the estimator that is read first.
+        half_width: Half the length of its 95 % interval; None where a bound is missing.
+        detectable: Smallest relative effect found with 80 % power.
+    """
+
+    users: int
+    rows: int
+    lift: float | None
+    half_width: float | None
+    detectable: float | None
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What nested parts of the log tell, from few users to all (`simulator.replay.growth`).
+
+    Attributes:
+        metric: The primary one.
+        overlap: Per policy, a point per part.
+        precision: Per treatment, likewise; none for a policy against itself.
+    """
+
+    metric: str
+    overlap: dict[str, list[OverlapPoint]]
+    precision: dict[str, list[PrecisionPoint]]
+
+
+@dataclass(frozen=True)
 class ReplayResult:
     """The answer of `simulator.replay.replay`.
 
@@ -161,6 +217,7 @@ class ReplayResult:
         comment_overlap: Per policy, of the places of comment sections; empty where that stage
             stays as logged.
         segments: The primary metric by segment, where the caller named segments.
+        growth: How overlap and precision grow with the log.
     """
 
     treatments: tuple[str, ...]
@@ -178,6 +235,7 @@ class ReplayResult:
     definition: str
     comment_overlap: dict[str, Overlap] = field(default_factory=dict)
     segments: list[SegmentResult] = field(default_factory=list)
+    growth: Growth | None = None
 
     def of(self, treatment: str) -> list[MetricResult]:
         """The metrics of one treatment."""

@@ -84,7 +84,7 @@ def compare(
         difference=difference,
         relative=fieller(treatment.linear, control.linear),
         p_value=p_value(paired),
-        detectable=_detectable(paired, control.linear),
+        detectable=detectable(paired, control.linear),
         effective=effective,
         verdict=verdict,
         reasons=reasons,
@@ -129,7 +129,7 @@ def _is_student(estimate: Estimate, linear: Linear) -> bool:
     return plain is not None and (plain.low, plain.high) == (estimate.low, estimate.high)
 
 
-def _detectable(paired: Linear, control: Linear) -> float | None:
+def detectable(paired: Linear, control: Linear) -> float | None:
     """Smallest relative effect that a two-sided 5 % test finds with 80 % power."""
     if control.value <= 0 or paired.standard_error == 0:
         return None

@@ -73,6 +73,14 @@ def test_a_usable_log_ends_with_a_verdict_and_files(abtest: Run, log: Path, tmp_
     assert segments["low"].p_adjusted is not None
     lift = f"{100 * segments['low'].relative.value:+.1f} %"
     assert lift in result.out.split("By segment")[1]
+    growth = experiment.context["replay"]["growth"]
+    assert [p["users"] for p in growth["precision"]["random"]] == [
+        38, 75, 113, 150, 188, 225, 263, 300
+    ]  # fmt: skip
+    assert "How this grows with the log: random" in page
+    said = f"finds a lift of {100 * growth['precision']['random'][-1]['detectable']:.1f} %"
+    assert said in " ".join(result.out.split())
+    assert "times this log would detect 0.5 %" in " ".join(result.out.split())
     assert "in 2 segments" in page
     assert (
         json.loads((tmp_path / "out" / "plan.json").read_text())["replay"]["control"] == "popular"
