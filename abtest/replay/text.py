@@ -67,8 +67,37 @@ def _body(result: ReplayResult, experiment: ExperimentResult) -> list[str]:
         lines += ["", _estimators(primary), ""]
         if grown := growth_words(experiment, treatment):
             lines += [*_wrapped(grown), ""]
-        lines += _segments(result, treatment)
+        lines += [*_quantiles(result, treatment), *_segments(result, treatment)]
     return lines
+
+
+def _quantiles(result: ReplayResult, treatment: str) -> list[str]:
+    mine = [q for q in result.quantiles if q.treatment == treatment]
+    if not mine:
+        return []
+    rows, why = [], []
+    for one in mine:
+        name, gap = f"{one.metric} p{100 * one.share:.4g}", one.difference
+        rows.append(
+            (name, _seconds(one.control), _seconds(one.treated), _seconds(gap, signed=True),
+             _bounds(gap), one.verdict)
+        )  # fmt: skip
+        if one.verdict == UNUSABLE:
+            why += _wrapped(f"{name}: {'; '.join(one.reasons)}.")
+    header = ("quantile, in s", "control", "treatment", "change", "95 % interval", "verdict")
+    shown = table(rows, header=header, right=(1, 2, 3))
+    return ["Quantiles of times", "", shown, "", *why, *([""] if why else [])]
+
+
+def _seconds(estimate: Estimate | None, *, signed: bool = False) -> str:
+    return "-" if estimate is None else f"{estimate.value / 1000:{'+' if signed else ''}.2f}"
+
+
+def _bounds(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    bounds = (estimate.low, estimate.high)
+    return " to ".join("any" if b is None else f"{b / 1000:+.2f}" for b in bounds)
 
 
 def _segments(result: ReplayResult, treatment: str) -> list[str]:

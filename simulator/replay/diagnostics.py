@@ -10,10 +10,12 @@ large events that would leave the same relative error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.replay.estimators import Linear, effective_sample_size, ratio
+from simulator.replay.estimators import Estimate, Linear, effective_sample_size, ratio
 from simulator.replay.result import CAUTION, UNUSABLE, USABLE, Overlap
 
 Float64 = NDArray[np.float64]
@@ -140,18 +142,20 @@ def events(effective: float, outcome: Float64) -> float:
 def judge(
     overlaps: list[Overlap],
     effective: float,
-    outcome: Float64,
-    found: list[Linear | None],
+    count: float,
+    found: Sequence[Linear | Estimate | None],
     biased: str = "",
+    counted: str = "events of this metric",
 ) -> tuple[str, list[str]]:
     """Verdict of one metric by one estimator, with its reasons.
 
     Args:
         overlaps: Of the two policies.
         effective: Rows' worth behind the estimator, of the worse policy.
-        outcome: float64[N], the logged outcome.
+        count: Of `events` behind it.
         found: The two estimates.
         biased: What the estimator's interval leaves out; it is then never better than caution.
+        counted: What is counted.
     """
     refuse = [
         f"{o.policy}: {reason}" for o in overlaps if o.verdict == UNUSABLE for reason in o.reasons
@@ -159,13 +163,12 @@ def judge(
     warn = [
         f"{o.policy}: {reason}" for o in overlaps if o.verdict == CAUTION for reason in o.reasons
     ]
-    if any(linear is None for linear in found):
+    if any(one is None for one in found):
         refuse.append("no estimate")
     if not refuse:
         _judge_size(effective, " by this estimator", refuse, warn)
-    count = events(effective, outcome)
     if not refuse:
-        text = f"worth {count:.1f} events of this metric"
+        text = f"worth {count:.1f} {counted}"
         if count < LEAST_EVENTS:
             refuse.append(f"{text}; at least {LEAST_EVENTS:.0f} are needed")
         elif count < GOOD_EVENTS:

@@ -30,6 +30,7 @@ from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import FOLDS, CrossFit, row_weights
 from simulator.replay.models.regression import Regressor
+from simulator.replay.quantiles import quantile_results, times_of
 from simulator.replay.result import (
     CAUTION,
     UNUSABLE,
@@ -37,6 +38,7 @@ from simulator.replay.result import (
     Growth,
     MetricResult,
     Overlap,
+    QuantileResult,
     ReplayResult,
 )
 from simulator.replay.target.comment_stage import comment_stages
@@ -73,6 +75,7 @@ def replay(
     conservative: bool = False,
     seed: int = 0,
     segments: Mapping[str, NDArray[np.str_]] | None = None,
+    quantiles: Sequence[float] = (),
     report: Report | None = None,
 ) -> ReplayResult:
     """Estimate per-impression metrics under target policies, and their differences.
@@ -107,6 +110,7 @@ def replay(
         conservative: Empirical-likelihood intervals in place of Student's.
         seed: Of request keys.
         segments: Per segment the level of every user, in the order of ``dataset.user_ids()``.
+        quantiles: Shares in (0, 1); of every metric in ms, these quantiles are compared too.
         report: Told the share that is done: folds of models, rows scored, metrics estimated.
 
     Raises:
@@ -135,6 +139,7 @@ def replay(
     listed = _listed(dataset, metrics, changed)
     wanted = _wanted(logged, metrics, changed, treatments, control, ranks, notes, bool(listed))
     every = [*wanted, *listed]
+    times = times_of(every, quantiles)
     main = primary if primary in every else PRIMARY if PRIMARY in every else every[0]
     if primary is not None and primary not in every:
         raise DataError(f"the primary metric '{primary}' cannot be replayed from this log.",
@@ -159,15 +164,17 @@ def replay(
     seen: list[MetricResult] = []
     comment_overlaps: dict[str, Overlap] = {}
     grown: Growth | None = None
+    levels: list[QuantileResult] = []
     if comments is not None:
         best = comment_target or TargetPolicy()
         scored = {n: orders.get(n, _as_given) for n in names}
         chances = targets(dataset, comments, scored, best, seed=seed, meter=score_meter)
         sections = comment_stages(logged, comments, chances)
         if listed:
-            seen, comment_overlaps, grown = _of_comments(
-                comments, chances, listed, main, treatments, control, conservative, value_meter
-            )
+            seen, comment_overlaps, grown, levels = _of_comments(
+                comments, chances, listed, main, treatments, control, conservative, value_meter,
+                quantiles,
+            )  # fmt: skip
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
                   for k, v in comments.accounting.items() if v and "without" in k]  # fmt: skip
     cluster = np.unique(logged.user, return_inverse=True)[1]
@@ -183,6 +190,10 @@ def replay(
     )  # fmt: skip
     if grown is None:
         grown = growth(logged, weighted, found, main, models.get(main), treatments, control)
+    own = [name for name in times if name in wanted]
+    levels = [
+        *quantile_results(logged, weighted, overlaps, own, quantiles, treatments, control), *levels
+    ]  # fmt: skip
     value_meter.end()
     results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
     mains = [m.best.verdict for m in results if m.name == main]
@@ -208,6 +219,7 @@ def replay(
         definition=_definition(logged, changed, target),
         segments=split,
         growth=grown,
+        quantiles=[one for t in treatments for one in levels if one.treatment == t],
     )
 
 
@@ -304,7 +316,8 @@ def _of_comments(
     control: str,
     conservative: bool,
     meter: Meter,
-) -> tuple[list[MetricResult], dict[str, Overlap], Growth | None]:
+    quantiles: Sequence[float],
+) -> tuple[list[MetricResult], dict[str, Overlap], Growth | None, list[QuantileResult]]:
     """What one place of a section is worth, those above it as shown."""
     known = [
         name
@@ -321,7 +334,9 @@ def _of_comments(
     grown = None
     if main in known:
         grown = growth(comments, weighted, chances, main, None, treatments, control)
-    return results, overlaps, grown
+    times = [name for name in known if METRICS[name].unit == "ms"]
+    levels = quantile_results(comments, weighted, overlaps, times, quantiles, treatments, control)
+    return results, overlaps, grown, levels
 
 
 def _models(

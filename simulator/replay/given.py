@@ -14,6 +14,7 @@ from simulator.replay.growth import growth
 from simulator.replay.identification import Identified
 from simulator.replay.logged import LoggedRows, outcome_arrays
 from simulator.replay.metrics import METRICS, OUTCOME_COLUMNS, PRIMARY
+from simulator.replay.quantiles import quantile_results, times_of
 from simulator.replay.result import CAUTION, UNUSABLE, USABLE, ReplayResult
 from simulator.replay.target.targets import Target
 
@@ -29,6 +30,7 @@ def replay_given(
     primary: str | None = None,
     since_ms: int | None = None,
     conservative: bool = False,
+    quantiles: Sequence[float] = (),
 ) -> ReplayResult:
     """Value policies by columns of impressions that hold their probability of the shown video.
 
@@ -44,6 +46,7 @@ def replay_given(
         primary: Default: comment watch time, or the reward, or the first.
         since_ms: Only impressions at or after this time.
         conservative: Empirical-likelihood intervals.
+        quantiles: Shares in (0, 1), compared for every metric in ms.
 
     Raises:
         DataError: no such column, or a value that is no probability: names the row.
@@ -61,6 +64,7 @@ def replay_given(
         )
     if primary is not None and primary not in wanted:
         raise DataError(f"the log has no metric '{primary}'.", f"It has: {', '.join(wanted)}.")
+    times = times_of(wanted, quantiles)
     main = primary or next((n for n in (PRIMARY, "reward") if n in wanted), wanted[0])
     cluster = np.unique(logged.user, return_inverse=True)[1]
     weighted = {name: weighted_rows(logged, own, None, cluster) for name, own in chances.items()}
@@ -90,6 +94,9 @@ def replay_given(
         "probabilities given in the log, everything before it as logged. Per impression, not per "
         "user-day. 95 % intervals, clustered by user.",
         growth=growth(logged, weighted, chances, main, None, tuple(columns), AS_LOGGED),
+        quantiles=quantile_results(
+            logged, weighted, overlaps, times, quantiles, tuple(columns), AS_LOGGED
+        ),
     )
 
 

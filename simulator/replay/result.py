@@ -142,6 +142,32 @@ class SegmentResult:
 
 
 @dataclass(frozen=True)
+class QuantileResult:
+    """A quantile of a time under one treatment and the control; None where it is unusable.
+
+    Attributes:
+        metric, label: Of a metric in ms.
+        treatment: The policy compared with the control.
+        share: In (0, 1).
+        treated, control: Values in ms.
+        difference: Treatment less control, paired by user.
+        rows_beyond: Effective rows on the smaller side of the quantile, of the worse policy.
+        verdict, reasons: As of `Comparison`.
+    """
+
+    metric: str
+    label: str
+    treatment: str
+    share: float
+    treated: Estimate | None
+    control: Estimate | None
+    difference: Estimate | None
+    rows_beyond: float
+    verdict: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
 class OverlapPoint:
     """How much a part of the log speaks about one policy; see `Overlap`.
 
@@ -218,6 +244,7 @@ class ReplayResult:
             stays as logged.
         segments: The primary metric by segment, where the caller named segments.
         growth: How overlap and precision grow with the log.
+        quantiles: Of times, where the caller asked for quantiles.
     """
 
     treatments: tuple[str, ...]
@@ -236,6 +263,7 @@ class ReplayResult:
     comment_overlap: dict[str, Overlap] = field(default_factory=dict)
     segments: list[SegmentResult] = field(default_factory=list)
     growth: Growth | None = None
+    quantiles: list[QuantileResult] = field(default_factory=list)
 
     def of(self, treatment: str) -> list[MetricResult]:
         """The metrics of one treatment."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from simulator.replay.diagnostics import judge
+from simulator.replay.diagnostics import events, judge
 from simulator.replay.estimators import Estimate, empirical_likelihood, fieller
 from simulator.replay.estimators.intervals import (
     LEVEL,
@@ -58,7 +58,9 @@ def compare(
     linears = [treatment.linear, control.linear]
     if treatment.cap is not None:
         outcome = np.minimum(outcome, treatment.cap)
-    verdict, reasons = judge(overlaps, effective, outcome, linears, treatment.biased)
+    verdict, reasons = judge(
+        overlaps, effective, events(effective, outcome), linears, treatment.biased
+    )
     first = _interval(treatment, share, conservative)
     second = _interval(control, share, conservative)
     if treatment.linear is None or control.linear is None:

@@ -170,6 +170,32 @@ def first_sums(
     )
 
 
+def weighted_outcomes(
+    metric: ReplayMetric,
+    outcomes: Mapping[str, Float64],
+    known: NDArray[np.bool_],
+    policy: Weighted,
+) -> tuple[Rows, float]:
+    """Rows whose weighted outcomes have the target's distribution, and what they are worth.
+
+    Where the order of comments can move the outcome, the weights are those of all that was seen.
+    Arguments as of `value`.
+    """
+    keep = np.flatnonzero(known)
+    rows = Rows(
+        policy.user[keep],
+        policy.n_users,
+        metric.values(dict(outcomes))[keep],
+        policy.target[keep],
+        policy.logging[keep],
+    )
+    moment = policy.second_moment[keep]
+    if metric.comments and policy.comments is not None:
+        moment = moment * policy.comments.second_moment[keep]
+        rows = rows.with_weight(rows.weight * policy.comments.whole[keep])
+    return rows, _effective(moment, rows.weight)
+
+
 def value(
     metric: ReplayMetric,
     name: str,

@@ -273,8 +273,8 @@ def difference_of(
     if product > 0:
         correlation = (variance - plain.standard_error**2) / (2 * product)
         correlation = float(np.clip(correlation, -1.0, 1.0))
-    down = _mover(treatment.value - bounds[0], bounds[3] - control.value, correlation)  # type: ignore[operator]
-    up = _mover(bounds[1] - treatment.value, control.value - bounds[2], correlation)  # type: ignore[operator]
+    down = mover(treatment.value - bounds[0], bounds[3] - control.value, correlation)  # type: ignore[operator]
+    up = mover(bounds[1] - treatment.value, control.value - bounds[2], correlation)  # type: ignore[operator]
     return Estimate(
         plain.value,
         plain.standard_error,
@@ -283,7 +283,8 @@ def difference_of(
     )
 
 
-def _mover(first: float, second: float, correlation: float) -> float:
+def mover(first: float, second: float, correlation: float) -> float:
+    """How far a difference reaches, from how far its two correlated parts do."""
     return float(np.sqrt(max(first**2 + second**2 - 2 * correlation * first * second, 0.0)))
 
 

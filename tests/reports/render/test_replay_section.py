@@ -53,6 +53,17 @@ def _replay() -> dict[str, Any]:
                 "weight_by_weight": [0, 0, 0, 0.3, 0.3, 0.4, 0, 0, 0, 0, 0],
             }
         },
+        "quantiles": [
+            {
+                "metric": "comment_stay_ms", "label": "Comment time per impression",
+                "treatment": "lsvcr", "share": 0.9, "control": _estimate(11_000.0, 9e3, 13e3),
+                "treated": _estimate(12_500.0, 1e4, None), "rows_beyond": 50.0,
+                "difference": _estimate(1_500.0, -250.0, None), "verdict": "caution",
+                "reasons": ["worth 50.0 rows beyond this quantile; 60 are enough"],
+            },
+            {"metric": "play", "share": 0.99, "treatment": "lsvcr", "verdict": "unusable",
+             "control": None, "treated": None, "difference": None, "reasons": ["too few"]},
+        ],
         "growth": {
             "metric": "click_rate",
             "overlap": {"lsvcr": [_part(n, 0.1 * n) for n in (100, 200, 400)]},
@@ -95,6 +106,21 @@ def test_the_recommended_estimator_stands_first_and_is_named(replayed: Experimen
     for words in ("What this log can tell", "sndr (read first)", "keep them", "only as drawn"):
         assert words in page.text(), words
     assert page.text().count("Weights of a") >= 1
+
+
+def test_quantiles_of_times_have_a_table(replayed: ExperimentResult) -> None:
+    view = replay_view(replayed)
+    assert view is not None
+    none = formats.MISSING
+    assert view.quantiles.rows == (
+        ("Comment time, p90", "lsvcr", "11.00", "12.50", "+1.50", "-0.25 to any",
+         "caution: worth 50.0 rows beyond this quantile; 60 are enough"),
+        ("play, p99", "lsvcr", none, none, none, none, "unusable: too few"),
+    )  # fmt: skip
+    assert "Quantiles of times" in Page(render_html(replayed)).text()
+    bare = {**_replay(), "quantiles": []}
+    without = dataclasses.replace(replayed, context={"replay": bare})
+    assert "Quantiles of times" not in Page(render_html(without)).text()
 
 
 def test_growth_says_how_much_more_of_the_log_would_detect_the_minimum(
@@ -180,6 +206,7 @@ def test_other_results_have_no_such_section(result: ExperimentResult) -> None:
                 },
             }
         },
+        {"quantiles": [{"label": ATTACK, "share": ATTACK, "control": 3, "reasons": 4}, 7]},
         {"definition": ATTACK, "identification": [{"subject": ATTACK, "why": ["<b>"]}]},
     ],
 )
