@@ -122,6 +122,7 @@ def metric_results(
                     [overlaps[treatment], overlaps[control]],
                     outcome,
                     share=metric.unit == "share",
+                    amount=metric.unit == "ms",
                     same=treatment == control,
                     conservative=conservative,
                 )
@@ -197,6 +198,7 @@ def segment_results(
                     [overlaps[whole.treatment], overlaps[control]],
                     outcome[known],
                     share=metric.unit == "share",
+                    amount=metric.unit == "ms",
                     same=whole.treatment == control,
                 )
                 results.append(SegmentResult(whole.treatment, segment, str(level), users, found))

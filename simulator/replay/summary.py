@@ -41,6 +41,7 @@ def compare(
     *,
     share: bool,
     same: bool,
+    amount: bool = False,
     conservative: bool = False,
 ) -> Comparison:
     """One metric by one estimator.
@@ -51,6 +52,7 @@ def compare(
         overlaps: Of both policies.
         outcome: float64[N], the logged outcome.
         share: Whether the outcome is 0/1.
+        amount: Whether it is a time.
         same: Whether both are one policy, so that the difference is 0 exactly.
         conservative: Empirical-likelihood intervals where the estimator allows.
     """
@@ -59,7 +61,12 @@ def compare(
     if treatment.cap is not None:
         outcome = np.minimum(outcome, treatment.cap)
     verdict, reasons = judge(
-        overlaps, effective, events(effective, outcome), linears, treatment.biased
+        overlaps,
+        effective,
+        events(effective, outcome),
+        linears,
+        treatment.biased,
+        amount,
     )
     first = _interval(treatment, share, conservative)
     second = _interval(control, share, conservative)
