@@ -186,7 +186,7 @@ def replay(
     )  # fmt: skip
     split = segment_results(
         logged, weighted, overlaps, models, [m for m in results if m.name == main], control,
-        segments or {}, value_meter,
+        segments or {}, conservative, value_meter,
     )  # fmt: skip
     if grown is None:
         grown = growth(logged, weighted, found, main, models.get(main), treatments, control)

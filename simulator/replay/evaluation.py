@@ -156,6 +156,7 @@ def segment_results(
     primary: list[MetricResult],
     control: str,
     segments: Mapping[str, NDArray[np.str_]],
+    conservative: bool = False,
     meter: Meter | None = None,
 ) -> list[SegmentResult]:
     """The primary metric of every treatment in every level of every segment.
@@ -169,6 +170,7 @@ def segment_results(
         control: The policy that they are compared with.
         segments: Level of every user of the log, str[users] by dense index, per segment. Levels of
             fewer than 20 people with replayed rows are left out.
+        conservative: Empirical-likelihood intervals.
         meter: Told the segments that are done.
     """
     results = []
@@ -200,6 +202,7 @@ def segment_results(
                     share=metric.unit == "share",
                     amount=metric.unit == "ms",
                     same=whole.treatment == control,
+                    conservative=conservative,
                 )
                 results.append(SegmentResult(whole.treatment, segment, str(level), users, found))
         if meter is not None:

@@ -75,6 +75,7 @@ class Comparison:
         reasons: Why it is not usable.
         parameter: Of a tuned estimator.
         linear: Treatment's and control's influences, for callers that adjust intervals.
+        conservative: Whether empirical-likelihood intervals are used where they are wider.
     """
 
     treatment: Estimate | None
@@ -88,6 +89,7 @@ class Comparison:
     reasons: list[str] = field(default_factory=list)
     parameter: float | None = None
     linear: tuple[Linear, Linear] | None = field(default=None, repr=False, compare=False)
+    conservative: bool = False
 
 
 @dataclass(frozen=True)
