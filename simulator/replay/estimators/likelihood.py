@@ -113,6 +113,9 @@ def _bound(
         # Infinity would not let a root be found between two points.
         return min(likelihood_ratio(values(at)), 1e6) - limit
 
+    if not excess(value) < 0.0:
+        # All users have one value, up to rounding.
+        return value
     inside, reach = value, 1.0
     outside = value + step
     while excess(outside) < 0.0:
