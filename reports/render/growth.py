@@ -176,10 +176,10 @@ def _size(share: float) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], precision: Sequence[Mapping[str, Any]]) -> Table:
-    width = {_finite(p.get("users")): p for p in precision}
+    # The last of both is the whole log; users without a known outcome are in one of them only.
+    missing: list[Mapping[str, Any]] = [{}] * len(rows)
     body = []
-    for point in rows:
-        own = width.get(_finite(point.get("users")), {})
+    for point, own in zip(rows, [*missing, *precision][-len(rows) :], strict=True):
         body.append(
             (
                 _count(point.get("users")),

@@ -69,7 +69,7 @@ def _replay() -> dict[str, Any]:
             "overlap": {"lsvcr": [_part(n, 0.1 * n) for n in (100, 200, 400)]},
             "precision": {
                 "lsvcr": [
-                    {"users": n, "rows": 5 * n, "lift": 0.1, "half_width": w, "detectable": d}
+                    {"users": n // 2, "rows": 5 * n, "lift": 0.1, "half_width": w, "detectable": d}
                     for n, w, d in ((100, None, 0.2), (200, 0.11, 0.15), (400, 0.07, 0.1))
                 ]
             },
