@@ -23,6 +23,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,15 @@ def abtest(*words: str) -> None:
     print(f"  {time.monotonic() - began:,.0f} s", file=sys.stderr, flush=True)
 
 
-def steps(work: Path, users: int, log_users: int, workers: int | None) -> dict[str, Path]:
+def steps(
+    work: Path,
+    users: int,
+    log_users: int,
+    workers: int | None,
+    policies: Sequence[str] = POLICIES,
+) -> dict[str, Path]:
     """Directories of the results, made where they are missing; an interrupted run goes on."""
-    treatments = [word for policy in POLICIES for word in ("-t", policy)]
+    treatments = [word for policy in policies for word in ("-t", policy)]
     size = ("--users", str(users), "--log-users", str(log_users), "--days", "1")
     use = () if workers is None else ("--workers", str(workers))
     log = work / "written" / "log"
@@ -95,19 +102,19 @@ def lifts(folder: Path, *, replayed: bool) -> Lifts:
     return found
 
 
-def report(found: dict[str, Lifts]) -> None:
+def report(found: dict[str, Lifts], policies: Sequence[str] = POLICIES) -> None:
     """Print lifts, and how each answer orders the policies beside the truth."""
     truth = found["truth"]
     orders = []
     for metric in METRICS:
         rows = []
-        for policy in POLICIES:
+        for policy in policies:
             lift = [answer.get(policy, {}).get(metric) for answer in found.values()]
             rows.append((policy, *("-" if v is None else f"{100 * v:.1f}" for v in lift)))
         print(f"{metric}: lift over {CONTROL}, %")
         print(table(rows, header=("policy", *found), right=(1, 2, 3)), end="\n\n")
         for name in ("replay", "simulation"):
-            both = [(found[name][p][metric], truth[p][metric]) for p in POLICIES
+            both = [(found[name][p][metric], truth[p][metric]) for p in policies
                     if metric in found[name].get(p, {}) and metric in truth.get(p, {})]  # fmt: skip
             if len(both) < LEAST:
                 orders.append((metric, name, str(len(both)), "-", "-", "-", "-"))
@@ -144,10 +151,14 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--log-users", type=int, default=1_000)
     parser.add_argument("--workers", type=int, help="Processes of the runs; default: all cores.")
+    parser.add_argument(
+        "--policies", default=",".join(POLICIES), help="Treatments; a directory keeps one set."
+    )
     options = parser.parse_args()
+    policies = options.policies.split(",")
     options.work.mkdir(parents=True, exist_ok=True)
-    folders = steps(options.work, options.users, options.log_users, options.workers)
-    report({name: lifts(f, replayed=name == "replay") for name, f in folders.items()})
+    folders = steps(options.work, options.users, options.log_users, options.workers, policies)
+    report({name: lifts(f, replayed=name == "replay") for name, f in folders.items()}, policies)
 
 
 if __name__ == "__main__":

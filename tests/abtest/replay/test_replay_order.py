@@ -35,9 +35,10 @@ def test_what_is_done_is_kept_and_what_was_interrupted_is_resumed(
     _result(tmp_path / "written", {})
     (tmp_path / "simulation").mkdir()
     (tmp_path / "simulation" / "plan.json").write_text("{}")
-    folders = steps(tmp_path, 100, 50, workers=1)
+    folders = steps(tmp_path, 100, 50, workers=1, policies=("random", "ease"))
     assert [words[0] for words in ran] == ["replay", "run", "run"]
     assert ran[1] == ("run", "--resume", str(tmp_path / "simulation"), "--workers", "1")
+    assert ran[0][1:7] == ("-t", "random", "-t", "ease", "-c", "popular")
     assert "--out" in ran[0] and "--out" in ran[2]
     assert {name: path.name for name, path in folders.items()} == {
         "replay": "replay", "simulation": "simulation", "truth": "truth"
