@@ -235,6 +235,7 @@ def replay(
     explore_share: float | str = 0.0,
     temperature: float | None = None,
     top_share: float | None = None,
+    quantiles: Sequence[float] = (),
     propensity: str = "propensity",
     rows: Literal["auto", "random", "all"] = "auto",
     training_seed: int = 1,
@@ -251,6 +252,7 @@ def replay(
         explore_share: Share of slots filled at random, as a number or as ``"2%"``.
         temperature: Draw by a softmax of scores in place of the best.
         top_share: Draw uniformly from this share of the best candidates.
+        quantiles: Shares in (0, 1); these quantiles of times are compared too.
         propensity: Column with the probability of what was shown.
         rows: Which impressions are replayed.
         training_seed: Of training.
@@ -270,6 +272,7 @@ def replay(
         data=str(data),
         target=TargetPolicy(share, temperature, top_share),
         stage=stage,
+        quantiles=tuple(quantiles),
         propensity_column=propensity,
         rows=rows,
         seed=training_seed,

@@ -1,6 +1,7 @@
 """Compare how replay, simulation on the log and the world itself order policies.
 
     python -m benchmarks.replay_order --work /tmp/order
+    python -m benchmarks replay_order --work /tmp/order --html /tmp/order.html
 
 Three answers to one question, each by the command line:
 
@@ -21,42 +22,61 @@ import argparse
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
+
+from abtest.tables import table
 
 POLICIES = ("random", "itemknn", "ease", "two-tower", "sasrec", "gru4rec", "bert4rec")
 CONTROL = "popular"
 WORLD = ("--world", "small")
 METRICS = {"click_rate": "click_rate", "comment_open_rate": "comment_open_rate",
            "comment_time": "comment_stay_ms"}  # fmt: skip
+LEAST = 4
+"""Figures that an order needs; with fewer the line is empty."""
 Lifts = dict[str, dict[str, float]]
 
 
 def abtest(*words: str) -> None:
     """Run a command; exit code 4 (unusable, no verdict) is an answer too."""
-    print("$ abtest", *words, flush=True)
+    print("$ abtest", *words, file=sys.stderr, flush=True)
+    began = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "abtest", *words], capture_output=True, text=True)
     if done.returncode not in (0, 4):
         raise SystemExit(done.stderr[-2_000:])
+    print(f"  {time.monotonic() - began:,.0f} s", file=sys.stderr, flush=True)
 
 
-def steps(work: Path, users: int, log_users: int) -> dict[str, Path]:
-    """Directories of the results, made where they are missing."""
-    treatments = [word for policy in POLICIES for word in ("-t", policy)]
+def steps(
+    work: Path,
+    users: int,
+    log_users: int,
+    workers: int | None,
+    policies: Sequence[str] = POLICIES,
+) -> dict[str, Path]:
+    """Directories of the results, made where they are missing; an interrupted run goes on."""
+    treatments = [word for policy in policies for word in ("-t", policy)]
     size = ("--users", str(users), "--log-users", str(log_users), "--days", "1")
+    use = () if workers is None else ("--workers", str(workers))
     log = work / "written" / "log"
     runs: dict[str, tuple[str, ...]] = {
-        "written": ("run", "-t", CONTROL, "-c", CONTROL, *WORLD, *size,
+        "written": ("run", "-t", CONTROL, "-c", CONTROL, *WORLD, *size, *use,
                     "--explore-share", "30%", "--keep-log"),
         "replay": ("replay", *treatments, "-c", CONTROL, "--data", str(log), "--stage", "videos"),
-        "simulation": ("run", *treatments, "-c", CONTROL, "--data", str(log),
+        "simulation": ("run", *treatments, "-c", CONTROL, "--data", str(log), *use,
                        "--days", "1", "--design", "twin"),
-        "truth": ("run", *treatments, "-c", CONTROL, *WORLD, *size, "--design", "twin"),
+        "truth": ("run", *treatments, "-c", CONTROL, *WORLD, *size, *use, "--design", "twin"),
     }  # fmt: skip
     for name, words in runs.items():
-        if not (work / name / "results.json").is_file():
+        if (work / name / "results.json").is_file():
+            continue
+        if (work / name / "plan.json").is_file():
+            abtest("run", "--resume", str(work / name), *use)
+        else:
             abtest(*words, "--out", str(work / name))
     return {name: work / name for name in ("replay", "simulation", "truth")}
 
@@ -82,29 +102,35 @@ def lifts(folder: Path, *, replayed: bool) -> Lifts:
     return found
 
 
-def report(found: dict[str, Lifts]) -> None:
+def report(found: dict[str, Lifts], policies: Sequence[str] = POLICIES) -> None:
     """Print lifts, and how each answer orders the policies beside the truth."""
     truth = found["truth"]
+    orders = []
     for metric in METRICS:
-        print(f"\n{metric}: lift over {CONTROL}, %")
-        print(f"{'policy':<12}" + "".join(f"{name:>12}" for name in found))
-        for policy in POLICIES:
-            cells = [f[policy].get(metric) for f in found.values()]
-            print(f"{policy:<12}" + "".join(
-                f"{'-':>12}" if c is None else f"{100 * c:12.1f}" for c in cells))  # fmt: skip
+        rows = []
+        for policy in policies:
+            lift = [answer.get(policy, {}).get(metric) for answer in found.values()]
+            rows.append((policy, *("-" if v is None else f"{100 * v:.1f}" for v in lift)))
+        print(f"{metric}: lift over {CONTROL}, %")
+        print(table(rows, header=("policy", *found), right=(1, 2, 3)), end="\n\n")
         for name in ("replay", "simulation"):
-            both = [(found[name][p][metric], truth[p][metric]) for p in POLICIES
-                    if metric in found[name][p] and metric in truth[p]]  # fmt: skip
-            if len(both) < 4:
-                print(f"{name}: too few usable figures")
+            both = [(found[name][p][metric], truth[p][metric]) for p in policies
+                    if metric in found[name].get(p, {}) and metric in truth.get(p, {})]  # fmt: skip
+            if len(both) < LEAST:
+                orders.append((metric, name, str(len(both)), "-", "-", "-", "-"))
                 continue
             # The control belongs to the order too: its lift is 0 by definition.
             a, b = np.array([*both, (0.0, 0.0)]).T
             low, high = _bootstrap(a, b)
             slope = float((a * b).sum() / (b * b).sum())
-            print(f"{name}: rank correlation {spearmanr(a, b)[0]:.2f} ({low:.2f} to {high:.2f} "
-                  f"over policies), mean error {100 * np.abs(a - b)[:-1].mean():.1f} points, slope "
-                  f"{slope:.2f}")  # fmt: skip
+            orders.append(
+                (metric, name, str(len(both)), f"{spearmanr(a, b)[0]:.2f}",
+                 f"{low:.2f} to {high:.2f}", f"{100 * np.abs(a - b)[:-1].mean():.1f}",
+                 f"{slope:.2f}")
+            )  # fmt: skip
+    print("The order of each answer beside the truth's; intervals over policies, errors in points")
+    header = ("metric", "by", "lifts", "rank corr.", "95 % interval", "error", "slope")
+    print(table(orders, header=header, right=(2, 3, 5, 6)))
 
 
 def _bootstrap(a: np.ndarray, b: np.ndarray, draws: int = 2_000) -> tuple[float, float]:
@@ -124,10 +150,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--log-users", type=int, default=1_000)
+    parser.add_argument("--workers", type=int, help="Processes of the runs; default: all cores.")
+    parser.add_argument(
+        "--policies", default=",".join(POLICIES), help="Treatments; a directory keeps one set."
+    )
     options = parser.parse_args()
+    policies = options.policies.split(",")
     options.work.mkdir(parents=True, exist_ok=True)
-    folders = steps(options.work, options.users, options.log_users)
-    report({name: lifts(f, replayed=name == "replay") for name, f in folders.items()})
+    folders = steps(options.work, options.users, options.log_users, options.workers, policies)
+    report({name: lifts(f, replayed=name == "replay") for name, f in folders.items()}, policies)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,10 @@ def replay_command(
     min_effect: Annotated[
         str | None, typer.Option("--min-effect", help="Smallest effect worth shipping, as 0.5%.")
     ] = None,
+    quantiles: Annotated[
+        str,
+        typer.Option("--quantiles", help="Also compare these quantiles of times, as 0.5,0.9,0.99."),
+    ] = "",
     propensity: Annotated[
         str, typer.Option("--propensity", help="Column with the probability of what was shown.")
     ] = "propensity",
@@ -190,6 +194,7 @@ def replay_command(
         metrics=tuple(metric or ()),
         primary=primary,
         min_effect=settings.min_effect,
+        quantiles=tuple(parse_percent(part) for part in quantiles.split(",") if part.strip()),
         propensity_column=propensity,
         rows=rows,  # type: ignore[arg-type]
         pool=pool,  # type: ignore[arg-type]

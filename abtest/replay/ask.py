@@ -62,6 +62,7 @@ class ReplayOptions:
         metrics: Names, or empty for all that the log has.
         primary: The metric that decides; None for comment watch time.
         min_effect: Smallest relative effect worth shipping.
+        quantiles: Shares in (0, 1), compared for every time.
         propensity_column: Impressions column with logging probabilities.
         rows: Which impressions are replayed.
         pool: What could have been shown, where the log does not say.
@@ -83,6 +84,7 @@ class ReplayOptions:
     metrics: tuple[str, ...] = ()
     primary: str | None = None
     min_effect: float = 0.005
+    quantiles: tuple[float, ...] = ()
     propensity_column: str = "propensity"
     rows: Rows = "auto"
     pool: Pool = "auto"
@@ -171,6 +173,7 @@ def replay_policies(
                     stage=asked.stage,
                     metrics=asked.metrics or None,
                     primary=asked.primary,
+                    quantiles=asked.quantiles,
                     target=asked.target,
                     comment_target=asked.comment_target,
                     propensity_column=asked.propensity_column,
@@ -230,6 +233,7 @@ def _given(asked: ReplayOptions, console: Console) -> Replayed:
             propensity_column=asked.propensity_column,
             metrics=asked.metrics or None,
             primary=asked.primary,
+            quantiles=asked.quantiles,
             conservative=asked.conservative,
         )
     return Replayed(result, dataset, 0, {}, {asked.seed: _lifts(result)})
@@ -272,6 +276,12 @@ def _checked(asked: ReplayOptions) -> ReplayOptions:
             raise UsageError(f"{flag} is '{value}', expected {', '.join(known)}.")
     if asked.seeds < 1:
         raise UsageError(f"--training-seeds is {asked.seeds}, expected at least 1.")
+    for share in asked.quantiles:
+        if not 0.0 < share < 1.0:
+            raise UsageError(
+                f"--quantiles has {share:g}, expected numbers between 0 and 1.",
+                "Example: --quantiles 0.5,0.9,0.99",
+            )
     if len(set(asked.treatments)) != len(asked.treatments):
         raise UsageError(f"a treatment is named twice: {', '.join(asked.treatments)}.")
     primary = SAME_METRIC.get(asked.primary or "", asked.primary)
@@ -279,4 +289,9 @@ def _checked(asked: ReplayOptions) -> ReplayOptions:
     for name in (*metrics, *([primary] if primary else [])):
         if name not in METRICS:
             raise UsageError(f"unknown metric '{name}'.", f"Known: {', '.join(METRICS)}.")
+    if asked.quantiles and metrics and all(METRICS[name].unit != "ms" for name in metrics):
+        times = [name for name, metric in METRICS.items() if metric.unit == "ms"]
+        raise UsageError(
+            f"--quantiles needs a time, not {', '.join(metrics)}.", f"Times: {', '.join(times)}."
+        )
     return dataclasses.replace(asked, primary=primary, metrics=metrics)

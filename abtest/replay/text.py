@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from abtest.replay.ask import Replayed, seed_spread
 from abtest.tables import table
+from reports.render.growth import growth_words
 from reports.render.layout import text_width, wrap
 from reports.results import ExperimentResult
 from reports.verdict import words
@@ -37,7 +38,7 @@ def replay_text(replayed: Replayed, experiment: ExperimentResult) -> str:
         decision = words.decision(experiment, comparison)
         if decision:
             lines += _wrapped(decision, "  ", first="  ")
-    lines += ["", *_body(result), *_seeds(replayed), *_warnings(result)]
+    lines += ["", *_body(result, experiment), *_seeds(replayed), *_warnings(result)]
     return "\n".join(lines).rstrip()
 
 
@@ -48,7 +49,7 @@ def _heading(result: ReplayResult, treatment: str) -> list[str]:
     )
 
 
-def _body(result: ReplayResult) -> list[str]:
+def _body(result: ReplayResult, experiment: ExperimentResult) -> list[str]:
     lines = [*_wrapped(result.definition), "", "What this log identifies"]
     lines += [textwrap.indent(identification_text(result.identification), "  "), ""]
     counts = [f"{name.replace('_', ' ')} {n:,}" for name, n in result.rows.items() if n]
@@ -64,8 +65,39 @@ def _body(result: ReplayResult) -> list[str]:
             f"{primary.label} by every estimator; {primary.recommended} is read first, by rule:"
         )
         lines += ["", _estimators(primary), ""]
-        lines += _segments(result, treatment)
+        if grown := growth_words(experiment, treatment):
+            lines += [*_wrapped(grown), ""]
+        lines += [*_quantiles(result, treatment), *_segments(result, treatment)]
     return lines
+
+
+def _quantiles(result: ReplayResult, treatment: str) -> list[str]:
+    mine = [q for q in result.quantiles if q.treatment == treatment]
+    if not mine:
+        return []
+    rows, why = [], []
+    for one in mine:
+        name, gap = f"{one.metric} p{100 * one.share:.4g}", one.difference
+        rows.append(
+            (name, _seconds(one.control), _seconds(one.treated), _seconds(gap, signed=True),
+             _bounds(gap), one.verdict)
+        )  # fmt: skip
+        if one.verdict == UNUSABLE:
+            why += _wrapped(f"{name}: {'; '.join(one.reasons)}.")
+    header = ("quantile, in s", "control", "treatment", "change", "95 % interval", "verdict")
+    shown = table(rows, header=header, right=(1, 2, 3))
+    return ["Quantiles of times", "", shown, "", *why, *([""] if why else [])]
+
+
+def _seconds(estimate: Estimate | None, *, signed: bool = False) -> str:
+    return "-" if estimate is None else f"{estimate.value / 1000:{'+' if signed else ''}.2f}"
+
+
+def _bounds(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    bounds = (estimate.low, estimate.high)
+    return " to ".join("any" if b is None else f"{b / 1000:+.2f}" for b in bounds)
 
 
 def _segments(result: ReplayResult, treatment: str) -> list[str]:

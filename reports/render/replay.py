@@ -15,6 +15,7 @@ from markupsafe import Markup
 from reports import formats
 from reports.render import charts, svg
 from reports.render.facts import Table
+from reports.render.growth import Growth, growth_views
 from reports.results import Estimate, ExperimentResult
 
 _BINS = ("0", "to ¼", "to ½", "to 1", "to 2", "to 4", "to 8", "to 16", "to 32", "to 64", "more")
@@ -65,6 +66,8 @@ class ReplayView:
     overlap: Table
     weights: tuple[Weights, ...]
     forests: tuple[Forest, ...]
+    growth: tuple[Growth, ...]
+    quantiles: Table
 
 
 def replay_view(result: ExperimentResult) -> ReplayView | None:
@@ -91,6 +94,8 @@ def replay_view(result: ExperimentResult) -> ReplayView | None:
         overlap=_overlap(overlaps),
         weights=tuple(_weights(o, i) for i, o in enumerate(overlaps) if _shares(o)),
         forests=tuple(_forests(found)),
+        growth=growth_views(result),
+        quantiles=_quantiles(found),
     )
 
 
@@ -117,6 +122,47 @@ def _overlap(overlaps: list[Mapping[str, Any]]) -> Table:
          "not in the log", "verdict", "because"),
         tuple(rows),
     )  # fmt: skip
+
+
+def _quantiles(found: Mapping[str, Any]) -> Table:
+    rows = []
+    for one in _mappings(found.get("quantiles")):
+        gap, reasons, share = _estimate(one.get("difference")), one.get("reasons"), one.get("share")
+        label = str(one.get("label", one.get("metric", ""))).removesuffix(" per impression")
+        verdict = str(one.get("verdict", ""))
+        if isinstance(reasons, list) and reasons:
+            verdict += f": {'; '.join(map(str, reasons))}"
+        place = _finite(share)
+        rows.append(
+            (
+                label + ("" if place is None else f", p{100 * place:.4g}"),
+                str(one.get("treatment", "")),
+                _seconds(_estimate(one.get("control"))),
+                _seconds(_estimate(one.get("treated"))),
+                _seconds(gap, signed=True),
+                _bounds(gap),
+                verdict,
+            )
+        )
+    return Table(
+        "Quantiles of times per impression, in seconds",
+        ("time", "policy", "control", "policy's", "change", "95 % interval", "verdict"),
+        tuple(rows),
+    )
+
+
+def _seconds(found: Estimate | None, *, signed: bool = False) -> str:
+    if found is None:
+        return formats.MISSING
+    return f"{found.value / 1000:+.2f}" if signed else f"{found.value / 1000:.2f}"
+
+
+def _bounds(found: Estimate | None) -> str:
+    """A bound that the log does not give is "any"."""
+    if found is None:
+        return formats.MISSING
+    bounds = (found.low, found.high)
+    return " to ".join("any" if b is None else f"{b / 1000:+.2f}" for b in bounds)
 
 
 def _shares(found: Mapping[str, Any]) -> bool:

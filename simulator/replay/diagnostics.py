@@ -10,10 +10,12 @@ large events that would leave the same relative error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.replay.estimators import Linear, effective_sample_size, ratio
+from simulator.replay.estimators import Estimate, Linear, effective_sample_size, ratio
 from simulator.replay.result import CAUTION, UNUSABLE, USABLE, Overlap
 
 Float64 = NDArray[np.float64]
@@ -21,6 +23,9 @@ Float64 = NDArray[np.float64]
 LEAST_EFFECTIVE, GOOD_EFFECTIVE = 100.0, 400.0
 LEAST_EVENTS, GOOD_EVENTS = 10.0, 60.0
 LEAST_USERS, GOOD_USERS = 20, 100
+CAUTION_COVERAGE = 0.89
+"""Share of 95 % intervals of comment watch time that held the truth under caution, by ``sndr``: the
+table of docs/replay.md, which names the command."""
 WEIGHT_EDGES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Lower ends of the bins of weights; a weight of 0 has a bin of its own before them."""
 _WARN_TOP_USER = 0.2
@@ -140,18 +145,22 @@ def events(effective: float, outcome: Float64) -> float:
 def judge(
     overlaps: list[Overlap],
     effective: float,
-    outcome: Float64,
-    found: list[Linear | None],
+    count: float,
+    found: Sequence[Linear | Estimate | None],
     biased: str = "",
+    amount: bool = False,
+    counted: str = "events of this metric",
 ) -> tuple[str, list[str]]:
     """Verdict of one metric by one estimator, with its reasons.
 
     Args:
         overlaps: Of the two policies.
         effective: Rows' worth behind the estimator, of the worse policy.
-        outcome: float64[N], the logged outcome.
+        count: Of `events` behind it.
         found: The two estimates.
         biased: What the estimator's interval leaves out; it is then never better than caution.
+        amount: Whether the outcome is an amount, whose tail few rows do not show.
+        counted: What is counted.
     """
     refuse = [
         f"{o.policy}: {reason}" for o in overlaps if o.verdict == UNUSABLE for reason in o.reasons
@@ -159,19 +168,23 @@ def judge(
     warn = [
         f"{o.policy}: {reason}" for o in overlaps if o.verdict == CAUTION for reason in o.reasons
     ]
-    if any(linear is None for linear in found):
+    if any(one is None for one in found):
         refuse.append("no estimate")
     if not refuse:
         _judge_size(effective, " by this estimator", refuse, warn)
-    count = events(effective, outcome)
     if not refuse:
-        text = f"worth {count:.1f} events of this metric"
+        text = f"worth {count:.1f} {counted}"
         if count < LEAST_EVENTS:
             refuse.append(f"{text}; at least {LEAST_EVENTS:.0f} are needed")
         elif count < GOOD_EVENTS:
             warn.append(f"{text}; {GOOD_EVENTS:.0f} are enough")
     if biased:
         warn.append(biased)
+    if amount and warn and not refuse and not biased:
+        warn.append(
+            "on simulated logs with this verdict, 95 % intervals of comment watch time held the "
+            f"truth {100 * CAUTION_COVERAGE:.0f} % of the time"
+        )
     unique = list(dict.fromkeys(refuse + warn))
     return (UNUSABLE if refuse else CAUTION if warn else USABLE), unique
 

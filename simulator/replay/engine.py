@@ -25,11 +25,22 @@ from simulator.replay.evaluation import (
     segment_results,
     weighted_rows,
 )
+from simulator.replay.growth import growth
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import FOLDS, CrossFit, row_weights
 from simulator.replay.models.regression import Regressor
-from simulator.replay.result import CAUTION, UNUSABLE, USABLE, MetricResult, Overlap, ReplayResult
+from simulator.replay.quantiles import quantile_results, times_of
+from simulator.replay.result import (
+    CAUTION,
+    UNUSABLE,
+    USABLE,
+    Growth,
+    MetricResult,
+    Overlap,
+    QuantileResult,
+    ReplayResult,
+)
 from simulator.replay.target.comment_stage import comment_stages
 from simulator.replay.target.target_policy import TargetPolicy
 from simulator.replay.target.targets import CommentScorer, Predict, Scorer, Target, targets
@@ -64,6 +75,7 @@ def replay(
     conservative: bool = False,
     seed: int = 0,
     segments: Mapping[str, NDArray[np.str_]] | None = None,
+    quantiles: Sequence[float] = (),
     report: Report | None = None,
 ) -> ReplayResult:
     """Estimate per-impression metrics under target policies, and their differences.
@@ -98,6 +110,7 @@ def replay(
         conservative: Empirical-likelihood intervals in place of Student's.
         seed: Of request keys.
         segments: Per segment the level of every user, in the order of ``dataset.user_ids()``.
+        quantiles: Shares in (0, 1); of every metric in ms, these quantiles are compared too.
         report: Told the share that is done: folds of models, rows scored, metrics estimated.
 
     Raises:
@@ -126,6 +139,7 @@ def replay(
     listed = _listed(dataset, metrics, changed)
     wanted = _wanted(logged, metrics, changed, treatments, control, ranks, notes, bool(listed))
     every = [*wanted, *listed]
+    times = times_of(every, quantiles)
     main = primary if primary in every else PRIMARY if PRIMARY in every else every[0]
     if primary is not None and primary not in every:
         raise DataError(f"the primary metric '{primary}' cannot be replayed from this log.",
@@ -149,15 +163,18 @@ def replay(
     sections: dict[str, CommentStage] = {}
     seen: list[MetricResult] = []
     comment_overlaps: dict[str, Overlap] = {}
+    grown: Growth | None = None
+    levels: list[QuantileResult] = []
     if comments is not None:
         best = comment_target or TargetPolicy()
         scored = {n: orders.get(n, _as_given) for n in names}
         chances = targets(dataset, comments, scored, best, seed=seed, meter=score_meter)
         sections = comment_stages(logged, comments, chances)
         if listed:
-            seen, comment_overlaps = _of_comments(
-                comments, chances, listed, main, treatments, control, conservative, value_meter
-            )
+            seen, comment_overlaps, grown, levels = _of_comments(
+                comments, chances, listed, main, treatments, control, conservative, value_meter,
+                quantiles,
+            )  # fmt: skip
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
                   for k, v in comments.accounting.items() if v and "without" in k]  # fmt: skip
     cluster = np.unique(logged.user, return_inverse=True)[1]
@@ -169,8 +186,14 @@ def replay(
     )  # fmt: skip
     split = segment_results(
         logged, weighted, overlaps, models, [m for m in results if m.name == main], control,
-        segments or {}, value_meter,
+        segments or {}, conservative, value_meter,
     )  # fmt: skip
+    if grown is None:
+        grown = growth(logged, weighted, found, main, models.get(main), treatments, control)
+    own = [name for name in times if name in wanted]
+    levels = [
+        *quantile_results(logged, weighted, overlaps, own, quantiles, treatments, control), *levels
+    ]  # fmt: skip
     value_meter.end()
     results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
     mains = [m.best.verdict for m in results if m.name == main]
@@ -195,6 +218,8 @@ def replay(
         warnings=warnings,
         definition=_definition(logged, changed, target),
         segments=split,
+        growth=grown,
+        quantiles=[one for t in treatments for one in levels if one.treatment == t],
     )
 
 
@@ -291,7 +316,8 @@ def _of_comments(
     control: str,
     conservative: bool,
     meter: Meter,
-) -> tuple[list[MetricResult], dict[str, Overlap]]:
+    quantiles: Sequence[float],
+) -> tuple[list[MetricResult], dict[str, Overlap], Growth | None, list[QuantileResult]]:
     """What one place of a section is worth, those above it as shown."""
     known = [
         name
@@ -305,7 +331,12 @@ def _of_comments(
     results = metric_results(
         comments, weighted, overlaps, {}, known, main, treatments, control, conservative, meter
     )
-    return results, overlaps
+    grown = None
+    if main in known:
+        grown = growth(comments, weighted, chances, main, None, treatments, control)
+    times = [name for name in known if METRICS[name].unit == "ms"]
+    levels = quantile_results(comments, weighted, overlaps, times, quantiles, treatments, control)
+    return results, overlaps, grown, levels
 
 
 def _models(

@@ -46,16 +46,22 @@ def weighted_rows(
     )
 
 
+def unseen_share(shown: NDArray[np.integer]) -> float:
+    """Share of random exposure that would have been on videos that the log happens not to show.
+
+    The pool is what happened to be shown: videos of it that never were are unseen. Their share of
+    the exposure is about that of videos shown once (Good, Biometrika 1953).
+    """
+    return float((np.bincount(shown) == 1).sum()) / len(shown)
+
+
 def policy_overlap(
     name: str, policy: Weighted, target: Target | None, logged: LoggedRows
 ) -> Overlap:
     """How much of the log speaks about a policy."""
     unsupported = np.zeros(len(logged)) if target is None else target.unsupported
     if target is not None and logged.kind == "random pool":
-        # The pool is what happened to be shown: videos of it that never were are unseen. Their
-        # share of the exposure is about that of videos shown once (Good, Biometrika 1953).
-        counts = np.bincount(logged.shown)
-        unsupported = np.full(len(logged), float((counts == 1).sum()) / len(logged))
+        unsupported = np.full(len(logged), unseen_share(logged.shown))
     comments = None
     if policy.comments is not None:
         moment = float((policy.second_moment * policy.comments.second_moment).mean())
@@ -116,6 +122,7 @@ def metric_results(
                     [overlaps[treatment], overlaps[control]],
                     outcome,
                     share=metric.unit == "share",
+                    amount=metric.unit == "ms",
                     same=treatment == control,
                     conservative=conservative,
                 )
@@ -149,6 +156,7 @@ def segment_results(
     primary: list[MetricResult],
     control: str,
     segments: Mapping[str, NDArray[np.str_]],
+    conservative: bool = False,
     meter: Meter | None = None,
 ) -> list[SegmentResult]:
     """The primary metric of every treatment in every level of every segment.
@@ -162,6 +170,7 @@ def segment_results(
         control: The policy that they are compared with.
         segments: Level of every user of the log, str[users] by dense index, per segment. Levels of
             fewer than 20 people with replayed rows are left out.
+        conservative: Empirical-likelihood intervals.
         meter: Told the segments that are done.
     """
     results = []
@@ -191,7 +200,9 @@ def segment_results(
                     [overlaps[whole.treatment], overlaps[control]],
                     outcome[known],
                     share=metric.unit == "share",
+                    amount=metric.unit == "ms",
                     same=whole.treatment == control,
+                    conservative=conservative,
                 )
                 results.append(SegmentResult(whole.treatment, segment, str(level), users, found))
         if meter is not None:

@@ -10,9 +10,11 @@ import polars as pl
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
+from simulator.replay.growth import growth
 from simulator.replay.identification import Identified
 from simulator.replay.logged import LoggedRows, outcome_arrays
 from simulator.replay.metrics import METRICS, OUTCOME_COLUMNS, PRIMARY
+from simulator.replay.quantiles import quantile_results, times_of
 from simulator.replay.result import CAUTION, UNUSABLE, USABLE, ReplayResult
 from simulator.replay.target.targets import Target
 
@@ -28,6 +30,7 @@ def replay_given(
     primary: str | None = None,
     since_ms: int | None = None,
     conservative: bool = False,
+    quantiles: Sequence[float] = (),
 ) -> ReplayResult:
     """Value policies by columns of impressions that hold their probability of the shown video.
 
@@ -43,6 +46,7 @@ def replay_given(
         primary: Default: comment watch time, or the reward, or the first.
         since_ms: Only impressions at or after this time.
         conservative: Empirical-likelihood intervals.
+        quantiles: Shares in (0, 1), compared for every metric in ms.
 
     Raises:
         DataError: no such column, or a value that is no probability: names the row.
@@ -60,6 +64,7 @@ def replay_given(
         )
     if primary is not None and primary not in wanted:
         raise DataError(f"the log has no metric '{primary}'.", f"It has: {', '.join(wanted)}.")
+    times = times_of(wanted, quantiles)
     main = primary or next((n for n in (PRIMARY, "reward") if n in wanted), wanted[0])
     cluster = np.unique(logged.user, return_inverse=True)[1]
     weighted = {name: weighted_rows(logged, own, None, cluster) for name, own in chances.items()}
@@ -88,6 +93,10 @@ def replay_given(
         definition="Mean outcome of a logged impression if its video had been shown with the "
         "probabilities given in the log, everything before it as logged. Per impression, not per "
         "user-day. 95 % intervals, clustered by user.",
+        growth=growth(logged, weighted, chances, main, None, tuple(columns), AS_LOGGED),
+        quantiles=quantile_results(
+            logged, weighted, overlaps, times, quantiles, tuple(columns), AS_LOGGED
+        ),
     )
 
 

@@ -75,6 +75,7 @@ class Comparison:
         reasons: Why it is not usable.
         parameter: Of a tuned estimator.
         linear: Treatment's and control's influences, for callers that adjust intervals.
+        conservative: Whether empirical-likelihood intervals are used where they are wider.
     """
 
     treatment: Estimate | None
@@ -88,6 +89,7 @@ class Comparison:
     reasons: list[str] = field(default_factory=list)
     parameter: float | None = None
     linear: tuple[Linear, Linear] | None = field(default=None, repr=False, compare=False)
+    conservative: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,88 @@ class SegmentResult:
 
 
 @dataclass(frozen=True)
+class QuantileResult:
+    """A quantile of a time under one treatment and the control; None where it is unusable.
+
+    Attributes:
+        metric, label: Of a metric in ms.
+        treatment: The policy compared with the control.
+        share: In (0, 1).
+        treated, control: Values in ms.
+        difference: Treatment less control, paired by user.
+        rows_beyond: Effective rows on the smaller side of the quantile, of the worse policy.
+        verdict, reasons: As of `Comparison`.
+    """
+
+    metric: str
+    label: str
+    treatment: str
+    share: float
+    treated: Estimate | None
+    control: Estimate | None
+    difference: Estimate | None
+    rows_beyond: float
+    verdict: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class OverlapPoint:
+    """How much a part of the log speaks about one policy; see `Overlap`.
+
+    Attributes:
+        users, rows, matched_rows: Of the part.
+        expected_effective: By design; None if unknown.
+        effective_sample_size: As drawn.
+        comment_effective: By design, of whole comment orders; None where they stay as logged.
+        unsupported_share: Share of the policy's choices that the part cannot show.
+        tail_share: Share of all weight on the heaviest hundredth of the rows.
+    """
+
+    users: int
+    rows: int
+    matched_rows: int
+    expected_effective: float | None
+    effective_sample_size: float
+    comment_effective: float | None
+    unsupported_share: float | None
+    tail_share: float | None
+
+
+@dataclass(frozen=True)
+class PrecisionPoint:
+    """How precisely a part of the log tells the primary metric of one treatment.
+
+    Attributes:
+        users, rows: Of the part, rows with a known outcome.
+        lift: Relative to the control, by the estimator that is read first.
+        half_width: Half the length of its 95 % interval; None where a bound is missing.
+        detectable: Smallest relative effect found with 80 % power.
+    """
+
+    users: int
+    rows: int
+    lift: float | None
+    half_width: float | None
+    detectable: float | None
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What nested parts of the log tell, from few users to all (`simulator.replay.growth`).
+
+    Attributes:
+        metric: The primary one.
+        overlap: Per policy, a point per part.
+        precision: Per treatment, likewise; none for a policy against itself.
+    """
+
+    metric: str
+    overlap: dict[str, list[OverlapPoint]]
+    precision: dict[str, list[PrecisionPoint]]
+
+
+@dataclass(frozen=True)
 class ReplayResult:
     """The answer of `simulator.replay.replay`.
 
@@ -161,6 +245,8 @@ class ReplayResult:
         comment_overlap: Per policy, of the places of comment sections; empty where that stage
             stays as logged.
         segments: The primary metric by segment, where the caller named segments.
+        growth: How overlap and precision grow with the log.
+        quantiles: Of times, where the caller asked for quantiles.
     """
 
     treatments: tuple[str, ...]
@@ -178,6 +264,8 @@ class ReplayResult:
     definition: str
     comment_overlap: dict[str, Overlap] = field(default_factory=dict)
     segments: list[SegmentResult] = field(default_factory=list)
+    growth: Growth | None = None
+    quantiles: list[QuantileResult] = field(default_factory=list)
 
     def of(self, treatment: str) -> list[MetricResult]:
         """The metrics of one treatment."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from simulator.replay.diagnostics import judge
+from simulator.replay.diagnostics import events, judge
 from simulator.replay.estimators import Estimate, empirical_likelihood, fieller
 from simulator.replay.estimators.intervals import (
     LEVEL,
@@ -17,6 +17,12 @@ from simulator.replay.estimators.intervals import (
     p_value,
     reach,
     share_interval,
+)
+from simulator.replay.estimators.likelihood import (
+    likelihood_lift,
+    likelihood_of,
+    likelihood_p_value,
+    wider,
 )
 from simulator.replay.estimators.linear import Linear
 from simulator.replay.result import Comparison, Overlap
@@ -41,6 +47,7 @@ def compare(
     *,
     share: bool,
     same: bool,
+    amount: bool = False,
     conservative: bool = False,
 ) -> Comparison:
     """One metric by one estimator.
@@ -51,6 +58,7 @@ def compare(
         overlaps: Of both policies.
         outcome: float64[N], the logged outcome.
         share: Whether the outcome is 0/1.
+        amount: Whether it is a time.
         same: Whether both are one policy, so that the difference is 0 exactly.
         conservative: Empirical-likelihood intervals where the estimator allows.
     """
@@ -58,7 +66,14 @@ def compare(
     linears = [treatment.linear, control.linear]
     if treatment.cap is not None:
         outcome = np.minimum(outcome, treatment.cap)
-    verdict, reasons = judge(overlaps, effective, outcome, linears, treatment.biased)
+    verdict, reasons = judge(
+        overlaps,
+        effective,
+        events(effective, outcome),
+        linears,
+        treatment.biased,
+        amount,
+    )
     first = _interval(treatment, share, conservative)
     second = _interval(control, share, conservative)
     if treatment.linear is None or control.linear is None:
@@ -72,25 +87,40 @@ def compare(
             first, second, zero, zero, None, None, effective, verdict, reasons,
             treatment.parameter, (treatment.linear, control.linear),
         )  # fmt: skip
-    plain = Estimate.of(paired)
-    difference = plain
-    if plain is not None and first is not None and second is not None:
+    difference, relative, p = _judged(treatment.linear, control.linear, LEVEL, conservative)
+    if difference is not None and first is not None and second is not None:
         student_like = _is_student(first, treatment.linear) and _is_student(second, control.linear)
         if not student_like:
-            difference = difference_of(first, second, paired)
+            difference = wider(difference_of(first, second, paired), difference)
     return Comparison(
         treatment=first,
         control=second,
         difference=difference,
-        relative=fieller(treatment.linear, control.linear),
-        p_value=p_value(paired),
-        detectable=_detectable(paired, control.linear),
+        relative=relative,
+        p_value=p,
+        detectable=detectable(paired, control.linear),
         effective=effective,
         verdict=verdict,
         reasons=reasons,
         parameter=treatment.parameter,
         linear=(treatment.linear, control.linear),
+        conservative=conservative,
     )
+
+
+def _judged(
+    treatment: Linear, control: Linear, level: float, conservative: bool
+) -> tuple[Estimate | None, Estimate | None, float | None]:
+    """Difference, relative lift and p value of a difference of 0."""
+    paired = treatment - control
+    difference, relative = Estimate.of(paired, level), fieller(treatment, control, level)
+    p = p_value(paired)
+    if conservative:
+        difference = wider(difference, likelihood_of(paired, level))
+        relative = wider(relative, likelihood_lift(treatment, control, level))
+        other = likelihood_p_value(paired)
+        p = p if p is None or other is None else max(p, other)
+    return difference, relative, p
 
 
 def _interval(valued: Valued, share: bool, conservative: bool) -> Estimate | None:
@@ -99,6 +129,8 @@ def _interval(valued: Valued, share: bool, conservative: bool) -> Estimate | Non
         return None
     plain = Estimate.of(linear)
     if valued.events is None or valued.weights is None or valued.bottom is None:
+        if conservative:
+            plain = wider(plain, likelihood_of(linear))
         return _never_empty(plain, linear)
     if share:
         plain = share_interval(
@@ -108,12 +140,8 @@ def _interval(valued: Valued, share: bool, conservative: bool) -> Estimate | Non
             float(valued.bottom.sum()),
             largest=valued.heaviest,
         )
-    if conservative and plain is not None:
-        wide = empirical_likelihood(valued.events, valued.bottom)
-        if wide is not None:
-            low = None if wide.low is None or plain.low is None else min(wide.low, plain.low)
-            high = None if wide.high is None or plain.high is None else max(wide.high, plain.high)
-            plain = Estimate(plain.value, plain.standard_error, low, high)
+    if conservative:
+        plain = wider(plain, empirical_likelihood(valued.events, valued.bottom))
     return _never_empty(plain, linear)
 
 
@@ -129,7 +157,7 @@ def _is_student(estimate: Estimate, linear: Linear) -> bool:
     return plain is not None and (plain.low, plain.high) == (estimate.low, estimate.high)
 
 
-def _detectable(paired: Linear, control: Linear) -> float | None:
+def detectable(paired: Linear, control: Linear) -> float | None:
     """Smallest relative effect that a two-sided 5 % test finds with 80 % power."""
     if control.value <= 0 or paired.standard_error == 0:
         return None
@@ -148,10 +176,9 @@ def at_level(found: Comparison, level: float) -> tuple[Estimate | None, Estimate
     if found.linear is None or found.difference is None or level == LEVEL:
         return found.difference, found.relative
     treatment, control = found.linear
-    paired = treatment - control
-    usual, wanted = Estimate.of(paired), Estimate.of(paired, level)
-    relative = fieller(treatment, control, level)
-    if usual is None or wanted is None or usual.width() == 0:
+    usual, _, _ = _judged(treatment, control, LEVEL, found.conservative)
+    wanted, relative, _ = _judged(treatment, control, level, found.conservative)
+    if usual is None or wanted is None or not 0.0 < usual.width() < np.inf:
         return found.difference, found.relative
     if (found.difference.low, found.difference.high) == (usual.low, usual.high):
         return wanted, relative

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simulator.replay.estimators import Linear, Rows
 from simulator.replay.estimators.blend import blend
-from simulator.replay.estimators.linear import user_sums
+from simulator.replay.estimators.linear import ratio_of_sums, user_sums
 from simulator.replay.estimators.nested import nested_snips
 from simulator.replay.estimators.single import (
     direct,
@@ -113,6 +113,87 @@ class Valued:
     parameter: float | None = None
     biased: str = ""
     cap: float | None = None
+
+
+@dataclass(frozen=True)
+class UserSums:
+    """What the estimator that is read first adds up, per user.
+
+    The estimate is ``sum top / sum bottom``, with a reward model plus ``sum level / sum rows``.
+
+    Attributes:
+        top, bottom: float64[G], weighted outcomes (with a model: what it misses) and weights.
+        rows: float64[G], numbers of rows.
+        level: float64[G], expected outcomes by the reward model; None without.
+    """
+
+    top: Float64
+    bottom: Float64
+    rows: Float64
+    level: Float64 | None
+
+    def linear(self, keep: NDArray[np.bool_]) -> Linear | None:
+        """The estimate from the users bool[G] that are kept, as if there were no others."""
+        found = ratio_of_sums(self.top * keep, self.bottom * keep)
+        if found is None or self.level is None:
+            return found
+        mean = ratio_of_sums(self.level * keep, self.rows * keep)
+        if mean is None:
+            return None
+        total = mean + found
+        return Linear(total.value, total.influence, found.contributes)
+
+
+def first_sums(
+    metric: ReplayMetric,
+    name: str,
+    outcomes: Mapping[str, Float64],
+    known: NDArray[np.bool_],
+    policy: Weighted,
+    model: Float64 | None,
+) -> UserSums:
+    """Sums of ``sndr``, without a model of ``cascade`` or ``snips``; arguments as of `value`."""
+    y = np.where(known, metric.values(dict(outcomes)), 0.0)
+    keep = np.flatnonzero(known)
+    if metric.comments and policy.comments is not None:
+        y, _ = _cascade(metric, outcomes, y, policy.comments)
+    user, n = policy.user[keep], policy.n_users
+    weight, outcome, level = policy.weight[keep], y[keep], None
+    if model is not None and name in policy.expected:
+        outcome = outcome - model[keep]
+        level = user_sums(policy.expected[name][keep], user, n)
+    return UserSums(
+        user_sums(weight * outcome, user, n),
+        user_sums(weight, user, n),
+        user_sums(np.ones(len(keep)), user, n),
+        level,
+    )
+
+
+def weighted_outcomes(
+    metric: ReplayMetric,
+    outcomes: Mapping[str, Float64],
+    known: NDArray[np.bool_],
+    policy: Weighted,
+) -> tuple[Rows, float]:
+    """Rows whose weighted outcomes have the target's distribution, and what they are worth.
+
+    Where the order of comments can move the outcome, the weights are those of all that was seen.
+    Arguments as of `value`.
+    """
+    keep = np.flatnonzero(known)
+    rows = Rows(
+        policy.user[keep],
+        policy.n_users,
+        metric.values(dict(outcomes))[keep],
+        policy.target[keep],
+        policy.logging[keep],
+    )
+    moment = policy.second_moment[keep]
+    if metric.comments and policy.comments is not None:
+        moment = moment * policy.comments.second_moment[keep]
+        rows = rows.with_weight(rows.weight * policy.comments.whole[keep])
+    return rows, _effective(moment, rows.weight)
 
 
 def value(

@@ -3,9 +3,9 @@
 from simulator.replay.estimators.intervals import (
     Estimate,
     empirical_bernstein,
-    empirical_likelihood,
     fieller,
 )
+from simulator.replay.estimators.likelihood import empirical_likelihood
 from simulator.replay.estimators.linear import Linear, effective_sample_size, ratio
 from simulator.replay.estimators.rows import Candidates, Rows, dense_rows
 from simulator.replay.estimators.single import TUNED, UNTUNED, ips, snips

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 from scipy.stats import chi2
@@ -273,8 +272,8 @@ def difference_of(
     if product > 0:
         correlation = (variance - plain.standard_error**2) / (2 * product)
         correlation = float(np.clip(correlation, -1.0, 1.0))
-    down = _mover(treatment.value - bounds[0], bounds[3] - control.value, correlation)  # type: ignore[operator]
-    up = _mover(bounds[1] - treatment.value, control.value - bounds[2], correlation)  # type: ignore[operator]
+    down = mover(treatment.value - bounds[0], bounds[3] - control.value, correlation)  # type: ignore[operator]
+    up = mover(bounds[1] - treatment.value, control.value - bounds[2], correlation)  # type: ignore[operator]
     return Estimate(
         plain.value,
         plain.standard_error,
@@ -283,7 +282,8 @@ def difference_of(
     )
 
 
-def _mover(first: float, second: float, correlation: float) -> float:
+def mover(first: float, second: float, correlation: float) -> float:
+    """How far a difference reaches, from how far its two correlated parts do."""
     return float(np.sqrt(max(first**2 + second**2 - 2 * correlation * first * second, 0.0)))
 
 
@@ -309,73 +309,3 @@ def empirical_bernstein(
     value = float(values.mean())
     low, high = max(value - half, least), min(value + half, most)
     return Estimate(value, float(np.sqrt(variance / n)), low, high)
-
-
-def empirical_likelihood(top: Float64, bottom: Float64, level: float = LEVEL) -> Estimate | None:
-    """Interval of ``sum(top) / sum(bottom)`` by adjusted empirical likelihood over users.
-
-    The bounds are where the likelihood ratio of ``sum_g p_g (top_g - theta bottom_g) = 0`` reaches
-    Student's squared quantile (Owen, Biometrika 1988). One pseudo-user opposite to the mean makes
-    it exist for every theta (Chen, Variyath & Abraham, JCGS 2008). The interval follows the
-    skewness of the data and includes the noise of both sums.
-
-    Args:
-        top: float64[G], per user.
-        bottom: float64[G], per user.
-        level: Confidence.
-    """
-    used = (top != 0) | (bottom != 0)
-    top, bottom = top[used], bottom[used]
-    n, total = len(top), float(bottom.sum())
-    if n < 3 or total <= 0:
-        return None
-    value = float(top.sum()) / total
-    residual = top - value * bottom
-    error = float(np.sqrt((residual**2).sum())) / total
-    if error == 0:
-        return None
-    limit = float(student.ppf(0.5 + level / 2, n - 1)) ** 2
-    low = _likelihood_bound(top, bottom, value, -error, limit)
-    high = _likelihood_bound(top, bottom, value, error, limit)
-    return Estimate(value, error, low, high)
-
-
-def _likelihood_bound(
-    top: Float64, bottom: Float64, value: float, step: float, limit: float
-) -> float | None:
-    inside, outside, reach = value, value + step, 1.0
-    while _likelihood_ratio(top - outside * bottom) < limit:
-        inside, reach = outside, reach * 1.6
-        outside = value + step * reach
-        if reach > 200:
-            return None
-    for _ in range(50):
-        middle = (inside + outside) / 2
-        if _likelihood_ratio(top - middle * bottom) < limit:
-            inside = middle
-        else:
-            outside = middle
-    return outside
-
-
-def _likelihood_ratio(residual: Float64) -> float:
-    """-2 log of the adjusted empirical likelihood ratio of mean zero."""
-    n = len(residual)
-    level = max(1.0, float(np.log(n)) / 2.0)
-    values: NDArray[np.float64] = np.append(residual, -level * residual.mean())
-    scale = float(np.abs(values).max())
-    if scale == 0:
-        return 0.0
-    values = values / scale
-    # Each 1 + multiplier * value must be positive: that brackets the multiplier.
-    least, most = float(values.min()), float(values.max())
-    if least >= 0 or most <= 0:
-        return float("inf")
-    low, high = -1.0 / most + 1e-12, -1.0 / least - 1e-12
-    for _ in range(80):
-        middle = (low + high) / 2
-        if (values / (1.0 + middle * values)).sum() > 0:
-            low = middle
-        else:
-            high = middle
-    return float(2.0 * np.log1p((low + high) / 2 * values).sum())

@@ -52,6 +52,7 @@ def test_a_usable_log_ends_with_a_verdict_and_files(abtest: Run, log: Path, tmp_
     result = abtest(
         "replay", "-t", "random", "-c", "popular", "--data", log, "--explore-share", "40%",
         "--out", "out", "--html", "page.html", "--primary", "click_rate",
+        "--quantiles", "0.5,90%,0.99",
     )  # fmt: skip
     assert result.code == 0, result.err
     # What the log identifies is said before anything is trained.
@@ -73,6 +74,23 @@ def test_a_usable_log_ends_with_a_verdict_and_files(abtest: Run, log: Path, tmp_
     assert segments["low"].p_adjusted is not None
     lift = f"{100 * segments['low'].relative.value:+.1f} %"
     assert lift in result.out.split("By segment")[1]
+    quantiles = experiment.context["replay"]["quantiles"]
+    stay = {q["share"]: q for q in quantiles if q["metric"] == "comment_stay_ms"}
+    assert [stay[s]["verdict"] for s in (0.5, 0.9, 0.99)] == ["usable", "caution", "unusable"]
+    assert stay[0.99]["treated"] is None
+    gap = stay[0.9]["difference"]
+    shown = f"{gap['value'] / 1000:+.2f}  {gap['low'] / 1000:+.2f} to {gap['high'] / 1000:+.2f}"
+    assert shown in result.out.split("Quantiles of times")[1]
+    assert "rows beyond this quantile; at least 10" in " ".join(result.out.split())
+    assert "Comment watch time, p90" in page
+    growth = experiment.context["replay"]["growth"]
+    assert [p["users"] for p in growth["precision"]["random"]] == [
+        38, 75, 113, 150, 188, 225, 263, 300
+    ]  # fmt: skip
+    assert "How this grows with the log: random" in page
+    said = f"finds a lift of {100 * growth['precision']['random'][-1]['detectable']:.1f} %"
+    assert said in " ".join(result.out.split())
+    assert "times this log would detect 0.5 %" in " ".join(result.out.split())
     assert "in 2 segments" in page
     assert (
         json.loads((tmp_path / "out" / "plan.json").read_text())["replay"]["control"] == "popular"
@@ -173,6 +191,9 @@ def test_several_treatments_and_training_seeds(abtest: Run, log: Path) -> None:
         (("--stage", "audio"), "--stage is 'audio'"),
         (("--metric", "clicks"), "unknown metric 'clicks'"),
         (("--reward-model", "deep"), "--reward-model is 'deep'"),
+        (("--quantiles", "0.5,1"), "--quantiles has 1, expected numbers between 0 and 1"),
+        (("--quantiles", "half"), "'half' is not a number"),
+        (("--quantiles", "0.5", "-m", "click_rate"), "--quantiles needs a time, not click_rate"),
         (("--training-seeds", "0"), "--training-seeds is 0"),
     ],
 )

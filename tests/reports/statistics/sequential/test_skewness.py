@@ -101,6 +101,20 @@ def test_a_control_that_may_be_zero_has_no_bounds() -> None:
         assert (distance > 1.96) == bounded
         found = lift_bounds(arm(1.0, 0.16), arm(1.0, 0.01), (rho * 0.16**1.5, 1e-12), 1.96)
         assert (found is not None) == bounded, rho
+    # 1.9 standard errors from zero: a long tail away from zero is enough, none is not.
+    for rho, bounded in ((0.3, True), (0.0, False)):
+        distance = 1.9 + rho * 1.9**2 / 3 + rho**2 * 1.9**3 / 27 + rho / 6
+        assert (distance > 1.96) == bounded
+        variance = 1.9**-2
+        found = lift_bounds(arm(1.0, variance), arm(1.0, 0.01), (rho * variance**1.5, 1e-12), 1.96)
+        assert (found is not None) == bounded, rho
+
+
+def test_a_boundary_nearer_than_the_skewness_of_the_estimate_itself_has_no_interval() -> None:
+    """At the estimate T is 0 and g(T) a sixth of rho: beyond .01 even there."""
+    control, treatment, third = arm(1.0, 0.01), arm(1.0, 0.01), (0.0, 0.2 * 0.02**1.5)
+    assert lift_bounds(control, treatment, third, 0.01) is None
+    assert lift_bounds(control, treatment, third, 0.05) is not None
 
 
 def test_the_skewness_of_a_weighted_difference_is_that_of_its_cumulants() -> None:

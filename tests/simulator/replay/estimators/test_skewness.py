@@ -115,6 +115,15 @@ def test_the_p_value_is_below_five_per_cent_exactly_if_the_interval_leaves_out_z
     assert p_value(Linear(1.0, np.zeros(3), np.ones(3, bool))) is None
 
 
+def test_where_the_skewness_turns_the_sign_nothing_speaks_against_zero() -> None:
+    """The estimate is above 0, its statistic without the skewness is below."""
+    influence = np.append(np.full(9, 0.01), -0.09)
+    error = float(np.sqrt((influence**2).sum()))
+    linear = Linear(0.05 * error, influence, np.ones(10, bool))
+    assert transformed(0.05, skewness(influence)) < 0.0
+    assert p_value(linear) == 1.0
+
+
 def test_a_symmetric_p_value_is_students() -> None:
     half = np.random.default_rng(6).normal(size=50)
     influence = np.concatenate([half, -half])

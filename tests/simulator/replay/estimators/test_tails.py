@@ -5,7 +5,13 @@ import pytest
 
 from simulator.replay.estimators import Rows, snips
 from simulator.replay.estimators.single import self_normalised_doubly_robust
-from simulator.replay.estimators.tails import cap_of, cut_share, quantile, winsorised
+from simulator.replay.estimators.tails import (
+    cap_of,
+    cut_share,
+    quantile,
+    quantile_effect,
+    winsorised,
+)
 
 
 def drawn(seed: int, n: int = 400) -> Rows:
@@ -82,3 +88,69 @@ def test_a_weighted_median_is_that_of_the_target_and_covered() -> None:
         values.append(found.value)
     assert np.mean(values) == pytest.approx(truth, rel=0.02)
     assert 0.915 < np.mean(hits) < 0.985
+
+
+def test_a_weighted_quantile_is_that_of_rows_repeated_by_their_weights() -> None:
+    """Weights 2, 1 and 0 by brute force: each row as often as it weighs."""
+    random = np.random.default_rng(9)
+    outcome = random.exponential(size=301)
+    times = random.integers(0, 3, 301)
+    rows = Rows(np.arange(301), 301, outcome, times / 4, np.full(301, 0.25))
+    for share in (0.1, 0.5, 0.9, 0.99):
+        expected = np.quantile(np.repeat(outcome, times), share, method="inverted_cdf")
+        assert quantile(rows, share).value == expected  # type: ignore[union-attr]
+
+
+def two_targets(seed: int, people: int = 150) -> tuple[Rows, Rows]:
+    """Actions 0 and 1, logged alike; action 1 lasts twice as long. Users differ in their pace."""
+    random = np.random.default_rng(seed)
+    user = np.repeat(np.arange(people), 4)
+    action = random.integers(0, 2, len(user))
+    pace = np.exp(0.5 * random.normal(size=people))[user]
+    outcome = random.exponential(size=len(user)) * pace * (1.0 + action)
+    logging = np.full(len(user), 0.5)
+    return tuple(  # type: ignore[return-value]
+        Rows(user, people, outcome, np.where(action == 1, p, 1 - p), logging) for p in (0.8, 0.3)
+    )
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_the_difference_of_two_quantiles_is_covered_and_its_interval_paired(share: float) -> None:
+    big = np.random.default_rng(1)
+    pace = np.exp(0.5 * big.normal(size=2_000_000)) * big.exponential(size=2_000_000)
+    truth = [
+        float(np.quantile(pace * np.where(big.random(len(pace)) < p, 2.0, 1.0), share))
+        for p in (0.8, 0.3)
+    ]
+    hits, alone, widths = [], [], []
+    for seed in range(400):
+        a, b, gap = quantile_effect(*two_targets(seed), share)
+        assert a is not None and b is not None and gap is not None
+        assert gap.value == a.value - b.value
+        hits.append(gap.covers(truth[0] - truth[1]))
+        alone.append(float(np.hypot(a.width(), b.width())))
+        widths.append(gap.width())
+    # Standard error of a share of 400: .011.
+    assert 0.92 < np.mean(hits) < 0.985
+    assert abs(np.mean(widths) / np.mean(alone) - 1.0) > 0.1
+
+
+def test_the_largest_outcome_of_a_small_log_is_no_upper_bound() -> None:
+    """A share of 3.69 / n may lie above all n of them, and the 97.5 % limit says no less."""
+    outcome = np.arange(1.0, 101.0)
+    rows = Rows(np.arange(100), 100, outcome, np.full(100, 0.5), np.full(100, 0.5))
+    assert quantile(rows, 0.999).high is None  # type: ignore[union-attr]
+    same = Rows(np.arange(100), 100, np.full(100, 7.0), np.full(100, 0.5), np.full(100, 0.5))
+    assert quantile(same, 1.0 - 3.6 / 100).high is None  # type: ignore[union-attr]
+    assert quantile(same, 1.0 - 3.8 / 100).high == 7.0  # type: ignore[union-attr]
+    assert quantile(same, 3.6 / 100).low is None  # type: ignore[union-attr]
+
+
+def test_where_one_quantile_has_no_bound_the_difference_has_none_there() -> None:
+    rows = drawn(6, 40)
+    even = Rows(rows.user, 40, rows.outcome, rows.logging, rows.logging)
+    a, b, gap = quantile_effect(rows, even, 0.995)
+    assert a is not None and b is not None and gap is not None
+    assert a.high is None
+    assert gap.high is None
+    assert quantile_effect(rows, rows.with_weight(np.zeros(40)), 0.5)[1:] == (None, None)
