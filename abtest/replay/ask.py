@@ -223,7 +223,7 @@ def _check_stage(asked: ReplayOptions, dataset: Dataset) -> None:
 def _given(asked: ReplayOptions, console: Console) -> Replayed:
     """Policies whose probabilities stand in the log: nothing is trained."""
     dataset = open_dataset(asked.data, console)
-    with console.stage("replay", f"replaying {', '.join(asked.given)}"):
+    with console.stage("replay", f"replaying {', '.join(asked.given)}") as stage:
         result = replay_given(
             dataset,
             asked.given,
@@ -231,6 +231,7 @@ def _given(asked: ReplayOptions, console: Console) -> Replayed:
             metrics=asked.metrics or None,
             primary=asked.primary,
             conservative=asked.conservative,
+            report=stage.report,
         )
     return Replayed(result, dataset, 0, {}, {asked.seed: _lifts(result)})
 
