@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abtest.errors import AbtestError, ExitCode
-from policies.memory import memory_limit
+from simulator.memory import memory_limit
 
 
 class TooLarge(AbtestError):

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from abtest.processes import group_limit, killed_before_others
+from abtest.processes import killed_before_others
 from abtest.run import memory
 from abtest.run.engines import Job, LocalEngine
 from simulator.logs.dataset import Dataset, DatasetWriter
@@ -158,37 +158,6 @@ def test_people_of_a_log_with_too_many_videos_are_refused_before_they_are_learne
 
 
 SCORE = Path("/proc/self/oom_score_adj")
-
-
-def group(tmp_path: Path, line: str, file: str, text: str) -> tuple[Path, Path]:
-    """A kernel's list of groups, and the folder where groups are mounted."""
-    (tmp_path / "cgroup").write_text(line + "\n")
-    limit = tmp_path / "mount" / file
-    limit.parent.mkdir(parents=True)
-    limit.write_text(text)
-    return tmp_path / "cgroup", tmp_path / "mount"
-
-
-@pytest.mark.parametrize(
-    ("line", "file", "text", "limit"),
-    [
-        ("0::/box", "box/memory.max", "900000000\n", 900_000_000),
-        ("0::/box", "memory.max", "900000000\n", 900_000_000),
-        ("0::/box", "box/memory.max", "max\n", None),
-        ("4:memory:/box", "memory/box/memory.limit_in_bytes", "471859200\n", 471_859_200),
-        ("4:cpu,memory:/box", "memory/memory.limit_in_bytes", "471859200\n", 471_859_200),
-        ("4:memory:/box", "memory/box/memory.limit_in_bytes", "9223372036854771712\n", None),
-        ("4:cpu:/box", "memory/box/memory.limit_in_bytes", "471859200\n", None),
-    ],
-)
-def test_the_limit_of_a_container_is_known(
-    tmp_path: Path, line: str, file: str, text: str, limit: int | None
-) -> None:
-    assert group_limit(*group(tmp_path, line, file, text)) == limit
-
-
-def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert group_limit(tmp_path / "none", tmp_path) is None
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, "300"), (-17, "283"), (900, "1000")])
