@@ -127,7 +127,7 @@ ALLOWED = {
     "policies.distributed": (),
     "policies.settings": ("policies.errors",),
     "policies.base": ("policies.settings", *BELOW_POLICIES),
-    "policies.checkpoint": ("policies.errors",),
+    "policies.checkpoint": ("policies.errors", "simulator.logs.mapped_arrays"),
     "policies.memory": ("policies.errors", "simulator.memory"),
     "policies.devices": ("policies.settings", "simulator.devices"),
     "policies.text": ("policies.text", "policies.errors", *BELOW_POLICIES),
