@@ -1,4 +1,4 @@
-"""Tell how much memory this process may use, and whether the kernel has killed for want of it.
+"""Refuse what memory cannot hold; tell how much there is, and what the kernel killed for it.
 
 Imports nothing large: it is needed before the libraries are loaded.
 """
@@ -9,10 +9,32 @@ import os
 import resource
 from pathlib import Path
 
+from simulator.errors import TooLarge
+
 _CGROUP = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60
 """Version 1 of control groups writes a number near 2^63 where there is no limit."""
+
+
+def require_room(needed: int, doing: str, hint: str) -> None:
+    """Compare what a step takes, as measured on smaller logs, with the memory that there is.
+
+    Args:
+        needed: Bytes.
+        doing: The step and what makes it large, as "describing 9,000 impressions".
+        hint: What to do.
+
+    Raises:
+        TooLarge: the step takes more memory than there is.
+    """
+    present = memory_limit()
+    if needed > present:
+        raise TooLarge(
+            f"{doing} takes about {needed / 1e9:,.1f} GB of memory, and this machine has "
+            f"{present / 1e9:,.1f} GB.",
+            hint,
+        )
 
 
 def memory_limit(cgroup: Path = _CGROUP, mount: Path = _MOUNT) -> int:

@@ -160,6 +160,7 @@ ALLOWED = {
     "policies.registry": ("policies.mixed", "policies.names", *POLICY_CONTRACT),
     "simulator": ("simulator",),
     **dict.fromkeys(SIMULATOR_LEAVES, ()),
+    "simulator.memory": ("simulator.errors",),
     "simulator.logs": (
         "simulator.logs",
         "simulator.tables",

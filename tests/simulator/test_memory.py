@@ -85,10 +85,3 @@ def test_the_limit_is_the_least_of_machine_groups_and_process(
     total = memory_limit(tmp_path / "none", tmp_path)
     stated = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()[0]
     assert total == pytest.approx(int(stated.split()[1]) * 1024, rel=0.01)
-
-
-def test_networks_and_stages_are_refused_by_the_same_limit() -> None:
-    from abtest.run import memory as of_stages
-    from policies import memory as of_networks
-
-    assert of_networks.memory_limit is of_stages.memory_limit is memory_limit
