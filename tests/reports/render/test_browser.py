@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(bool(driver.missing()), reason=driver.missing() 
 
 LONG = ("an arm name that somebody typed without an end " * 6)[:250]
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
-PAGES = ("single", "several", "twin", "hostile", "compared", "replayed")
-EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "replay" / "results.json"
+PAGES = ("single", "several", "twin", "hostile", "compared", "replay", "better")
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     found = Browser(tmp_path_factory.mktemp("profile"))
     yield found
     found.close()
+
+
+def example(name: str) -> ExperimentResult:
+    text = (EXAMPLES / name / "results.json").read_text(encoding="utf-8")
+    return ExperimentResult.from_json(text)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def pages(result: ExperimentResult, tmp_path_factory: pytest.TempPathFactory) ->
         "twin": render_html(twin),
         "hostile": render_html(hostile),
         "compared": render_comparison_html([("a" * 120, several), (HOSTILE, hostile)]),
-        "replayed": render_html(ExperimentResult.from_json(EXAMPLE.read_text(encoding="utf-8"))),
+        **{name: render_html(example(name)) for name in ("replay", "better")},
     }.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return folder
@@ -149,7 +154,7 @@ return found.slice(0, 5);
 """
 
 
-@pytest.mark.parametrize("name", ["single", "several", "twin", "replayed"])
+@pytest.mark.parametrize("name", ["single", "several", "twin", "replay", "better"])
 def test_printed_labels_and_words_are_whole(browser: Browser, pages: Path, name: str) -> None:
     browser.open(pages / f"{name}.html", width=1280)
     browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
