@@ -35,7 +35,7 @@ consecutive ones of a user on the same video.
 
 BYTES_PER_EVENT = 40
 """What an event takes while all of them are sorted."""
-LESS = "Take part of the people: abtest run --sample-users N. Or import fewer days"
+LESS = "Take part of the people: abtest run --data DATASET --sample-users 20000"
 _PENDING = 1_000_000
 """Events that wait, at most, until only the latest of each person are kept."""
 
