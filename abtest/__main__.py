@@ -16,7 +16,8 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from abtest.processes import group_limit, killed_before_others, out_of_memory_kills
+from abtest.processes import killed_before_others
+from simulator.memory import group_limit, out_of_memory_kills
 
 SMALLEST = 1_500_000_000
 """Bytes of address space that the libraries need to load: with less some end the process, and

@@ -13,7 +13,7 @@ from reports.plan import PlanError
 from reports.results import ResultFormatError
 from reports.statistics.errors import StatisticsError
 from reports.verdict.rule import RuleError
-from simulator.errors import DataError, SimulatorError
+from simulator.errors import DataError, SimulatorError, TooLarge
 from simulator.replay import ScorerError
 
 STOPPED = "stopped. The same command goes on from what is kept: trainings from their last epoch."
@@ -79,6 +79,8 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
             return ExitCode.DATA, str(error)
         case PolicyContractError() | PolicyError() | ScorerError():
             return ExitCode.POLICY, str(error)
+        case TooLarge():
+            return ExitCode.RESOURCES, str(error)
         case DataError() | SimulatorError() | StatisticsError() | ResultFormatError():
             return ExitCode.DATA, str(error)
         case PolarsError() if says_full(error):

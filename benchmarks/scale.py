@@ -68,12 +68,13 @@ def _group(folder: Path) -> None:
     user_days_of_log(dataset, dataset.user_ids()[people])
 
 
-def _train(policy: str, folder: Path) -> None:
+def _train(policy: str, folder: Path, **settings: Any) -> None:
     """One epoch of at least 20 steps: longer training holds no more memory."""
     import abtest  # noqa: F401 - registers lsvcr
     from policies.registry import create
 
-    made = create(policy, **({"epochs": 1, "epoch_steps": 20} if policy != "popular" else {}))
+    short = {"epochs": 1, "epoch_steps": 20} if policy != "popular" else {}
+    made = create(policy, **short, **settings)
     made.fit(Dataset.open(folder / _DATASET), seed=1)
 
 
@@ -129,6 +130,11 @@ def _export(folder: Path) -> None:
 def _response(folder: Path) -> None:
     """A short training, but at least one pass over everybody: longer ones hold no more memory."""
     optimisation._MAX_STEPS = 100
+    _whole_response(folder)
+
+
+def _whole_response(folder: Path) -> None:
+    """All of it, as `run --data` does once for a log."""
     response = LearnedResponse.fit(Dataset.open(folder / _DATASET), seed=1)
     response.save(folder / _MODEL)
 
@@ -144,11 +150,16 @@ STAGES: dict[str, Callable[[Path], None]] = {
     "popular": partial(_train, "popular"),
     "sasrec": partial(_train, "sasrec"),
     "lsvcr": partial(_train, "lsvcr"),
+    "two-tower": partial(_train, "two-tower"),
+    "two-tower, shared": partial(_train, "two-tower", own_from=1_000, shared_ids=10_000),
     "response": _response,
+    "whole response": _whole_response,
     "simulate": _simulate,
     "analyse": _analyse,
 }
-_ON_REQUEST = ("sasrec", "lsvcr", "response", "simulate")
+_ON_REQUEST = (
+    "sasrec", "lsvcr", "two-tower", "two-tower, shared", "response", "whole response", "simulate"
+)  # fmt: skip
 DEFAULT = [name for name in STAGES if name not in _ON_REQUEST]
 """What trains is run where it is asked for by name, after import."""
 

@@ -1,4 +1,8 @@
-"""Store weights on disk: safetensors for numbers, JSON for what they belong to; no pickles."""
+"""Store weights on disk: safetensors for numbers, JSON for what they belong to; no pickles.
+
+Large arrays are mapped when they are read: all processes of a machine that rank with the same
+weights hold a page of them once.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from policies.errors import CheckpointError
+from simulator.logs.mapped_arrays import map_arrays
 
 FORMAT_VERSION = 1
 ARRAYS = "weights.safetensors"
 HEADER = "weights.json"
+_MAPPED_FROM = 1 << 20
+"""Bytes from which on an array is mapped."""
 
 
 def save_arrays(
@@ -41,6 +47,8 @@ def save_arrays(
 def load_arrays(directory: Path, about: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Read arrays back, checking that they are what the reader expects.
 
+    They can be written to, which changes neither the file nor what other processes see.
+
     Raises:
         CheckpointError: missing, damaged, of another version, or about something else; names the
             first difference.
@@ -50,10 +58,9 @@ def load_arrays(directory: Path, about: Mapping[str, Any]) -> dict[str, NDArray[
         raise CheckpointError(f"no weights in {directory}.", "Train them: abtest train POLICY")
     try:
         header = json.loads(header_file.read_text(encoding="utf-8"))
-        arrays: dict[str, NDArray[Any]] = load_file(directory / ARRAYS)
+        arrays = map_arrays(directory / ARRAYS, private=True, least=_MAPPED_FROM)
         known = header["about"].keys()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError,
-            OSError) as error:  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise CheckpointError(
             f"the weights in {directory} are damaged: {error}.",
             "Retrain: abtest train POLICY --refresh",

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import resource
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from policies.errors import UnknownPolicy
+from simulator.memory import memory_limit
 
 _BYTES_PER_WEIGHT = 16
 """In training: a 32-bit weight, its gradient and the two moments of Adam."""
-_GROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 
 
 def require_memory(
@@ -50,21 +44,6 @@ def require_memory(
             f"{owner}: {what}, and this machine has {_gigabytes(present)}.",
             f"Choose smaller sizes: abtest policy show {owner}",
         )
-
-
-def memory_limit() -> int:
-    """Bytes that this process may use: the machine's memory, its control group's, its own limit."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if soft != resource.RLIM_INFINITY:
-        limits.append(soft)
-    for file in _GROUP_LIMITS:
-        try:
-            limits.append(int(file.read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            # No such group, or "max".
-            continue
-    return min(limits)
 
 
 def _gigabytes(size: int) -> str:

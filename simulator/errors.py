@@ -23,3 +23,7 @@ class DataError(SimulatorError):
 
 class MissingPackage(SimulatorError, ImportError):
     """An optional package is needed for this and not installed."""
+
+
+class TooLarge(SimulatorError):
+    """What was asked for takes more memory than this process may use; nothing was begun."""

@@ -46,3 +46,15 @@ class Meter:
         if self._report is not None:
             self._told = share
             self._report(self._first + (self._last - self._first) * share)
+
+
+def split(report: Report | None, share: float) -> tuple[Report | None, Report | None]:
+    """One report as two, for two steps that follow each other.
+
+    Args:
+        report: Told the share of both together.
+        share: Of the first step in both.
+    """
+    if report is None:
+        return None, None
+    return lambda done: report(share * done), lambda done: report(share + (1.0 - share) * done)

@@ -28,7 +28,7 @@ POLICY_CONTRACT = tuple(
 SIMULATOR_LEAVES = tuple(
     f"simulator.{name}"
     for name in (
-        "behaviours", "calendar", "devices", "errors", "progress", "randomness", "arrays",
+        "behaviours", "calendar", "devices", "errors", "memory", "progress", "randomness", "arrays",
     )
 )  # fmt: skip
 
@@ -127,8 +127,8 @@ ALLOWED = {
     "policies.distributed": (),
     "policies.settings": ("policies.errors",),
     "policies.base": ("policies.settings", *BELOW_POLICIES),
-    "policies.checkpoint": ("policies.errors",),
-    "policies.memory": ("policies.errors",),
+    "policies.checkpoint": ("policies.errors", "simulator.logs.mapped_arrays"),
+    "policies.memory": ("policies.errors", "simulator.memory"),
     "policies.devices": ("policies.settings", "simulator.devices"),
     "policies.text": ("policies.text", "policies.errors", *BELOW_POLICIES),
     "policies.sequence": ("policies.sequence", *POLICY_CONTRACT, *BELOW_POLICIES),
@@ -160,6 +160,7 @@ ALLOWED = {
     "policies.registry": ("policies.mixed", "policies.names", *POLICY_CONTRACT),
     "simulator": ("simulator",),
     **dict.fromkeys(SIMULATOR_LEAVES, ()),
+    "simulator.memory": ("simulator.errors",),
     "simulator.logs": (
         "simulator.logs",
         "simulator.tables",

@@ -280,10 +280,10 @@ def describe(
       abtest data describe demo --against kuaishou
     """
     from abtest.run.datasets import open_dataset
-    from abtest.run.memory import require_room
     from abtest.tables import comparison_rows, comparison_table, statistics_table
     from simulator.logs.describe import compare, memory_to_describe
     from simulator.logs.describe import describe as describe_dataset
+    from simulator.memory import require_room
 
     console = Console()
     opened = open_dataset(dataset, console, sound=False)

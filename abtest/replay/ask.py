@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from abtest.console import Console
 from abtest.errors import RunDataError, UsageError
+from abtest.replay.sizing import BYTES_OF_GIVEN, LESS_TO_REPLAY, memory_to_replay
 from abtest.replay.training import PROPOSED, cut_time, train_scorers
 from abtest.run.arms.candidates import check_candidates
 from abtest.run.arms.places import ids_in_errors, user_id
@@ -21,6 +22,7 @@ from abtest.run.datasets import open_dataset
 from abtest.run.environments import segment_columns
 from policies.registry import parts_of, policy_class, ranked_by
 from simulator.logs.dataset import Dataset
+from simulator.memory import require_room
 from simulator.replay import (
     METRICS,
     ReplayResult,
@@ -131,6 +133,7 @@ def replay_policies(
 
     Raises:
         DataError: the log does not identify what was asked.
+        TooLarge: the rows to be valued take more memory than there is.
         UsageError: an option is out of range.
     """
     asked = _checked(asked)
@@ -152,6 +155,7 @@ def replay_policies(
         _check_stage(asked, dataset)
     stages_to_change(table, differing(ranks), asked.stage)
     cut_ms = cut_time(dataset)
+    require_room(*memory_to_replay(dataset, asked.rows, asked.pool, cut_ms), LESS_TO_REPLAY)
     results: list[ReplayResult] = []
     summaries: dict[str, dict[str, Any]] = {}
     for seed in range(asked.seed, asked.seed + asked.seeds):
@@ -226,7 +230,10 @@ def _check_stage(asked: ReplayOptions, dataset: Dataset) -> None:
 def _given(asked: ReplayOptions, console: Console) -> Replayed:
     """Policies whose probabilities stand in the log: nothing is trained."""
     dataset = open_dataset(asked.data, console)
-    with console.stage("replay", f"replaying {', '.join(asked.given)}"):
+    rows = dataset.info.rows.get("impressions", 0)
+    needed = rows * (BYTES_OF_GIVEN + 8 * len(asked.given))
+    require_room(needed, f"replaying {rows:,} impressions", LESS_TO_REPLAY)
+    with console.stage("replay", f"replaying {', '.join(asked.given)}") as stage:
         result = replay_given(
             dataset,
             asked.given,
@@ -235,6 +242,7 @@ def _given(asked: ReplayOptions, console: Console) -> Replayed:
             primary=asked.primary,
             quantiles=asked.quantiles,
             conservative=asked.conservative,
+            report=stage.report,
         )
     return Replayed(result, dataset, 0, {}, {asked.seed: _lifts(result)})
 

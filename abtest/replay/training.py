@@ -19,6 +19,7 @@ from policies.ranking import checked_comment_scores, checked_video_scores
 from policies.registry import policy_class, ranked_by, settings_of
 from policies.videos.random import RandomPolicy
 from simulator.logs.dataset import Dataset, DatasetWriter
+from simulator.logs.scanning import batches
 from simulator.logs.schema import EVENT_TABLES
 from simulator.replay import CommentScorer, Scorer
 from simulator.replay.decisions import first_decision
@@ -179,8 +180,9 @@ def earlier_part(dataset: Dataset, cut_ms: int) -> Dataset:
         notes=[f"impressions before {np.datetime64(cut_ms, 'ms')} UTC"],
     ) as writer:
         for table in about.rows:
-            frame = dataset.scan(table)
-            if table in EVENT_TABLES:
-                frame = frame.filter(pl.col("time_ms") < cut_ms)
-            writer.append(table, frame.collect())
+            if about.rows[table] == 0:
+                writer.append(table, dataset.scan(table).collect())
+            for _, frame in batches(dataset, table):
+                early = pl.col("time_ms") < cut_ms if table in EVENT_TABLES else pl.lit(True)
+                writer.append(table, frame.filter(early))
     return Dataset.open(path)

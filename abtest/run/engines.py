@@ -24,9 +24,10 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from abtest.errors import AbtestError, ExitCode
-from abtest.processes import killed_before_others, out_of_memory_kills, watching
+from abtest.processes import killed_before_others, watching
 from abtest.run.arms.isolation import threads_left
 from policies.errors import PolicyTooSlow
+from simulator.memory import out_of_memory_kills
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

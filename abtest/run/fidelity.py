@@ -17,12 +17,12 @@ from abtest.paths import cache_directory
 from abtest.results.world_evidence import remembered
 from abtest.run.arms.training import fix_threads
 from abtest.run.environments import EnvironmentSpec
-from abtest.run.memory import require_room
 from abtest.run.speeds import remember
 from simulator.devices import devices
 from simulator.logs.checks.needs import selection
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
+from simulator.memory import require_room
 from simulator.response.learned import LearnedResponse, code_version, memory_to_learn
 
 

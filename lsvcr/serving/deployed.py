@@ -22,8 +22,8 @@ Float32 = NDArray[np.float32]
 _LEARNED_ON_ITEMS = ("ids.", "gate", "llm_", "merge.")
 
 
-BYTES_PER_VIDEO_AND_DIM = 18
-"""Of the video task's tables: three in 32 bits, candidates in 16 as stored and in 32 as used."""
+BYTES_PER_VIDEO_AND_DIM = 16
+"""Of the video task's tables, four numbers of 32 bits."""
 
 
 class DeployedTask:
@@ -33,9 +33,9 @@ class DeployedTask:
 
     Args:
         model: The fine-tuned model; only its encoders and head are used.
-        tables: ``candidates`` float16[n, dim], unit vectors of what is ranked, with a last row of
+        tables: ``candidates`` float32[n, dim], unit vectors of what is ranked, with a last row of
             zeros; ``video_tokens`` float32[V, dim], tokens of liked videos; ``section_tokens``
-            float32[V, dim] and ``comment_parts`` float16[D + 1, dim], whose sum is the token of a
+            float32[V, dim] and ``comment_parts`` float32[D + 1, dim], whose sum is the token of a
             comment section (last row: no text); ``queries`` float32[V, dim], videos being
             watched; ``comment_row`` int64[M], row of each comment.
     """
@@ -43,9 +43,10 @@ class DeployedTask:
     def __init__(self, model: SRModel, tables: dict[str, NDArray[Any]]) -> None:
         self._model = model.eval()
         self._tables = tables
-        self._candidates: Float32 = tables["candidates"].astype(np.float32)
-        self._parts: Float32 = tables["comment_parts"].astype(np.float32)
-        self._rows: Int64 = tables["comment_row"].astype(np.int64)
+        # As they are stored, not copied: processes share the file that they are mapped from.
+        self._candidates: Float32 = tables["candidates"].astype(np.float32, copy=False)
+        self._parts: Float32 = tables["comment_parts"].astype(np.float32, copy=False)
+        self._rows: Int64 = tables["comment_row"].astype(np.int64, copy=False)
         self.dim = dim = model.dim
         # Comment task: every state, since the query comes with the video.
         self.encoding_shape = (dim,) if model.task == "video" else (MAX_LENGTH + 1, dim)
@@ -84,10 +85,10 @@ class DeployedTask:
                 unit[~known] = unit[known].mean(dim=0)
             candidates = torch.cat([unit, nothing])
             tables = {
-                "candidates": as_array(candidates).astype(np.float16),
+                "candidates": _rounded(candidates),
                 "video_tokens": as_array(model.tokens(index, titles, popular)),
                 "section_tokens": as_array(model.tokens(index, titles, None)),
-                "comment_parts": as_array(parts).astype(np.float16),
+                "comment_parts": _rounded(parts),
                 "queries": as_array(vectors),
                 "comment_row": rows.astype(np.int64),
             }
@@ -209,3 +210,8 @@ class DeployedTask:
         vectors = self._candidates.take(rows, axis=0, mode="wrap")
         sharp = (people / np.float32(TEMPERATURE))[:, :, None]
         return np.asarray(np.matmul(vectors, sharp)[:, :, 0])
+
+
+def _rounded(table: torch.Tensor) -> Float32:
+    """float32[n, dim], to the precision of 16 bits."""
+    return as_array(table).astype(np.float16).astype(np.float32)

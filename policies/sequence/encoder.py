@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+VECTORS_AT_A_TIME = 1 << 14
+"""Items whose vectors are computed together, in layers wider than they are, at most."""
 
 
 class SequenceEncoder(nn.Module):
@@ -17,9 +21,12 @@ class SequenceEncoder(nn.Module):
 
     Attributes:
         items: The item vectors, for input and output alike, unless `vectors` says otherwise.
+        looked_up: Weights and buffers of which ranking only takes rows: they stay in the file that
+            they are loaded from, which processes share.
     """
 
     items: nn.Embedding
+    looked_up: ClassVar[tuple[str, ...]] = ("items.weight",)
 
     @property
     def dim(self) -> int:

@@ -110,7 +110,12 @@ class NextItemModel:
         """Become what `arrays` described."""
         self.table = arrays[_TABLE]
         encoder = self._new_encoder(len(self.table))
-        encoder.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items() if k != _TABLE})
+        weights = {k: torch.from_numpy(v) for k, v in arrays.items() if k != _TABLE}
+        for name, tensor in encoder.state_dict().items():
+            if name not in encoder.looked_up:
+                # Read; what is looked up stays where it is mapped.
+                weights[name] = tensor.copy_(weights[name])
+        encoder.load_state_dict(weights, assign=True)
         self._encoder = encoder.to(self._settings.on).eval()
 
 

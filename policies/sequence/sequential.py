@@ -32,9 +32,13 @@ class SequentialPolicy(Policy):
 
     Attributes:
         stage: Name for progress.
+        rows_are_items: Whether videos that share a row of the ID table are one item of the model.
+            False where something else, as their captions, tells them apart: then the encoder looks
+            rows up.
     """
 
     stage: ClassVar[str] = ""
+    rows_are_items: ClassVar[bool] = True
     slow_to_train: ClassVar[bool] = True
     options: VideoHistorySettings
 
@@ -43,7 +47,7 @@ class SequentialPolicy(Policy):
         self._model = NextItemModel(self.new_encoder, self.options, self.loss)
         self._cache = RowCache(self.options.dim)
         self._dataset_hash = ""
-        # Of each video in the table of item vectors; None where a video is its own row.
+        # Of each video in the ID table; None where a video is its own row.
         self._rows: Int32 | None = None
 
     def loss(
@@ -67,9 +71,10 @@ class SequentialPolicy(Policy):
             counts = np.bincount(events.video[events.video >= 0], minlength=n_videos)
             ids = dataset.catalogue().video_ids
             self._rows = id_rows(counts, ids, s.own_from, s.shared_ids)
+        items = self._items
         self._model.fit(
-            Sequences.of(events.user, in_rows(self._rows, events.video)),
-            n_videos if self._rows is None else int(self._rows.max(initial=-1)) + 1,
+            Sequences.of(events.user, in_rows(items, events.video)),
+            n_videos if items is None else int(items.max(initial=-1)) + 1,
             seed=seed,
             progress=progress,
             stage=self.stage,
@@ -90,14 +95,14 @@ class SequentialPolicy(Policy):
             self._cache.put(requests.row[stale], versions[stale], encoded)
         users = self._cache.get(requests.row)
         # Padding gets the score of the last row, as it does without shared rows: it is not read.
-        vectors = self._model.table[in_rows(self._rows, requests.candidates)]
+        vectors = self._model.table[in_rows(self._items, requests.candidates)]
         scores: Scores = np.einsum("bd,bcd->bc", users, vectors)
         return scores
 
     def propose_videos(self, history: HistoryView, among: Int32, size: int) -> Int32:
         """The largest inner products with each history's state, by exact search."""
         users = self.encode(history.videos(self.options.signal))
-        table = self._model.table[in_rows(self._rows, among)]
+        table = self._model.table[in_rows(self._items, among)]
         best: Int32 = among[FullRanking(table).best(users, size)]
         return best
 
@@ -106,13 +111,18 @@ class SequentialPolicy(Policy):
 
         With `item_vectors`, for `policies.sequence.full_ranking`: no dataset or request is needed.
         """
-        return self._model.encode(in_rows(self._rows, histories))
+        return self._model.encode(in_rows(self._items, histories))
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
         """float32[n_videos, dim]; a score is the inner product with a person's vector."""
         table = self._model.table
-        return table if self._rows is None else table[self._rows]
+        return table if self._items is None else table[self._items]
+
+    @property
+    def _items(self) -> Int32 | None:
+        """int32[V]: the model's item of each video; None where that is the video."""
+        return self._rows if self.rows_are_items else None
 
     def training_summary(self) -> dict[str, Any]:
         """Epochs and validation NDCG@10 of the last fit."""

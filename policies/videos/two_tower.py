@@ -13,7 +13,7 @@ Differences from the paper: shares are counted in the log instead of estimated f
 target's own score is not corrected (see `policies.sequence.softmax.in_batch_loss`); one history of
 liked (clicked) videos and no reward weights; no features of people, as those of an experiment need
 not be in the log; a share of the identifiers is hidden in training, so that a video without events
-is ranked by its features.
+is ranked by its features. Rare videos may share identifiers' vectors; their features differ.
 
 Held to `itemknn` as a ranker, and as a candidate stage to the built-in sources. The paper's figures
 are on YouTube's own data.
@@ -31,18 +31,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policies.base import Progress, silent
-from policies.sequence.encoder import SequenceEncoder
+from policies.memory import require_memory
+from policies.sequence.encoder import VECTORS_AT_A_TIME, SequenceEncoder
+from policies.sequence.ids import IdTableSettings
 from policies.sequence.sequential import SequentialPolicy
-from policies.sequence.settings import TrainedSettings, VideoHistorySettings
+from policies.sequence.settings import TrainedSettings
 from policies.sequence.softmax import NegativeSampler, in_batch_loss
 from policies.settings import setting
 from policies.text.vectors import text_vectors
 from simulator.logs.catalogue import Catalogue
 from simulator.logs.dataset import Dataset
+from simulator.requests import Int32
 
 AUTHORS, CATEGORIES = 4096, 256
 """Rows of the tables of authors and categories; more share rows. Row 0 is for unknown."""
 
+_BYTES_OF_ROWS = 16
+"""Of a video's author and category; features are held twice, with the best epoch's weights."""
 _FORGETS = 0.8
 """Weight of an event relative to the one after it, in the mean that forgets."""
 
@@ -102,21 +107,34 @@ class TwoTowerModel(SequenceEncoder):
         dim, dropout: Size.
         temperature: What cosines are divided by.
         hidden: Share of the identifiers hidden in training.
+        rows: int32[n_items], the row of each video in the table of identifiers; None where each
+            has its own.
     """
 
+    looked_up = ("items.weight", "text", "author", "category")
     text: Tensor
     author: Tensor
     category: Tensor
+    row: Tensor | None
 
     def __init__(
-        self, features: Features, dim: int, dropout: float, temperature: float, hidden: float
+        self,
+        features: Features,
+        dim: int,
+        dropout: float,
+        temperature: float,
+        hidden: float,
+        rows: Int32 | None = None,
     ) -> None:
         super().__init__()
         n_items, text_dim = features.text.shape
         self.register_buffer("text", features.text)
         self.register_buffer("author", features.author)
         self.register_buffer("category", features.category)
-        self.items = nn.Embedding(n_items, dim)
+        # Stored by the policy, not with the weights.
+        self.register_buffer("row", None if rows is None else torch.from_numpy(rows), False)
+        n_rows = n_items if rows is None else int(rows.max(initial=-1)) + 1
+        self.items = nn.Embedding(n_rows, dim)
         self.unknown = nn.Parameter(torch.zeros(dim))
         self.authors = nn.Embedding(AUTHORS, dim)
         self.categories = nn.Embedding(CATEGORIES, dim)
@@ -146,20 +164,28 @@ class TwoTowerModel(SequenceEncoder):
         return states
 
     def vectors(self, items: Tensor | None = None) -> Tensor:
-        """float[n, dim]: unit vectors of videos."""
-        videos = torch.arange(len(self.text), device=self.device) if items is None else items
-        found: Tensor = self.item_tower(self._videos(videos))
+        """float[n, dim]: unit vectors of videos; a whole catalogue in blocks."""
+        if items is None:
+            blocks = torch.split(
+                torch.arange(len(self.text), device=self.device), VECTORS_AT_A_TIME
+            )
+            return torch.cat([self.vectors(block) for block in blocks])
+        found: Tensor = self.item_tower(self._videos(items))
         return found
 
     def serving_vectors(self, met: Tensor) -> Tensor:
         """float[n_items, dim]: of the features alone where nothing was learned of an identifier."""
+        if self.row is not None:
+            seen = torch.zeros(len(self.items.weight), dtype=torch.bool, device=self.device)
+            seen[self.row[met]] = True
+            met = seen
         # In place: histories will hold such videos, too.
         self.items.weight.data[~met] = self.unknown.data
         return self.vectors()
 
     def _videos(self, items: Tensor) -> Tensor:
         """float[..., dim]: identifiers and features together, before the tower."""
-        identity = self.items(items)
+        identity = self.items(items if self.row is None else self.row[items])
         if self.training:
             hidden = torch.rand(items.shape, device=items.device) < self.hidden
             identity = torch.where(hidden.unsqueeze(-1), self.unknown, identity)
@@ -169,13 +195,14 @@ class TwoTowerModel(SequenceEncoder):
 
 
 @dataclass(frozen=True)
-class TwoTowerSettings(VideoHistorySettings, TrainedSettings):
+class TwoTowerSettings(IdTableSettings, TrainedSettings):
     """Two towers over identifiers and features.
 
     Attributes:
         text_dim: Width of the fixed caption vectors.
         temperature: What cosines are divided by.
         hidden: Share of the identifiers hidden in training, for videos without events.
+        own_from: As of `IdTableSettings`; by default every video has an identifier's vector.
     """
 
     dropout: float = setting(0.2, at_least=0, below=1)
@@ -183,6 +210,7 @@ class TwoTowerSettings(VideoHistorySettings, TrainedSettings):
     temperature: float = setting(0.07, above=0, at_most=1_000)
     hidden: float = setting(0.1, at_least=0, below=1)
     patience: int = setting(12, at_least=1, at_most=100_000)
+    own_from: int = setting(0, at_least=0, at_most=1_000_000_000)
 
 
 class TwoTower(SequentialPolicy):
@@ -192,6 +220,7 @@ class TwoTower(SequentialPolicy):
     """
 
     stage = "two-tower"
+    rows_are_items = False
     settings_class = TwoTowerSettings
     options: TwoTowerSettings
     _features: Features | None = None
@@ -203,7 +232,18 @@ class TwoTower(SequentialPolicy):
         return in_batch_loss(encoder, windows, sampler, n_items)
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
-        """Collect the features, then train as every sequence model does."""
+        """Collect the features, then train as every sequence model does.
+
+        Raises:
+            UnknownPolicy: features and vectors of the videos take more memory than there is.
+        """
+        s, n = self.options, dataset.catalogue().n_videos
+        require_memory(
+            nn.Module,
+            self.stage,
+            f"dim = {s.dim}, text_dim = {s.text_dim}, {n:,} videos",
+            tables=n * (4 * s.dim + 2 * (4 * s.text_dim + _BYTES_OF_ROWS)),
+        )
         self._features = Features.of(dataset, self.options.text_dim)
         super().fit(dataset, seed=seed, progress=progress)
 
@@ -216,7 +256,7 @@ class TwoTower(SequentialPolicy):
         """Towers of the size in the settings; without features where weights follow."""
         s = self.options
         features = self._features or Features.blank(n_items, s.text_dim)
-        return TwoTowerModel(features, s.dim, s.dropout, s.temperature, s.hidden)
+        return TwoTowerModel(features, s.dim, s.dropout, s.temperature, s.hidden, self._rows)
 
 
 def _rows(values: NDArray[np.integer], size: int) -> Tensor:

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from policies.base import Progress, silent
 from policies.errors import PolicyError
-from policies.sequence.encoder import SequenceEncoder
+from policies.memory import require_memory
+from policies.sequence.encoder import VECTORS_AT_A_TIME, SequenceEncoder
 from policies.sequence.sequential import SequentialPolicy
 from policies.sequence.settings import AttentionSettings, TrainedSettings, VideoHistorySettings
 from policies.settings import setting
@@ -79,6 +80,7 @@ class UniSRecModel(SequenceEncoder):
         temperature: What cosines are divided by.
     """
 
+    looked_up = ("texts",)
     texts: Tensor
 
     def __init__(
@@ -122,7 +124,12 @@ class UniSRecModel(SequenceEncoder):
         return F.normalize(self.norm(x), dim=-1) / self.temperature
 
     def vectors(self, items: Tensor | None = None) -> Tensor:
-        """float[n, dim]: unit vectors of the items' texts."""
+        """float[n, dim]: unit vectors of the items' texts; a whole catalogue in blocks."""
+        if items is None and len(self.texts) > VECTORS_AT_A_TIME:
+            blocks = torch.split(
+                torch.arange(len(self.texts), device=self.device), VECTORS_AT_A_TIME
+            )
+            return torch.cat([self.vectors(block) for block in blocks])
         return F.normalize(self.adaptor(self.texts if items is None else self.texts[items]), dim=-1)
 
     def serving_vectors(self, met: Tensor) -> Tensor:
@@ -163,7 +170,16 @@ class UniSRec(SequentialPolicy):
 
         Raises:
             PolicyError: no video has a caption.
+            UnknownPolicy: texts and vectors of the videos take more memory than there is.
         """
+        s, n = self.options, dataset.catalogue().n_videos
+        require_memory(
+            nn.Module,
+            self.stage,
+            f"dim = {s.dim}, text_dim = {s.text_dim}, {n:,} videos",
+            # Texts are held twice, with the best epoch's weights.
+            tables=n * (4 * s.dim + 2 * 4 * s.text_dim),
+        )
         captions = dataset.captions()
         if not any(captions):
             raise PolicyError(

@@ -19,7 +19,7 @@ from reports.render.growth import Growth, growth_views
 from reports.results import Estimate, ExperimentResult
 
 _BINS = ("0", "to ¼", "to ½", "to 1", "to 2", "to 4", "to 8", "to 16", "to 32", "to 64", "more")
-_WIDTH, _HEIGHT, _LEFT, _BASE = 360, 130, 30, 96
+_WIDTH, _HEIGHT, _LEFT, _BASE = 460, 130, 52, 96
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from simulator.errors import DataError
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
 from simulator.logs.scanning import batches
+from simulator.memory import memory_limit, require_room
 from simulator.requests import (
     COMMENTS_PER_EVENT,
     Int32,
@@ -32,6 +33,9 @@ consecutive ones of a user on the same video.
 """
 
 
+BYTES_PER_EVENT = 40
+"""What an event takes while all of them are sorted."""
+LESS = "Take part of the people: abtest run --data DATASET --sample-users 20000"
 _PENDING = 1_000_000
 """Events that wait, at most, until only the latest of each person are kept."""
 
@@ -81,6 +85,7 @@ def interactions(
 
     Raises:
         DataError: an event of somebody who is not in table ``users``.
+        TooLarge: everybody's events take more memory than there is.
     """
     wanted = None
     if users is not None:
@@ -98,6 +103,8 @@ def interactions(
         return Interactions(empty, empty, np.empty(0, dtype=np.int64), None)
     if before_ms is not None:
         label &= pl.col("time_ms") < before_ms
+    if users is None and latest is None:
+        require_room_for(dataset, "impressions", label, BYTES_PER_EVENT, f"{signal} videos")
     catalogue = dataset.catalogue()
     parts = []
     for _, rows in batches(dataset, "impressions", ["user_id", "video_id", "time_ms", column]):
@@ -111,6 +118,25 @@ def interactions(
             parts = [_latest(_sorted(parts), latest)[:3]]
     found = _sorted(parts)
     return found if latest is None else _latest(found, latest)
+
+
+def require_room_for(dataset: Dataset, table: str, label: pl.Expr, size: int, events: str) -> None:
+    """Refuse to read more events than memory holds; they are counted only where that can be.
+
+    Args:
+        dataset: The log.
+        table: Where the events are.
+        label: Which rows are events.
+        size: Bytes that one takes.
+        events: What they are, for the message.
+
+    Raises:
+        TooLarge: they take more memory than there is.
+    """
+    if size * dataset.info.rows.get(table, 0) <= memory_limit():
+        return
+    count = int(dataset.scan(table).select(label.sum()).collect(engine="streaming").item())
+    require_room(size * count, f"reading {count:,} {events}", LESS)
 
 
 def _latest(events: Interactions, count: int) -> Interactions:
@@ -146,11 +172,15 @@ def _user_index(dataset: Dataset, table: str, user_id: Int64) -> Int32:
 def _discussed(
     dataset: Dataset, before_ms: int | None, wanted: NDArray[np.bool_] | None
 ) -> Interactions:
-    rows = of_people(dataset, "comment_events", wanted).filter(ENGAGED)
-    if before_ms is not None:
-        rows = rows.filter(pl.col("time_ms") < before_ms)
+    label = ENGAGED if before_ms is None else ENGAGED & (pl.col("time_ms") < before_ms)
+    if wanted is None:
+        # With identifiers, sorted, by visit.
+        size = 4 * BYTES_PER_EVENT
+        require_room_for(dataset, "comment_events", label, size, "comments liked or replied to")
     frame = (
-        rows.select("_row", "user_id", "video_id", "comment_id", "time_ms")
+        of_people(dataset, "comment_events", wanted)
+        .filter(label)
+        .select("_row", "user_id", "video_id", "comment_id", "time_ms")
         .collect(engine="streaming")
         .sort("user_id", "time_ms", "_row")
         .with_columns(NEW_VISIT.cum_sum().alias("_visit"))

@@ -10,9 +10,17 @@ from numpy.typing import NDArray
 
 from simulator.logs.catalogue import lookup
 from simulator.logs.dataset import Dataset
-from simulator.logs.interactions import ENGAGED, NEW_VISIT, of_people, rank_in_run
+from simulator.logs.interactions import (
+    ENGAGED,
+    NEW_VISIT,
+    of_people,
+    rank_in_run,
+    require_room_for,
+)
 from simulator.requests import READS_KEPT, HistoryState
 
+_BYTES_PER_COMMENT = 170
+"""What a comment that was seen takes while all of them are sorted, as measured."""
 # (user, time) packed into one sortable integer; Unix milliseconds need 41 bits.
 _TIME_BITS = 42
 
@@ -71,15 +79,20 @@ def seen_comments(
         dataset: A log of which `has_seen_comments` is true.
         before_ms: Only what happened before this time.
         users: int32[G], dense: only what these people saw; None for everyone.
+
+    Raises:
+        TooLarge: what everybody saw takes more memory than there is.
     """
     wanted = None
     if users is not None:
         wanted = np.zeros(len(dataset.user_ids()), dtype=np.bool_)
         wanted[users] = True
-    rows = of_people(dataset, "comment_events", wanted).filter(pl.col("is_shown") == 1)
-    rows = rows.filter(pl.col("dwell_ms").is_not_null())
+    label = (pl.col("is_shown") == 1) & pl.col("dwell_ms").is_not_null()
     if before_ms is not None:
-        rows = rows.filter(pl.col("time_ms") < before_ms)
+        label &= pl.col("time_ms") < before_ms
+    if wanted is None:
+        require_room_for(dataset, "comment_events", label, _BYTES_PER_COMMENT, "comments seen")
+    rows = of_people(dataset, "comment_events", wanted).filter(label)
     frame = (
         rows.select(
             "_row",

@@ -96,7 +96,8 @@ def metric_results(
         treatments: Policies to be compared with the control.
         control: The policy that they are compared with.
         conservative: Empirical-likelihood intervals.
-        meter: Told the metrics that are estimated.
+        meter: Told the metrics that are estimated, and parts of one: half of it is done when all
+            policies are valued, the rest when they are compared.
     """
     results = []
     valued: dict[str, dict[str, dict[str, Valued]]] = {}
@@ -104,12 +105,11 @@ def metric_results(
         outcome = METRICS[name].values(logged.outcomes)
         known = ~np.isnan(outcome)
         shown = models[name].of_shown(logged.shown) if name in models else None
-        valued[name] = {
-            policy: value(METRICS[name], name, logged.outcomes, known, own, shown)
-            for policy, own in weighted.items()
-        }
-        if meter is not None:
-            meter.add(1)
+        valued[name] = {}
+        for policy, own in weighted.items():
+            valued[name][policy] = value(METRICS[name], name, logged.outcomes, known, own, shown)
+            if meter is not None:
+                meter.add(0.5 / len(weighted))
     for treatment in treatments:
         for name in wanted:
             metric = METRICS[name]
@@ -145,6 +145,8 @@ def metric_results(
                     estimates=estimates,
                 )
             )
+            if meter is not None:
+                meter.add(0.5 / len(treatments))
     return results
 
 

@@ -9,16 +9,21 @@ import polars as pl
 
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
+from simulator.logs.scanning import BATCH_ROWS
+from simulator.progress import Meter, Report
 from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
 from simulator.replay.growth import growth
 from simulator.replay.identification import Identified
 from simulator.replay.logged import LoggedRows, outcome_arrays
 from simulator.replay.metrics import METRICS, OUTCOME_COLUMNS, PRIMARY
 from simulator.replay.quantiles import quantile_results, times_of
-from simulator.replay.result import CAUTION, UNUSABLE, USABLE, ReplayResult
+from simulator.replay.result import CAUTION, UNUSABLE, USABLE, Overlap, ReplayResult
 from simulator.replay.target.targets import Target
+from simulator.replay.valuation import Weighted
 
 AS_LOGGED = "as logged"
+_READ, _WEIGHTED = 0.3, 0.5
+"""Shares of the time, about, after which rows are read and weights are known."""
 
 
 def replay_given(
@@ -31,6 +36,7 @@ def replay_given(
     since_ms: int | None = None,
     conservative: bool = False,
     quantiles: Sequence[float] = (),
+    report: Report | None = None,
 ) -> ReplayResult:
     """Value policies by columns of impressions that hold their probability of the shown video.
 
@@ -47,11 +53,14 @@ def replay_given(
         since_ms: Only impressions at or after this time.
         conservative: Empirical-likelihood intervals.
         quantiles: Shares in (0, 1), compared for every metric in ms.
+        report: Told the share that is done: rows read, policies weighted, metrics estimated.
 
     Raises:
         DataError: no such column, or a value that is no probability: names the row.
     """
-    logged, chances = _read(dataset, columns, propensity_column, since_ms)
+    reading = Meter(report, dataset.info.rows.get("impressions", 0), last=_READ)
+    logged, chances = _read(dataset, columns, propensity_column, since_ms, reading)
+    reading.end()
     wanted = [
         name
         for name in metrics or METRICS
@@ -67,14 +76,19 @@ def replay_given(
     times = times_of(wanted, quantiles)
     main = primary or next((n for n in (PRIMARY, "reward") if n in wanted), wanted[0])
     cluster = np.unique(logged.user, return_inverse=True)[1]
-    weighted = {name: weighted_rows(logged, own, None, cluster) for name, own in chances.items()}
-    weighted[AS_LOGGED] = weighted_rows(logged, None, None, cluster)
-    overlaps = {
-        name: policy_overlap(name, own, chances.get(name), logged) for name, own in weighted.items()
-    }
+    weighing = Meter(report, len(chances) + 1, first=_READ, last=_WEIGHTED)
+    weighted: dict[str, Weighted] = {}
+    overlaps: dict[str, Overlap] = {}
+    for name in (*chances, AS_LOGGED):
+        own = weighted[name] = weighted_rows(logged, chances.get(name), None, cluster)
+        overlaps[name] = policy_overlap(name, own, chances.get(name), logged)
+        weighing.add(1)
+    estimating = Meter(report, len(wanted), first=_WEIGHTED)
     results = metric_results(
-        logged, weighted, overlaps, {}, wanted, main, tuple(columns), AS_LOGGED, conservative
-    )
+        logged, weighted, overlaps, {}, wanted, main, tuple(columns), AS_LOGGED, conservative,
+        estimating,
+    )  # fmt: skip
+    estimating.end()
     mains = [m.best.verdict for m in results if m.name == main]
     why = f"columns '{propensity_column}' and {', '.join(repr(c) for c in columns)}"
     return ReplayResult(
@@ -101,7 +115,11 @@ def replay_given(
 
 
 def _read(
-    dataset: Dataset, columns: Sequence[str], propensity: str, since_ms: int | None
+    dataset: Dataset,
+    columns: Sequence[str],
+    propensity: str,
+    since_ms: int | None,
+    meter: Meter,
 ) -> tuple[LoggedRows, dict[str, Target]]:
     for name in (propensity, *columns):
         if not dataset.has_column("impressions", name):
@@ -115,8 +133,8 @@ def _read(
         scan = scan.filter(pl.col("time_ms") >= since_ms)
     wanted = ["user_id", "video_id", "time_ms", "_row", *outcomes]
     numbers = [pl.col(c).cast(pl.Float64).alias(f"_p{i}") for i, c in enumerate(columns)]
-    frame = scan.select(*wanted, pl.col(propensity).cast(pl.Float64).alias("_p"), *numbers)
-    table = frame.collect().sort("user_id", "time_ms", "_row")
+    rows = scan.select(*wanted, pl.col(propensity).cast(pl.Float64).alias("_p"), *numbers)
+    table = _collected(rows, meter).sort("user_id", "time_ms", "_row")
     read = table.height
     # Rows whose policy is unknown cannot be weighted; they are counted.
     table = table.filter(pl.col("_p").is_not_null())
@@ -160,3 +178,12 @@ def _read(
         for i, name in enumerate(columns)
     }
     return logged, chances
+
+
+def _collected(rows: pl.LazyFrame, meter: Meter) -> pl.DataFrame:
+    """All rows, told as they are read."""
+    batches = [rows.clear().collect()]
+    for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        batches.append(batch)
+        meter.add(batch.height)
+    return pl.concat(batches)

@@ -12,9 +12,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from abtest.processes import group_limit, killed_before_others
-from abtest.run import memory
+from abtest.processes import killed_before_others
+from abtest.replay.sizing import memory_to_replay
+from abtest.replay.training import cut_time
 from abtest.run.engines import Job, LocalEngine
+from simulator import memory
+from simulator.logs import interactions
 from simulator.logs.dataset import Dataset, DatasetWriter
 from tests.abtest.conftest import Result
 
@@ -157,38 +160,87 @@ def test_people_of_a_log_with_too_many_videos_are_refused_before_they_are_learne
     assert "learning how people respond, with 40,000 videos and 2 users, takes about" in ended.err
 
 
-SCORE = Path("/proc/self/oom_score_adj")
-
-
-def group(tmp_path: Path, line: str, file: str, text: str) -> tuple[Path, Path]:
-    """A kernel's list of groups, and the folder where groups are mounted."""
-    (tmp_path / "cgroup").write_text(line + "\n")
-    limit = tmp_path / "mount" / file
-    limit.parent.mkdir(parents=True)
-    limit.write_text(text)
-    return tmp_path / "cgroup", tmp_path / "mount"
+def limited(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """What every reader of a log takes for the memory that there is."""
+    monkeypatch.setattr(memory, "memory_limit", lambda: limit)
+    monkeypatch.setattr(interactions, "memory_limit", lambda: limit)
 
 
 @pytest.mark.parametrize(
-    ("line", "file", "text", "limit"),
+    ("policy", "table", "label", "size", "events"),
     [
-        ("0::/box", "box/memory.max", "900000000\n", 900_000_000),
-        ("0::/box", "memory.max", "900000000\n", 900_000_000),
-        ("0::/box", "box/memory.max", "max\n", None),
-        ("4:memory:/box", "memory/box/memory.limit_in_bytes", "471859200\n", 471_859_200),
-        ("4:cpu,memory:/box", "memory/memory.limit_in_bytes", "471859200\n", 471_859_200),
-        ("4:memory:/box", "memory/box/memory.limit_in_bytes", "9223372036854771712\n", None),
-        ("4:cpu:/box", "memory/box/memory.limit_in_bytes", "471859200\n", None),
+        ("sasrec:signal=clicked", "impressions", pl.col("is_click") == 1, 40, "clicked videos"),
+        ("itemknn", "impressions", pl.col("is_like") == 1, 40, "liked videos"),
+        ("comment-value", "comment_events", pl.col("is_shown") == 1, 170, "comments seen"),
+        (
+            "comment-sasrec",
+            "comment_events",
+            interactions.ENGAGED,
+            160,
+            "comments liked or replied",
+        ),
     ],
 )
-def test_the_limit_of_a_container_is_known(
-    tmp_path: Path, line: str, file: str, text: str, limit: int | None
+def test_a_policy_whose_events_memory_cannot_hold_is_refused_before_they_are_read(
+    abtest: Callable[..., Result],
+    small_log: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    table: str,
+    label: pl.Expr,
+    size: int,
+    events: str,
 ) -> None:
-    assert group_limit(*group(tmp_path, line, file, text)) == limit
+    dataset = Dataset.open(small_log)
+    count = int(dataset.scan(table).select(label.sum()).collect().item())
+    assert 0 < count <= dataset.info.rows[table]
+    limited(monkeypatch, size * count - 1)
+    ended = abtest("train", policy, "--data", small_log, "--refresh")
+    assert ended.code == 6 and not ended.out, ended.err
+    assert f"reading {count:,} {events}" in ended.err and "--sample-users" in ended.err
+    # Rows of the table are more than its events: those are counted, and fit.
+    limited(monkeypatch, size * count)
+    interactions.require_room_for(dataset, table, label, size, events)
 
 
-def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert group_limit(tmp_path / "none", tmp_path) is None
+def test_replay_refuses_rows_that_memory_cannot_hold_before_training(
+    abtest: Callable[..., Result], small_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = abtest("run", "-t", "popular", "-c", "random", "--users", 300, "--data", small_log,
+                  "--keep-log", "--explore-share", 0.2, "--out", "run", "--workers", 1)  # fmt: skip
+    assert made.code in (0, 4), made.err
+    dataset = Dataset.open(Path("run/log"))
+    begin = cut_time(dataset)
+    rows = dataset.scan("impressions").select((pl.col("time_ms") >= begin).sum())
+    count = int(rows.collect().item())
+    assert 0 < count < dataset.info.rows["impressions"]
+    assert memory_to_replay(dataset, "auto", "auto", begin)[0] == 1_700 * count
+    assert memory_to_replay(dataset, "auto", "all", begin)[0] == 700 * count
+    monkeypatch.setattr(memory, "memory_limit", lambda: 1_700 * count - 1)
+    ended = abtest("replay", "-t", "popular", "-c", "random", "--data", "run/log")
+    assert ended.code == 6 and not ended.out
+    assert f"replaying {count:,} impressions takes about" in ended.err
+    assert "training" not in ended.err
+
+
+def test_replay_of_given_probabilities_refuses_too_many_rows(
+    abtest: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = 500
+    pl.DataFrame(
+        {"item": [1, 2] * 250, "got": [0, 1] * 250, "p": [0.5] * rows, "new": [0.4] * rows}
+    ).write_csv("choices.csv")
+    names = "action=item,reward=got,propensity=p,target=new"
+    assert abtest("data", "import", "choices.csv", "log", "--propensities", names).code == 0
+    asked = ("replay", "--data", "log", "--target-probability", "target_probability")
+    monkeypatch.setattr(memory, "memory_limit", lambda: 198 * rows - 1)
+    ended = abtest(*asked)
+    assert ended.code == 6 and "replaying 500 impressions takes about" in ended.err
+    monkeypatch.setattr(memory, "memory_limit", lambda: 198 * rows)
+    assert abtest(*asked).code in (0, 4)
+
+
+SCORE = Path("/proc/self/oom_score_adj")
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, "300"), (-17, "283"), (900, "1000")])

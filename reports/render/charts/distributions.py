@@ -46,7 +46,7 @@ def distribution_chart(
     zero_scale = svg.Scale(0.0, 1.1 * max(zeros, 0.1), bottom, top)
     for number, (arm, style) in enumerate(zip(arms, ("control", "treatment"), strict=False)):
         body.append(svg.path(_outline(arm, xs, ys, bottom), f"series {style}"))
-        x = 4.0 + 40.0 * number
+        x = 16.0 + 40.0 * number
         y = zero_scale.at(arm.zero_share)
         corners = [(x, bottom), (x, y), (x + 32, y), (x + 32, bottom)]
         body.append(svg.path(corners, f"bar {style}", closed=True))
@@ -54,8 +54,8 @@ def distribution_chart(
         edge, anchor = (x, "start") if number else (x + 32, "end")
         share = formats.percent(arm.zero_share, signed=False)
         body.append(svg.text(edge, y - 6, share, anchor=anchor))
-    body.append(svg.line(0, bottom, 80, bottom, "zero"))
-    body.append(svg.text(40, bottom + 20, "at zero"))
+    body.append(svg.line(12, bottom, 92, bottom, "zero"))
+    body.append(svg.text(52, bottom + 20, "at zero"))
     body.append(svg.text(left, 14, "share of users", anchor="start"))
     desc = "; ".join(
         f"{a.arm}: {formats.percent(a.zero_share, signed=False)} of users at zero, "

@@ -29,7 +29,7 @@ from simulator.logs.importers.query import query_result
 from simulator.logs.importers.report import ImportReport, TableReport
 from simulator.logs.importers.staging import Staged, stage
 from simulator.logs.schema import TABLES
-from simulator.progress import Meter, Report
+from simulator.progress import Meter, Report, split
 from simulator.tables import BadRows, Table, is_table_name, nearby, open_table, parse_mark
 
 FORMATS: dict[str, Format] = {
@@ -43,6 +43,8 @@ _KEYS = {"impressions": "user_id", "comment_events": "user_id", "users": "user_i
          "comments": "comment_id"}  # fmt: skip
 _READING = 0.7
 """Share of an import's time that reading takes, about; writing sorted tables is the rest."""
+_QUERYING = 0.5
+"""Share that a query takes before, about: it depends on the query."""
 _NOTES = ("readme", "source", "license", "licence")
 _EXTRAS = {"captions": "caption", "categories": "category", "tags": "tags"}
 
@@ -138,7 +140,8 @@ def import_mapped(
         MissingPackage: ``sql`` without duckdb.
     """
     found = read_map(Path(map_file))
-    with query_result(sql, Path(target)) as queried:
+    asking, importing = (report, report) if sql is None else split(report, _QUERYING)
+    with query_result(sql, Path(target), asking) as queried:
         tables = [
             open_table(s, encoding=encoding, names=header_of(found, s), decimal=decimal)
             for s in [*map(Path, sources), *queried]
@@ -149,7 +152,9 @@ def import_mapped(
         first = tables[0].files[0].name if not sources else Path(sources[0]).name
         name = str(found.settings.get("name", first))
         work = Work(layout, files, [])
-        return run(work, target, name=name, bad_rows=bad_rows, overwrite=overwrite, report=report)
+        return run(
+            work, target, name=name, bad_rows=bad_rows, overwrite=overwrite, report=importing
+        )
 
 
 def run(

@@ -21,6 +21,7 @@ from simulator.devices import CPU
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.logs.mapped import file_hash
+from simulator.logs.mapped_arrays import map_arrays
 from simulator.requests import Int32, Int64
 from simulator.response.base import Response
 from simulator.response.learned.carried import CarriedState
@@ -35,7 +36,6 @@ from simulator.response.learned.features import (
 from simulator.response.learned.network import Predictor
 from simulator.response.learned.optimisation import STAGE
 from simulator.response.learned.parts.pools import Pools
-from simulator.response.learned.parts.stored import map_arrays
 from simulator.response.learned.playtime import PlayTime
 from simulator.response.learned.population import LearnedBehaviour, LearnedPopulation
 from simulator.response.learned.quality import evaluate

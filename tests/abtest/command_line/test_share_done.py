@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from abtest.console import Stage
-from simulator.progress import Meter
+from simulator.progress import Meter, split
 from simulator.tables import Tally, open_table
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
@@ -54,6 +54,17 @@ def test_a_meter_stays_within_its_part_and_skips_what_no_bar_shows() -> None:
     empty.add(1.0)
     empty.end()
     assert told == [0.0, 0.5]
+
+
+def test_two_steps_in_a_row_share_one_bar() -> None:
+    told: list[float] = []
+    first, second = split(told.append, 0.25)
+    assert first is not None and second is not None
+    for step in (first, second):
+        for share in (0.0, 0.5, 1.0):
+            step(share)
+    assert told == [0.0, 0.125, 0.25, 0.25, 0.625, 1.0]
+    assert split(None, 0.5) == (None, None)
 
 
 def test_commands_on_logs_tell_their_share(
@@ -128,3 +139,47 @@ def test_analyze_tells_its_share(
     made = abtest("analyze", "users.csv", "--metric", "revenue", "--control", "a")
     assert made.code in (0, 4), made.err
     rises(shares["analysing"], 8)
+
+
+def test_replay_of_given_probabilities_tells_its_share(
+    abtest: Run, tmp_path: Path, shares: dict[str, list[float]]
+) -> None:
+    rng = np.random.default_rng(1)
+    rows = 3_000
+    pl.DataFrame(
+        {"item": rng.integers(0, 4, rows), "got": rng.integers(0, 2, rows), "p": [0.25] * rows,
+         "new": [0.3] * rows, "old": [0.2] * rows}
+    ).write_csv(tmp_path / "choices.csv")  # fmt: skip
+    names = "action=item,reward=got,propensity=p,target.new=new,target.old=old"
+    made = abtest("data", "import", "choices.csv", "log", "--propensities", names)
+    assert made.code == 0, made.err
+    made = abtest("replay", "--data", "log", "--target-probability", "target_new",
+                  "--target-probability", "target_old")  # fmt: skip
+    assert made.code in (0, 4), made.err
+    found = shares["replaying target_new, target_old"]
+    rises(found, 12)
+    # Rows, three policies (the log's own is one), and their metrics.
+    assert len([share for share in found if 0.3 <= share <= 0.5]) >= 4
+
+
+def test_an_import_of_a_query_tells_how_far_the_query_is(
+    abtest: Run, tmp_path: Path, shares: dict[str, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("duckdb")
+    monkeypatch.setattr("simulator.logs.importers.query._ASKED_SECONDS", 0.01)
+    (tmp_path / "map.toml").write_text(
+        '[impressions]\nuser_id = "u"\nvideo_id = "v"\ntime_ms = "t"\nis_click = "c"\n'
+        'play_time_ms = "p"\n'
+    )
+    query = (
+        "select 1 + i % 50 u, 1 + i % 90 v, 1649400000000 + i t, i % 2 c, i % 9 p "
+        "from range(600000) r(i) order by hash(i)"
+    )
+    made = abtest("data", "import", "log", "--map", "map.toml", "--sql", query)
+    assert made.code == 0, made.err
+    found = shares["importing the query"]
+    rises(found, 8)
+    # The query is the first half: at its end, and inside it, and then the import of its result.
+    assert 0.5 in found
+    assert len({share for share in found if 0.0 < share < 0.5}) >= 2
+    assert len({share for share in found if 0.5 < share < 1.0}) >= 2

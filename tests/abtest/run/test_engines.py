@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from abtest.processes import out_of_memory_kills
 from abtest.run.engines import Job, LocalEngine, WorkerDied, WorkerError
 from policies.errors import PolicyContractError, PolicyTooSlow
+from simulator.memory import out_of_memory_kills
 
 
 class Unfit(Exception):

@@ -31,6 +31,7 @@ from tests.policies.conftest import CHAIN, VIDEOS, write_log
 Make = Callable[..., VideoRequests]
 
 ITEMS, LENGTH, DIM = 30, 12, 8
+SHARED_ROWS = np.arange(ITEMS, dtype=np.int32) % 20
 ENCODERS: dict[str, Callable[[], SequenceEncoder]] = {
     "sasrec": lambda: SASRecModel(ITEMS, LENGTH, DIM, 2, 2, 0.0),
     "gru4rec": lambda: GRU4RecModel(ITEMS, DIM, 2, 0.0),
@@ -39,6 +40,7 @@ ENCODERS: dict[str, Callable[[], SequenceEncoder]] = {
     "fmlprec": lambda: FMLPRecModel(ITEMS, LENGTH, DIM, 2, 0.0),
     "unisrec": lambda: UniSRecModel(texts(), LENGTH, DIM, 2, 2, 3, 0.0, 0.07),
     "two-tower": lambda: TwoTowerModel(features(), DIM, 0.0, 0.07, 0.1),
+    "shared towers": lambda: TwoTowerModel(features(), DIM, 0.0, 0.07, 0.1, SHARED_ROWS),
 }
 NEW = ("gru4rec", "hstu", "bert4rec", "fmlprec", "two-tower")
 SMALL: dict[str, Any] = {

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(bool(driver.missing()), reason=driver.missing() 
 
 LONG = ("an arm name that somebody typed without an end " * 6)[:250]
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
-PAGES = ("single", "several", "twin", "hostile", "compared")
+PAGES = ("single", "several", "twin", "hostile", "compared", "replay", "better")
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     found = Browser(tmp_path_factory.mktemp("profile"))
     yield found
     found.close()
+
+
+def example(name: str) -> ExperimentResult:
+    text = (EXAMPLES / name / "results.json").read_text(encoding="utf-8")
+    return ExperimentResult.from_json(text)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,7 @@ def pages(result: ExperimentResult, tmp_path_factory: pytest.TempPathFactory) ->
         "twin": render_html(twin),
         "hostile": render_html(hostile),
         "compared": render_comparison_html([("a" * 120, several), (HOSTILE, hostile)]),
+        **{name: render_html(example(name)) for name in ("replay", "better")},
     }.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return folder
@@ -117,6 +124,44 @@ def test_light_and_dark_differ(browser: Browser, pages: Path) -> None:
         )
     light, dark_one = (sum(map(int, re.findall(r"\d+", c)[:3])) for c in colours)
     assert light > 600 and dark_one < 150
+
+
+# Labels of charts that begin left of the page or lie over one another; words of tables in parts.
+ILLEGIBLE = """
+const found = [];
+for (const svg of document.querySelectorAll('svg')) {
+  const boxes = [...svg.querySelectorAll('text')].map(t => t.getBoundingClientRect());
+  const shown = boxes.filter(b => b.width > 0);
+  if (shown.some(b => b.left < -0.5)) found.push('left of the page: ' + svg.textContent);
+  for (const [i, a] of shown.entries()) for (const b of shown.slice(i + 1)) {
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (wide > 1 && high > 1) found.push('over one another: ' + svg.textContent);
+  }
+}
+for (const cell of document.querySelectorAll('thead th, td.n, .facts-table:not(.listed) td')) {
+  const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) for (const word of walker.currentNode.data.matchAll(/\\S+/g)) {
+    if (word[0].length > 30) continue;
+    const range = document.createRange();
+    range.setStart(walker.currentNode, word.index);
+    range.setEnd(walker.currentNode, word.index + word[0].length);
+    const lines = new Set([...range.getClientRects()].map(r => Math.round(r.top)));
+    if (lines.size > 1) found.push('in parts: ' + word[0]);
+  }
+}
+return found.slice(0, 5);
+"""
+
+
+@pytest.mark.parametrize("name", ["single", "several", "twin", "replay", "better"])
+def test_printed_labels_and_words_are_whole(browser: Browser, pages: Path, name: str) -> None:
+    browser.open(pages / f"{name}.html", width=1280)
+    browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    browser.command("Emulation.setEmulatedMedia", media="print")
+    browser.command("Emulation.setDeviceMetricsOverride", width=673, height=1000,
+                    deviceScaleFactor=1, mobile=False)  # fmt: skip
+    assert browser.run(ILLEGIBLE) == []
 
 
 def test_it_prints(browser: Browser, pages: Path) -> None:
