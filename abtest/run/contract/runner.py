@@ -43,6 +43,10 @@ class Broken(Exception):
     """A rule's own verdict."""
 
 
+class Differs(Broken):
+    """Scores that should be the same are not."""
+
+
 class Runner:
     """A policy, and requests to put to it.
 
@@ -270,11 +274,11 @@ def _float32(scores: Scores, method: str) -> None:
 
 def _same(first: Scores, second: Scores, problem: str) -> None:
     if first.shape != second.shape:
-        raise Broken(f"{problem}: shape {first.shape} is not {second.shape}")
+        raise Differs(f"{problem}: shape {first.shape} is not {second.shape}")
     scale = max(float(np.abs(first).max(initial=0.0)), 1.0)
     worst = float(np.abs(first - second).max(initial=0.0)) / scale
     if not worst <= _TOLERANCE:
-        raise Broken(f"{problem} (by up to {worst:.2g} of the largest score)")
+        raise Differs(f"{problem} (by up to {worst:.2g} of the largest score)")
 
 
 def _random_states() -> dict[str, bytes]:

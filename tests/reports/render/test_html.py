@@ -268,7 +268,7 @@ def test_a_learned_environment_shows_its_held_out_quality(quality: dict[str, Any
     page = Page(render_html(make_result(context=context, users=200)))
     cells = page.text("td")
     assert "0.7312" in cells and "constant" in cells and "8,800" in cells
-    assert "calibration error" in page.text("th") and "held-out AUC" in page.text("th")
+    assert "Calibration error" in page.text("th") and "Held-out AUC" in page.text("th")
     assert "held-out AUC 0.73" in page.text("li")
 
 
