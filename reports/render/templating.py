@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 
 from reports import formats
 
-_FIGURE = re.compile(r"[<>+\-−±]?\d[\d,.]*([ \u00a0](%|s\b|to\b).*)?")
+_NUMBER = r"(?:[<>+\-−±]?\d[\d,.]*|any)(?:[ \u00a0](?:%|s))?"
+_FIGURE = re.compile(f"{_NUMBER}(?: to {_NUMBER})?")
 _OPTION = re.compile(r"(?<!\S)--\w[\w-]*")
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|s)[\s,.;:)<])")
 

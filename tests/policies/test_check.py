@@ -8,7 +8,7 @@ import pytest
 
 from abtest.policy_tools.new import KINDS, Kind, class_name, policy_source, suite_source
 from abtest.run.contract.runner import Broken, Runner
-from abtest.run.contract.suite import OF_ONE_TRAINING, RULES, TRAINS, check_policy
+from abtest.run.contract.suite import OF_ONE_TRAINING, RULES, TRAINS, UNSTEADY, check_policy
 from abtest.testing import PolicySuite
 from policies.registry import policy_class, ranked_by
 from simulator.logs.dataset import Dataset
@@ -51,6 +51,20 @@ def results(
 def test_each_breach_fails_its_own_check(tmp_path: Path, chains: Dataset, broken: str) -> None:
     found = results(tmp_path, BAD[broken], chains, (TRAINS, broken))
     assert found == {TRAINS: True, broken: False}
+
+
+def test_scores_that_change_by_themselves_are_not_called_a_look_into_the_future(
+    tmp_path: Path, chains: Dataset
+) -> None:
+    results(tmp_path, BAD["same request, same scores"], chains, (TRAINS,))
+    rules = (TRAINS, "same request, same scores", "no state across people or requests",
+             "later events change nothing", "candidate order is irrelevant")  # fmt: skip
+    found = {r.name: r for r in check_policy(f"{tmp_path / 'mine.py'}:Mine", chains, rules)}
+    assert [name for name, one in found.items() if one.passed] == [TRAINS]
+    assert "scores changed on repetition" in found["same request, same scores"].detail
+    assert "the people served before" in found["no state across people or requests"].detail
+    for name in rules[3:]:
+        assert found[name].detail == UNSTEADY
 
 
 FIT = """

@@ -177,7 +177,8 @@ def test_labels_on_a_phone_are_whole_and_large_enough(
     smallest = browser.run("""
     const shown = [...document.querySelectorAll('svg text')].filter(
       t => t.getClientRects().length && !t.closest('thead'));
-    return Math.min(...shown.map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a));
+    const size = t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a;
+    return Math.min(...shown.map(size));
     """)
     assert smallest > 9.5
 
