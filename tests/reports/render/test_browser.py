@@ -141,7 +141,8 @@ for (const svg of document.querySelectorAll('svg')) {
     if (wide > 1 && high > 1) found.push('over one another: ' + svg.textContent);
   }
 }
-for (const cell of document.querySelectorAll('thead th, td.n, .facts-table:not(.listed) td')) {
+const cells = 'thead th, td.n, .status, .option, .facts-table:not(.listed) td';
+for (const cell of document.querySelectorAll(cells)) {
   if (gone(cell)) continue;
   const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) for (const word of walker.currentNode.data.matchAll(/\\S+/g)) {
@@ -181,6 +182,15 @@ def test_labels_on_a_phone_are_whole_and_large_enough(
     return Math.min(...shown.map(size));
     """)
     assert smallest > 9.5
+
+
+def test_headings_stand_apart_from_what_is_above(browser: Browser, pages: Path) -> None:
+    browser.open(pages / "replay.html", width=1280)
+    gaps = browser.run("""
+    return [...document.querySelectorAll('section > h3:not(:first-child)')].map(h =>
+      h.getBoundingClientRect().top - h.previousElementSibling.getBoundingClientRect().bottom);
+    """)
+    assert len(gaps) >= 3 and min(gaps) >= 20
 
 
 def test_a_bar_on_a_phone_has_its_scale_below(browser: Browser, pages: Path) -> None:
