@@ -152,6 +152,22 @@ def test_a_policy_that_hangs_is_ended(
     assert not last.passed and "took more than 0.3 s in score_videos" in last.detail
 
 
+def test_a_check_allows_what_its_message_says_to_set(
+    tmp_path: Path, chains: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abtest.run.contract.runner.CALL_SECONDS", 0.2)
+    path = tmp_path / "slow.py"
+    path.write_text(
+        f"import time\n{HEAD}class Slow(Policy):\n    def score_videos(self, r):\n"
+        "        time.sleep(0.5)\n        return r.candidates.astype(np.float32)\n"
+    )
+    rules = (TRAINS, "scores: finite, float32, right shape")
+    first = check_policy(f"{path}:Slow", chains, rules)[-1]
+    assert not first.passed and "Allow more: ABTEST_POLICY_SECONDS=3600" in first.detail
+    monkeypatch.setenv("ABTEST_POLICY_SECONDS", "3600")
+    assert check_policy(f"{path}:Slow", chains, rules)[-1].passed
+
+
 def test_a_slow_policy_is_told_its_number(tmp_path: Path, chains: Dataset) -> None:
     path = tmp_path / "slow.py"
     path.write_text(
