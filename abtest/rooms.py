@@ -2,7 +2,8 @@
 
 Each of these names is a module of the application and, in Python, a function of its interface
 (`abtest.api`): ``abtest.run(treatment="lsvcr")`` runs an experiment, ``abtest.run.experiment`` is
-a module. Importing the package imports none of them; the first use does.
+a module. Importing the package imports none of them; the first use does. So it is with
+`abtest.Policy`, the base class of every ranker, which lives in `policies.base`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 CALLABLE = ("run", "evaluate", "analyze", "replay")
+ELSEWHERE = {"Policy": "policies.base"}
+"""Names of the package that live in a module outside it."""
 
 
 class Room(ModuleType):
@@ -27,9 +30,11 @@ class Package(ModuleType):
     """The package `abtest`: makes its rooms callable when they are imported, by whomever."""
 
     def __getattr__(self, name: str) -> Any:
-        """Import a room at its first use."""
+        """Import a room, or what lives elsewhere, at its first use."""
         if name in CALLABLE:
             return importlib.import_module(f"{self.__name__}.{name}")
+        if name in ELSEWHERE:
+            return getattr(importlib.import_module(ELSEWHERE[name]), name)
         raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -39,5 +44,5 @@ class Package(ModuleType):
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        """With the rooms, also before they are imported."""
-        return sorted({*super().__dir__(), *CALLABLE})
+        """With the rooms and what lives elsewhere, also before they are imported."""
+        return sorted({*super().__dir__(), *CALLABLE, *ELSEWHERE})

@@ -172,6 +172,11 @@ def ranked_by(kind: type[Policy]) -> tuple[str, ...]:
     )
 
 
+def described(kind: type[Policy]) -> str:
+    """What a class says of itself; what its base class says is about another."""
+    return inspect.cleandoc(kind.__doc__ or "") or "no description"
+
+
 def describe_all() -> list[PolicyRecord]:
     """One record per policy that loads; see `plugin_warnings` for the others."""
     records = []
@@ -180,7 +185,7 @@ def describe_all() -> list[PolicyRecord]:
             kind = policy_class(name)
         except PolicyError:
             continue
-        summary = (inspect.getdoc(kind) or "").split("\n")[0].rstrip(".")
+        summary = described(kind).split("\n")[0].rstrip(".")
         source = "built in" if name in BUILT_IN else "plugin"
         records.append(PolicyRecord(name, summary, source, ranked_by(kind), kind.is_oracle))
     return records

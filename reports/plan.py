@@ -29,10 +29,14 @@ class Metric:
         denominator: Outcome columns of a ratio, or empty for a mean per user-day.
         scale: Multiplies the numerator before it is shown (0.001 for ms to s).
         direction: Whether more is better.
-        percent: Whether a value is shown as a percentage.
+        percent: Whether a value is shown as a percentage, that is times 100; ``scale`` is for
+            other units.
         cap: Quantile of all users at which their values are capped, or None; means only.
         lift: Whether effects are relative to the control, or absolute because the control may be
             zero or negative. A control that is not clear of zero has no relative lift in any case.
+
+    Raises:
+        ValueError: a percentage would be multiplied by 100 twice.
     """
 
     name: str
@@ -45,6 +49,12 @@ class Metric:
     percent: bool = False
     cap: float | None = None
     lift: Literal["relative", "absolute"] = "relative"
+
+    def __post_init__(self) -> None:
+        if self.percent and self.scale == 100.0:
+            raise ValueError(
+                f"metric '{self.name}': percent=True already multiplies by 100; leave scale out"
+            )
 
     @property
     def kind(self) -> str:

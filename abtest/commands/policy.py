@@ -73,7 +73,7 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
 
     from abtest.run.arms.oracle import ORACLE_NOTE
     from abtest.tables import fitted
-    from policies.registry import create
+    from policies.registry import create, described
 
     policy = create(spec)
     kind = type(policy)
@@ -84,7 +84,7 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
             {
                 "name": spec,
                 "class": f"{kind.__module__}.{kind.__qualname__}",
-                "description": inspect.getdoc(kind),
+                "description": described(kind),
                 "is_oracle": kind.is_oracle,
                 "code": inspect.getsourcefile(kind),
                 "settings": settings,
@@ -94,7 +94,7 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
         return
     put(fitted(f"{spec}  ({kind.__module__}.{kind.__qualname__})"))
     put("")
-    put(fitted(inspect.getdoc(kind) or "no description"))
+    put(fitted(described(kind)))
     if kind.is_oracle:
         put(f"\noracle: {ORACLE_NOTE}")
     put(f"\ncode: {inspect.getsourcefile(kind)}")

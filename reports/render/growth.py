@@ -87,7 +87,7 @@ def growth_words(result: ExperimentResult, treatment: str) -> str:
 
 def _times(last: float, least: float) -> str:
     times = (last / least) ** 2
-    return f"{times:.1f}" if times < 20 else f"{times:,.0f}"
+    return f"{times:.1f}" if times < 20 else f"{float(f'{times:.2g}'):,.0f}"
 
 
 def _percent(value: float) -> str:

@@ -47,7 +47,7 @@ def write_html(result: ExperimentResult, path: Path, sections: Sequence[Section]
 def render_html(result: ExperimentResult, sections: Sequence[Section] = ()) -> str:
     """The report as text, with what others add to it."""
     template = _environment().get_template("report.html.j2")
-    return template.render(
+    page = template.render(
         result=result,
         chips=words.chips(result),
         environment=facts.environment(result),
@@ -60,6 +60,7 @@ def render_html(result: ExperimentResult, sections: Sequence[Section] = ()) -> s
         json_uri=download.data_uri(result.to_json(compact=True), "application/json"),
         csv_uri=download.data_uri(download.to_csv(result), "text/csv"),
     )
+    return templating.unbroken(page)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from reports.render.templating import environment
+from reports.render.templating import environment, unbroken
 
 Cell = str | Markup
 """Text is escaped; Markup, as a chart, is put in as it is."""
@@ -72,9 +72,10 @@ def render_page(
         footer: Last line.
     """
     template = environment().get_template("page.html.j2")
-    return template.render(
+    page = template.render(
         title=title, sections=sections, kicker=kicker, facts=facts, command=command, footer=footer
     )
+    return unbroken(page)
 
 
 def write_page(text: str, path: Path) -> None:

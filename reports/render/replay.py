@@ -18,8 +18,8 @@ from reports.render.facts import Table
 from reports.render.growth import Growth, growth_views
 from reports.results import Estimate, ExperimentResult
 
-_BINS = ("0", "to ¼", "to ½", "to 1", "to 2", "to 4", "to 8", "to 16", "to 32", "to 64", "more")
-_WIDTH, _HEIGHT, _LEFT, _BASE = 460, 130, 52, 96
+_BINS = ("0", "¼", "½", "1", "2", "4", "8", "16", "32", "64", "more")
+_WIDTH, _HEIGHT, _LEFT, _BASE = 460, 136, 62, 96
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _weights(found: Mapping[str, Any], number: int) -> Weights:
             body.append(svg.line(left - 1, level, right + 1, level, "ci"))
         body.append(svg.text((left + right) / 2, _BASE + 14, _BINS[i]))
     body.append(svg.text(_LEFT - 2, 14, formats.percent(top, signed=False), anchor="end"))
-    body.append(svg.text(_WIDTH / 2, _BASE + 30, "weight of a row"))
+    body.append(svg.text(_WIDTH / 2, _BASE + 34, "weight of a row, up to"))
     words = (
         f"{policy}: {_percent(rows[0])} of the rows have weight 0; the heaviest row weighs "
         f"{_number(found.get('max_weight'), 1)}; weights above 16 hold "

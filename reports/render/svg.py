@@ -142,10 +142,16 @@ def error_bar(scale: Scale, y: float, estimate: Estimate, outcome: str, size: fl
     """A horizontal interval with its marker; an arrow head where it leaves the axis.
 
     The marker lies beneath and is lower than the ends of the interval, which stay visible even
-    where the interval is narrower than the marker.
+    where the interval is narrower than the marker. A value beyond the axis is a filled arrow head
+    at its end.
     """
     style = f"ci {outcome.replace(' ', '-')}"
+    gone = (estimate.value > scale.high) - (estimate.value < scale.low)
     parts: list[str] = [marker(scale.at(estimate.value), y, outcome, size)]
+    if gone:
+        edge = scale.at(estimate.value)
+        head = [(edge - gone * 2 * size, y - size), (edge, y), (edge - gone * 2 * size, y + size)]
+        parts = [path(head, f"mark {outcome.replace(' ', '-')}", closed=True)]
     if estimate.low is not None and estimate.high is not None:
         left, right = scale.at(estimate.low), scale.at(estimate.high)
         parts.append(line(left, y, right, y, style))
@@ -153,7 +159,7 @@ def error_bar(scale: Scale, y: float, estimate: Estimate, outcome: str, size: fl
         for value, x, turn in ((estimate.low, left, 1.0), (estimate.high, right, -1.0)):
             if scale.low <= value <= scale.high:
                 parts.append(line(x, y - cap, x, y + cap, style))
-            else:
+            elif not gone or (value > scale.high) - (value < scale.low) != gone:
                 tip = [(x + turn * size, y - size), (x, y), (x + turn * size, y + size)]
                 parts.append(path(tip, style))
     return parts

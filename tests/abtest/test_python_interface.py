@@ -77,6 +77,17 @@ def test_a_room_is_a_module_and_a_function_in_any_order() -> None:
     assert told.split() == ["0"] * len(ORDERS)
 
 
+def test_the_base_class_of_policies_is_at_hand_without_torch() -> None:
+    told = python(
+        "import sys, abtest\n"
+        "assert 'Policy' in dir(abtest) and 'policies.base' not in sys.modules\n"
+        "from abtest import Policy\n"
+        "import policies.base\n"
+        "print(Policy is policies.base.Policy, 'torch' in sys.modules)"
+    )
+    assert told == "True False"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from abtest.policy_tools.new import KINDS, Kind, class_name, policy_source, suite_source
 from abtest.run.contract.runner import Broken, Runner
-from abtest.run.contract.suite import OF_ONE_TRAINING, RULES, TRAINS, check_policy
+from abtest.run.contract.suite import OF_ONE_TRAINING, RULES, TRAINS, UNSTEADY, check_policy
 from abtest.testing import PolicySuite
 from policies.registry import policy_class, ranked_by
 from simulator.logs.dataset import Dataset
@@ -51,6 +51,20 @@ def results(
 def test_each_breach_fails_its_own_check(tmp_path: Path, chains: Dataset, broken: str) -> None:
     found = results(tmp_path, BAD[broken], chains, (TRAINS, broken))
     assert found == {TRAINS: True, broken: False}
+
+
+def test_scores_that_change_by_themselves_are_not_called_a_look_into_the_future(
+    tmp_path: Path, chains: Dataset
+) -> None:
+    results(tmp_path, BAD["same request, same scores"], chains, (TRAINS,))
+    rules = (TRAINS, "same request, same scores", "no state across people or requests",
+             "later events change nothing", "candidate order is irrelevant")  # fmt: skip
+    found = {r.name: r for r in check_policy(f"{tmp_path / 'mine.py'}:Mine", chains, rules)}
+    assert [name for name, one in found.items() if one.passed] == [TRAINS]
+    assert "scores changed on repetition" in found["same request, same scores"].detail
+    assert "the people served before" in found["no state across people or requests"].detail
+    for name in rules[3:]:
+        assert found[name].detail == UNSTEADY
 
 
 FIT = """
@@ -136,6 +150,22 @@ def test_a_policy_that_hangs_is_ended(
     )
     last = check_policy(f"{path}:Slow", chains)[-1]
     assert not last.passed and "took more than 0.3 s in score_videos" in last.detail
+
+
+def test_a_check_allows_what_its_message_says_to_set(
+    tmp_path: Path, chains: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abtest.run.contract.runner.CALL_SECONDS", 0.2)
+    path = tmp_path / "slow.py"
+    path.write_text(
+        f"import time\n{HEAD}class Slow(Policy):\n    def score_videos(self, r):\n"
+        "        time.sleep(0.5)\n        return r.candidates.astype(np.float32)\n"
+    )
+    rules = (TRAINS, "scores: finite, float32, right shape")
+    first = check_policy(f"{path}:Slow", chains, rules)[-1]
+    assert not first.passed and "Allow more: ABTEST_POLICY_SECONDS=3600" in first.detail
+    monkeypatch.setenv("ABTEST_POLICY_SECONDS", "3600")
+    assert check_policy(f"{path}:Slow", chains, rules)[-1].passed
 
 
 def test_a_slow_policy_is_told_its_number(tmp_path: Path, chains: Dataset) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from pathlib import Path
 
 import pytest
 
+from reports.formats import arm_values
+from reports.render.download import to_csv
 from reports.render.html import render_html
 from reports.render.markdown import render_markdown
+from reports.render.terminal import render
 from reports.results import ExperimentResult
 from simulator.world.world import WORLD_VERSION
 
@@ -49,3 +55,25 @@ def test_there_is_an_example_of_every_way_to_come_out() -> None:
     assert results["twin"].design == "twin"
     assert results["replay"].context["replay"]
     assert results["assumed"].assumptions is not None
+
+
+def test_a_control_arm_shows_one_value_of_a_metric_everywhere() -> None:
+    """Lifts may be adjusted, each comparison in its own way; what an arm did is one number."""
+    result = stored(FOLDER / "several-arms")
+    spaced = str.maketrans("\u00a0", " ")
+    shown = {
+        "page": re.sub(r"<[^>]+>", " ", render_html(result)).translate(spaced),
+        "Markdown": render_markdown(result).translate(spaced),
+        "terminal": render(result, width=80, encoding="utf-8", color=False),
+    }
+    rows = list(csv.DictReader(io.StringIO(to_csv(result))))
+    for metric in result.comparisons[0].metrics:
+        name, arm = metric.metric, metric.control
+        same = [next(m for m in c.metrics if m.metric == name) for c in result.comparisons]
+        assert {(m.control.value, m.control.users) for m in same} == {(arm.value, arm.users)}
+        assert len({m.control.adjusted for m in same}) == 3, "adjusted for each comparison"
+        assert {float(r["control_value"]) for r in rows if r["metric"] == name} == {arm.value}
+        for m in same:
+            value = arm_values((m.control, m.treatment), m.unit)[0]
+            for where, text in shown.items():
+                assert text.count(value) >= 1, (where, name, value)

@@ -13,22 +13,24 @@ from typing import Any
 from abtest.run.arms.foreign import make, ours
 from abtest.run.arms.places import named, user_id
 from abtest.run.arms.training import TrainedPolicy, load_policy
-from abtest.run.contract.runner import Broken, Runner
+from abtest.run.contract.runner import Broken, Differs, Runner
 from policies.errors import PolicyContractError, PolicyTooSlow
 from simulator.logs.dataset import Dataset
 
 TRAINS = "trains on a log"
+REPEATS = "same request, same scores"
+STATELESS = "no state across people or requests"
 SAVES = "save and load"
 
 RULES: dict[str, Callable[[Runner], str]] = {
     TRAINS: Runner.trains,
     "scores: finite, float32, right shape": Runner.scores,
     "comments: a full order, or none": Runner.comments,
-    "same request, same scores": Runner.repeatable,
+    REPEATS: Runner.repeatable,
     "a batch of 1 equals its row in a batch of 64": Runner.batches,
     "candidate order is irrelevant": Runner.order,
     SAVES: Runner.saved,
-    "no state across people or requests": Runner.stateless,
+    STATELESS: Runner.stateless,
     "new people and empty histories": Runner.strangers,
     "inputs and global random state untouched": Runner.untouched,
     "later events change nothing": Runner.future,
@@ -41,15 +43,18 @@ RULES: dict[str, Callable[[Runner], str]] = {
 OF_WEIGHTS = (
     "scores: finite, float32, right shape",
     "comments: a full order, or none",
-    "same request, same scores",
+    REPEATS,
     "a batch of 1 equals its row in a batch of 64",
     "candidate order is irrelevant",
-    "no state across people or requests",
+    STATELESS,
     "new people and empty histories",
     "inputs and global random state untouched",
 )
 """Rules that can be shown without training again, and whose outcome no clock decides."""
 
+
+UNSTEADY = "cannot be told, as the same request does not keep its scores"
+"""Of a rule that compares scores which change by themselves: not a fault of its own."""
 
 OF_ONE_TRAINING = (TRAINS, SAVES, *OF_WEIGHTS)
 """Rules for which a policy trains once, for one whose training takes long."""
@@ -114,11 +119,16 @@ def reasons(broken: Iterable[str]) -> list[str]:
 
 
 def _run(runner: Runner, names: Iterable[str]) -> list[CheckResult]:
-    results = []
+    results: list[CheckResult] = []
+    steady = True
     try:
         for name in names:
             try:
                 results.append(CheckResult(name, True, RULES[name](runner)))
+            except Differs as broken:
+                blurred = not steady and name != STATELESS
+                results.append(CheckResult(name, False, UNSTEADY if blurred else str(broken)))
+                steady = steady and name != REPEATS
             except Broken as broken:
                 results.append(CheckResult(name, False, str(broken)))
             except PolicyTooSlow as error:

@@ -11,6 +11,9 @@ from reports import formats
 from reports.render import svg
 from reports.results import DailyLift, Estimate
 
+_LEFT = 78.0
+"""Room for the labels of the axis, also where small paper or screens make them larger."""
+
 
 def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) -> Markup:
     """Relative lift by day: of each day alone, or of all days up to it.
@@ -27,16 +30,16 @@ def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) 
     domain = svg.lift_domain([*(d.lift for d in daily), *so_far])
     ys = svg.Scale(*domain, bottom, top)
     first, last = daily[0].day, daily[-1].day
-    xs = svg.Scale(first - 0.5, last + 0.5, 64.0, width - 12.0)
+    xs = svg.Scale(first - 0.5, last + 0.5, _LEFT, width - 12.0)
     body = []
     for tick in domain.ticks(5):
-        body.append(svg.line(64, ys.at(tick), width - 12, ys.at(tick), "grid"))
-        body.append(svg.text(56, ys.at(tick) + 4, svg.tick_percent(tick), anchor="end"))
-    body.append(svg.line(64, ys.at(0.0), width - 12, ys.at(0.0), "zero"))
+        body.append(svg.line(_LEFT, ys.at(tick), width - 12, ys.at(tick), "grid"))
+        body.append(svg.text(_LEFT - 8, ys.at(tick) + 4, svg.tick_percent(tick), anchor="end"))
+    body.append(svg.line(_LEFT, ys.at(0.0), width - 12, ys.at(0.0), "zero"))
     every = max(1, math.ceil((last - first + 1) / 12))
     days = range(first, last + 1, every)
     body += [svg.text(xs.at(day), bottom + 18, str(day + 1)) for day in days]
-    body.append(svg.text((64 + width - 12) / 2, bottom + 36, "day"))
+    body.append(svg.text((_LEFT + width - 12) / 2, bottom + 36, "day"))
     body += _daily_band(shown, xs, ys) if cumulative else _daily_bars(shown, xs, ys)
     what = "all days so far" if cumulative else "each day alone"
     final_day, final = shown[-1]

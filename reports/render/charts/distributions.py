@@ -28,7 +28,7 @@ def distribution_chart(
     if not drawable or not all(math.isfinite(v) for v in numbers):
         return Markup("")
     height, top, bottom = 280, 34.0, 216.0
-    left = 150.0 if width > 500 else 128.0
+    left = 154.0
     edges = arms[0].edges
     highest = max((max(a.shares, default=0.0) for a in arms), default=0.0) or 1.0
     ys = svg.Scale(0.0, 1.1 * highest, bottom, top)

@@ -47,7 +47,16 @@ def row_bar(
     if drawn is not None:
         body += svg.error_bar(scale, ROW_HEIGHT / 2, drawn, outcome, _MARK)
     words = f"{title}: {formats.lift(estimate)}, interval {formats.interval(estimate)}, {outcome}"
-    return svg.frame(body, width=width, height=ROW_HEIGHT, identity=identity, title=words)
+    bar = svg.frame(body, width=width, height=ROW_HEIGHT, identity=identity, title=words)
+    return bar + _row_scale(domain, f"{identity}-scale", width)
+
+
+def _row_scale(domain: svg.Domain, identity: str, width: int) -> Markup:
+    """The labels of the axis again, below a bar: shown where the head of the table is not."""
+    scale = svg.Scale(*domain, _INSET, width - _INSET)
+    labels = svg.tick_labels(domain.ticks(), scale, 12, width)
+    drawn = svg.frame(labels, width=width, height=16, identity=identity, title="Scale of the bar")
+    return Markup('<div class="row-scale" aria-hidden="true">{}</div>').format(drawn)
 
 
 def _minimum(min_effect: float | None, scale: svg.Scale, top: float, bottom: float) -> list[str]:

@@ -93,8 +93,8 @@ def adjustment_note(result: ExperimentResult, metric: MetricComparison) -> str:
     if adjusted(result, metric) != "adjusted":
         return ""
     return (
-        "Values are as they are; lifts are adjusted for what was known before the start, so they "
-        "differ from the quotient of the values."
+        "The values of the arms are raw; lifts are adjusted for what was known before the start, "
+        "so they differ from the quotient of the values."
     )
 
 

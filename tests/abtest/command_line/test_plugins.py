@@ -92,6 +92,31 @@ def test_a_name_that_is_taken_is_told_apart_by_its_package(
     assert "policies.videos.sasrec.SASRec" in abtest("policy", "show", "sasrec").out
 
 
+class Silent(Policy):
+    def score_videos(self, requests: VideoRequests) -> Scores:
+        return requests.candidates.astype("float32")
+
+
+def test_a_policy_that_says_nothing_of_itself_is_not_described_as_its_base_class(
+    abtest: Run, install: Callable[..., None]
+) -> None:
+    install(Point("abtest.policies", "silent", Silent))
+    rows = json.loads(abtest("policy", "list", "--json").out)["policies"]
+    assert {row["name"]: row["summary"] for row in rows}["silent"] == "no description"
+    shown = abtest("policy", "show", "silent").out
+    assert "no description" in shown and "Base class" not in shown
+
+
+def test_a_percentage_is_not_multiplied_by_100_twice() -> None:
+    with pytest.raises(ValueError, match="'deep': percent=True already multiplies by 100"):
+        Metric("deep", "Deep", "%", ("comment_opens",), ("impressions",), scale=100.0, percent=True)
+    page = (Path(__file__).parents[3] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    block = next(b for b in page.split("```python\n")[1:] if "DEEP_SHARE" in b).split("```")[0]
+    made: dict[str, Any] = {}
+    exec(block, made)
+    assert made["DEEP_SHARE"].percent and made["DEEP_SHARE"].scale == 1.0
+
+
 PLAYS = Format(
     "plays",
     "Plays",

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(bool(driver.missing()), reason=driver.missing() 
 
 LONG = ("an arm name that somebody typed without an end " * 6)[:250]
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
-PAGES = ("single", "several", "twin", "hostile", "compared", "replay", "better")
+PAGES = ("single", "several", "twin", "hostile", "compared", "replay", "better", "assumed")
+EXAMPLE_PAGES = ("replay", "better", "assumed", "guardrail-broken")
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 
@@ -49,7 +50,7 @@ def pages(result: ExperimentResult, tmp_path_factory: pytest.TempPathFactory) ->
         "twin": render_html(twin),
         "hostile": render_html(hostile),
         "compared": render_comparison_html([("a" * 120, several), (HOSTILE, hostile)]),
-        **{name: render_html(example(name)) for name in ("replay", "better")},
+        **{name: render_html(example(name)) for name in EXAMPLE_PAGES},
     }.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return folder
@@ -129,7 +130,9 @@ def test_light_and_dark_differ(browser: Browser, pages: Path) -> None:
 # Labels of charts that begin left of the page or lie over one another; words of tables in parts.
 ILLEGIBLE = """
 const found = [];
+const gone = e => e.closest('thead') && getComputedStyle(e.closest('thead')).clipPath !== 'none';
 for (const svg of document.querySelectorAll('svg')) {
+  if (gone(svg)) continue;
   const boxes = [...svg.querySelectorAll('text')].map(t => t.getBoundingClientRect());
   const shown = boxes.filter(b => b.width > 0);
   if (shown.some(b => b.left < -0.5)) found.push('left of the page: ' + svg.textContent);
@@ -139,7 +142,9 @@ for (const svg of document.querySelectorAll('svg')) {
     if (wide > 1 && high > 1) found.push('over one another: ' + svg.textContent);
   }
 }
-for (const cell of document.querySelectorAll('thead th, td.n, .facts-table:not(.listed) td')) {
+const cells = 'thead th, td.n, .status, .option, .facts-table:not(.listed) td';
+for (const cell of document.querySelectorAll(cells)) {
+  if (gone(cell)) continue;
   const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) for (const word of walker.currentNode.data.matchAll(/\\S+/g)) {
     if (word[0].length > 30) continue;
@@ -154,7 +159,7 @@ return found.slice(0, 5);
 """
 
 
-@pytest.mark.parametrize("name", ["single", "several", "twin", "replay", "better"])
+@pytest.mark.parametrize("name", ["single", "several", "twin", "replay", "better", "assumed"])
 def test_printed_labels_and_words_are_whole(browser: Browser, pages: Path, name: str) -> None:
     browser.open(pages / f"{name}.html", width=1280)
     browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -162,6 +167,54 @@ def test_printed_labels_and_words_are_whole(browser: Browser, pages: Path, name:
     browser.command("Emulation.setDeviceMetricsOverride", width=673, height=1000,
                     deviceScaleFactor=1, mobile=False)  # fmt: skip
     assert browser.run(ILLEGIBLE) == []
+
+
+@pytest.mark.parametrize("name", ["single", "several", "twin", "replay", "better", "assumed"])
+def test_labels_on_a_phone_are_whole_and_large_enough(
+    browser: Browser, pages: Path, name: str
+) -> None:
+    browser.open(pages / f"{name}.html", width=380)
+    browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.run(ILLEGIBLE) == []
+    smallest = browser.run("""
+    const shown = [...document.querySelectorAll('svg text')].filter(
+      t => t.getClientRects().length && !t.closest('thead'));
+    const size = t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a;
+    return Math.min(...shown.map(size));
+    """)
+    assert smallest > 9.5
+
+
+def test_headings_stand_apart_from_what_is_above(browser: Browser, pages: Path) -> None:
+    browser.open(pages / "replay.html", width=1280)
+    gaps = browser.run("""
+    return [...document.querySelectorAll('section > h3:not(:first-child)')].map(h =>
+      h.getBoundingClientRect().top - h.previousElementSibling.getBoundingClientRect().bottom);
+    """)
+    assert len(gaps) >= 3 and min(gaps) >= 20
+
+
+def test_a_bar_on_a_phone_has_its_scale_below(browser: Browser, pages: Path) -> None:
+    script = """
+    const cell = document.querySelector('#main .stacks td.axis');
+    const [bar, scale] = [...cell.querySelectorAll('svg')].map(s => s.getBoundingClientRect());
+    return [scale.height > 0, scale.top >= bar.bottom - 1, bar.width > 0.9 * cell.clientWidth];
+    """
+    browser.open(pages / "single.html", width=380)
+    assert browser.run(script) == [True, True, True]
+    browser.open(pages / "single.html", width=1280)
+    assert browser.run(script)[0] is False
+
+
+@pytest.mark.parametrize("name", ["several", "twin", "replay", "better", "guardrail-broken"])
+def test_the_verdict_is_on_the_first_sheet(browser: Browser, pages: Path, name: str) -> None:
+    browser.open(pages / f"{name}.html", width=1280)
+    browser.command("Emulation.setEmulatedMedia", media="print")
+    browser.command("Emulation.setDeviceMetricsOverride", width=673, height=1000,
+                    deviceScaleFactor=1, mobile=False)  # fmt: skip
+    bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
+    part = ".overview" if name == "several" else ".verdict"
+    assert 0 < browser.run(bottom, part) < 1000
 
 
 def test_it_prints(browser: Browser, pages: Path) -> None:

@@ -116,6 +116,17 @@ def test_axes_label_zero_and_both_ends() -> None:
             assert f">{text}<" in image, (low, high, text)
 
 
+def test_a_value_beyond_the_axis_is_one_arrow_head_at_its_end() -> None:
+    scale = Scale(-0.1, 0.2, 10.0, 210.0)
+    head, line = error_bar(scale, 15.0, Estimate(0.5, 0.4, 0.6), "better", 4.5)
+    assert "M201.0 10.5 L210.0 15.0 L201.0 19.5 Z" in head and "mark better" in head
+    assert line.startswith("<line")
+    head, line, left = error_bar(scale, 15.0, Estimate(0.5, -0.4, 0.6), "not clear", 4.5)
+    assert "210.0 15.0" in head and "M14.5 10.5 L10.0 15.0" in left
+    head, line, cap = error_bar(scale, 15.0, Estimate(-0.5, -0.6, 0.1), "not clear", 4.5)
+    assert "L10.0 15.0" in head and 'x1="143.3"' in cap and cap.startswith("<line")
+
+
 def test_an_interval_narrower_than_its_mark_is_still_seen() -> None:
     scale = Scale(-1.0, 1.0, 0.0, 200.0)
     mark, line, *caps = error_bar(scale, 15.0, Estimate(0.1, 0.099, 0.101), "better", 4.5)

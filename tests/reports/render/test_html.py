@@ -16,10 +16,12 @@ import pytest
 from reports.render.charts import ROW_WIDTH, row_bar
 from reports.render.html import render_html, write_html
 from reports.render.svg import Domain, lift_domain
+from reports.render.templating import figures, options, unbroken
 from reports.results import Estimate, ExperimentResult
 from reports.verdict.words import sentence
 from tests.reports.conftest import make_result
 
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 VOID = {"meta", "link", "br", "img", "input", "hr", "col"}
 ATTACK = "<script>alert(1)</script>\"'>{{ 7*7 }}"
 
@@ -268,7 +270,7 @@ def test_a_learned_environment_shows_its_held_out_quality(quality: dict[str, Any
     page = Page(render_html(make_result(context=context, users=200)))
     cells = page.text("td")
     assert "0.7312" in cells and "constant" in cells and "8,800" in cells
-    assert "calibration error" in page.text("th") and "held-out AUC" in page.text("th")
+    assert "Calibration error" in page.text("th") and "Held-out AUC" in page.text("th")
     assert "held-out AUC 0.73" in page.text("li")
 
 
@@ -327,6 +329,35 @@ def test_outcomes_differ_in_shape_and_word() -> None:
     shapes = [re.findall(r"<(?:path|circle)[^>]*>", image)[0] for image in images]
     assert len(set(shapes)) == 4
     assert "worse" in images[1] and "not clear" in images[2]
+
+
+def test_only_columns_of_numbers_are_set_to_the_right() -> None:
+    rows = [("ease", "325,805", "yes", "+0.3 %", "n/a", "10 % of the places"),
+            ("itemknn", "1.02", "no", "n/a", "–", "2 to 3 days")]  # fmt: skip
+    assert figures(rows) == {1, 3}
+    text = (EXAMPLES / "replay" / "results.json").read_text(encoding="utf-8")
+    page = Page(render_html(ExperimentResult.from_json(text)))
+    styles = {a["data-label"]: a.get("class") for t, a in page.elements if "data-label" in a}
+    assert styles["Why"] is None and styles["Mean weight"] == "n"
+
+
+def test_no_line_ends_between_a_number_and_its_unit(html: str) -> None:
+    assert unbroken("at 80 % power, 5 s per day, 3 signs") == (
+        "at 80\u00a0% power, 5\u00a0s per day, 3 signs"
+    )
+    assert "80 % power" not in html and "80\u00a0% power" in html
+    assert options("a <b>: --assume-retrain trains") == (
+        'a &lt;b&gt;: <span class="option">--assume-retrain</span> trains'
+    )
+
+
+def test_what_has_no_interval_shows_no_level() -> None:
+    text = (EXAMPLES / "replay" / "results.json").read_text(encoding="utf-8")
+    page = render_html(ExperimentResult.from_json(text))
+    assert "no data" in page
+    assert not re.search(r"n/a \(|CI n/a", page)
+    page = re.sub(r"<(title|desc) .*?</\1>", "", page)
+    assert not re.search(r"(?<![\w.])-\d[\d.]* (to|%|\u00a0%)", page), "ASCII minus signs"
 
 
 def test_one_wild_interval_does_not_flatten_the_others() -> None:

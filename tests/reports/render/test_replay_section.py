@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reports import formats
+from reports.render import growth
 from reports.render.growth import growth_words
 from reports.render.html import render_html
 from reports.render.replay import replay_view
@@ -218,3 +219,7 @@ def test_foreign_content_is_escaped_or_left_out(
     Page(text)
     assert "<script>" not in text
     assert "<b>" not in text
+
+
+def test_how_much_more_log_is_said_no_more_exactly_than_it_is_known() -> None:
+    assert [growth._times(last, 0.005) for last in (0.112, 0.03, 0.012)] == ["500", "36", "5.8"]

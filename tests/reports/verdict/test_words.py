@@ -52,7 +52,7 @@ def test_people_are_pairs_only_where_everyone_lived_through_both_arms() -> None:
     for metric, word in ((TIME, ""), (plain, ""), (adjusted, "adjusted")):
         assert summary.adjusted(result(compared(TIME)), metric) == word
         note = summary.adjustment_note(result(compared(TIME)), metric)
-        assert note.startswith("Values are as they are") == bool(word)
+        assert note.startswith("The values of the arms are raw") == bool(word)
 
 
 def test_totals_of_an_arm() -> None:
