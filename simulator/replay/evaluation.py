@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from simulator.progress import Meter
 from simulator.replay.diagnostics import LEAST_USERS, overlap
+from simulator.replay.estimators.names import ASSUMES
+from simulator.replay.further.intervals import other_intervals
+from simulator.replay.further.values import further_values
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import GUARDRAILS, METRICS
 from simulator.replay.models.crossfit import CrossFit
@@ -29,6 +32,8 @@ def weighted_rows(
     n = len(logged)
     ones = np.ones(n)
     page = page_moment = None
+    marginal = None if target is None else target.marginal
+    known = marginal is not None and not bool(np.isnan(marginal).any())
     if target is not None and logged.kind == "decisions":
         page = cumulative_products(target.probability / logged.propensity, logged.page)
         page_moment = cumulative_products(target.second_moment, logged.page)
@@ -43,7 +48,28 @@ def weighted_rows(
         comments=section,
         uniform=logged.uniform and target is not None,
         expected={} if target is None else target.expected,
+        marginal=marginal if known else None,
+        marginal_moment=None if not known or target is None else target.marginal_moment,
+        no_marginal=_no_marginal(logged, target),
+        largest=1.0 if target is None else largest_weight(logged),
     )
+
+
+def largest_weight(logged: LoggedRows) -> float | None:
+    """The largest weight that the log's probabilities allow any policy; None where unknown."""
+    if logged.logging is not None:
+        return float(1.0 / logged.logging[logged.logging > 0].min())
+    return float(logged.sizes().max()) if logged.uniform else None
+
+
+def _no_marginal(logged: LoggedRows, target: Target | None) -> str:
+    if logged.section is not None:
+        return "comments have no category"
+    if target is None:
+        return "videos stay as logged"
+    if target.marginal is None and logged.kind != "given":
+        return "the log's videos have no category"
+    return "the log does not tell the other candidates' chances"
 
 
 def unseen_share(shown: NDArray[np.integer]) -> float:
@@ -83,6 +109,7 @@ def metric_results(
     control: str,
     conservative: bool,
     meter: Meter | None = None,
+    more: tuple[str, ...] = (),
 ) -> list[MetricResult]:
     """Every metric of every treatment by every estimator.
 
@@ -98,16 +125,25 @@ def metric_results(
         conservative: Empirical-likelihood intervals.
         meter: Told the metrics that are estimated, and parts of one: half of it is done when all
             policies are valued, the rest when they are compared.
+        more: Estimators beside the usual ones, out of `simulator.replay.estimators.names.MORE`.
     """
     results = []
     valued: dict[str, dict[str, dict[str, Valued]]] = {}
+    refused: dict[str, dict[str, str]] = {}
     for name in wanted:
         outcome = METRICS[name].values(logged.outcomes)
         known = ~np.isnan(outcome)
         shown = models[name].of_shown(logged.shown) if name in models else None
-        valued[name] = {}
+        valued[name], refused[name] = {}, {}
         for policy, own in weighted.items():
-            valued[name][policy] = value(METRICS[name], name, logged.outcomes, known, own, shown)
+            found = value(METRICS[name], name, logged.outcomes, known, own, shown)
+            if more:
+                further, why = further_values(
+                    METRICS[name], name, logged.outcomes, known, own, shown, more
+                )
+                found |= further
+                refused[name] |= why
+            valued[name][policy] = found
             if meter is not None:
                 meter.add(0.5 / len(weighted))
     for treatment in treatments:
@@ -143,6 +179,18 @@ def metric_results(
                     logged_mean=float(outcome.mean()),
                     recommended=recommended(estimates),
                     estimates=estimates,
+                    assumes={n: ASSUMES[n] for n in estimates} if more else {},
+                    left_out={n: w for n, w in refused[name].items() if n not in estimates},
+                    intervals=other_intervals(
+                        valued[name][treatment],
+                        valued[name][control],
+                        list(estimates),
+                        [weighted[treatment], weighted[control]],
+                        logged,
+                        metric,
+                    )
+                    if more and name == main and treatment != control
+                    else [],
                 )
             )
             if meter is not None:

@@ -93,6 +93,25 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class OtherInterval:
+    """An interval of an estimate by another method than the one that is read.
+
+    Attributes:
+        estimator: Its name.
+        of: ``"treatment"``, ``"control"`` or ``"difference"``.
+        method: ``"bootstrap"`` or ``"bernstein"``.
+        found: None where the method does not apply or gives nothing.
+        why: Then the reason.
+    """
+
+    estimator: str
+    of: str
+    method: str
+    found: Estimate | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class MetricResult:
     """One per-impression metric of one treatment.
 
@@ -106,6 +125,9 @@ class MetricResult:
         logged_mean: Mean over those rows: the value of what was really shown.
         recommended: The estimator to read first, chosen by rule and not by result.
         estimates: By estimator.
+        assumes: By estimator, in a few words; empty unless more than the usual ones are asked for.
+        left_out: By estimator that was asked for and does not apply: why.
+        intervals: Other intervals of the primary metric's values, likewise.
     """
 
     name: str
@@ -118,6 +140,9 @@ class MetricResult:
     logged_mean: float
     recommended: str
     estimates: dict[str, Comparison]
+    assumes: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    intervals: list[OtherInterval] = field(default_factory=list)
 
     @property
     def best(self) -> Comparison:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from simulator.replay.estimators.intervals import LEVEL, Estimate
-from simulator.replay.estimators.linear import Float64
+from simulator.replay.estimators.linear import Float64, Linear
 
 _CELLS = 4_000_000
 """Counts in memory at a time: 32 MB."""
@@ -51,6 +51,22 @@ def user_bootstrap(
     return Estimate(
         float(value), float(error), float(value - high * error), float(value - low * error)
     )
+
+
+def bootstrap_of(
+    linear: Linear, *, draws: int = 2_000, seed: int = 0, level: float = LEVEL
+) -> Estimate | None:
+    """Interval of any linearised estimate, such as the difference of two policies.
+
+    The users that contribute are drawn with their jackknife pseudo-values, as for
+    `simulator.replay.estimators.likelihood.likelihood_of`. Arguments as for `user_bootstrap`.
+    """
+    own = linear.influence[linear.contributes]
+    if len(own) < 2:
+        return None
+    part = np.full(len(own), 1.0 / len(own))
+    top = linear.value * part + own - own.mean()
+    return user_bootstrap(top, part, draws=draws, seed=seed, level=level)
 
 
 def replicates(
