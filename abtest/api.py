@@ -236,6 +236,7 @@ def replay(
     temperature: float | None = None,
     top_share: float | None = None,
     quantiles: Sequence[float] = (),
+    estimators: Sequence[str] = (),
     propensity: str = "propensity",
     rows: Literal["auto", "random", "all"] = "auto",
     training_seed: int = 1,
@@ -253,6 +254,7 @@ def replay(
         temperature: Draw by a softmax of scores in place of the best.
         top_share: Draw uniformly from this share of the best candidates.
         quantiles: Shares in (0, 1); these quantiles of times are compared too.
+        estimators: Names of estimators beside the usual ones, or ``["all"]``.
         propensity: Column with the probability of what was shown.
         rows: Which impressions are replayed.
         training_seed: Of training.
@@ -273,6 +275,7 @@ def replay(
         target=TargetPolicy(share, temperature, top_share),
         stage=stage,
         quantiles=tuple(quantiles),
+        estimators=tuple(estimators),
         propensity_column=propensity,
         rows=rows,
         seed=training_seed,

@@ -87,6 +87,14 @@ def replay_command(
         str,
         typer.Option("--quantiles", help="Also compare these quantiles of times, as 0.5,0.9,0.99."),
     ] = "",
+    estimators: Annotated[
+        str,
+        typer.Option(
+            "--estimators",
+            help="Estimators beside the usual ones, as clipped_ips,marginalised_ips, or all; with "
+            "what each assumes. What is read first stays.",
+        ),
+    ] = "",
     propensity: Annotated[
         str, typer.Option("--propensity", help="Column with the probability of what was shown.")
     ] = "propensity",
@@ -195,6 +203,7 @@ def replay_command(
         primary=primary,
         min_effect=settings.min_effect,
         quantiles=tuple(parse_percent(part) for part in quantiles.split(",") if part.strip()),
+        estimators=tuple(part.strip() for part in estimators.split(",") if part.strip()),
         propensity_column=propensity,
         rows=rows,  # type: ignore[arg-type]
         pool=pool,  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.datasets import open_dataset
 from abtest.run.environments import segment_columns
 from policies.registry import parts_of, policy_class, ranked_by
+from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.memory import require_room
 from simulator.replay import (
@@ -33,6 +34,7 @@ from simulator.replay import (
 )
 from simulator.replay.decisions import has_decisions
 from simulator.replay.eligible import Pool, Rows
+from simulator.replay.estimators.names import asked_for
 from simulator.replay.identification import Identified, stages_to_change
 from simulator.replay.models.boosting import boosting
 from simulator.replay.models.regression import Float64, Regressor, for_outcome
@@ -65,6 +67,7 @@ class ReplayOptions:
         primary: The metric that decides; None for comment watch time.
         min_effect: Smallest relative effect worth shipping.
         quantiles: Shares in (0, 1), compared for every time.
+        estimators: Names beside the usual ones, or ``("all",)``.
         propensity_column: Impressions column with logging probabilities.
         rows: Which impressions are replayed.
         pool: What could have been shown, where the log does not say.
@@ -87,6 +90,7 @@ class ReplayOptions:
     primary: str | None = None
     min_effect: float = 0.005
     quantiles: tuple[float, ...] = ()
+    estimators: tuple[str, ...] = ()
     propensity_column: str = "propensity"
     rows: Rows = "auto"
     pool: Pool = "auto"
@@ -178,6 +182,7 @@ def replay_policies(
                     metrics=asked.metrics or None,
                     primary=asked.primary,
                     quantiles=asked.quantiles,
+                    estimators=asked.estimators,
                     target=asked.target,
                     comment_target=asked.comment_target,
                     propensity_column=asked.propensity_column,
@@ -241,6 +246,7 @@ def _given(asked: ReplayOptions, console: Console) -> Replayed:
             metrics=asked.metrics or None,
             primary=asked.primary,
             quantiles=asked.quantiles,
+            estimators=asked.estimators,
             conservative=asked.conservative,
             report=stage.report,
         )
@@ -284,6 +290,10 @@ def _checked(asked: ReplayOptions) -> ReplayOptions:
             raise UsageError(f"{flag} is '{value}', expected {', '.join(known)}.")
     if asked.seeds < 1:
         raise UsageError(f"--training-seeds is {asked.seeds}, expected at least 1.")
+    try:
+        asked_for(asked.estimators)
+    except DataError as error:
+        raise UsageError(f"--estimators: {error.problem}", error.hint) from None
     for share in asked.quantiles:
         if not 0.0 < share < 1.0:
             raise UsageError(

@@ -15,7 +15,7 @@ from simulator.replay.further.values import further_values
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import GUARDRAILS, METRICS
 from simulator.replay.models.crossfit import CrossFit
-from simulator.replay.result import MetricResult, Overlap, SegmentResult
+from simulator.replay.result import UNUSABLE, MetricResult, Overlap, SegmentResult
 from simulator.replay.summary import compare, recommended
 from simulator.replay.target.pages import cumulative_products
 from simulator.replay.target.targets import Target
@@ -184,7 +184,7 @@ def metric_results(
                     intervals=other_intervals(
                         valued[name][treatment],
                         valued[name][control],
-                        list(estimates),
+                        [n for n, one in estimates.items() if one.verdict != UNUSABLE],
                         [weighted[treatment], weighted[control]],
                         logged,
                         metric,

@@ -11,6 +11,7 @@ from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.logs.scanning import BATCH_ROWS
 from simulator.progress import Meter, Report
+from simulator.replay.estimators.names import asked_for
 from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
 from simulator.replay.growth import growth
 from simulator.replay.identification import Identified
@@ -36,6 +37,7 @@ def replay_given(
     since_ms: int | None = None,
     conservative: bool = False,
     quantiles: Sequence[float] = (),
+    estimators: Sequence[str] = (),
     report: Report | None = None,
 ) -> ReplayResult:
     """Value policies by columns of impressions that hold their probability of the shown video.
@@ -53,11 +55,13 @@ def replay_given(
         since_ms: Only impressions at or after this time.
         conservative: Empirical-likelihood intervals.
         quantiles: Shares in (0, 1), compared for every metric in ms.
+        estimators: Beside the usual ones, see `simulator.replay.estimators.names`.
         report: Told the share that is done: rows read, policies weighted, metrics estimated.
 
     Raises:
         DataError: no such column, or a value that is no probability: names the row.
     """
+    more = asked_for(estimators)
     reading = Meter(report, dataset.info.rows.get("impressions", 0), last=_READ)
     logged, chances = _read(dataset, columns, propensity_column, since_ms, reading)
     reading.end()
@@ -86,7 +90,7 @@ def replay_given(
     estimating = Meter(report, len(wanted), first=_WEIGHTED)
     results = metric_results(
         logged, weighted, overlaps, {}, wanted, main, tuple(columns), AS_LOGGED, conservative,
-        estimating,
+        estimating, more,
     )  # fmt: skip
     estimating.end()
     mains = [m.best.verdict for m in results if m.name == main]

@@ -31,7 +31,7 @@ def other_intervals(
     Args:
         treatment: Its values by estimator.
         control: Its values by estimator.
-        names: Estimators.
+        names: Estimators that give a figure.
         policies: Treatment and control.
         logged: The rows.
         metric: Which.
@@ -81,7 +81,7 @@ def bounded(valued: Valued, policy: Weighted, most_rows: int) -> Estimate:
     """Empirical Bernstein of IPS of a share.
 
     A user's value is the number of users times the user's part of the estimate. It is at most as if
-    the user with most rows had an event with the largest weight in every one.
+    the user with most rows had an event with the largest weight in every one. No share is above 1.
 
     Args:
         valued: The estimate.
@@ -92,4 +92,6 @@ def bounded(valued: Valued, policy: Weighted, most_rows: int) -> Estimate:
     assert valued.bottom is not None
     assert policy.largest is not None
     scale = policy.n_users / float(valued.bottom.sum())
-    return empirical_bernstein(valued.events * scale, policy.largest * float(most_rows) * scale)
+    found = empirical_bernstein(valued.events * scale, policy.largest * float(most_rows) * scale)
+    high = None if found.high is None else min(found.high, 1.0)
+    return Estimate(found.value, found.standard_error, found.low, high)
