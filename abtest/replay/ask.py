@@ -21,6 +21,7 @@ from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.datasets import open_dataset
 from abtest.run.environments import segment_columns
 from policies.registry import parts_of, policy_class, ranked_by
+from reports.render.methods import PER_USER_DAY
 from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.memory import require_room
@@ -44,12 +45,7 @@ MODELS: dict[str, Callable[[Float64], Regressor] | None] = {
     "boosting": boosting,
     "none": None,
 }
-SAME_METRIC = {
-    "comment_watch_time": "comment_stay_ms",
-    "play_time": "play_time_ms",
-    "likes": "like_rate",
-    "hates": "hate_rate",
-}
+SAME_METRIC = {per_day: name for name, per_day in PER_USER_DAY.items()}
 """Metrics of an experiment under the name of their mean per impression."""
 
 

@@ -212,12 +212,12 @@ def _further(metric: MetricResult) -> list[str]:
     if not metric.assumes:
         return []
     lines = ["What each assumes"]
-    for name, words in metric.assumes.items():
-        lines += _wrapped(f"{name}: {words}", "    ", first="  ")
+    for name, why in metric.assumes.items():
+        lines += _wrapped(f"{name}: {why}", "    ", first="  ")
     if metric.left_out:
         lines += ["", "Not from this log"]
-    for name, words in metric.left_out.items():
-        lines += _wrapped(f"{name}: {words}", "    ", first="  ")
+    for name, why in metric.left_out.items():
+        lines += _wrapped(f"{name}: {why}", "    ", first="  ")
     if not metric.intervals:
         return [*lines, ""]
     found = {(one.estimator, one.of, one.method): one for one in metric.intervals}

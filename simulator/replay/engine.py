@@ -213,7 +213,9 @@ def replay(
     results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
     mains = [m.best.verdict for m in results if m.name == main]
     warnings = [*logged.warnings, *notes]
-    warnings += shortfalls(list(overlaps.values()), logged.kind)
+    warnings += shortfalls(
+        list(overlaps.values()), logged.kind, target.temperature, target.top_share
+    )
     if control in treatments:
         warnings.append(f"both policies are '{control}': the difference is 0 by construction.")
     sizes = logged.sizes()
