@@ -37,6 +37,7 @@ from simulator.replay.decisions import has_decisions
 from simulator.replay.eligible import Pool, Rows
 from simulator.replay.estimators.names import asked_for
 from simulator.replay.identification import Identified, stages_to_change
+from simulator.replay.interval_method import STUDENT, Intervals
 from simulator.replay.models.boosting import boosting
 from simulator.replay.models.regression import Float64, Regressor, for_outcome
 
@@ -68,7 +69,7 @@ class ReplayOptions:
         rows: Which impressions are replayed.
         pool: What could have been shown, where the log does not say.
         model: Of rewards, a key of `MODELS`.
-        conservative: Empirical-likelihood intervals.
+        interval: How intervals are computed.
         seed: Of the first training and of request keys.
         seeds: How many trainings.
         given: Columns of impressions with target probabilities, in place of policies.
@@ -91,7 +92,7 @@ class ReplayOptions:
     rows: Rows = "auto"
     pool: Pool = "auto"
     model: str = "linear"
-    conservative: bool = False
+    interval: Intervals = STUDENT
     seed: int = 1
     seeds: int = 1
     given: tuple[str, ...] = ()
@@ -186,7 +187,7 @@ def replay_policies(
                     pool=asked.pool,
                     since_ms=cut_ms,
                     model=MODELS[asked.model],
-                    conservative=asked.conservative,
+                    interval=asked.interval,
                     seed=asked.seed,
                     segments=_segments(dataset),
                     report=stage.report,
@@ -243,7 +244,7 @@ def _given(asked: ReplayOptions, console: Console) -> Replayed:
             primary=asked.primary,
             quantiles=asked.quantiles,
             estimators=asked.estimators,
-            conservative=asked.conservative,
+            interval=asked.interval,
             report=stage.report,
         )
     return Replayed(result, dataset, 0, {}, {asked.seed: _lifts(result)})

@@ -12,7 +12,7 @@ from reports.render.layout import text_width, wrap
 from reports.results import ExperimentResult
 from reports.verdict import words
 from simulator.replay import Estimate, Identified, MetricResult, ReplayResult
-from simulator.replay.further.intervals import BERNSTEIN, BOOTSTRAP
+from simulator.replay.interval_method import BERNSTEIN, BOOTSTRAP
 from simulator.replay.result import UNUSABLE, USABLE, Overlap
 
 WIDTH = 80

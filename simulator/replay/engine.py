@@ -28,6 +28,7 @@ from simulator.replay.evaluation import (
     weighted_rows,
 )
 from simulator.replay.growth import growth
+from simulator.replay.interval_method import LIKELIHOOD, STUDENT, Intervals
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import FOLDS, CrossFit, row_weights
@@ -75,6 +76,7 @@ def replay(
     since_ms: int | None = None,
     model: Make | None = None,
     conservative: bool = False,
+    interval: Intervals = STUDENT,
     seed: int = 0,
     segments: Mapping[str, NDArray[np.str_]] | None = None,
     quantiles: Sequence[float] = (),
@@ -110,7 +112,8 @@ def replay(
         pool: See `logged_rows`.
         since_ms: Only impressions at or after this time are used; histories hold earlier ones.
         model: Gives a fresh regressor for an outcome; None for no doubly robust estimators.
-        conservative: Empirical-likelihood intervals in place of Student's.
+        conservative: Short for ``Intervals("likelihood")``.
+        interval: How intervals are computed.
         seed: Of request keys.
         segments: Per segment the level of every user, in the order of ``dataset.user_ids()``.
         quantiles: Shares in (0, 1); of every metric in ms, these quantiles are compared too.
@@ -124,6 +127,7 @@ def replay(
     treatments = (treatment,) if isinstance(treatment, str) else tuple(treatment)
     target = target or TargetPolicy(top_share=top_share)
     more = asked_for(estimators)
+    interval = Intervals(LIKELIHOOD) if conservative else interval
     check_asked(dataset, scorers, treatments, control, metrics, primary, rows, pool, stage)
     names = list(dict.fromkeys((*treatments, control)))
     orders = dict(comment_scorers or {})
@@ -187,7 +191,7 @@ def replay(
         sections = comment_stages(logged, comments, chances, fits_below, bool(more))
         if listed:
             seen, comment_overlaps, grown, levels = _of_comments(
-                comments, chances, listed, main, treatments, control, conservative, value_meter,
+                comments, chances, listed, main, treatments, control, interval, value_meter,
                 quantiles, more,
             )  # fmt: skip
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
@@ -196,12 +200,12 @@ def replay(
     weighted = {n: weighted_rows(logged, found.get(n), sections.get(n), cluster) for n in names}
     overlaps = {n: policy_overlap(n, w, found.get(n), logged) for n, w in weighted.items()}
     results = metric_results(
-        logged, weighted, overlaps, models, wanted, main, treatments, control, conservative,
+        logged, weighted, overlaps, models, wanted, main, treatments, control, interval,
         value_meter, more,
     )  # fmt: skip
     split = segment_results(
         logged, weighted, overlaps, models, [m for m in results if m.name == main], control,
-        segments or {}, conservative, value_meter,
+        segments or {}, interval, value_meter,
     )  # fmt: skip
     if grown is None:
         grown = growth(logged, weighted, found, main, models.get(main), treatments, control)
@@ -233,7 +237,7 @@ def replay(
         metrics=results,
         verdict=next(v for v in (UNUSABLE, CAUTION, USABLE) if v in mains),
         warnings=warnings,
-        definition=_definition(logged, changed, target),
+        definition=_definition(logged, changed, target, interval),
         segments=split,
         growth=grown,
         quantiles=[one for t in treatments for one in levels if one.treatment == t],
@@ -258,7 +262,7 @@ def _of_comments(
     main: str,
     treatments: tuple[str, ...],
     control: str,
-    conservative: bool,
+    interval: Intervals,
     meter: Meter,
     quantiles: Sequence[float],
     more: tuple[str, ...],
@@ -282,7 +286,7 @@ def _of_comments(
         main,
         treatments,
         control,
-        conservative,
+        interval,
         meter,
         more,
     )  # fmt: skip
@@ -320,7 +324,9 @@ def _models(
     return fitted
 
 
-def _definition(logged: LoggedRows, changed: frozenset[str], target: TargetPolicy) -> str:
+def _definition(
+    logged: LoggedRows, changed: frozenset[str], target: TargetPolicy, interval: Intervals
+) -> str:
     among = {
         "decisions": "of the slot's candidates",
         "candidates": "of the candidates recorded with the impression",
@@ -338,5 +344,5 @@ def _definition(logged: LoggedRows, changed: frozenset[str], target: TargetPolic
     )
     return (
         f"Mean outcome of a logged impression if {' and '.join(parts)}, {rest}. "
-        "Per impression, not per user-day. 95 % intervals, clustered by user."
+        f"Per impression, not per user-day. {interval.describe()}"
     )

@@ -12,6 +12,7 @@ from simulator.replay.diagnostics import LEAST_USERS, overlap
 from simulator.replay.estimators.names import ASSUMES
 from simulator.replay.further.intervals import other_intervals
 from simulator.replay.further.values import further_values
+from simulator.replay.interval_method import BOOTSTRAP, STUDENT, Intervals
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import GUARDRAILS, METRICS
 from simulator.replay.models.crossfit import CrossFit
@@ -107,7 +108,7 @@ def metric_results(
     main: str,
     treatments: tuple[str, ...],
     control: str,
-    conservative: bool,
+    interval: Intervals,
     meter: Meter | None = None,
     more: tuple[str, ...] = (),
 ) -> list[MetricResult]:
@@ -122,7 +123,8 @@ def metric_results(
         main: The primary one.
         treatments: Policies to be compared with the control.
         control: The policy that they are compared with.
-        conservative: Empirical-likelihood intervals.
+        interval: How intervals are computed; bootstrap draws are spent on the primary metric
+            and on what is read first.
         meter: Told the metrics that are estimated, and parts of one: half of it is done when all
             policies are valued, the rest when they are compared.
         more: Estimators beside the usual ones, out of `simulator.replay.estimators.names.MORE`.
@@ -149,6 +151,7 @@ def metric_results(
     for treatment in treatments:
         for name in wanted:
             metric = METRICS[name]
+            first = recommended(valued[name][treatment])
             outcome = metric.values(logged.outcomes)
             outcome = outcome[~np.isnan(outcome)]
             estimates = {
@@ -160,7 +163,9 @@ def metric_results(
                     share=metric.unit == "share",
                     amount=metric.unit == "ms",
                     same=treatment == control,
-                    conservative=conservative,
+                    interval=interval
+                    if name == main or estimator == first or interval.method != BOOTSTRAP
+                    else STUDENT,
                 )
                 for estimator in valued[name][treatment]
                 if estimator in valued[name][control]
@@ -206,7 +211,7 @@ def segment_results(
     primary: list[MetricResult],
     control: str,
     segments: Mapping[str, NDArray[np.str_]],
-    conservative: bool = False,
+    interval: Intervals = STUDENT,
     meter: Meter | None = None,
 ) -> list[SegmentResult]:
     """The primary metric of every treatment in every level of every segment.
@@ -220,7 +225,7 @@ def segment_results(
         control: The policy that they are compared with.
         segments: Level of every user of the log, str[users] by dense index, per segment. Levels of
             fewer than 20 people with replayed rows are left out.
-        conservative: Empirical-likelihood intervals.
+        interval: How intervals are computed.
         meter: Told the segments that are done.
     """
     results = []
@@ -252,7 +257,7 @@ def segment_results(
                     share=metric.unit == "share",
                     amount=metric.unit == "ms",
                     same=whole.treatment == control,
-                    conservative=conservative,
+                    interval=interval,
                 )
                 results.append(SegmentResult(whole.treatment, segment, str(level), users, found))
         if meter is not None:

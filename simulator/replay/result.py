@@ -7,6 +7,7 @@ from typing import Any
 
 from simulator.replay.estimators import Estimate, Linear
 from simulator.replay.identification import Identified
+from simulator.replay.interval_method import STUDENT, Intervals
 
 USABLE, CAUTION, UNUSABLE = "usable", "caution", "unusable"
 
@@ -75,7 +76,7 @@ class Comparison:
         reasons: Why it is not usable.
         parameter: Of a tuned estimator.
         linear: Treatment's and control's influences, for callers that adjust intervals.
-        conservative: Whether empirical-likelihood intervals are used where they are wider.
+        interval: How the intervals are computed.
     """
 
     treatment: Estimate | None
@@ -89,7 +90,7 @@ class Comparison:
     reasons: list[str] = field(default_factory=list)
     parameter: float | None = None
     linear: tuple[Linear, Linear] | None = field(default=None, repr=False, compare=False)
-    conservative: bool = False
+    interval: Intervals = STUDENT
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,11 @@ import numpy as np
 
 from simulator.replay.estimators import Estimate, empirical_bernstein
 from simulator.replay.estimators.bootstrap import bootstrap_of, user_bootstrap
+from simulator.replay.interval_method import BERNSTEIN, BOOTSTRAP, DRAWS, SEED
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import ReplayMetric
 from simulator.replay.result import OtherInterval
 from simulator.replay.valuation import Valued, Weighted
-
-DRAWS, SEED = 2_000, 0
-"""Of the bootstrap."""
-BOOTSTRAP, BERNSTEIN = "bootstrap", "bernstein"
 
 
 def other_intervals(
@@ -41,7 +38,7 @@ def other_intervals(
     for name in names:
         pair = (treatment[name], control[name])
         for which, valued, policy in zip(("treatment", "control"), pair, policies, strict=True):
-            rows.append(OtherInterval(name, which, BOOTSTRAP, of_users(valued)))
+            rows.append(OtherInterval(name, which, BOOTSTRAP, of_users(valued, DRAWS, SEED)))
             why = why_not_bounded(name, metric, policy)
             found = None
             if not why and valued.linear is not None:
@@ -57,13 +54,13 @@ def other_intervals(
     return rows
 
 
-def of_users(valued: Valued) -> Estimate | None:
+def of_users(valued: Valued, draws: int, seed: int) -> Estimate | None:
     """The bootstrap over users: of the sums behind an estimate where they are known."""
     if valued.linear is None:
         return None
     if valued.events is not None and valued.bottom is not None:
-        return user_bootstrap(valued.events, valued.bottom, draws=DRAWS, seed=SEED)
-    return bootstrap_of(valued.linear, draws=DRAWS, seed=SEED)
+        return user_bootstrap(valued.events, valued.bottom, draws=draws, seed=seed)
+    return bootstrap_of(valued.linear, draws=draws, seed=seed)
 
 
 def why_not_bounded(name: str, metric: ReplayMetric, policy: Weighted) -> str:

@@ -103,8 +103,9 @@ def test_a_usable_log_ends_with_a_verdict_and_files(abtest: Run, log: Path, tmp_
     shown = abtest("compare", "out", "run", "--html", "both.html")
     assert shown.code == 0, shown.err
     assert "2 runs (1 replay, 1 simulation)" in shown.out
-    assert "out, replay: random against popular" in shown.out
-    assert "run, simulation: random against popular" in shown.out
+    rows = [line.split()[:4] for line in shown.out.splitlines()]
+    assert ["out", "replay", "random", "popular"] in rows
+    assert ["run", "simulation", "random", "popular"] in rows
     assert "out<small>replay</small>" in (tmp_path / "both.html").read_text()
     methods = json.loads(abtest("compare", "out", "run", "--json").out)["runs"]
     assert [one["method"] for one in methods] == ["replay", "simulation"]
@@ -147,6 +148,32 @@ def test_all_estimators_stand_in_table_page_and_document(
     assert wrong.code == 2
     assert "unknown estimator 'clip'" in wrong.err
     assert "clipped_ips" in wrong.err
+
+
+def test_intervals_by_another_method(abtest: Run, log: Path) -> None:
+    usual = ("replay", "-t", "random", "-c", "popular", "--data", log, "--explore-share", "40%",
+             "--primary", "click_rate", "--json")  # fmt: skip
+
+    def lift(*options: str) -> dict[str, float]:
+        result = abtest(*usual, *options)
+        assert result.code == 0, result.err
+        document = json.loads(result.out)
+        found: dict[str, float] = document["comparisons"][0]["metrics"][0]["relative"]
+        return found
+
+    plain, drawn = lift(), lift("--interval", "bootstrap", "--draws", "300")
+    assert drawn["value"] == pytest.approx(plain["value"])
+    assert drawn["low"] != plain["low"]
+    assert drawn == lift("--interval", "bootstrap", "--draws", "300")
+    assert drawn != lift("--interval", "bootstrap", "--draws", "300", "--draws-seed", "1")
+    wide = lift("--interval", "likelihood")
+    assert wide == lift("--conservative")
+    assert wide["low"] <= plain["low"]
+    assert plain == lift("--interval", "student")
+    refused = abtest(*usual, "--interval", "bernstein")
+    assert refused.code == 2
+    assert "--estimators all" in refused.err
+    assert abtest(*usual, "--interval", "bootstrap", "--conservative").code == 2
 
 
 def test_too_little_overlap_is_unusable_and_exits_with_4(abtest: Run, tmp_path: Path) -> None:
