@@ -33,7 +33,7 @@ MORE = {
     "mrdr": "the propensities or the reward model are right",
     "standard": "the propensities of a whole order are right",
     "independent": "a comment's worth and chance do not depend on those above",
-    "reward_interaction": "a comment's worth depends on those above alone",
+    "interaction": "a comment's worth depends on those above alone",
     "cascade_dr": "a comment's worth depends on those above alone",
     "pseudo_inverse": "worth adds up over places; how far people read is not moved",
     "position_based": "worth is a comment's own times how often its place is seen",
@@ -41,7 +41,7 @@ MORE = {
 """Estimators that are shown where they are asked for."""
 
 ASSUMES = {**USUAL, **MORE}
-SLATES = ("standard", "independent", "reward_interaction", "cascade_dr", "pseudo_inverse",
+SLATES = ("standard", "independent", "interaction", "cascade_dr", "pseudo_inverse",
           "position_based")  # fmt: skip
 """Those of `MORE` that value an order of comments."""
 ALL = "all"

@@ -16,8 +16,8 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 _PLACES = (
-    "the log does not tell every comment's chance of every place; orders drawn wholly at random "
-    "do: --explore-comments 100%"
+    "the log does not tell every comment's chance of every place, as one whose orders were drawn "
+    "wholly at random would"
 )
 _TARGET = "its target draws, so the chance of every comment in every place is not summed up"
 _GAP = "comments are missing above others in the log"
@@ -90,7 +90,7 @@ def values_of_orders(
             continue
         if name == "standard":
             found[name] = slates.standard(seen), None
-        elif name == "reward_interaction":
+        elif name == "interaction":
             found[name] = slates.reward_interaction(seen), None
         elif name == "independent":
             found[name] = slates.independent(seen), seen.per_slate(orders.ratio**2) / counts

@@ -216,7 +216,7 @@ def test_comment_lists_are_valued_as_by_the_functions(decision_dataset: MakeLog)
     reached = np.array([(depth > k).mean() for k in range(platform.COMMENTS)])
     values = {
         "standard": slates.standard(seen),
-        "reward_interaction": slates.reward_interaction(seen),
+        "interaction": slates.reward_interaction(seen),
         "independent": slates.independent(seen),
         "pseudo_inverse": weight * seen.per_slate(reward),
         "position_based": slates.position_based(
@@ -231,9 +231,7 @@ def test_comment_lists_are_valued_as_by_the_functions(decision_dataset: MakeLog)
         wanted = (section.sum() + opened) / impressions
         assert found.value == pytest.approx(wanted, rel=1e-6), name
     # Unbiased whatever its model, hence near the estimator without one.
-    with_model, without = (
-        result.estimates[n].treatment for n in ("cascade_dr", "reward_interaction")
-    )
+    with_model, without = (result.estimates[n].treatment for n in ("cascade_dr", "interaction"))
     assert with_model is not None
     assert without is not None
     assert with_model.value != without.value
@@ -261,7 +259,7 @@ def test_what_orders_cannot_be_valued_by_says_why(decision_dataset: MakeLog) -> 
     }  # fmt: skip
     partly = run(decision_dataset(platform.make(7, users=60)), **options)
     by_name = {m.name: m.left_out for m in partly.metrics}
-    assert "--explore-comments 100%" in by_name["comment_stay_ms"]["pseudo_inverse"]
+    assert "drawn wholly at random" in by_name["comment_stay_ms"]["pseudo_inverse"]
     assert "no reward model" in by_name["comment_stay_ms"]["cascade_dr"]
     assert "not an order" in by_name["comment_dwell_ms"]["standard"]
     assert "comments have no category" in by_name["comment_dwell_ms"]["marginalised_ips"]
