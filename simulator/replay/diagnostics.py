@@ -205,16 +205,26 @@ def shortfalls(
     """
     out, more_helps = [], False
     for found in overlaps:
-        missing = found.unsupported_share
-        if missing is not None and missing > _MOST_UNSUPPORTED:
-            out.append(f"{found.policy}: {_WHAT_SHOWS_THEM[kind == 'random pool']}")
-        elif found.verdict != USABLE and 0.0 < found.effective < GOOD_EFFECTIVE:
+        missing = (found.unsupported_share or 0.0) > _MOST_UNSUPPORTED
+        few = found.verdict != USABLE and 0.0 < found.effective < GOOD_EFFECTIVE
+        if missing and kind != "random pool":
+            out.append(
+                f"{found.policy}: more rows of this log do not help, since it cannot show what the "
+                "policy chooses. A log with exploration over these videos does."
+            )
+        elif few:
             times = GOOD_EFFECTIVE / found.effective
+            least = "at least" if missing else "about"
             out.append(
                 f"{found.policy}: {found.rows:,} replayed rows are worth {found.effective:,.0f}; "
-                f"about {times:,.1f} times as many would be worth {GOOD_EFFECTIVE:.0f}."
+                f"{least} {times:,.1f} times as many would be worth {GOOD_EFFECTIVE:.0f}."
             )
             more_helps = True
+        if missing and kind == "random pool":
+            out.append(
+                f"{found.policy}: much of random exposure would be on videos that this log happens "
+                "not to show. A longer one shows more of them."
+            )
     if not more_helps:
         return out
     softer = "--top-share 0.1 or --temperature T"
@@ -232,12 +242,3 @@ def shortfalls(
         "chance: --explore-share."
     )
     return out
-
-
-_WHAT_SHOWS_THEM = (
-    "more rows of this log do not help, since it cannot show what the policy chooses. A log with "
-    "exploration over these videos does.",
-    "more rows of the same weights do not help, since most of what the policy chooses was never "
-    "shown. A longer log of random exposure shows more of the videos.",
-)
-"""By whether the pool is what happened to be shown at random."""

@@ -88,20 +88,26 @@ def shown(missing: float, weight: float = 8.0, users: int = 60) -> Overlap:
     return overlap("a", weights, moment, np.full(len(user), missing), user, users)
 
 
-@pytest.mark.parametrize(("kind", "helps"), [
-    ("decisions", "exploration over these videos"), ("all videos", "exploration over these videos"),
-    ("random pool", "longer log of random exposure"),
-])  # fmt: skip
-def test_more_rows_are_not_advised_where_they_cannot_help(kind: str, helps: str) -> None:
+@pytest.mark.parametrize("kind", ["decisions", "candidates", "all videos"])
+def test_more_rows_are_not_advised_where_they_cannot_help(kind: str) -> None:
     said = " ".join(shortfalls([shown(missing=0.6)], kind))
-    assert helps in said
+    assert "exploration over these videos" in said
     assert "times as many" not in said
     assert "--top-share" not in said
     few = " ".join(shortfalls([shown(missing=0.1)], kind))
-    assert "times as many would be worth 400" in few
-    assert helps not in few
-    both = shortfalls([shown(missing=0.6), shown(missing=0.1)], kind)
-    assert len(both) == 3
+    assert "about 4.3 times as many would be worth 400" in few
+    assert "exploration over these videos" not in few
+    assert len(shortfalls([shown(missing=0.6), shown(missing=0.1)], kind)) == 3
+
+
+def test_a_longer_log_of_random_exposure_shows_more_and_is_worth_less_than_its_rows() -> None:
+    said = shortfalls([shown(missing=0.6)], "random pool")
+    assert "at least 4.3 times as many" in said[0]
+    assert "A longer one shows more of them" in said[1]
+    assert "--top-share" in said[2]
+    enough = shortfalls([shown(missing=0.6, users=600)], "random pool")
+    assert len(enough) == 1
+    assert "A longer one shows more of them" in enough[0]
 
 
 def test_what_was_given_already_is_not_advised_again() -> None:
