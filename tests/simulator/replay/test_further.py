@@ -26,7 +26,9 @@ from simulator.replay.estimators.linear import mean, user_sums
 from simulator.replay.estimators.names import MORE, SLATES, USUAL
 from simulator.replay.estimators.pseudo_inverse import general_weights
 from simulator.replay.estimators.tuning import limits, slope, smoothings
+from simulator.replay.further.intervals import bounded
 from simulator.replay.models.regression import for_outcome
+from simulator.replay.valuation import Weighted, weighted_value
 from tests.simulator.replay import decision_log as platform
 
 MakeLog = Callable[[platform.DecisionLog], Dataset]
@@ -131,6 +133,28 @@ def test_other_intervals_are_those_of_the_functions(decision_dataset: MakeLog) -
     assert got.high == pytest.approx(min(bound.high or 1.0, 1.0))
     assert found["snips", "treatment", "bernstein"].found is None
     assert "two known bounds" in found["snips", "treatment", "bernstein"].why
+
+
+def test_bernstein_bounds_of_a_share_are_finite_sample_bounds_of_users_values() -> None:
+    """2,000 users with one or two rows each, weights of at most 1.5."""
+    random = np.random.default_rng(9)
+    user = np.sort(np.append(np.arange(2_000), np.arange(1_000)))
+    logging = np.full(3_000, 0.5)
+    target = random.choice([0.25, 0.75], 3_000)
+    outcome = (random.random(3_000) < 0.3).astype(np.float64)
+    rows = Rows(user, 2_000, outcome, target, logging)
+    policy = Weighted(user, 2_000, target, logging, np.ones(3_000), None, None, None, True,
+                      largest=1.5)  # fmt: skip
+    valued = weighted_value(single.inverse_propensity(rows), rows, 1.0, by_rows=True)
+    found = bounded(valued, policy, 2)
+    sums = np.bincount(user, weights=rows.weight * outcome) * 2_000 / 3_000
+    wanted = empirical_bernstein(sums, 2 * 1.5 * 2_000 / 3_000)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (wanted.value, wanted.low, wanted.high)
+    )
+    assert found.low is not None
+    assert found.high is not None
+    assert 0.1 < found.low < found.value < found.high < 0.5
 
 
 def test_the_bootstrap_of_a_ratio_and_of_its_pseudo_values_agree() -> None:
