@@ -144,7 +144,7 @@ def metric_results(
                     METRICS[name], name, logged.outcomes, known, own, shown, more
                 )
                 found |= further
-                refused[name] |= why
+                refused[name] = why | refused[name]
             valued[name][policy] = found
             if meter is not None:
                 meter.add(0.5 / len(weighted))

@@ -297,6 +297,15 @@ def test_a_bandit_log_from_table_to_verdict(abtest: Run, tmp_path: Path) -> None
     assert result.code == 0, result.err
     assert "caution" in result.out
     assert "as logged" in result.out
+    every = abtest(
+        "replay", "--data", "log", "--target-probability", "target_probability",
+        "--estimators", "all", "--interval", "bootstrap", "--draws", "300",
+    )  # fmt: skip
+    assert every.code == 0, every.err
+    assert "clipped_ips: what large weights add does not matter" in every.out
+    flat = " ".join(every.out.split())
+    assert "marginalised_ips: the log does not tell the other candidates' chances" in flat
+    assert "by a bootstrap over users (300 draws)" in flat
     wrong = abtest("replay", "--data", "log", "--target-probability", "new")
     assert wrong.code == 3
     assert "no column 'new'" in wrong.err
