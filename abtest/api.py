@@ -35,6 +35,7 @@ from abtest.run.experiment import run_experiment
 from abtest.run.machines import Machines, machines_of_jobs
 from simulator.logs.dataset import Dataset
 from simulator.replay import TargetPolicy
+from simulator.replay.interval_method import Intervals
 from simulator.requests import Signal
 
 Names = str | Sequence[str]
@@ -236,6 +237,8 @@ def replay(
     temperature: float | None = None,
     top_share: float | None = None,
     quantiles: Sequence[float] = (),
+    estimators: Sequence[str] = (),
+    interval: Literal["student", "likelihood", "bootstrap"] = "student",
     propensity: str = "propensity",
     rows: Literal["auto", "random", "all"] = "auto",
     training_seed: int = 1,
@@ -253,6 +256,8 @@ def replay(
         temperature: Draw by a softmax of scores in place of the best.
         top_share: Draw uniformly from this share of the best candidates.
         quantiles: Shares in (0, 1); these quantiles of times are compared too.
+        estimators: Names of estimators beside the usual ones, or ``["all"]``.
+        interval: How intervals are computed; a bootstrap has 2,000 draws.
         propensity: Column with the probability of what was shown.
         rows: Which impressions are replayed.
         training_seed: Of training.
@@ -273,6 +278,8 @@ def replay(
         target=TargetPolicy(share, temperature, top_share),
         stage=stage,
         quantiles=tuple(quantiles),
+        estimators=tuple(estimators),
+        interval=Intervals(interval),
         propensity_column=propensity,
         rows=rows,
         seed=training_seed,

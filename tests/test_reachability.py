@@ -16,11 +16,8 @@ WAITING = {
     *(f"reports.statistics.sequential.{m}" for m in ("group_sequential", "skewness", "spending")),
     *(f"reports.statistics.distributions.{m}" for m in ("bootstrap", "quantile_streams")),
     "reports.statistics.distributions.streams",
-    "simulator.replay.estimators.bootstrap",
-    "simulator.replay.estimators.slates",
-    "simulator.replay.estimators.pseudo_inverse",
 }
-"""Tested libraries without a command; docs/statistics.md and docs/replay.md name them."""
+"""Tested libraries without a command; docs/statistics.md names them."""
 
 
 def _targets(path: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from abtest.config_sources import load_config, parse_percent
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 from abtest.terminal import put, put_json
+from simulator.errors import DataError
+
+if TYPE_CHECKING:
+    from simulator.replay.interval_method import Intervals
 
 
 def register(app: typer.Typer) -> None:
@@ -87,6 +91,14 @@ def replay_command(
         str,
         typer.Option("--quantiles", help="Also compare these quantiles of times, as 0.5,0.9,0.99."),
     ] = "",
+    estimators: Annotated[
+        str,
+        typer.Option(
+            "--estimators",
+            help="Estimators beside the usual ones, as clipped_ips,marginalised_ips, or all; with "
+            "what each assumes. What is read first stays.",
+        ),
+    ] = "",
     propensity: Annotated[
         str, typer.Option("--propensity", help="Column with the probability of what was shown.")
     ] = "propensity",
@@ -118,8 +130,14 @@ def replay_command(
         str,
         typer.Option("--reward-model", help="linear, boosting or none."),
     ] = "linear",
+    interval: Annotated[
+        str | None,
+        typer.Option("--interval", help="student (default), likelihood or bootstrap (of users)."),
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", help="Of the bootstrap.")] = 2_000,
+    draws_seed: Annotated[int, typer.Option("--draws-seed", help="Of the bootstrap.")] = 0,
     conservative: Annotated[
-        bool, typer.Option("--conservative", help="Empirical-likelihood intervals.")
+        bool, typer.Option("--conservative", help="The same as --interval likelihood.")
     ] = False,
     training_seed: Annotated[
         int | None, typer.Option("--training-seed", help="Seed of training.")
@@ -195,11 +213,12 @@ def replay_command(
         primary=primary,
         min_effect=settings.min_effect,
         quantiles=tuple(parse_percent(part) for part in quantiles.split(",") if part.strip()),
+        estimators=tuple(part.strip() for part in estimators.split(",") if part.strip()),
         propensity_column=propensity,
         rows=rows,  # type: ignore[arg-type]
         pool=pool,  # type: ignore[arg-type]
         model=reward_model,
-        conservative=conservative,
+        interval=_intervals(interval, conservative, draws, draws_seed),
         seed=settings.training_seed,
         seeds=training_seeds,
         given=tuple(target_probability or ()),
@@ -225,3 +244,15 @@ def replay_command(
                 put(f"\nReport: {where}")
     if replayed.result.verdict == UNUSABLE:
         raise typer.Exit(int(ExitCode.UNTRUSTWORTHY))
+
+
+def _intervals(name: str | None, conservative: bool, draws: int, seed: int) -> Intervals:
+    """How intervals are computed; `--conservative` is the older name of `likelihood`."""
+    from simulator.replay.interval_method import LIKELIHOOD, Intervals
+
+    if conservative and name not in (None, LIKELIHOOD):
+        raise UsageError(f"--conservative excludes --interval {name}.", "Give one.")
+    try:
+        return Intervals(LIKELIHOOD if conservative else name or "student", draws, seed)
+    except DataError as error:
+        raise UsageError(f"--interval: {error.problem}", error.hint) from None

@@ -21,6 +21,8 @@ from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.datasets import open_dataset
 from abtest.run.environments import segment_columns
 from policies.registry import parts_of, policy_class, ranked_by
+from reports.render.methods import PER_USER_DAY
+from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.memory import require_room
 from simulator.replay import (
@@ -33,7 +35,9 @@ from simulator.replay import (
 )
 from simulator.replay.decisions import has_decisions
 from simulator.replay.eligible import Pool, Rows
+from simulator.replay.estimators.names import asked_for
 from simulator.replay.identification import Identified, stages_to_change
+from simulator.replay.interval_method import STUDENT, Intervals
 from simulator.replay.models.boosting import boosting
 from simulator.replay.models.regression import Float64, Regressor, for_outcome
 
@@ -42,12 +46,7 @@ MODELS: dict[str, Callable[[Float64], Regressor] | None] = {
     "boosting": boosting,
     "none": None,
 }
-SAME_METRIC = {
-    "comment_watch_time": "comment_stay_ms",
-    "play_time": "play_time_ms",
-    "likes": "like_rate",
-    "hates": "hate_rate",
-}
+SAME_METRIC = {per_day: name for name, per_day in PER_USER_DAY.items()}
 """Metrics of an experiment under the name of their mean per impression."""
 
 
@@ -65,11 +64,12 @@ class ReplayOptions:
         primary: The metric that decides; None for comment watch time.
         min_effect: Smallest relative effect worth shipping.
         quantiles: Shares in (0, 1), compared for every time.
+        estimators: Names beside the usual ones, or ``("all",)``.
         propensity_column: Impressions column with logging probabilities.
         rows: Which impressions are replayed.
         pool: What could have been shown, where the log does not say.
         model: Of rewards, a key of `MODELS`.
-        conservative: Empirical-likelihood intervals.
+        interval: How intervals are computed.
         seed: Of the first training and of request keys.
         seeds: How many trainings.
         given: Columns of impressions with target probabilities, in place of policies.
@@ -87,11 +87,12 @@ class ReplayOptions:
     primary: str | None = None
     min_effect: float = 0.005
     quantiles: tuple[float, ...] = ()
+    estimators: tuple[str, ...] = ()
     propensity_column: str = "propensity"
     rows: Rows = "auto"
     pool: Pool = "auto"
     model: str = "linear"
-    conservative: bool = False
+    interval: Intervals = STUDENT
     seed: int = 1
     seeds: int = 1
     given: tuple[str, ...] = ()
@@ -178,6 +179,7 @@ def replay_policies(
                     metrics=asked.metrics or None,
                     primary=asked.primary,
                     quantiles=asked.quantiles,
+                    estimators=asked.estimators,
                     target=asked.target,
                     comment_target=asked.comment_target,
                     propensity_column=asked.propensity_column,
@@ -185,7 +187,7 @@ def replay_policies(
                     pool=asked.pool,
                     since_ms=cut_ms,
                     model=MODELS[asked.model],
-                    conservative=asked.conservative,
+                    interval=asked.interval,
                     seed=asked.seed,
                     segments=_segments(dataset),
                     report=stage.report,
@@ -241,7 +243,8 @@ def _given(asked: ReplayOptions, console: Console) -> Replayed:
             metrics=asked.metrics or None,
             primary=asked.primary,
             quantiles=asked.quantiles,
-            conservative=asked.conservative,
+            estimators=asked.estimators,
+            interval=asked.interval,
             report=stage.report,
         )
     return Replayed(result, dataset, 0, {}, {asked.seed: _lifts(result)})
@@ -284,6 +287,10 @@ def _checked(asked: ReplayOptions) -> ReplayOptions:
             raise UsageError(f"{flag} is '{value}', expected {', '.join(known)}.")
     if asked.seeds < 1:
         raise UsageError(f"--training-seeds is {asked.seeds}, expected at least 1.")
+    try:
+        asked_for(asked.estimators)
+    except DataError as error:
+        raise UsageError(f"--estimators: {error.problem}", error.hint) from None
     for share in asked.quantiles:
         if not 0.0 < share < 1.0:
             raise UsageError(

@@ -282,7 +282,11 @@ def _context(replayed: Replayed, asked: ReplayOptions, command: str) -> dict[str
         "spread_over_training_seeds": {k: v for k, v in spread.items() if v == v},
         "policies": replayed.summaries,
         "replay": result.to_dict(),
-        "options": {"min_effect": asked.min_effect, "reward_model": asked.model},
+        "options": {
+            "min_effect": asked.min_effect,
+            "reward_model": asked.model,
+            "interval": dataclasses.asdict(asked.interval),
+        },
         "versions": {
             "abtest": __version__,
             **{name: importlib.metadata.version(name) for name in ("numpy", "scipy", "polars")},

@@ -12,9 +12,11 @@ from reports.render.layout import text_width, wrap
 from reports.results import ExperimentResult
 from reports.verdict import words
 from simulator.replay import Estimate, Identified, MetricResult, ReplayResult
+from simulator.replay.interval_method import BERNSTEIN, BOOTSTRAP
 from simulator.replay.result import UNUSABLE, USABLE, Overlap
 
 WIDTH = 80
+METHODS = (BOOTSTRAP, BERNSTEIN)
 
 
 def identification_text(lines: Sequence[Identified]) -> str:
@@ -64,7 +66,7 @@ def _body(result: ReplayResult, experiment: ExperimentResult) -> list[str]:
         lines += _wrapped(
             f"{primary.label} by every estimator; {primary.recommended} is read first, by rule:"
         )
-        lines += ["", _estimators(primary), ""]
+        lines += ["", _estimators(primary), "", *_further(primary)]
         if grown := growth_words(experiment, treatment):
             lines += [*_wrapped(grown), ""]
         lines += [*_quantiles(result, treatment), *_segments(result, treatment)]
@@ -203,6 +205,56 @@ def _estimators(metric: MetricResult) -> str:
         header=("estimator", "control", "treatment", "lift", "95 % interval", "worth", "verdict"),
         right=(1, 2, 3, 5),
     )
+
+
+def _further(metric: MetricResult) -> list[str]:
+    """What was asked for beside the usual estimators; nothing if it was not."""
+    if not metric.assumes:
+        return []
+    lines = ["What each assumes"]
+    for name, why in metric.assumes.items():
+        lines += _wrapped(f"{name}: {why}", "    ", first="  ")
+    if metric.left_out:
+        lines += ["", "Not from this log"]
+    for name, why in metric.left_out.items():
+        lines += _wrapped(f"{name}: {why}", "    ", first="  ")
+    if not metric.intervals:
+        return [*lines, ""]
+    found = {(one.estimator, one.of, one.method): one for one in metric.intervals}
+    rows = [
+        (
+            name,
+            of,
+            *(
+                _value_bounds(None if one is None else one.found, metric.unit)
+                for one in (found.get((name, of, method)) for method in METHODS)
+            ),
+        )
+        for name, of in dict.fromkeys((one.estimator, one.of) for one in metric.intervals)
+    ]
+    lines += ["", *_wrapped("Other 95 % intervals: a bootstrap over users, empirical Bernstein")]
+    lines += ["", table(rows, header=("estimator", "of", *METHODS)), ""]
+    for why, names in _reasons(metric).items():
+        lines += _wrapped(f"No empirical Bernstein of {', '.join(names)}: {why}.")
+    return [*lines, ""]
+
+
+def _reasons(metric: MetricResult) -> dict[str, list[str]]:
+    """The estimators that an interval does not apply to, by reason."""
+    out: dict[str, list[str]] = {}
+    for one in metric.intervals:
+        if one.why and one.estimator not in (names := out.setdefault(one.why, [])):
+            names.append(one.estimator)
+    return out
+
+
+def _value_bounds(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None:
+        return "-"
+    scale, places, sign = {"share": (100.0, 2, " %"), "ms": (0.001, 3, " s")}.get(unit, (1, 4, ""))
+    bounds = (estimate.low, estimate.high)
+    shown = " to ".join("any" if b is None else f"{scale * b:.{places}f}" for b in bounds)
+    return f"{shown}{sign}"
 
 
 def _seeds(replayed: Replayed) -> list[str]:

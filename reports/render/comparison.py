@@ -8,6 +8,13 @@ from typing import Any
 from reports import formats
 from reports.analysis.seeds import differ_in_seeds_only, seed_summaries
 from reports.render.layout import shorten, table, text_width, wrap
+from reports.render.methods import (
+    counted_methods,
+    difference,
+    method_of,
+    shared_name,
+    with_replay,
+)
 from reports.results import ExperimentResult
 from reports.verdict import words
 
@@ -37,10 +44,21 @@ def render_comparison(
 
     simulated = all(result.simulated for _, result in runs)
     kind = "simulated experiments" if simulated else "experiments"
+    mixed = with_replay([result for _, result in runs])
+    if mixed:
+        kind = f"runs ({counted_methods([result for _, result in runs])})"
     lines = [*wrap(f"{len(runs)} {kind}, primary metric side by side", columns), ""]
-    rows = [row for name, result in runs for row in _rows(name, result, clean)]
     head = ["run", "treatment", "control", "lift", "interval", "p", "verdict"]
-    found = table(head, rows, columns, frozenset({1, 2, 6})) if rows else []
+    left = frozenset({1, 2, 6})
+    rows = [row for name, result in runs for row in _rows(name, result, clean)]
+    shown = rows
+    if mixed:
+        head.insert(1, "method")
+        left = frozenset({1, 2, 3, 7})
+        of_row = [method_of(result) for _, result in runs for _ in result.comparisons]
+        shown = [[row[0], one, *row[1:]] for row, one in zip(rows, of_row, strict=True)]
+        rows = [[f"{row[0]}, {row[1]}", *row[2:]] for row in shown]
+    found = table(head, shown, columns, left) if rows else []
     if found is None:
         for run, treatment, control, lift, bounds, p, verdict in rows:
             lines += wrap(f"{run}: {treatment} against {control}", columns, "", "  ")
@@ -75,7 +93,8 @@ def comparison_facts(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
     """Sentences below the lifts: oracles, seeds summarised, what the runs do not share."""
     results = [result for _, result in runs]
     oracles = dict.fromkeys(s for result in results for s in words.oracles(result))
-    lines = [f"oracle: {sentence}." for sentence in oracles]
+    lines = [text for text in (difference(results),) if text]
+    lines += [f"oracle: {sentence}." for sentence in oracles]
     lines += [text for summary in seed_summaries(results) for text in summary.sentences()]
     return lines + _differences(runs)
 
@@ -83,10 +102,22 @@ def comparison_facts(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
 def _differences(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
     """What the runs do not share, so that nobody mistakes it for an effect of the policy."""
     results = [result for _, result in runs]
+    mixed = with_replay(results)
     primaries = [
-        {m.label for c in result.comparisons for m in words.of_role(c, "primary")}
+        {
+            shared_name(m.metric) if mixed else m.label
+            for c in result.comparisons
+            for m in words.of_role(c, "primary")
+        }
         for result in results
     ]
+    labels = {
+        shared_name(m.metric): m.label
+        for result in results
+        for c in result.comparisons
+        for m in words.of_role(c, "primary")
+        if m.metric == shared_name(m.metric)
+    }
     levels = {
         formats.confidence(m.confidence)
         for result in results
@@ -94,6 +125,8 @@ def _differences(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
         for m in words.of_role(c, "primary")
     }
     shared = set.union(*primaries) if primaries else set()
+    if mixed:
+        shared = {labels.get(name, name) for name in shared}
     lines = []
     if len(shared) == 1:
         lines.append(
@@ -103,6 +136,7 @@ def _differences(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
         names = ", ".join(sorted(shared))
         lines.append(f"warning: the runs have different primary metrics: {names}.")
     facts: list[tuple[str, list[Any]]] = [
+        ("method", [method_of(r) for r in results] if mixed else [None for _ in results]),
         ("design", [r.design for r in results]),
         ("people", [r.context.get("users") for r in results]),
         ("days", [r.context.get("days") for r in results]),
@@ -117,7 +151,12 @@ def _differences(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
         if any(v != values[0] for v in values) and None not in values
     ]
     lines.append(f"The runs differ in: {'; '.join(differing)}." if differing else "")
-    if _data_differs(results) and not differ_in_seeds_only(results):
+    if mixed and _data_differs(results):
+        lines.append(
+            "The data of a replay are the log that it values, also where a simulation wrote that "
+            "log: check that the log belongs to the platform of the other run."
+        )
+    elif _data_differs(results) and not differ_in_seeds_only(results):
         lines.append("warning: the runs are on different data; their lifts are not comparable.")
     return [line for line in lines if line]
 

@@ -12,6 +12,7 @@ from reports import formats
 from reports.analysis.seeds import seed_summaries
 from reports.render import charts, svg
 from reports.render.comparison import comparison_facts
+from reports.render.methods import counted_methods, method_of, shared_name, with_replay
 from reports.render.page import Cell, PageSection, PageTable, render_page
 from reports.render.symbols import SYMBOLS
 from reports.results import ArmComparison, ExperimentResult, MetricComparison, finite
@@ -28,6 +29,7 @@ def render_comparison_html(runs: Runs, *, command: str = "") -> str:
         runs: Name and result of each run, in the order shown.
         command: What makes the page again.
     """
+    results = [result for _, result in runs]
     first = _primaries(runs)
     forests = [_forest(runs, name, label, f"f{n}") for n, (name, label) in enumerate(first)]
     sections = [PageSection("Primary metric", comparison_facts(runs), forests)]
@@ -42,10 +44,16 @@ def render_comparison_html(runs: Runs, *, command: str = "") -> str:
     return render_page(
         f"{len(runs)} runs side by side",
         sections,
-        kicker="Simulated experiments" if simulated else "Experiments",
+        kicker=_kicker(results),
         facts="All people are simulated; no real traffic was involved." if simulated else "",
         command=command,
     )
+
+
+def _kicker(results: Sequence[ExperimentResult]) -> str:
+    if with_replay(results):
+        return counted_methods(results)
+    return "Simulated experiments" if all(r.simulated for r in results) else "Experiments"
 
 
 def comparison_json(runs: Runs) -> str:
@@ -55,6 +63,7 @@ def comparison_json(runs: Runs) -> str:
             {
                 "run": name,
                 "title": result.title,
+                "method": method_of(result),
                 "design": result.design,
                 "simulated": result.simulated,
                 "comparisons": [
@@ -78,22 +87,34 @@ def comparison_json(runs: Runs) -> str:
 def _primaries(runs: Runs) -> list[tuple[str, str]]:
     """Name and label of the primary metrics, each once."""
     found = [m for _, r in runs for c in r.comparisons for m in words.of_role(c, "primary")]
-    return list(dict.fromkeys((m.metric, m.label) for m in found))
+    return _named(runs, found)
 
 
 def _metrics(runs: Runs) -> list[tuple[str, str]]:
-    found = [m for _, r in runs for c in r.comparisons for m in c.metrics]
-    return list(dict.fromkeys((m.metric, m.label) for m in found))
+    return _named(runs, [m for _, r in runs for c in r.comparisons for m in c.metrics])
+
+
+def _named(runs: Runs, metrics: Sequence[MetricComparison]) -> list[tuple[str, str]]:
+    """Names and labels, each once; beside a replay one name has one label, the experiment's."""
+    if not with_replay([result for _, result in runs]):
+        return list(dict.fromkeys((m.metric, m.label) for m in metrics))
+    found: dict[str, str] = {}
+    for metric in metrics:
+        name = shared_name(metric.metric)
+        if name not in found or metric.metric == name:
+            found[name] = metric.label.removesuffix(" per impression")
+    return list(found.items())
 
 
 def _forest(runs: Runs, name: str, label: str, identity: str) -> PageTable:
     """One row per run and treatment, on one axis."""
-    rows: list[tuple[str, ArmComparison, MetricComparison]] = [
-        (run, comparison, metric)
+    mixed = with_replay([result for _, result in runs])
+    rows: list[tuple[str, str, ArmComparison, MetricComparison]] = [
+        (run, method_of(result), comparison, metric)
         for run, result in runs
         for comparison in result.comparisons
         for metric in comparison.metrics
-        if metric.metric == name
+        if (shared_name(metric.metric) if mixed else metric.metric) == name
     ]
     domain = svg.lift_domain([metric.relative for *_, metric in rows])
     columns: list[Cell] = [
@@ -106,7 +127,7 @@ def _forest(runs: Runs, name: str, label: str, identity: str) -> PageTable:
         "Outcome",
     ]
     cells: list[list[Cell]] = []
-    for number, (run, comparison, metric) in enumerate(rows):
+    for number, (run, method, comparison, metric) in enumerate(rows):
         bar = charts.row_bar(
             metric.relative,
             metric.outcome,
@@ -118,7 +139,7 @@ def _forest(runs: Runs, name: str, label: str, identity: str) -> PageTable:
         state = comparison.verdict.state if metric.role == "primary" else metric.outcome
         cells.append(
             [
-                formats.shortened(run, 40),
+                _named_run(formats.shortened(run, 40), method if mixed else ""),
                 formats.shortened(comparison.treatment, 32),
                 formats.shortened(comparison.control, 32),
                 formats.shown_effect(metric),
@@ -127,8 +148,16 @@ def _forest(runs: Runs, name: str, label: str, identity: str) -> PageTable:
                 f"{SYMBOLS.get(state, '–')} {state}",
             ]
         )
-    unit = next((metric.unit for *_, metric in rows), "")
+    units = dict.fromkeys((method if mixed else "", metric.unit) for _, method, _, metric in rows)
+    unit = "; ".join(f"{method}: {own}" if method else own for method, own in units)
+    if not mixed:
+        unit = next((metric.unit for *_, metric in rows), "")
     return PageTable(f"{label} ({unit})", columns, cells, right=(3, 5), charts=(4,))
+
+
+def _named_run(run: str, method: str) -> Cell:
+    """A run's name, with its method beneath where there are several."""
+    return Markup("{}<small>{}</small>").format(formats.plain(run), method) if method else run
 
 
 def _small(text: str) -> Cell:

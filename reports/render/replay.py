@@ -19,6 +19,7 @@ from reports.render.growth import Growth, growth_views
 from reports.results import Estimate, ExperimentResult
 
 _BINS = ("0", "¼", "½", "1", "2", "4", "8", "16", "32", "64", "more")
+_IN = {"share": ", in %", "ms": ", in seconds"}
 _WIDTH, _HEIGHT, _LEFT, _BASE = 460, 136, 62, 96
 
 
@@ -36,6 +37,7 @@ class Row:
     worth: str
     verdict: str
     reasons: str
+    assumes: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Forest:
     label: str
     axis: Markup
     rows: tuple[Row, ...]
+    left_out: Table
+    intervals: Table
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,7 @@ def _forests(found: Mapping[str, Any]) -> Iterator[Forest]:
         lifts = {n: _estimate(e.get("relative")) for n, e in known.items()}
         domain = svg.lift_domain(lifts.values())
         share = metric.get("unit") == "share"
+        assumes = _mapping(metric.get("assumes"))
         rows = []
         for i, (name, one) in enumerate(known.items()):
             verdict = str(one.get("verdict", ""))
@@ -232,6 +237,7 @@ def _forests(found: Mapping[str, Any]) -> Iterator[Forest]:
                     _count(one.get("effective")),
                     verdict,
                     "; ".join(map(str, reasons)) if isinstance(reasons, list) else "",
+                    str(assumes.get(name, "")),
                 )
             )  # fmt: skip
         yield Forest(
@@ -239,7 +245,40 @@ def _forests(found: Mapping[str, Any]) -> Iterator[Forest]:
             str(metric.get("label", "")),
             charts.row_axis(domain, f"replay-axis{number}", 320),
             tuple(rows),
+            Table(
+                "Estimators that this log does not allow",
+                ("estimator", "why"),
+                tuple((n, str(why)) for n, why in _mapping(metric.get("left_out")).items()),
+            ),
+            _intervals(metric),
         )
+
+
+def _intervals(metric: Mapping[str, Any]) -> Table:
+    """Intervals by other methods; the reason where one does not apply."""
+    unit = metric.get("unit")
+    scale, places = {"share": (100.0, 2), "ms": (0.001, 3)}.get(str(unit), (1.0, 4))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for one in _mappings(metric.get("intervals")):
+        found = _estimate(one.get("found"))
+        words = str(one.get("why", "")) or formats.MISSING
+        if found is not None:
+            bounds = (found.low, found.high)
+            words = " to ".join("any" if b is None else f"{scale * b:.{places}f}" for b in bounds)
+        own = rows.setdefault((str(one.get("estimator", "")), str(one.get("of", ""))), {})
+        own[str(one.get("method", ""))] = words
+    return Table(
+        f"95 % intervals by other methods{_IN.get(str(unit), '')}",
+        ("estimator", "of", "bootstrap over users", "empirical Bernstein"),
+        tuple(
+            (*key, *(own.get(method, formats.MISSING) for method in ("bootstrap", "bernstein")))
+            for key, own in rows.items()
+        ),
+    )
+
+
+def _mapping(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}
 
 
 def _shown(found: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -189,27 +189,56 @@ def judge(
     return (UNUSABLE if refuse else CAUTION if warn else USABLE), unique
 
 
-def shortfalls(overlaps: list[Overlap], kind: str) -> list[str]:
+def shortfalls(
+    overlaps: list[Overlap],
+    kind: str,
+    temperature: float | None = None,
+    top_share: float | None = None,
+) -> list[str]:
     """What would make the policies usable: effective rows grow in proportion to the log.
 
     Args:
         overlaps: Of all policies.
         kind: See `simulator.replay.logged.LoggedRows`.
+        temperature: That the target policy has already, see `TargetPolicy`.
+        top_share: Likewise.
     """
-    out = []
+    out, more_helps = [], False
     for found in overlaps:
-        if found.verdict != USABLE and 0.0 < found.effective < GOOD_EFFECTIVE:
+        missing = (found.unsupported_share or 0.0) > _MOST_UNSUPPORTED
+        few = found.verdict != USABLE and 0.0 < found.effective < GOOD_EFFECTIVE
+        if missing and kind != "random pool":
+            out.append(
+                f"{found.policy}: more rows of this log do not help, since it cannot show what the "
+                "policy chooses. A log with exploration over these videos does."
+            )
+        elif few:
             times = GOOD_EFFECTIVE / found.effective
+            least = "at least" if missing else "about"
             out.append(
                 f"{found.policy}: {found.rows:,} replayed rows are worth {found.effective:,.0f}; "
-                f"about {times:,.1f} times as many would be worth {GOOD_EFFECTIVE:.0f}."
+                f"{least} {times:,.1f} times as many would be worth {GOOD_EFFECTIVE:.0f}."
             )
-    if out:
-        out.append(
-            "Targets nearer to the log need fewer rows: --top-share 0.1 or --temperature T (they "
-            "value another policy than run deploys)."
-            if kind in ("random pool", "all videos")
-            else "Targets nearer to the log need fewer rows, and so does a log with more left to "
-            "chance: --explore-share."
-        )
+            more_helps = True
+        if missing and kind == "random pool":
+            out.append(
+                f"{found.policy}: much of random exposure would be on videos that this log happens "
+                "not to show. A longer one shows more of them."
+            )
+    if not more_helps:
+        return out
+    softer = "--top-share 0.1 or --temperature T"
+    if top_share is not None:
+        softer = f"--top-share above {top_share:g}"
+    elif temperature is not None:
+        softer = f"--temperature above {temperature:g}"
+    if top_share == 1.0:
+        return out
+    out.append(
+        f"Targets nearer to the log need fewer rows: {softer} (they value another policy than run "
+        "deploys)."
+        if kind in ("random pool", "all videos")
+        else "Targets nearer to the log need fewer rows, and so does a log with more left to "
+        "chance: --explore-share."
+    )
     return out

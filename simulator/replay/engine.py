@@ -11,6 +11,7 @@ from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.progress import Meter, Report
 from simulator.replay import identification as identify
+from simulator.replay.asked import check_asked, listed_metrics, wanted_metrics
 from simulator.replay.decisions import (
     comment_decisions,
     declared_pool,
@@ -19,6 +20,7 @@ from simulator.replay.decisions import (
 )
 from simulator.replay.diagnostics import shortfalls
 from simulator.replay.eligible import Pool, Rows, logged_rows
+from simulator.replay.estimators.names import asked_for
 from simulator.replay.evaluation import (
     metric_results,
     policy_overlap,
@@ -26,6 +28,7 @@ from simulator.replay.evaluation import (
     weighted_rows,
 )
 from simulator.replay.growth import growth
+from simulator.replay.interval_method import LIKELIHOOD, STUDENT, Intervals
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS, PRIMARY
 from simulator.replay.models.crossfit import FOLDS, CrossFit, row_weights
@@ -41,10 +44,10 @@ from simulator.replay.result import (
     QuantileResult,
     ReplayResult,
 )
-from simulator.replay.target.comment_stage import comment_stages
+from simulator.replay.target.comment_stage import comment_models, comment_stages
 from simulator.replay.target.target_policy import TargetPolicy
 from simulator.replay.target.targets import CommentScorer, Predict, Scorer, Target, targets
-from simulator.replay.valuation import CommentStage
+from simulator.replay.valuation import CommentStage, comment_column
 
 Float64 = NDArray[np.float64]
 Make = Callable[[Float64], Regressor]
@@ -73,9 +76,11 @@ def replay(
     since_ms: int | None = None,
     model: Make | None = None,
     conservative: bool = False,
+    interval: Intervals = STUDENT,
     seed: int = 0,
     segments: Mapping[str, NDArray[np.str_]] | None = None,
     quantiles: Sequence[float] = (),
+    estimators: Sequence[str] = (),
     report: Report | None = None,
 ) -> ReplayResult:
     """Estimate per-impression metrics under target policies, and their differences.
@@ -107,10 +112,12 @@ def replay(
         pool: See `logged_rows`.
         since_ms: Only impressions at or after this time are used; histories hold earlier ones.
         model: Gives a fresh regressor for an outcome; None for no doubly robust estimators.
-        conservative: Empirical-likelihood intervals in place of Student's.
+        conservative: Short for ``Intervals("likelihood")``.
+        interval: How intervals are computed.
         seed: Of request keys.
         segments: Per segment the level of every user, in the order of ``dataset.user_ids()``.
         quantiles: Shares in (0, 1); of every metric in ms, these quantiles are compared too.
+        estimators: Beside the usual ones, see `simulator.replay.estimators.names`.
         report: Told the share that is done: folds of models, rows scored, metrics estimated.
 
     Raises:
@@ -119,7 +126,9 @@ def replay(
     """
     treatments = (treatment,) if isinstance(treatment, str) else tuple(treatment)
     target = target or TargetPolicy(top_share=top_share)
-    _check(dataset, scorers, treatments, control, metrics, primary, rows, pool, stage)
+    more = asked_for(estimators)
+    interval = Intervals(LIKELIHOOD) if conservative else interval
+    check_asked(dataset, scorers, treatments, control, metrics, primary, rows, pool, stage)
     names = list(dict.fromkeys((*treatments, control)))
     orders = dict(comment_scorers or {})
     ranks = ranks or {n: ("videos", *(("comments",) if n in orders else ())) for n in names}
@@ -136,8 +145,10 @@ def replay(
         logged = logged_rows(
             dataset, propensity_column=propensity_column, rows=rows, pool=pool, since_ms=since_ms
         )
-    listed = _listed(dataset, metrics, changed)
-    wanted = _wanted(logged, metrics, changed, treatments, control, ranks, notes, bool(listed))
+    listed = listed_metrics(dataset, metrics, changed)
+    wanted = wanted_metrics(
+        logged, metrics, changed, treatments, control, ranks, notes, bool(listed)
+    )
     every = [*wanted, *listed]
     times = times_of(every, quantiles)
     main = primary if primary in every else PRIMARY if PRIMARY in every else every[0]
@@ -158,7 +169,7 @@ def replay(
         predict: dict[str, Predict] = {name: fit.predict for name, fit in models.items()}
         found = targets(
             dataset, logged, {n: scorers[n] for n in names}, target, seed=seed, models=predict,
-            meter=score_meter,
+            meter=score_meter, feature=_categories(dataset, more),
         )  # fmt: skip
     sections: dict[str, CommentStage] = {}
     seen: list[MetricResult] = []
@@ -168,12 +179,20 @@ def replay(
     if comments is not None:
         best = comment_target or TargetPolicy()
         scored = {n: orders.get(n, _as_given) for n in names}
-        chances = targets(dataset, comments, scored, best, seed=seed, meter=score_meter)
-        sections = comment_stages(logged, comments, chances)
+        valuing = {comment_column(METRICS[name]) for name in wanted if METRICS[name].comments}
+        fits_below = {}
+        if model is not None and "cascade_dr" in more:
+            fits_below = comment_models(dataset, comments, sorted(valuing), model)
+        chances = targets(
+            dataset, comments, scored, best, seed=seed, meter=score_meter,
+            models={column: fit.predict for column, fit in fits_below.items()},
+            places=bool(more) and best == TargetPolicy(),
+        )  # fmt: skip
+        sections = comment_stages(logged, comments, chances, fits_below, bool(more))
         if listed:
             seen, comment_overlaps, grown, levels = _of_comments(
-                comments, chances, listed, main, treatments, control, conservative, value_meter,
-                quantiles,
+                comments, chances, listed, main, treatments, control, interval, value_meter,
+                quantiles, more,
             )  # fmt: skip
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
                   for k, v in comments.accounting.items() if v and "without" in k]  # fmt: skip
@@ -181,12 +200,12 @@ def replay(
     weighted = {n: weighted_rows(logged, found.get(n), sections.get(n), cluster) for n in names}
     overlaps = {n: policy_overlap(n, w, found.get(n), logged) for n, w in weighted.items()}
     results = metric_results(
-        logged, weighted, overlaps, models, wanted, main, treatments, control, conservative,
-        value_meter,
+        logged, weighted, overlaps, models, wanted, main, treatments, control, interval,
+        value_meter, more,
     )  # fmt: skip
     split = segment_results(
         logged, weighted, overlaps, models, [m for m in results if m.name == main], control,
-        segments or {}, conservative, value_meter,
+        segments or {}, interval, value_meter,
     )  # fmt: skip
     if grown is None:
         grown = growth(logged, weighted, found, main, models.get(main), treatments, control)
@@ -198,7 +217,9 @@ def replay(
     results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
     mains = [m.best.verdict for m in results if m.name == main]
     warnings = [*logged.warnings, *notes]
-    warnings += shortfalls(list(overlaps.values()), logged.kind)
+    warnings += shortfalls(
+        list(overlaps.values()), logged.kind, target.temperature, target.top_share
+    )
     if control in treatments:
         warnings.append(f"both policies are '{control}': the difference is 0 by construction.")
     sizes = logged.sizes()
@@ -216,95 +237,22 @@ def replay(
         metrics=results,
         verdict=next(v for v in (UNUSABLE, CAUTION, USABLE) if v in mains),
         warnings=warnings,
-        definition=_definition(logged, changed, target),
+        definition=_definition(logged, changed, target, interval),
         segments=split,
         growth=grown,
         quantiles=[one for t in treatments for one in levels if one.treatment == t],
     )
 
 
+def _categories(dataset: Dataset, more: tuple[str, ...]) -> NDArray[np.int64] | None:
+    """Codes of the videos' categories from 0; None if they are not needed or not known."""
+    category = dataset.catalogue().category.astype(np.int64) + 1
+    return category if "marginalised_ips" in more and category.any() else None
+
+
 def _as_given(_: object) -> None:
     """The platform's own order of comments."""
     return
-
-
-def _check(
-    dataset: Dataset,
-    scorers: Mapping[str, Scorer],
-    treatments: tuple[str, ...],
-    control: str,
-    metrics: Sequence[str] | None,
-    primary: str | None,
-    rows: str,
-    pool: str,
-    stage: str,
-) -> None:
-    for name in (*treatments, control):
-        if name not in scorers:
-            raise DataError(f"no scorer for '{name}'.", f"Given: {', '.join(scorers)}.")
-    for name in (*(metrics or ()), *([primary] if primary else [])):
-        if name not in METRICS:
-            raise DataError(f"unknown replay metric '{name}'.", f"Known: {', '.join(METRICS)}.")
-    for option, chosen, allowed in (
-        ("rows", rows, ("auto", "random", "all")),
-        ("pool", pool, ("auto", "random", "all")),
-        ("stage", stage, ("auto", "videos", "comments")),
-    ):
-        if chosen not in allowed:
-            raise DataError(f"{option} is '{chosen}'.", f"Choose one of {', '.join(allowed)}.")
-    if not dataset.has("impressions") or dataset.info.rows.get("impressions") == 0:
-        raise DataError(
-            f"the dataset at {dataset.path} has no impressions, so there is nothing to replay.",
-            "Check it: abtest data describe DIR",
-        )
-
-
-def _wanted(
-    logged: LoggedRows,
-    metrics: Sequence[str] | None,
-    changed: frozenset[str],
-    treatments: tuple[str, ...],
-    control: str,
-    ranks: Mapping[str, tuple[str, ...]],
-    notes: list[str],
-    others: bool,
-) -> list[str]:
-    """Metrics that the log has and that these policies' identified stages can move."""
-    available = [
-        name
-        for name in metrics or METRICS
-        if not METRICS[name].per_comment
-        and METRICS[name].column in logged.outcomes
-        and not np.isnan(logged.outcomes[METRICS[name].column]).all()
-    ]
-    silent = [n for n in available if not np.nan_to_num(logged.outcomes[METRICS[n].column]).any()]
-    if silent and len(silent) < len(available) and metrics is None:
-        available = [name for name in available if name not in silent]
-        notes.append(f"0 in every row of the log, left out: {', '.join(silent)}.")
-    if changed == {"comments"}:
-        available = [name for name in available if METRICS[name].comments]
-    rank_comments = any("comments" in ranks[name] for name in (*treatments, control))
-    if rank_comments and "comments" not in changed:
-        refused = [name for name in available if METRICS[name].comments]
-        available = [name for name in available if name not in refused]
-        if refused:
-            notes.append(
-                f"{', '.join(refused)} would also move with the order of comments, which this "
-                "log does not identify: no figure."
-            )
-    if not available and not others:
-        raise DataError(
-            "no metric of this log can be replayed for these policies.",
-            f"Asked for: {', '.join(metrics)}." if metrics else f"See: {identify.KEEP_BOTH}",
-        )
-    return available
-
-
-def _listed(dataset: Dataset, metrics: Sequence[str] | None, changed: frozenset[str]) -> list[str]:
-    """Metrics per comment seen."""
-    if "comments" not in changed or not dataset.has("comment_events"):
-        return []
-    return [name for name in metrics or METRICS if METRICS[name].per_comment]
 
 
 def _of_comments(
@@ -314,9 +262,10 @@ def _of_comments(
     main: str,
     treatments: tuple[str, ...],
     control: str,
-    conservative: bool,
+    interval: Intervals,
     meter: Meter,
     quantiles: Sequence[float],
+    more: tuple[str, ...],
 ) -> tuple[list[MetricResult], dict[str, Overlap], Growth | None, list[QuantileResult]]:
     """What one place of a section is worth, those above it as shown."""
     known = [
@@ -329,8 +278,18 @@ def _of_comments(
     weighted = {n: weighted_rows(comments, own, None, cluster) for n, own in chances.items()}
     overlaps = {n: policy_overlap(n, w, chances[n], comments) for n, w in weighted.items()}
     results = metric_results(
-        comments, weighted, overlaps, {}, known, main, treatments, control, conservative, meter
-    )
+        comments,
+        weighted,
+        overlaps,
+        {},
+        known,
+        main,
+        treatments,
+        control,
+        interval,
+        meter,
+        more,
+    )  # fmt: skip
     grown = None
     if main in known:
         grown = growth(comments, weighted, chances, main, None, treatments, control)
@@ -365,7 +324,9 @@ def _models(
     return fitted
 
 
-def _definition(logged: LoggedRows, changed: frozenset[str], target: TargetPolicy) -> str:
+def _definition(
+    logged: LoggedRows, changed: frozenset[str], target: TargetPolicy, interval: Intervals
+) -> str:
     among = {
         "decisions": "of the slot's candidates",
         "candidates": "of the candidates recorded with the impression",
@@ -383,5 +344,5 @@ def _definition(logged: LoggedRows, changed: frozenset[str], target: TargetPolic
     )
     return (
         f"Mean outcome of a logged impression if {' and '.join(parts)}, {rest}. "
-        "Per impression, not per user-day. 95 % intervals, clustered by user."
+        f"Per impression, not per user-day. {interval.describe()}"
     )

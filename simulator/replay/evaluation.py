@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from simulator.progress import Meter
 from simulator.replay.diagnostics import LEAST_USERS, overlap
+from simulator.replay.estimators.names import ASSUMES
+from simulator.replay.further.intervals import other_intervals
+from simulator.replay.further.values import further_values
+from simulator.replay.interval_method import BOOTSTRAP, STUDENT, Intervals
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import GUARDRAILS, METRICS
 from simulator.replay.models.crossfit import CrossFit
-from simulator.replay.result import MetricResult, Overlap, SegmentResult
+from simulator.replay.result import UNUSABLE, MetricResult, Overlap, SegmentResult
 from simulator.replay.summary import compare, recommended
 from simulator.replay.target.pages import cumulative_products
 from simulator.replay.target.targets import Target
@@ -29,6 +33,8 @@ def weighted_rows(
     n = len(logged)
     ones = np.ones(n)
     page = page_moment = None
+    marginal = None if target is None else target.marginal
+    known = marginal is not None and not bool(np.isnan(marginal).any())
     if target is not None and logged.kind == "decisions":
         page = cumulative_products(target.probability / logged.propensity, logged.page)
         page_moment = cumulative_products(target.second_moment, logged.page)
@@ -43,7 +49,28 @@ def weighted_rows(
         comments=section,
         uniform=logged.uniform and target is not None,
         expected={} if target is None else target.expected,
+        marginal=marginal if known else None,
+        marginal_moment=None if not known or target is None else target.marginal_moment,
+        no_marginal=_no_marginal(logged, target),
+        largest=1.0 if target is None else largest_weight(logged),
     )
+
+
+def largest_weight(logged: LoggedRows) -> float | None:
+    """The largest weight that the log's probabilities allow any policy; None where unknown."""
+    if logged.logging is not None:
+        return float(1.0 / logged.logging[logged.logging > 0].min())
+    return float(logged.sizes().max()) if logged.uniform else None
+
+
+def _no_marginal(logged: LoggedRows, target: Target | None) -> str:
+    if logged.section is not None:
+        return "comments have no category"
+    if target is None:
+        return "videos stay as logged"
+    if target.marginal is None and logged.kind != "given":
+        return "the log's videos have no category"
+    return "the log does not tell the other candidates' chances"
 
 
 def unseen_share(shown: NDArray[np.integer]) -> float:
@@ -81,8 +108,9 @@ def metric_results(
     main: str,
     treatments: tuple[str, ...],
     control: str,
-    conservative: bool,
+    interval: Intervals,
     meter: Meter | None = None,
+    more: tuple[str, ...] = (),
 ) -> list[MetricResult]:
     """Every metric of every treatment by every estimator.
 
@@ -95,24 +123,35 @@ def metric_results(
         main: The primary one.
         treatments: Policies to be compared with the control.
         control: The policy that they are compared with.
-        conservative: Empirical-likelihood intervals.
+        interval: How intervals are computed; bootstrap draws are spent on the primary metric
+            and on what is read first.
         meter: Told the metrics that are estimated, and parts of one: half of it is done when all
             policies are valued, the rest when they are compared.
+        more: Estimators beside the usual ones, out of `simulator.replay.estimators.names.MORE`.
     """
     results = []
     valued: dict[str, dict[str, dict[str, Valued]]] = {}
+    refused: dict[str, dict[str, str]] = {}
     for name in wanted:
         outcome = METRICS[name].values(logged.outcomes)
         known = ~np.isnan(outcome)
         shown = models[name].of_shown(logged.shown) if name in models else None
-        valued[name] = {}
+        valued[name], refused[name] = {}, {}
         for policy, own in weighted.items():
-            valued[name][policy] = value(METRICS[name], name, logged.outcomes, known, own, shown)
+            found = value(METRICS[name], name, logged.outcomes, known, own, shown)
+            if more:
+                further, why = further_values(
+                    METRICS[name], name, logged.outcomes, known, own, shown, more
+                )
+                found |= further
+                refused[name] = why | refused[name]
+            valued[name][policy] = found
             if meter is not None:
                 meter.add(0.5 / len(weighted))
     for treatment in treatments:
         for name in wanted:
             metric = METRICS[name]
+            first = recommended(valued[name][treatment])
             outcome = metric.values(logged.outcomes)
             outcome = outcome[~np.isnan(outcome)]
             estimates = {
@@ -124,7 +163,9 @@ def metric_results(
                     share=metric.unit == "share",
                     amount=metric.unit == "ms",
                     same=treatment == control,
-                    conservative=conservative,
+                    interval=interval
+                    if name == main or estimator == first or interval.method != BOOTSTRAP
+                    else STUDENT,
                 )
                 for estimator in valued[name][treatment]
                 if estimator in valued[name][control]
@@ -143,6 +184,18 @@ def metric_results(
                     logged_mean=float(outcome.mean()),
                     recommended=recommended(estimates),
                     estimates=estimates,
+                    assumes={n: ASSUMES[n] for n in estimates} if more else {},
+                    left_out={n: w for n, w in refused[name].items() if n not in estimates},
+                    intervals=other_intervals(
+                        valued[name][treatment],
+                        valued[name][control],
+                        [n for n, one in estimates.items() if one.verdict != UNUSABLE],
+                        [weighted[treatment], weighted[control]],
+                        logged,
+                        metric,
+                    )
+                    if more and name == main and treatment != control
+                    else [],
                 )
             )
             if meter is not None:
@@ -158,7 +211,7 @@ def segment_results(
     primary: list[MetricResult],
     control: str,
     segments: Mapping[str, NDArray[np.str_]],
-    conservative: bool = False,
+    interval: Intervals = STUDENT,
     meter: Meter | None = None,
 ) -> list[SegmentResult]:
     """The primary metric of every treatment in every level of every segment.
@@ -172,7 +225,7 @@ def segment_results(
         control: The policy that they are compared with.
         segments: Level of every user of the log, str[users] by dense index, per segment. Levels of
             fewer than 20 people with replayed rows are left out.
-        conservative: Empirical-likelihood intervals.
+        interval: How intervals are computed.
         meter: Told the segments that are done.
     """
     results = []
@@ -204,7 +257,7 @@ def segment_results(
                     share=metric.unit == "share",
                     amount=metric.unit == "ms",
                     same=whole.treatment == control,
-                    conservative=conservative,
+                    interval=interval,
                 )
                 results.append(SegmentResult(whole.treatment, segment, str(level), users, found))
         if meter is not None:

@@ -11,9 +11,11 @@ from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 from simulator.logs.scanning import BATCH_ROWS
 from simulator.progress import Meter, Report
+from simulator.replay.estimators.names import asked_for
 from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
 from simulator.replay.growth import growth
 from simulator.replay.identification import Identified
+from simulator.replay.interval_method import LIKELIHOOD, STUDENT, Intervals
 from simulator.replay.logged import LoggedRows, outcome_arrays
 from simulator.replay.metrics import METRICS, OUTCOME_COLUMNS, PRIMARY
 from simulator.replay.quantiles import quantile_results, times_of
@@ -35,7 +37,9 @@ def replay_given(
     primary: str | None = None,
     since_ms: int | None = None,
     conservative: bool = False,
+    interval: Intervals = STUDENT,
     quantiles: Sequence[float] = (),
+    estimators: Sequence[str] = (),
     report: Report | None = None,
 ) -> ReplayResult:
     """Value policies by columns of impressions that hold their probability of the shown video.
@@ -51,13 +55,17 @@ def replay_given(
         metrics: Names out of `METRICS`; default: all that the log has.
         primary: Default: comment watch time, or the reward, or the first.
         since_ms: Only impressions at or after this time.
-        conservative: Empirical-likelihood intervals.
+        conservative: Short for ``Intervals("likelihood")``.
+        interval: How intervals are computed.
         quantiles: Shares in (0, 1), compared for every metric in ms.
+        estimators: Beside the usual ones, see `simulator.replay.estimators.names`.
         report: Told the share that is done: rows read, policies weighted, metrics estimated.
 
     Raises:
         DataError: no such column, or a value that is no probability: names the row.
     """
+    more = asked_for(estimators)
+    interval = Intervals(LIKELIHOOD) if conservative else interval
     reading = Meter(report, dataset.info.rows.get("impressions", 0), last=_READ)
     logged, chances = _read(dataset, columns, propensity_column, since_ms, reading)
     reading.end()
@@ -85,8 +93,8 @@ def replay_given(
         weighing.add(1)
     estimating = Meter(report, len(wanted), first=_WEIGHTED)
     results = metric_results(
-        logged, weighted, overlaps, {}, wanted, main, tuple(columns), AS_LOGGED, conservative,
-        estimating,
+        logged, weighted, overlaps, {}, wanted, main, tuple(columns), AS_LOGGED, interval,
+        estimating, more,
     )  # fmt: skip
     estimating.end()
     mains = [m.best.verdict for m in results if m.name == main]
@@ -106,7 +114,7 @@ def replay_given(
         warnings=[],
         definition="Mean outcome of a logged impression if its video had been shown with the "
         "probabilities given in the log, everything before it as logged. Per impression, not per "
-        "user-day. 95 % intervals, clustered by user.",
+        f"user-day. {interval.describe()}",
         growth=growth(logged, weighted, chances, main, None, tuple(columns), AS_LOGGED),
         quantiles=quantile_results(
             logged, weighted, overlaps, times, quantiles, tuple(columns), AS_LOGGED

@@ -7,6 +7,7 @@ from typing import Any
 
 from simulator.replay.estimators import Estimate, Linear
 from simulator.replay.identification import Identified
+from simulator.replay.interval_method import STUDENT, Intervals
 
 USABLE, CAUTION, UNUSABLE = "usable", "caution", "unusable"
 
@@ -75,7 +76,7 @@ class Comparison:
         reasons: Why it is not usable.
         parameter: Of a tuned estimator.
         linear: Treatment's and control's influences, for callers that adjust intervals.
-        conservative: Whether empirical-likelihood intervals are used where they are wider.
+        interval: How the intervals are computed.
     """
 
     treatment: Estimate | None
@@ -89,7 +90,26 @@ class Comparison:
     reasons: list[str] = field(default_factory=list)
     parameter: float | None = None
     linear: tuple[Linear, Linear] | None = field(default=None, repr=False, compare=False)
-    conservative: bool = False
+    interval: Intervals = STUDENT
+
+
+@dataclass(frozen=True)
+class OtherInterval:
+    """An interval of an estimate by another method than the one that is read.
+
+    Attributes:
+        estimator: Its name.
+        of: ``"treatment"``, ``"control"`` or ``"difference"``.
+        method: ``"bootstrap"`` or ``"bernstein"``.
+        found: None where the method does not apply or gives nothing.
+        why: Then the reason.
+    """
+
+    estimator: str
+    of: str
+    method: str
+    found: Estimate | None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +126,9 @@ class MetricResult:
         logged_mean: Mean over those rows: the value of what was really shown.
         recommended: The estimator to read first, chosen by rule and not by result.
         estimates: By estimator.
+        assumes: By estimator, in a few words; empty unless more than the usual ones are asked for.
+        left_out: By estimator that was asked for and does not apply: why.
+        intervals: Other intervals of the primary metric's values, likewise.
     """
 
     name: str
@@ -118,6 +141,9 @@ class MetricResult:
     logged_mean: float
     recommended: str
     estimates: dict[str, Comparison]
+    assumes: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    intervals: list[OtherInterval] = field(default_factory=list)
 
     @property
     def best(self) -> Comparison:

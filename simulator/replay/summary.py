@@ -10,8 +10,14 @@ from scipy.stats import t as student
 
 from simulator.replay.diagnostics import events, judge
 from simulator.replay.estimators import Estimate, empirical_likelihood, fieller
+from simulator.replay.estimators.bootstrap import (
+    bootstrap_lift,
+    bootstrap_of,
+    bootstrap_p_value,
+)
 from simulator.replay.estimators.intervals import (
     LEVEL,
+    RARE_EVENTS,
     degrees_of_freedom,
     difference_of,
     p_value,
@@ -24,7 +30,9 @@ from simulator.replay.estimators.likelihood import (
     likelihood_p_value,
     wider,
 )
-from simulator.replay.estimators.linear import Linear
+from simulator.replay.estimators.linear import Linear, effective_sample_size
+from simulator.replay.further.intervals import of_users
+from simulator.replay.interval_method import BOOTSTRAP, LIKELIHOOD, STUDENT, Intervals
 from simulator.replay.result import Comparison, Overlap
 from simulator.replay.valuation import Valued
 
@@ -48,7 +56,7 @@ def compare(
     share: bool,
     same: bool,
     amount: bool = False,
-    conservative: bool = False,
+    interval: Intervals = STUDENT,
 ) -> Comparison:
     """One metric by one estimator.
 
@@ -60,7 +68,8 @@ def compare(
         share: Whether the outcome is 0/1.
         amount: Whether it is a time.
         same: Whether both are one policy, so that the difference is 0 exactly.
-        conservative: Empirical-likelihood intervals where the estimator allows.
+        interval: How intervals are computed. A share with few events keeps the interval of
+            weighted counts: so few events cannot be resampled.
     """
     effective = min(treatment.effective, control.effective)
     linears = [treatment.linear, control.linear]
@@ -74,8 +83,10 @@ def compare(
         treatment.biased,
         amount,
     )
-    first = _interval(treatment, share, conservative)
-    second = _interval(control, share, conservative)
+    if interval.method == BOOTSTRAP and share and (_rare(treatment) or _rare(control)):
+        interval = STUDENT
+    first = _interval(treatment, share, interval)
+    second = _interval(control, share, interval)
     if treatment.linear is None or control.linear is None:
         return Comparison(
             first, second, None, None, None, None, effective, verdict, reasons, treatment.parameter
@@ -87,8 +98,9 @@ def compare(
             first, second, zero, zero, None, None, effective, verdict, reasons,
             treatment.parameter, (treatment.linear, control.linear),
         )  # fmt: skip
-    difference, relative, p = _judged(treatment.linear, control.linear, LEVEL, conservative)
-    if difference is not None and first is not None and second is not None:
+    difference, relative, p = _judged(treatment.linear, control.linear, LEVEL, interval)
+    resampled = interval.method == BOOTSTRAP
+    if not resampled and difference is not None and first is not None and second is not None:
         student_like = _is_student(first, treatment.linear) and _is_student(second, control.linear)
         if not student_like:
             difference = wider(difference_of(first, second, paired), difference)
@@ -104,18 +116,25 @@ def compare(
         reasons=reasons,
         parameter=treatment.parameter,
         linear=(treatment.linear, control.linear),
-        conservative=conservative,
+        interval=interval,
     )
 
 
 def _judged(
-    treatment: Linear, control: Linear, level: float, conservative: bool
+    treatment: Linear, control: Linear, level: float, interval: Intervals
 ) -> tuple[Estimate | None, Estimate | None, float | None]:
     """Difference, relative lift and p value of a difference of 0."""
     paired = treatment - control
+    if interval.method == BOOTSTRAP:
+        draws, seed = interval.draws, interval.seed
+        return (
+            bootstrap_of(paired, draws=draws, seed=seed, level=level),
+            bootstrap_lift(treatment, control, draws=draws, seed=seed, level=level),
+            bootstrap_p_value(paired, draws=draws, seed=seed),
+        )
     difference, relative = Estimate.of(paired, level), fieller(treatment, control, level)
     p = p_value(paired)
-    if conservative:
+    if interval.method == LIKELIHOOD:
         difference = wider(difference, likelihood_of(paired, level))
         relative = wider(relative, likelihood_lift(treatment, control, level))
         other = likelihood_p_value(paired)
@@ -123,13 +142,15 @@ def _judged(
     return difference, relative, p
 
 
-def _interval(valued: Valued, share: bool, conservative: bool) -> Estimate | None:
+def _interval(valued: Valued, share: bool, interval: Intervals) -> Estimate | None:
     linear = valued.linear
     if linear is None:
         return None
+    if interval.method == BOOTSTRAP:
+        return _never_empty(of_users(valued, interval.draws, interval.seed), linear)
     plain = Estimate.of(linear)
     if valued.events is None or valued.weights is None or valued.bottom is None:
-        if conservative:
+        if interval.method == LIKELIHOOD:
             plain = wider(plain, likelihood_of(linear))
         return _never_empty(plain, linear)
     if share:
@@ -140,9 +161,17 @@ def _interval(valued: Valued, share: bool, conservative: bool) -> Estimate | Non
             float(valued.bottom.sum()),
             largest=valued.heaviest,
         )
-    if conservative:
+    if interval.method == LIKELIHOOD:
         plain = wider(plain, empirical_likelihood(valued.events, valued.bottom))
     return _never_empty(plain, linear)
+
+
+def _rare(valued: Valued) -> bool:
+    """Whether events or non-events of a share are too few to be resampled."""
+    if valued.events is None or valued.weights is None:
+        return False
+    misses = np.maximum(valued.weights - valued.events, 0.0)
+    return any(effective_sample_size(one) < RARE_EVENTS for one in (valued.events, misses))
 
 
 def _never_empty(estimate: Estimate | None, linear: Linear) -> Estimate | None:
@@ -176,8 +205,8 @@ def at_level(found: Comparison, level: float) -> tuple[Estimate | None, Estimate
     if found.linear is None or found.difference is None or level == LEVEL:
         return found.difference, found.relative
     treatment, control = found.linear
-    usual, _, _ = _judged(treatment, control, LEVEL, found.conservative)
-    wanted, relative, _ = _judged(treatment, control, level, found.conservative)
+    usual, _, _ = _judged(treatment, control, LEVEL, found.interval)
+    wanted, relative, _ = _judged(treatment, control, level, found.interval)
     if usual is None or wanted is None or not 0.0 < usual.width() < np.inf:
         return found.difference, found.relative
     if (found.difference.low, found.difference.high) == (usual.low, usual.high):

@@ -24,12 +24,13 @@ from simulator.replay.estimators.single import (
 )
 from simulator.replay.estimators.tails import cap_of, cut_share, winsorised
 from simulator.replay.estimators.tuning import limits, slope, strengths
+from simulator.replay.further.orders import Orders
 from simulator.replay.metrics import ReplayMetric
 
 Float64 = NDArray[np.float64]
 
 _MODEL_ALONE = "the model's own error is in no interval"
-_TUNED = "the interval leaves out the bias that the tuning accepts"
+TUNED = "the interval leaves out the bias that the tuning accepts"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class CommentStage:
         whole: float64[N], weight of all that was seen, per impression; 1 where nothing was.
         second_moment: float64[N], expectation of ``whole`` squared along the logged path.
         cascade_moment: float64[K], the same of ``cumulative``.
+        orders: The sections as slates; None unless asked for.
     """
 
     impression: NDArray[np.int64]
@@ -51,6 +53,7 @@ class CommentStage:
     whole: Float64
     second_moment: Float64
     cascade_moment: Float64
+    orders: Orders | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class Weighted:
         comments: The comment stage, None if it is as logged.
         uniform: Whether all eligible videos were equally likely.
         expected: By metric: float64[N], the reward model averaged over the policy's choices.
+        marginal: float64[N], weights of the videos' categories; None where ``no_marginal`` says
+            why there are none.
+        marginal_moment: float64[N], expectation of their squares.
+        no_marginal: A reason.
+        largest: The largest weight that the log's design allows; None where that is unknown.
     """
 
     user: NDArray[np.integer]
@@ -80,6 +88,10 @@ class Weighted:
     comments: CommentStage | None
     uniform: bool
     expected: Mapping[str, Float64] = field(default_factory=dict)
+    marginal: Float64 | None = None
+    marginal_moment: Float64 | None = None
+    no_marginal: str = ""
+    largest: float | None = None
 
     @property
     def weight(self) -> Float64:
@@ -156,7 +168,7 @@ def first_sums(
     y = np.where(known, metric.values(dict(outcomes)), 0.0)
     keep = np.flatnonzero(known)
     if metric.comments and policy.comments is not None:
-        y, _ = _cascade(metric, outcomes, y, policy.comments)
+        y, _ = cascade_outcome(metric, outcomes, y, policy.comments)
     user, n = policy.user[keep], policy.n_users
     weight, outcome, level = policy.weight[keep], y[keep], None
     if model is not None and name in policy.expected:
@@ -193,7 +205,7 @@ def weighted_outcomes(
     if metric.comments and policy.comments is not None:
         moment = moment * policy.comments.second_moment[keep]
         rows = rows.with_weight(rows.weight * policy.comments.whole[keep])
-    return rows, _effective(moment, rows.weight)
+    return rows, effective_rows(moment, rows.weight)
 
 
 def value(
@@ -221,15 +233,15 @@ def value(
         policy.user[keep], policy.n_users, y[keep], policy.target[keep], policy.logging[keep]
     )
     video_moment = policy.second_moment[keep]
-    size = _effective(video_moment, rows.weight)
+    size = effective_rows(video_moment, rows.weight)
     found: dict[str, Valued] = {}
     corrected = rows
     if stage is not None:
         whole = stage.whole[keep]
-        both = _effective(video_moment * stage.second_moment[keep], rows.weight * whole)
+        both = effective_rows(video_moment * stage.second_moment[keep], rows.weight * whole)
         weighted = rows.with_outcome(y[keep] * whole)
-        found["ips"] = _weighted(inverse_propensity(weighted), weighted, both, by_rows=True)
-        found["snips"] = _weighted(self_normalised(weighted), weighted, both)
+        found["ips"] = weighted_value(inverse_propensity(weighted), weighted, both, by_rows=True)
+        found["snips"] = weighted_value(self_normalised(weighted), weighted, both)
         seen = np.zeros(len(y), dtype=bool)
         seen[stage.impression] = True
         if metric.column != "play_time_ms":
@@ -237,19 +249,19 @@ def value(
                 rows.weight, seen[keep], whole, y[keep], rows.user, policy.n_users
             )
             found["nested"] = Valued(linear, both)
-        cascade, moment = _cascade(metric, outcomes, y, stage)
-        cascaded = _effective(video_moment * moment[keep], rows.weight * np.sqrt(moment[keep]))
+        cascade, moment = cascade_outcome(metric, outcomes, y, stage)
+        cascaded = effective_rows(video_moment * moment[keep], rows.weight * np.sqrt(moment[keep]))
         corrected, size = rows.with_outcome(cascade[keep]), cascaded
-        found["cascade"] = _weighted(self_normalised(corrected), corrected, size)
+        found["cascade"] = weighted_value(self_normalised(corrected), corrected, size)
     else:
         if policy.uniform:
-            found["matching"] = _weighted(matching(rows), rows.with_weight(rows.target), size)
-        found["ips"] = _weighted(inverse_propensity(rows), rows, size, by_rows=True)
-        found["snips"] = _weighted(self_normalised(rows), rows, size)
+            found["matching"] = weighted_value(matching(rows), rows.with_weight(rows.target), size)
+        found["ips"] = weighted_value(inverse_propensity(rows), rows, size, by_rows=True)
+        found["snips"] = weighted_value(self_normalised(rows), rows, size)
         if policy.page is not None and policy.page_moment is not None:
             paged = rows.with_weight(policy.page[keep])
-            moment_size = _effective(policy.page_moment[keep], paged.weight)
-            found["page"] = _weighted(self_normalised(paged), paged, moment_size)
+            moment_size = effective_rows(policy.page_moment[keep], paged.weight)
+            found["page"] = weighted_value(self_normalised(paged), paged, moment_size)
     if model is not None and name in policy.expected:
         found |= _with_model(corrected, model[keep], policy.expected[name][keep], size)
     if metric.unit == "ms" and stage is None:
@@ -276,15 +288,16 @@ def _with_model(rows: Rows, model: Float64, expected: Float64, size: float) -> d
         ("dr_os", slope(lambda p: shrinkage_dr(full, p), strengths(full.weight))),
     ):
         if tuned is not None:
-            found[name] = Valued(tuned.linear, size, parameter=tuned.parameter, biased=_TUNED)
+            found[name] = Valued(tuned.linear, size, parameter=tuned.parameter, biased=TUNED)
     parts = [self_normalised(rows), found["dr"].linear, found["sndr"].linear]
     found["blend"] = Valued(blend([p for p in parts if p is not None]), size)
     return found
 
 
-def _weighted(
+def weighted_value(
     linear: Linear | None, rows: Rows, effective: float, *, by_rows: bool = False
 ) -> Valued:
+    """The estimate with the sums per user behind it; ``by_rows`` if they are divided by rows."""
     weights = user_sums(rows.weight, rows.user, rows.n_users)
     bottom = user_sums(np.ones(len(rows)), rows.user, rows.n_users) if by_rows else weights
     events = user_sums(rows.weight * rows.outcome, rows.user, rows.n_users)
@@ -292,7 +305,7 @@ def _weighted(
     return Valued(linear, effective, events, weights, bottom, heaviest)
 
 
-def _effective(moment: Float64, weight: Float64) -> float:
+def effective_rows(moment: Float64, weight: Float64) -> float:
     """Rows over the expected squared weight; over the drawn one where that is unknown."""
     if len(moment) == 0:
         return 0.0
@@ -303,7 +316,7 @@ def _effective(moment: Float64, weight: Float64) -> float:
     return float(weight.sum()) ** 2 / square if square > 0 else 0.0
 
 
-def _cascade(
+def cascade_outcome(
     metric: ReplayMetric, outcomes: Mapping[str, Float64], y: Float64, stage: CommentStage
 ) -> tuple[Float64, Float64]:
     """The outcome with each comment's part weighted by the order down to it alone.
@@ -311,10 +324,14 @@ def _cascade(
     What no comment accounts for, such as the moment of opening, is not weighted. The moment is the
     expected squared weight, averaged over an impression's comments; 1 where none was seen.
     """
-    column = "comment_stay_time" if metric.column == "play_time_ms" else metric.column
-    part = np.nan_to_num(stage.values[column])
+    part = np.nan_to_num(stage.values[comment_column(metric)])
     n = len(y)
     change = np.bincount(stage.impression, weights=(stage.cumulative - 1.0) * part, minlength=n)
     count = np.bincount(stage.impression, minlength=n)
     moment = np.bincount(stage.impression, weights=stage.cascade_moment, minlength=n)
     return y + change, np.where(count > 0, moment / np.maximum(count, 1), 1.0)
+
+
+def comment_column(metric: ReplayMetric) -> str:
+    """The outcome of one comment that a metric adds up."""
+    return "comment_stay_time" if metric.column == "play_time_ms" else metric.column

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from simulator.replay.estimators.intervals import LEVEL, Estimate
-from simulator.replay.estimators.linear import Float64
+from simulator.replay.estimators.linear import Float64, Linear
 
 _CELLS = 4_000_000
 """Counts in memory at a time: 32 MB."""
@@ -53,6 +53,71 @@ def user_bootstrap(
     )
 
 
+def bootstrap_of(
+    linear: Linear, *, draws: int = 2_000, seed: int = 0, level: float = LEVEL
+) -> Estimate | None:
+    """Interval of any linearised estimate, such as the difference of two policies.
+
+    The users that contribute are drawn with their jackknife pseudo-values, as for
+    `simulator.replay.estimators.likelihood.likelihood_of`. Arguments as for `user_bootstrap`.
+    """
+    own = linear.influence[linear.contributes]
+    if len(own) < 2:
+        return None
+    part = np.full(len(own), 1.0 / len(own))
+    top = linear.value * part + own - own.mean()
+    return user_bootstrap(top, part, draws=draws, seed=seed, level=level)
+
+
+def bootstrap_lift(
+    treatment: Linear,
+    control: Linear,
+    *,
+    draws: int = 2_000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Estimate | None:
+    """Interval of ``treatment / control - 1``, paired by user, from pseudo-values.
+
+    Arguments as for `user_bootstrap`. None where the control is not above 0.
+    """
+    used = treatment.contributes | control.contributes
+    n = int(used.sum())
+    if control.value <= 0 or n < 2:
+        return None
+    top, bottom = (
+        one.value / n + one.influence[used] - one.influence[used].mean()
+        for one in (treatment, control)
+    )
+    found = user_bootstrap(top, bottom, draws=draws, seed=seed, level=level)
+    if found is None:
+        return None
+    low, high = (None if bound is None else bound - 1.0 for bound in (found.low, found.high))
+    return Estimate(found.value - 1.0, found.standard_error, low, high)
+
+
+def bootstrap_p_value(linear: Linear, *, draws: int = 2_000, seed: int = 0) -> float | None:
+    """Two-sided, of a true value of 0: twice the smaller share of draws that are as extreme.
+
+    Never below ``2 / (draws + 1)``. None where `bootstrap_of` has no interval.
+    """
+    own = linear.influence[linear.contributes]
+    if len(own) < 2:
+        return None
+    part = np.full(len(own), 1.0 / len(own))
+    top = linear.value * part + own - own.mean()
+    found = replicates(top, part, draws=draws, seed=seed)
+    error = _ratio(top.sum(), part.sum(), *_squares(top, part))[1]
+    if found is None or not error > 0.0:
+        return None
+    values, errors = found
+    known = np.isfinite(values) & (errors > 0.0)
+    statistic = (values[known] - linear.value) / errors[known]
+    observed = linear.value / error
+    tails = ((statistic >= observed).sum(), (statistic <= observed).sum())
+    return float(min(1.0, 2.0 * (1.0 + min(tails)) / (1.0 + len(statistic))))
+
+
 def replicates(
     top: Float64, bottom: Float64, *, draws: int, seed: int
 ) -> tuple[Float64, Float64] | None:
@@ -61,7 +126,7 @@ def replicates(
     Users without a share in either sum are drawn too, as one group. Arguments as for
     `user_bootstrap`.
     """
-    counts = (top != 0.0) | (bottom > 0.0)
+    counts = (top != 0.0) | (bottom != 0.0)
     n, everybody = int(counts.sum()), len(top)
     if n < 2:
         return None

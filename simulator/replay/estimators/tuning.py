@@ -70,3 +70,9 @@ def strengths(weight: Float64, count: int = 8) -> list[float]:
 def smoothings(count: int = 8) -> list[float]:
     """Smoothings of sub-Gaussian weights: 0, then up to 1/2 by factors of two."""
     return [0.0, *[float(0.5**k) for k in range(count, 0, -1)]]
+
+
+def floors(logging: Float64, count: int = 8) -> list[float]:
+    """Floors of implicit exploration: 0, then lower quantiles of the logging probabilities."""
+    quantiles = np.quantile(logging, 0.5 ** np.arange(count, 0, -1))
+    return [0.0, *sorted({float(q) for q in quantiles})]

@@ -14,6 +14,7 @@ from simulator.progress import Meter
 from simulator.randomness import mix, purpose_key
 from simulator.replay.logged import LoggedRows
 from simulator.replay.target.histories import Waves
+from simulator.replay.target.marginal import marginal_weights, places_in_order
 from simulator.replay.target.target_policy import TargetPolicy
 from simulator.requests import CommentRequests, Int32, Int64, VideoRequests
 
@@ -45,12 +46,19 @@ class Target:
             where the log does not tell the other candidates' probabilities.
         unsupported: float64[N], probability of what the log could not have shown; NaN if unknown.
         expected: By model: float64[N], its outcome averaged over the policy's choices.
+        marginal: float64[N], weight of the shown item's feature; None unless asked for, NaN where
+            the log does not tell the other candidates' probabilities.
+        marginal_moment: float64[N], expectation of its square under the log's policy.
+        places: int64[N, 2], see `places_in_order`; None unless asked for.
     """
 
     probability: Float64
     second_moment: Float64
     unsupported: Float64
     expected: dict[str, Float64]
+    marginal: Float64 | None = None
+    marginal_moment: Float64 | None = None
+    places: Int64 | None = None
 
 
 def targets(
@@ -62,6 +70,8 @@ def targets(
     seed: int,
     models: Mapping[str, Predict] | None = None,
     meter: Meter | None = None,
+    feature: NDArray[np.integer] | None = None,
+    places: bool = False,
 ) -> dict[str, Target]:
     """Probabilities of the shown items under every scorer.
 
@@ -77,6 +87,8 @@ def targets(
         seed: For request keys.
         models: Reward models by name, for doubly robust estimators.
         meter: Told the rows that are scored.
+        feature: int[items], code of an item's feature from 0: weights over it are computed too.
+        places: Whether the places of what was shown in the ranker's own order are found too.
 
     Raises:
         ScorerError: a scorer broke its contract.
@@ -84,7 +96,10 @@ def targets(
     n, models = len(logged), models or {}
     out = {
         name: Target(np.zeros(n), np.full(n, np.nan), np.full(n, np.nan),
-                     {model: np.zeros(n) for model in models})
+                     {model: np.zeros(n) for model in models},
+                     None if feature is None else np.full(n, np.nan),
+                     None if feature is None else np.full(n, np.nan),
+                     np.zeros((n, 2), dtype=np.int64) if places else None)
         for name in scorers
     }  # fmt: skip
     request_key = purpose_key(seed, "replay.request")
@@ -114,7 +129,7 @@ def targets(
                     order = -np.arange(page.lists.shape[1], dtype=np.float32)
                     scores = np.broadcast_to(order, page.lists.shape)
                 scores = _checked(name, scores, requests, dataset)
-                chances[name] = _fill(out[name], page, scores, policy, never_shown)
+                chances[name] = _fill(out[name], page, scores, policy, never_shown, feature)
             for model, predict in models.items():
                 # The same prediction serves every scorer.
                 value = predict(page.rows, page.cells)
@@ -164,6 +179,7 @@ def _fill(
     scores: NDArray[np.float32],
     policy: TargetPolicy,
     never_shown: NDArray[np.bool_] | None,
+    feature: NDArray[np.integer] | None,
 ) -> Float64:
     """Note what the rows of a page have under one policy; the chance of every cell."""
     usable = page.free.any(axis=1)
@@ -184,6 +200,13 @@ def _fill(
         square = np.where(seen, chance**2 / np.where(seen, logging, 1.0), 0.0)
         target.second_moment[page.rows] = square.sum(axis=1)
         target.unsupported[page.rows] = np.where(seen, 0.0, chance).sum(axis=1)
+        if feature is not None and target.marginal is not None:
+            assert target.marginal_moment is not None
+            weight, moment = marginal_weights(chance, logging, feature[page.cells], page.at)
+            target.marginal[page.rows] = np.where(page.present, weight, 0.0)
+            target.marginal_moment[page.rows] = moment
+    if target.places is not None:
+        target.places[page.rows] = places_in_order(own, page.cells >= 0, page.at)
     if never_shown is not None:
         target.unsupported[page.rows] = chance @ never_shown
     return chance

@@ -20,6 +20,7 @@ from simulator.logs.dataset import DatasetWriter
 from simulator.logs.schema import TABLES
 from simulator.replay.target.targets import NOT_PROPOSED
 from simulator.requests import HistoryView, Int32
+from tests.reports.conftest import make_result
 from tests.simulator.replay import decision_log as platform
 
 Run = Callable[..., Any]
@@ -95,8 +96,84 @@ def test_a_usable_log_ends_with_a_verdict_and_files(abtest: Run, log: Path, tmp_
     assert (
         json.loads((tmp_path / "out" / "plan.json").read_text())["replay"]["control"] == "popular"
     )
-    shown = abtest("compare", "out", "out")
+    simulated = make_result(1, {"popular": 1.0, "random": 0.8}, users=200)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text(simulated.to_json())
+    (tmp_path / "run" / "plan.json").write_text("{}")
+    shown = abtest("compare", "out", "run", "--html", "both.html")
     assert shown.code == 0, shown.err
+    assert "2 runs (1 replay, 1 simulation)" in shown.out
+    rows = [line.split()[:4] for line in shown.out.splitlines()]
+    assert ["out", "replay", "random", "popular"] in rows
+    assert ["run", "simulation", "random", "popular"] in rows
+    assert "out<small>replay</small>" in (tmp_path / "both.html").read_text()
+    methods = json.loads(abtest("compare", "out", "run", "--json").out)["runs"]
+    assert [one["method"] for one in methods] == ["replay", "simulation"]
+
+
+def test_all_estimators_stand_in_table_page_and_document(
+    abtest: Run, log: Path, tmp_path: Path
+) -> None:
+    usual = ("replay", "-t", "random", "-c", "popular", "--data", log, "--explore-share", "40%",
+             "--primary", "click_rate")  # fmt: skip
+    plain = abtest(*usual, "--out", "plain")
+    every = abtest(*usual, "--out", "every", "--estimators", "all")
+    assert (plain.code, every.code) == (0, 0), every.err
+    before, after = (
+        ExperimentResult.from_json((tmp_path / name / "results.json").read_text())
+        for name in ("plain", "every")
+    )
+    assert before.comparisons == after.comparisons
+    first = after.context["replay"]["metrics"][0]
+    assert set(before.context["replay"]["metrics"][0]["estimates"]) < set(first["estimates"])
+    assert first["recommended"] == before.context["replay"]["metrics"][0]["recommended"]
+    page = (tmp_path / "every" / "report.html").read_text()
+    for name, words in first["assumes"].items():
+        assert f"{name}: {words}" in " ".join(every.out.split())
+        assert f"assumes: {words}" in page
+        assert name not in ("clipped_ips", "sub_gaussian_ips") or name not in plain.out
+    reason = "the log's videos have no category"
+    assert f"marginalised_ips: {reason}" in every.out
+    assert first["left_out"]["marginalised_ips"] == reason
+    assert "Estimators that this log does not allow" in page
+    wanted = ("ips", "control", "bootstrap")
+    bounds = {(i["estimator"], i["of"], i["method"]): i for i in first["intervals"]}[wanted][
+        "found"
+    ]
+    shown = f"{100 * bounds['low']:.2f} to {100 * bounds['high']:.2f}"
+    assert f"{shown} %" in every.out
+    assert shown in page
+    assert "What each assumes" not in plain.out
+    wrong = abtest(*usual, "--estimators", "ips,clip")
+    assert wrong.code == 2
+    assert "unknown estimator 'clip'" in wrong.err
+    assert "clipped_ips" in wrong.err
+
+
+def test_intervals_by_another_method(abtest: Run, log: Path) -> None:
+    usual = ("replay", "-t", "random", "-c", "popular", "--data", log, "--explore-share", "40%",
+             "--primary", "click_rate", "--json")  # fmt: skip
+
+    def lift(*options: str) -> dict[str, float]:
+        result = abtest(*usual, *options)
+        assert result.code == 0, result.err
+        document = json.loads(result.out)
+        found: dict[str, float] = document["comparisons"][0]["metrics"][0]["relative"]
+        return found
+
+    plain, drawn = lift(), lift("--interval", "bootstrap", "--draws", "300")
+    assert drawn["value"] == pytest.approx(plain["value"])
+    assert drawn["low"] != plain["low"]
+    assert drawn == lift("--interval", "bootstrap", "--draws", "300")
+    assert drawn != lift("--interval", "bootstrap", "--draws", "300", "--draws-seed", "1")
+    wide = lift("--interval", "likelihood")
+    assert wide == lift("--conservative")
+    assert wide["low"] <= plain["low"]
+    assert plain == lift("--interval", "student")
+    refused = abtest(*usual, "--interval", "bernstein")
+    assert refused.code == 2
+    assert "--estimators all" in refused.err
+    assert abtest(*usual, "--interval", "bootstrap", "--conservative").code == 2
 
 
 def test_too_little_overlap_is_unusable_and_exits_with_4(abtest: Run, tmp_path: Path) -> None:
@@ -220,6 +297,15 @@ def test_a_bandit_log_from_table_to_verdict(abtest: Run, tmp_path: Path) -> None
     assert result.code == 0, result.err
     assert "caution" in result.out
     assert "as logged" in result.out
+    every = abtest(
+        "replay", "--data", "log", "--target-probability", "target_probability",
+        "--estimators", "all", "--interval", "bootstrap", "--draws", "300",
+    )  # fmt: skip
+    assert every.code == 0, every.err
+    assert "clipped_ips: what large weights add does not matter" in every.out
+    flat = " ".join(every.out.split())
+    assert "marginalised_ips: the log does not tell the other candidates' chances" in flat
+    assert "by a bootstrap over users (300 draws)" in flat
     wrong = abtest("replay", "--data", "log", "--target-probability", "new")
     assert wrong.code == 3
     assert "no column 'new'" in wrong.err

@@ -51,6 +51,48 @@ def test_runs_without_context_compare() -> None:
     assert "differ" not in render_comparison([("a", bare), ("b", bare)], encoding="ascii", width=80)
 
 
+def as_replay(result: ExperimentResult, data: str = "bbbb") -> ExperimentResult:
+    """The same figures, as a replay has them: per impression, under its names."""
+    mine = {"comment_watch_time": "comment_stay_ms", "play_time": "play_time_ms"}
+    comparisons = tuple(
+        dataclasses.replace(
+            c,
+            metrics=tuple(
+                dataclasses.replace(
+                    m, metric=mine[m.metric], label=f"{m.label} per impression",
+                    unit="s per impression",
+                )
+                for m in c.metrics
+                if m.metric in mine
+            ),
+        )
+        for c in result.comparisons
+    )  # fmt: skip
+    context = {"replay": {"definition": "one slot"}, "data": {"content_hash": data}}
+    return dataclasses.replace(result, design="observed", comparisons=comparisons, context=context)
+
+
+def test_a_replay_beside_a_simulation_is_told_from_it() -> None:
+    replayed = as_replay(B)
+    text = render_comparison([("runs/r", replayed), ("runs/s", A)], encoding="ascii", width=130)
+    flat = " ".join(text.split())
+    assert "2 runs (1 replay, 1 simulation)" in flat
+    rows = {line.split()[0]: line.split()[1] for line in text.splitlines() if "runs/" in line}
+    assert rows == {"runs/r": "replay", "runs/s": "simulation"}
+    assert "A replay values one impression" in flat
+    assert "A simulation counts whole days" in flat
+    assert "Primary metric: Comment watch time." in flat
+    assert "different primary metrics" not in flat
+    assert "not comparable" not in flat
+    narrow = render_comparison([("r", replayed), ("s", A)], encoding="ascii", width=60)
+    assert "r, replay: lsvcr against sasrec" in narrow
+    real = dataclasses.replace(A, simulated=False)
+    beside = render_comparison([("r", replayed), ("s", real)], encoding="ascii", width=130)
+    assert "An experiment counts whole days" in " ".join(beside.split())
+    twice = render_comparison([("a", replayed), ("b", as_replay(A))], encoding="ascii", width=130)
+    assert "A replay values" not in twice
+
+
 def seeded(result: ExperimentResult, training: int, seed: int = 1, days: int = 3, world: int = 1,
            data: str = "aaaa") -> ExperimentResult:  # fmt: skip
     context = {

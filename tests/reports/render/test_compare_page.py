@@ -9,6 +9,7 @@ from reports import formats
 from reports.render.comparison_page import comparison_json, render_comparison_html
 from reports.render.page import PageSection, PageTable, render_page
 from tests.reports.conftest import make_result
+from tests.reports.render.test_compare import as_replay
 from tests.reports.render.test_html import ATTACK, Page
 
 A = make_result(1, context={"seed": 1}, users=200)
@@ -59,3 +60,20 @@ def test_names_are_text_on_every_page() -> None:
     for html in pages:
         page = Page(html)
         assert not page.all("script") and "<script>alert(1)</script>" in page.text("pre")
+
+
+def test_a_replay_and_a_simulation_share_a_forest_per_metric() -> None:
+    runs = [("runs/r", as_replay(B)), ("runs/s", A)]
+    html = render_comparison_html(runs)
+    page = Page(html)
+    assert "1 replay, 1 simulation" in html
+    assert "A replay values one impression" in page.text("p")
+    tables = re.findall(r"<table.*?</table>", html, flags=re.S)
+    first = tables[0]
+    assert "(replay: s per impression; simulation: s per user-day)" in first
+    assert "runs/r<small>replay</small>" in first
+    assert "runs/s<small>simulation</small>" in first
+    assert len(tables) == len(A.comparisons[0].metrics)
+    document = json.loads(comparison_json(runs))
+    assert [run["method"] for run in document["runs"]] == ["replay", "simulation"]
+    assert any("A replay values" in note for note in document["notes"])

@@ -11,7 +11,7 @@ import pytest
 
 from simulator.logs.dataset import Dataset
 from simulator.replay import TargetPolicy, replay
-from simulator.replay.diagnostics import CAUTION_COVERAGE, judge, overlap
+from simulator.replay.diagnostics import CAUTION_COVERAGE, judge, overlap, shortfalls
 from simulator.replay.estimators import Estimate
 from simulator.replay.result import Overlap
 from tests.simulator.replay import decision_log as platform
@@ -78,3 +78,41 @@ def test_in_a_replay_it_is_said_of_times_and_not_of_shares(
         "comment_stay_ms": True,
     }  # fmt: skip
     assert [any(SAID in r for r in s.found.reasons) for s in result.segments] == [True, True]
+
+
+def shown(missing: float, weight: float = 8.0, users: int = 60) -> Overlap:
+    """Ten rows per user, one of them with weight; a share of the choices cannot be shown."""
+    user = np.repeat(np.arange(users), 10)
+    weights = np.where(np.arange(len(user)) % 10 == 0, weight, 0.0)
+    moment = np.full(len(user), weight**2 / 10)
+    return overlap("a", weights, moment, np.full(len(user), missing), user, users)
+
+
+@pytest.mark.parametrize("kind", ["decisions", "candidates", "all videos"])
+def test_more_rows_are_not_advised_where_they_cannot_help(kind: str) -> None:
+    said = " ".join(shortfalls([shown(missing=0.6)], kind))
+    assert "exploration over these videos" in said
+    assert "times as many" not in said
+    assert "--top-share" not in said
+    few = " ".join(shortfalls([shown(missing=0.1)], kind))
+    assert "about 4.3 times as many would be worth 400" in few
+    assert "exploration over these videos" not in few
+    assert len(shortfalls([shown(missing=0.6), shown(missing=0.1)], kind)) == 3
+
+
+def test_a_longer_log_of_random_exposure_shows_more_and_is_worth_less_than_its_rows() -> None:
+    said = shortfalls([shown(missing=0.6)], "random pool")
+    assert "at least 4.3 times as many" in said[0]
+    assert "A longer one shows more of them" in said[1]
+    assert "--top-share" in said[2]
+    enough = shortfalls([shown(missing=0.6, users=600)], "random pool")
+    assert len(enough) == 1
+    assert "A longer one shows more of them" in enough[0]
+
+
+def test_what_was_given_already_is_not_advised_again() -> None:
+    few = [shown(missing=0.0)]
+    assert "--top-share 0.1 or --temperature T" in shortfalls(few, "random pool")[1]
+    assert "--top-share above 0.2 (" in shortfalls(few, "all videos", top_share=0.2)[1]
+    assert "--temperature above 2 (" in shortfalls(few, "all videos", temperature=2.0)[1]
+    assert len(shortfalls(few, "all videos", top_share=1.0)) == 1

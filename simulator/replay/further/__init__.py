@@ -1,0 +1,1 @@
+"""Compute the estimates and intervals that are shown when asked for."""
