@@ -134,16 +134,23 @@ def pooled(criteria: list[Floats], lifts: list[Floats], seed: int = 1) -> tuple[
 
 def draw(criteria: dict[str, Floats], lifts: Floats, path: Path) -> None:
     """One panel per criterion: every policy's criterion and its lift in percent."""
-    figure, panels = pyplot.subplots(
-        1, len(criteria), figsize=(3.2 * len(criteria), 3.2), sharey=True, layout="constrained"
-    )
-    for panel, (name, values) in zip(np.atleast_1d(panels), criteria.items(), strict=True):
+    columns = min(len(criteria), 4)
+    rows = -(-len(criteria) // columns)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(3 * columns, 2.8 * rows), sharey=True, layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    panels = grid.ravel()
+    for panel, (name, values) in zip(panels, criteria.items(), strict=False):
         rho, _ = agreement(values, lifts)
         panel.axhline(0.0, color="0.8", linewidth=1)
         panel.scatter(values, 100 * np.expm1(lifts), s=22, color="#1f5fa8")
-        panel.set_title(f"{name}: Spearman {rho:.2f}", fontsize=9)
+        panel.set_title(f"Spearman {rho:.2f}", fontsize=9)
         panel.set_xlabel(name, fontsize=9)
-    np.atleast_1d(panels)[0].set_ylabel("lift in comment watch time, %", fontsize=9)
+    for panel in panels[len(criteria) :]:
+        panel.set_visible(False)
+    for first in grid[:, 0]:
+        first.set_ylabel("lift in comment watch time, %", fontsize=9)
     figure.savefig(path, dpi=130, metadata={"Software": None})
     pyplot.close(figure)
 
