@@ -98,6 +98,12 @@ class Weighted:
         """float64[N]: video weights."""
         return self.target / self.logging
 
+    def rows(self, outcome: Float64, keep: NDArray[np.int64]) -> Rows:
+        """Some of the impressions for the estimators; outcome float64[N], keep int64[K]."""
+        return Rows(
+            self.user[keep], self.n_users, outcome[keep], self.target[keep], self.logging[keep]
+        )
+
 
 @dataclass(frozen=True)
 class Valued:
@@ -194,13 +200,7 @@ def weighted_outcomes(
     Arguments as of `value`.
     """
     keep = np.flatnonzero(known)
-    rows = Rows(
-        policy.user[keep],
-        policy.n_users,
-        metric.values(dict(outcomes))[keep],
-        policy.target[keep],
-        policy.logging[keep],
-    )
+    rows = policy.rows(metric.values(dict(outcomes)), keep)
     moment = policy.second_moment[keep]
     if metric.comments and policy.comments is not None:
         moment = moment * policy.comments.second_moment[keep]
@@ -229,9 +229,7 @@ def value(
     y = np.where(known, metric.values(dict(outcomes)), 0.0)
     keep = np.flatnonzero(known)
     stage = policy.comments if metric.comments else None
-    rows = Rows(
-        policy.user[keep], policy.n_users, y[keep], policy.target[keep], policy.logging[keep]
-    )
+    rows = policy.rows(y, keep)
     video_moment = policy.second_moment[keep]
     size = effective_rows(video_moment, rows.weight)
     found: dict[str, Valued] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.replay.estimators.intervals import LEVEL, Estimate
 from simulator.replay.estimators.linear import Float64, Linear
@@ -64,8 +65,7 @@ def bootstrap_of(
     own = linear.influence[linear.contributes]
     if len(own) < 2:
         return None
-    part = np.full(len(own), 1.0 / len(own))
-    top = linear.value * part + own - own.mean()
+    top, part = _parts(linear, linear.contributes), np.full(len(own), 1.0 / len(own))
     return user_bootstrap(top, part, draws=draws, seed=seed, level=level)
 
 
@@ -85,15 +85,18 @@ def bootstrap_lift(
     n = int(used.sum())
     if control.value <= 0 or n < 2:
         return None
-    top, bottom = (
-        one.value / n + one.influence[used] - one.influence[used].mean()
-        for one in (treatment, control)
-    )
+    top, bottom = (_parts(one, used) for one in (treatment, control))
     found = user_bootstrap(top, bottom, draws=draws, seed=seed, level=level)
     if found is None:
         return None
     low, high = (None if bound is None else bound - 1.0 for bound in (found.low, found.high))
     return Estimate(found.value - 1.0, found.standard_error, low, high)
+
+
+def _parts(linear: Linear, used: NDArray[np.bool_]) -> Float64:
+    """Jackknife pseudo-values over the number of users, those of bool[G]; they sum to the value."""
+    own = linear.influence[used]
+    return np.asarray(linear.value / len(own) + own - own.mean())
 
 
 def bootstrap_p_value(linear: Linear, *, draws: int = 2_000, seed: int = 0) -> float | None:
@@ -104,8 +107,7 @@ def bootstrap_p_value(linear: Linear, *, draws: int = 2_000, seed: int = 0) -> f
     own = linear.influence[linear.contributes]
     if len(own) < 2:
         return None
-    part = np.full(len(own), 1.0 / len(own))
-    top = linear.value * part + own - own.mean()
+    top, part = _parts(linear, linear.contributes), np.full(len(own), 1.0 / len(own))
     found = replicates(top, part, draws=draws, seed=seed)
     error = _ratio(top.sum(), part.sum(), *_squares(top, part))[1]
     if found is None or not error > 0.0:

@@ -69,9 +69,7 @@ def further_values(
     y = np.where(known, metric.values(dict(outcomes)), 0.0)
     keep = np.flatnonzero(known)
     stage = policy.comments if metric.comments else None
-    rows = Rows(
-        policy.user[keep], policy.n_users, y[keep], policy.target[keep], policy.logging[keep]
-    )
+    rows = policy.rows(y, keep)
     moment = policy.second_moment[keep]
     whole = np.ones(len(keep)) if stage is None else stage.whole[keep]
     all_moment = moment if stage is None else moment * stage.second_moment[keep]
