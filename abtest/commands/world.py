@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -107,11 +108,14 @@ def calibrate(
     iterations: Annotated[
         int, typer.Option("--iterations", min=1, help="Steps of the least squares.")
     ] = 30,
-    users: Annotated[int, typer.Option("--users", min=50, help="People simulated.")] = 800,
-    days: Annotated[int, typer.Option("--days", min=1, help="Days simulated.")] = 4,
+    worlds: Annotated[
+        int, typer.Option("--worlds", min=1, help="Worlds simulated: figures are their means.")
+    ] = 3,
+    users: Annotated[int, typer.Option("--users", min=50, help="People of each world.")] = 1_300,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days simulated.")] = 2,
     ladder_users: Annotated[
-        int, typer.Option("--ladder-users", min=0, help="People of the ladder; 0 leaves it out.")
-    ] = 400,
+        int, typer.Option("--ladder-users", min=0, help="People of each ladder; 0 leaves it out.")
+    ] = 150,
     seed: Annotated[int, typer.Option("--seed", help="Of the world and all draws.")] = 1,
     workers: options.Workers = None,
 ) -> None:
@@ -144,13 +148,15 @@ def calibrate(
     if out.exists():
         raise UsageError(f"{out} exists and is left untouched.", "Choose another --out")
     config = WorldConfig.preset(preset)
-    sample = Sample(seed=seed, users=users, days=days, ladder_users=ladder_users)
-    rough = Sample(
-        seed=seed, users=max(users // 3, 50), days=days, ladder_users=ladder_users and 200
+    sample = Sample(seed=seed, worlds=worlds, users=users, days=days, ladder_users=ladder_users)
+    rough = dataclasses.replace(
+        sample, users=max(users // 3, 50), ladder_users=ladder_users and max(ladder_users // 2, 50)
     )
+    unseen = seed + worlds
     console = Console()
     wanted = targets()
-    what = f"{len(KNOBS)} parameters, {len(wanted)} figures, {users:,} people"
+    people = f"{users:,} people in each of {worlds} worlds"
+    what = f"{len(KNOBS)} parameters, {len(wanted)} figures, {people}"
     if steps.exists():
         console.note(f"goes on with what {steps} holds")
     context = multiprocessing.get_context("spawn")
@@ -173,7 +179,7 @@ def calibrate(
         fitted = fit(
             config, sample, rough=rough, iterations=iterations, evaluate=evaluate, report=report
         )
-        other = Sample(seed=seed + 1, users=users, days=days)
+        other = Sample(seed=unseen, users=users, days=days)
         found = evaluate(other, [fitted])[0]
     values = {k.parameter: getattr(fitted, k.parameter) for k in KNOBS}
     write_text(out, f'base = "{preset}"\n{tomli_w.dumps(values)}')
@@ -193,7 +199,8 @@ def calibrate(
     }
     put(f"\n{contrasts_table(ratios)}")
     with console.stage("ladders", "beside published experiments"):
-        people = max(ladder_users, 200)
-        rows = react(World.create(fitted, seed + 1), users=people, days=2, seed=seed + 1)
+        rows = react(
+            World.create(fitted, unseen), users=max(ladder_users, 200), days=2, seed=unseen
+        )
     put(f"\n{reactions_table(rows)}")
-    put(f"\nMeasured with another seed ({seed + 1}). Written: {out}")
+    put(f"\nMeasured with another seed ({unseen}). Written: {out}")

@@ -24,7 +24,7 @@ def effort(sample: Sample) -> float:
     """How much an evaluation of this sample takes, in days of people; contrasts half as much."""
     days = sample.ladder_days * len(CENTRAL) + 1
     log = sample.users * sample.days * (1.5 if sample.contrasts else 1.0)
-    return float(log + sample.ladder_users * days)
+    return float(sample.worlds * (log + sample.ladder_users * days))
 
 
 class Evaluations:

@@ -70,6 +70,8 @@ KNOBS = (
          ("click_rate.standard", "click_rate_of_users.p", "tab.click_rate_of_0", "exposure.gini",
           "session_length", "paired_videos.", "contrast."),
          0.2, True, 0.02, 20.0),
+    Knob("platform_noise_volume", ("click_rate_of_users.", "click_rate.", "paired_videos."),
+         0.15, low=-1.0, high=2.0),
     Knob("platform_random_quality", ("paired_videos.", "click_rate.random", "click_rate_of_videos"),
          0.15, low=-1.0, high=1.0),
     Knob("platform_random_share", ("random_share",), 0.1, True, 0.001, 0.1),

@@ -30,14 +30,17 @@ class Sample:
     """Who is simulated in every evaluation.
 
     Attributes:
-        seed: Of the world and of all draws.
-        users, days: Size of the log.
-        ladder_users, ladder_days: Size of the twin run of the ladder; 0 people for none.
+        seed: Of the first world and of all its draws.
+        worlds: How many worlds are simulated, of this seed and the next ones; figures are means
+            over them, so that a fit holds for more than one.
+        users, days: Size of each world's log.
+        ladder_users, ladder_days: Size of each world's twin run of the ladder; 0 people for none.
         contrasts: Whether ratios of standard to random exposure are measured; they take a third of
             the time.
     """
 
     seed: int = 1
+    worlds: int = 1
     users: int = 800
     days: int = 4
     ladder_users: int = 0
@@ -46,17 +49,23 @@ class Sample:
 
     def evidence(self, config: WorldConfig) -> Measures:
         """Statistics of the log, contrasts as ``contrast.*``, elasticities as ``ladder.*``."""
-        log, ratios = self._live(config)
+        found = [self._evidence(config, self.seed + number) for number in range(self.worlds)]
+        names = dict.fromkeys(name for one in found for name in one)
+        return {name: _mean([one.get(name) for one in found]) for name in names}
+
+    def _evidence(self, config: WorldConfig, seed: int) -> Measures:
+        """The same of one world."""
+        log, ratios = self._live(config, seed)
         found = measure(log)
         if self.contrasts:
             found |= {f"contrast.{name}": ratio for name, ratio in ratios.items()}
         if self.ladder_users:
             rungs = live_ladder(
-                World.create(config, self.seed),
+                World.create(config, seed),
                 {name: rung for name, rung in quality_ladder(config).items() if name in CENTRAL},
                 users=self.ladder_users,
                 days=self.ladder_days,
-                seed=self.seed,
+                seed=seed,
             )
             found |= {
                 f"ladder.{line.name}": elasticity(rungs, line.first, line.second)
@@ -66,11 +75,11 @@ class Sample:
         return found
 
     def log(self, config: WorldConfig) -> LogTables:
-        """The log that the platform's own ranker would write, in memory."""
-        return self._live(config)[0]
+        """The log that the platform's own ranker would write in the first world, in memory."""
+        return self._live(config, self.seed)[0]
 
-    def _live(self, config: WorldConfig) -> tuple[LogTables, dict[str, float]]:
-        world = World.create(config, self.seed)
+    def _live(self, config: WorldConfig, seed: int) -> tuple[LogTables, dict[str, float]]:
+        world = World.create(config, seed)
         catalogue = world.catalogue()
         group = np.arange(self.users, dtype=np.int32)
         recorder = Recorder(catalogue)
@@ -78,7 +87,7 @@ class Sample:
             catalogue,
             WorldResponse(world).population(group),
             group,
-            seed=self.seed,
+            seed=seed,
             start_ms=config.start_ms,
             end_ms=config.start_ms + self.days * DAY_MS,
             history=HistoryState(self.users),
@@ -122,3 +131,9 @@ def _videos(world: World) -> pl.DataFrame:
             "duration_ms": videos.duration_ms,
         }
     )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """Mean over the worlds in which there is a figure."""
+    there = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.mean(there)) if there else None

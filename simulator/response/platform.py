@@ -67,6 +67,9 @@ class PlatformRanker:
         mean, deviation = world.affinity_moments
         self._taste = people.taste / np.float32(deviation)
         self._grid = people.grid
+        # Its view of people who use the platform a lot is worse or better than of others.
+        growth = world.config.platform_noise_volume * people.volume.astype(np.float64)
+        self._noise = self._objective.noise * np.exp(np.clip(growth, -20.0, 20.0))
         self._centre = np.float32(mean / deviation)
         self._noise_key = purpose_key(world.seed, "platform.noise")
         self._slate_key = purpose_key(world.seed, "platform.slate")
@@ -137,7 +140,8 @@ class PlatformRanker:
         view = c.click_taste * (affinity - self._centre) + c.click_quality * v.quality[videos]
         view = view + self._merit[videos]
         if noise > 0.0:
-            view = view + noise * normal(self._noise_key, requests.user[:, None], videos)
+            error = normal(self._noise_key, requests.user[:, None], videos)
+            view = view + self._noise[requests.row, None] * error
         return np.asarray(view)
 
     def _share(self, requests: VideoRequests) -> NDArray[np.float64]:

@@ -153,7 +153,7 @@ def same_inventory(one: World, other: World) -> bool:
 
 
 def _names() -> list[str]:
-    apart = ("name", "language", "start_ms")
+    apart = ("name", "language", "draws", "start_ms")
     return [f.name for f in dataclasses.fields(WorldConfig) if f.name not in apart]
 
 

@@ -19,6 +19,7 @@ from simulator.world.ranges import wanted_of
 from simulator.world.vocabulary import LANGUAGES
 
 PRESETS = Path(__file__).with_name("presets")
+_CHOICES = {"language": tuple(LANGUAGES), "draws": ("independent", "even")}
 _EXPECTED: dict[type, str] = {int: "a whole number", float: "a number"}
 
 
@@ -29,6 +30,8 @@ class WorldConfig:
     Attributes:
         language: Of captions and comments, "zh" (Chinese) or "en" (English). Nothing else of a log
             depends on it.
+        draws: How qualities of videos are drawn: "independent", or "even", so that worlds of
+            different seeds are alike on average.
         start_ms: Unix ms of day 0 (midnight in China).
         n_videos, n_authors: Size of the inventory.
         old_days, new_days: Videos are uploaded evenly from ``-old_days`` to ``new_days``.
@@ -80,7 +83,8 @@ class WorldConfig:
             seldom, by the power ``visits_low_activity`` of their activity.
         novelty_strength, novelty_days: Added to the log-odds of a click and of opening comments
             when a person's ranker has changed, and how fast that fades (see `Feed`).
-        platform_*: The platform's own ranker: error of its view (``noise``), randomness of its
+        platform_*: The platform's own ranker: error of its view (``noise``, larger for people who
+            use the platform a lot, by the exponential of ``noise_volume``), randomness of its
             slates (``temperature``), weights of predicted outcomes (``click``, ``play``, ``like``,
             ``comment``); ``platform_random_share`` of slots show one of ``platform_random_pool``
             videos at random, unevenly over people (``platform_random_sigma`` of the log share) and
@@ -93,6 +97,7 @@ class WorldConfig:
 
     name: str = "default"
     language: str = "zh"
+    draws: str = "independent"
     start_ms: int = 1_696_089_600_000  # 1 October 2023, 00:00 in China
     n_videos: int = 13_000
     n_authors: int = 3_950
@@ -211,6 +216,7 @@ class WorldConfig:
     platform_like: float = 0.2
     platform_comment: float = 0.3
     platform_temperature: float = 0.7
+    platform_noise_volume: float = 0.0
     platform_random_share: float = 0.006337
     platform_random_sigma: float = 0.9
     platform_random_bursts: float = 0.0
@@ -274,9 +280,9 @@ class WorldConfig:
             if not fits or isinstance(value, bool):
                 expected = _EXPECTED.get(wanted, "text")
                 raise DataError(f"world parameter '{key}' is {value!r}, expected {expected}.")
-            if key == "language" and value not in LANGUAGES:
-                known = " or ".join(f'"{name}"' for name in LANGUAGES)
-                raise DataError(f"world parameter 'language' is {value!r}, expected {known}.")
+            if key in _CHOICES and value not in _CHOICES[key]:
+                known = " or ".join(f'"{name}"' for name in _CHOICES[key])
+                raise DataError(f"world parameter '{key}' is {value!r}, expected {known}.")
             if wanted is not str:
                 asked = wanted_of(key, value, whole=wanted is int)
                 if asked:

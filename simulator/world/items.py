@@ -12,6 +12,7 @@ from simulator.calendar import DAY_MS, HOUR_MS
 from simulator.randomness import purpose_key
 from simulator.requests import Int32, Int64
 from simulator.world.config import WorldConfig
+from simulator.world.draws import EvenDraws, IndependentDraws, even_points
 from simulator.world.vocabulary import STYLE_NAMES, TOPICS_PER_GROUP
 
 Float32 = NDArray[np.float32]
@@ -19,6 +20,8 @@ Float32 = NDArray[np.float32]
 DIMENSIONS = 16
 N_STYLES = len(STYLE_NAMES)
 N_TOPICS = 24
+_BLOCK = 16
+"""Authors stand in order of how much they publish; even draws are even for each so many of them."""
 
 # Characters of six kinds of comments in each style, and what lengthens half of the comments. No
 # distribution is published; published examples have 8 to 23 characters.
@@ -109,45 +112,73 @@ def _unit(vectors: NDArray[np.floating[Any]]) -> Float32:
     return np.asarray(vectors / np.maximum(norm, 1e-12), dtype=np.float32)
 
 
-def topic_vectors(seed: int) -> Float32:
-    """float32[24, 16]: unit vectors; topics of one group are closer to each other."""
-    random = _generator(seed, "world.topics")
-    groups = _unit(random.normal(size=(-(-N_TOPICS // TOPICS_PER_GROUP), DIMENSIONS)))
+def topic_vectors(seed: int, *, even: bool = False) -> Float32:
+    """float32[24, 16]: unit vectors; topics of one group are closer to each other.
+
+    Args:
+        seed: Of the world.
+        even: Whether topics are alike in the same way in every world. How well the best videos can
+            suit somebody depends on it, and with it most of what is published of a platform.
+    """
+    n_groups = -(-N_TOPICS // TOPICS_PER_GROUP)
+    group = np.arange(N_TOPICS) // TOPICS_PER_GROUP
+    random = _generator(0 if even else seed, "world.topics")
+    if even:
+        rest = _unit(random.normal(size=(N_TOPICS, DIMENSIONS - n_groups)))
+        return _unit(np.hstack([0.6 * np.eye(n_groups)[group], 0.8 * rest]))
+    groups = _unit(random.normal(size=(n_groups, DIMENSIONS)))
     own = _unit(random.normal(size=(N_TOPICS, DIMENSIONS)))
-    return _unit(0.6 * groups[np.arange(N_TOPICS) // TOPICS_PER_GROUP] + 0.8 * own)
+    return _unit(0.6 * groups[group] + 0.8 * own)
+
+
+def taste_map(config: WorldConfig, seed: int) -> Float32:
+    """float32[16, 8]: maps a unit taste vector to unit-variance comment taste."""
+    return (
+        _draws(config, _generator(seed, "world.map")).map(DIMENSIONS, N_STYLES).astype(np.float32)
+    )
+
+
+def _draws(
+    config: WorldConfig, random: np.random.Generator, n: int = 0, dimensions: int = 0
+) -> IndependentDraws:
+    """How this world draws; an even one has combinations of so many qualities of n things."""
+    if config.draws == "independent":
+        return IndependentDraws(random)
+    return EvenDraws(random, even_points(random, n, dimensions) if n else None)
 
 
 def make_videos(config: WorldConfig, seed: int) -> Videos:
     """All videos, uploaded evenly over the old and the new days."""
     random = _generator(seed, "world.videos")
     n = config.n_videos
-    centres = topic_vectors(seed)
-    author_topic = random.integers(0, N_TOPICS, config.n_authors)
+    draws = _draws(config, random, n, 6)
+    centres = topic_vectors(seed, even=config.draws == "even")
+    author_topic = draws.kinds(config.n_authors, N_TOPICS)
     author_offset = random.normal(size=(config.n_authors, DIMENSIONS)) / np.sqrt(DIMENSIONS)
-    productivity = 1.0 / (np.arange(config.n_authors) + 10.0) ** 0.6
-    author = random.choice(config.n_authors, n, p=productivity / productivity.sum())
-    stray = random.random(n) < 0.15
-    topic = np.where(stray, random.integers(0, N_TOPICS, n), author_topic[author])
+    productivity = np.asarray(1.0 / (np.arange(config.n_authors) + 10.0) ** 0.6, dtype=np.float64)
+    author = draws.places(productivity, n)
+    stray, other = draws.strays(n, 0.15, N_TOPICS)
+    topic = np.where(stray, other, author_topic[author])
     noise = random.normal(size=(n, DIMENSIONS)) / np.sqrt(DIMENSIONS)
     vector = _unit(0.8 * centres[topic] + 0.35 * author_offset[author] + 0.45 * noise)
-    quality = random.normal(size=n)
+    quality = draws.normals(n)
     span = (config.old_days + config.new_days) * DAY_MS
     upload = config.start_ms - config.old_days * DAY_MS + np.sort(random.random(n)) * span
     old = int(np.searchsorted(upload, config.start_ms))
-    pool = np.sort(random.permutation(old)[: config.platform_random_pool]).astype(np.int32)
+    pool = draws.part(quality[:old], config.platform_random_pool).astype(np.int32)
     quality[pool] += config.platform_random_quality
-    log_seconds = np.log(config.duration_median) + config.duration_sigma * random.normal(size=n)
-    log_seconds[pool] = np.interp(
-        random.permutation(len(pool)) / max(len(pool), 1) + 0.5 / max(len(pool), 1), *_POOL_DURATION
-    )
+    lengths = draws.normals(n)
+    log_seconds = np.log(config.duration_median) + config.duration_sigma * lengths
+    log_seconds[pool] = np.interp(draws.levels(lengths[pool]), *_POOL_DURATION)
     seconds = np.exp(np.clip(log_seconds, np.log(3.0), np.log(1_200.0)))
-    luck = np.sqrt(1.0 - config.popularity_quality**2) * random.normal(size=n)
+    luck = np.sqrt(1.0 - config.popularity_quality**2) * draws.normals(n)
     fame = config.popularity_sigma * (config.popularity_quality * quality + luck)
     number, sequel = _series(config, seed, author)
+    talk = draws.going_on(_generator(seed, "world.discussability"))
     return Videos(
         vector=vector,
         quality=quality.astype(np.float32),
-        discussability=_discussability(config, seed, topic, author),
+        discussability=_discussability(talk, config.n_authors, topic, author),
         topic=topic.astype(np.int16),
         author=author.astype(np.int32),
         duration_ms=(seconds * 1000).astype(np.int64),
@@ -160,15 +191,14 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
 
 
 def _discussability(
-    config: WorldConfig,
-    seed: int,
+    draws: IndependentDraws,
+    n_authors: int,
     topic: NDArray[np.integer[Any]],
     author: NDArray[np.integer[Any]],
 ) -> Float32:
     """float32[V]: unit variance, of which topic and author explain a fifth each."""
-    random = _generator(seed, "world.discussability")
-    of_topic, of_author = random.normal(size=N_TOPICS), random.normal(size=config.n_authors)
-    own = random.normal(size=len(topic))
+    of_topic, of_author = draws.normals(N_TOPICS), draws.normals(n_authors, _BLOCK)
+    own = draws.normals(len(topic))
     parts = np.sqrt(0.2) * (of_topic[topic] + of_author[author]) + np.sqrt(0.6) * own
     return np.asarray(parts, dtype=np.float32)
 
@@ -196,15 +226,17 @@ def _series(
 def make_comments(config: WorldConfig, seed: int, videos: Videos) -> Comments:
     """The comments of all videos, ordered by video and likes."""
     random = _generator(seed, "world.comments")
+    draws = _draws(config, random)
     n = len(videos.quality)
     centre = np.log(config.comments_median) + 0.25 * videos.quality
     centre += config.comments_discussability * videos.discussability
-    counts = np.exp(centre + config.comments_sigma * random.normal(size=n))
+    counts = np.exp(centre + config.comments_sigma * draws.normals(n))
     counts = np.clip(np.round(counts), config.comments_min, config.comments_max).astype(np.int64)
     video = np.repeat(np.arange(n), counts)
     m = len(video)
     # Topics differ in how people talk under them.
-    lean = random.normal(size=(N_TOPICS, N_STYLES)) * 0.5
+    topics = topic_vectors(seed, even=config.draws == "even")
+    lean = draws.leanings(topics @ taste_map(config, seed)) * 0.5
     gumbel = -np.log(-np.log(random.random((m, N_STYLES))))
     dominant = np.argmax(lean[videos.topic[video]] + gumbel, axis=1)
     style = 0.25 * random.normal(size=(m, N_STYLES)) / np.sqrt(N_STYLES)

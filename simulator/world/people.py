@@ -92,6 +92,7 @@ class People:
         pace: float32[G], log seconds: how slowly they read.
         session: float32[G], log: how long their sessions are.
         visits: float32[G], sessions per day, relative to the mean (mean 1).
+        volume: float32[G], standardised: how much they use the platform.
         grid: float32[G], share of their pages that are of the two-column tab.
     """
 
@@ -107,6 +108,7 @@ class People:
     pace: Float32
     session: Float32
     visits: Float32
+    volume: Float32
     grid: Float32
 
 
@@ -160,6 +162,7 @@ def make_people(
         pace=(config.dwell_person_sigma * draw("pace")).astype(np.float32),
         session=(config.session_person_sigma * session).astype(np.float32),
         visits=(gammaincinv(shape, level) / shape).astype(np.float32),
+        volume=volume.astype(np.float32),
         grid=expit(logit(config.grid_share) + config.grid_person_sigma * draw("grid")).astype(
             np.float32
         ),

@@ -16,13 +16,13 @@ from simulator.randomness import purpose_key, uniform
 from simulator.requests import Int32
 from simulator.world.config import WorldConfig
 from simulator.world.items import (
-    DIMENSIONS,
     N_STYLES,
     N_TOPICS,
     Comments,
     Videos,
     make_comments,
     make_videos,
+    taste_map,
     topic_vectors,
 )
 from simulator.world.people import N_CIRCLES, People, make_people, users_frame
@@ -88,7 +88,7 @@ class World:
     @cached_property
     def topics(self) -> NDArray[np.float32]:
         """float32[24, 16]: topic vectors."""
-        return topic_vectors(self.seed)
+        return topic_vectors(self.seed, even=self.config.draws == "even")
 
     @cached_property
     def videos(self) -> Videos:
@@ -115,8 +115,7 @@ class World:
     @cached_property
     def taste_map(self) -> NDArray[np.float32]:
         """float32[16, 8]: maps a unit taste vector to unit-variance comment taste."""
-        random = np.random.Generator(np.random.Philox(int(purpose_key(self.seed, "world.map"))))
-        return random.normal(size=(DIMENSIONS, N_STYLES)).astype(np.float32)
+        return taste_map(self.config, self.seed)
 
     @cached_property
     def circle_taste(self) -> NDArray[np.float32]:

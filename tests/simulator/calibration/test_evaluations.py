@@ -94,3 +94,14 @@ def test_effort_counts_days_of_people_and_the_loss_grows_linearly_far_off() -> N
     assert loss([0.1, -0.1]) == pytest.approx(0.01, rel=0.01)
     assert loss([20.0]) / loss([10.0]) == pytest.approx(2.2, abs=0.1)
     assert loss([30.0]) == loss([500.0])
+
+
+def test_figures_of_several_worlds_are_means_over_them() -> None:
+    sample = Sample(seed=4, worlds=2, users=60, days=1, contrasts=False)
+    both = sample.evidence(SMALL)
+    alone = [dataclasses.replace(sample, seed=seed, worlds=1).evidence(SMALL) for seed in (4, 5)]
+    assert alone[0]["click_rate.standard"] != alone[1]["click_rate.standard"]
+    for name in ("click_rate.standard", "session_length", "exposure.gini"):
+        values = [one[name] or 0.0 for one in alone]
+        assert both[name] == pytest.approx(sum(values) / 2)
+    assert effort(sample) == 2 * effort(dataclasses.replace(sample, worlds=1))

@@ -13,6 +13,7 @@ from scipy import stats
 
 from simulator.calendar import DAY_MS, HOUR_MS
 from simulator.world.config import WorldConfig
+from simulator.world.draws import IndependentDraws
 from simulator.world.items import N_STYLES, N_TOPICS, _discussability, topic_vectors
 from simulator.world.vocabulary import TOPICS_PER_GROUP
 from simulator.world.world import World
@@ -89,8 +90,8 @@ def test_discussability_is_of_unit_variance_shared_by_topic_author_and_video() -
     for seed in range(60):
         # One video for each pair of a topic and an author.
         topic, author = (grid.ravel() for grid in np.meshgrid(np.arange(24), np.arange(24)))
-        config = dataclasses.replace(CONFIG, n_authors=24)
-        table = _discussability(config, seed, topic, author).astype(float).reshape(24, 24)
+        draws = IndependentDraws(np.random.default_rng(seed))
+        table = _discussability(draws, 24, topic, author).astype(float).reshape(24, 24)
         rows, columns = table.mean(axis=1), table.mean(axis=0)
         rest = table - rows[:, None] - columns + table.mean()
         own = (rest**2).sum() / 23**2
