@@ -133,9 +133,8 @@ def topic_vectors(seed: int, *, even: bool = False) -> Float32:
 
 def taste_map(config: WorldConfig, seed: int) -> Float32:
     """float32[16, 8]: maps a unit taste vector to unit-variance comment taste."""
-    return (
-        _draws(config, _generator(seed, "world.map")).map(DIMENSIONS, N_STYLES).astype(np.float32)
-    )
+    draws = _draws(config, _generator(seed, "world.map"))
+    return draws.map(DIMENSIONS, N_STYLES).astype(np.float32)
 
 
 def _draws(

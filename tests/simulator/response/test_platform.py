@@ -99,3 +99,30 @@ def test_random_slots_come_in_bursts_of_the_stated_share() -> None:
         spreads.append(np.log(share).std())
     assert means == pytest.approx([0.01, 0.01], rel=0.05)
     assert spreads == pytest.approx([0.0, 0.8], abs=0.03)
+
+
+def test_the_ranker_may_know_its_heavy_users_less_well_than_others() -> None:
+    """The correlation of its scores with what suits each person falls with their use of it."""
+    people, videos = 600, np.arange(200, dtype=np.int32)
+    rows = np.arange(people, dtype=np.int32)
+    asked = VideoRequests(
+        row=rows,
+        user=rows,
+        time_ms=np.full(people, SMALL.start_ms),
+        key=mix(purpose_key(1, "heavy"), rows),
+        candidates=np.tile(videos, (people, 1)),
+        history=HistoryState(people).view(rows.astype(np.int64)),
+    )
+    known = {}
+    for volume in (0.0, 0.7):
+        config = dataclasses.replace(SMALL, platform_noise=2.0, platform_noise_volume=volume)
+        world = World.create(config, 2)
+        person = world.people(rows)
+        suits = person.taste @ world.videos.vector[videos].T
+        score = PlatformRanker(world, rows)._scores(asked)
+        found = [np.corrcoef(a, b)[0, 1] for a, b in zip(suits, score, strict=True)]
+        heavy = person.volume > np.median(person.volume)
+        known[volume] = np.mean(np.array(found)[heavy]), np.mean(np.array(found)[~heavy])
+    assert known[0.0][0] == pytest.approx(known[0.0][1], abs=0.04)
+    assert known[0.7][0] < known[0.0][0] - 0.05
+    assert known[0.7][1] > known[0.0][1] + 0.05
