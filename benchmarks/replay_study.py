@@ -23,6 +23,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 
 import numpy as np
 
+from abtest.processes import end_with
 from benchmarks.lib.replay_platform import Platform, by_video, logging_score, target_scores
 from simulator.replay import TargetPolicy, replay
 from simulator.replay.models.regression import for_outcome
@@ -94,7 +95,7 @@ def study(logs: int, jobs: int, keep: Path | None, first: int = 0) -> list[dict[
     if not tasks:
         return found
     known = {share: truths(share) for share in SHARES.values()}
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=end_with, initargs=(os.getpid(),)) as pool:
         for task, rows in zip(tasks, pool.map(one_log, tasks), strict=True):
             for row in rows:
                 truth = known[row["share"]]

@@ -23,6 +23,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 import numpy as np
 from numpy.typing import NDArray
 
+from abtest.processes import end_with
 from abtest.run.arms.serving import PolicyRanker
 from policies.videos.random import RandomPolicy
 from simulator.calendar import DAY_MS
@@ -88,7 +89,9 @@ def main() -> None:
     started = time.perf_counter()
     people, shown, peaks = 0, 0, dict[int, float]()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        options.workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
         lives = [
             pool.submit(live, first, min(first + options.group, options.users), options.days)
             for first in firsts

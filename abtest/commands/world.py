@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from abtest.commands import completion, options
 from abtest.console import Console, Stage
 from abtest.errors import UsageError
 from abtest.files import write_text
+from abtest.processes import end_with
 from abtest.terminal import put
 
 app = typer.Typer(no_args_is_help=True, help="The built-in world.")
@@ -163,7 +165,9 @@ def calibrate(
     processes = workers or multiprocessing.cpu_count()
     with (
         console.stage("calibrate", what) as stage,
-        ProcessPoolExecutor(processes, mp_context=context) as pool,
+        ProcessPoolExecutor(
+            processes, mp_context=context, initializer=end_with, initargs=(os.getpid(),)
+        ) as pool,
     ):
         meter = Meter(console, stage, planned(sample, rough, iterations))
 

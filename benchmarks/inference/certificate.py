@@ -33,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from abtest.processes import end_with
 from benchmarks.lib import certificate_trials as trials
 from benchmarks.lib.certificate_errors import ERROR_RATES, warned_share
 from benchmarks.lib.certificate_trials import Trial
@@ -255,7 +256,9 @@ def main() -> int:
     options = parser.parse_args()
     blocks = -(-options.replicates // BLOCK)
     started = time.perf_counter()
-    with ProcessPoolExecutor(options.workers) as pool:
+    with ProcessPoolExecutor(
+        options.workers, initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
         bad = print_coverage(pool, options.only, blocks, options.seed)
         bad += print_errors(pool, options.only, blocks, options.seed)
     seconds = time.perf_counter() - started
