@@ -79,17 +79,26 @@ def test_even_draws_have_the_frequencies_that_were_asked_for() -> None:
     np.testing.assert_allclose(draws.levels(values), [5 / 6, 1 / 6, 0.5])
     independent = IndependentDraws(np.random.default_rng(1))
     np.testing.assert_allclose(np.sort(independent.levels(values)), [1 / 6, 0.5, 5 / 6])
-    # Only the first draws take a column of the cloud of points.
+    cloud = even_points(np.random.default_rng(3), 9, 2)
+    one = EvenDraws(np.random.default_rng(1), cloud)
+    other = one.going_on(np.random.default_rng(2))
+    np.testing.assert_allclose(one.normals(9), stats.norm.ppf(cloud[:, 0]))
+    np.testing.assert_allclose(other.normals(9), stats.norm.ppf(cloud[:, 1]))
+    # Only the first draws of so many numbers take a column of the cloud of points.
     assert len(draws.normals(7)) == 7
 
 
 def test_styles_of_a_topic_are_neither_more_nor_less_to_the_taste_of_those_who_like_it() -> None:
     config = WorldConfig.preset("even")
-    for seed in range(5):
+    means = []
+    for seed in range(10):
         liked = topic_vectors(seed, even=True) @ taste_map(config, seed)
         lean = _even(seed).leanings(liked)
         np.testing.assert_allclose((lean * liked).sum(axis=1), 0.0, atol=1e-5)
         np.testing.assert_allclose(np.square(lean).mean(axis=1), 1.0, rtol=1e-9)
+        means.append(np.abs(lean.mean(axis=0)).mean())
+    # Every style is about as common as the others: independent leanings would give .17.
+    assert np.mean(means) < 0.1
 
 
 def test_comment_taste_that_video_taste_explains_is_of_unit_variance() -> None:
@@ -106,6 +115,9 @@ def test_topics_are_alike_in_all_even_worlds() -> None:
     np.testing.assert_array_equal(one.topics, other.topics)
     assert (one.videos.topic != other.videos.topic).mean() > 0.5
     cosine = one.topics.astype(float) @ one.topics.T
+    near = (one.videos.vector * one.topics[one.videos.topic]).sum(axis=1).mean()
+    # 0.8 of the topic, 0.35 of the author, 0.45 of its own, before the length is made one.
+    assert near == pytest.approx(0.8 / np.sqrt(0.8**2 + 0.35**2 + 0.45**2), abs=0.03)
     group = np.arange(24) // 4
     same = group[:, None] == group
     # Of each unit vector 0.6 are the group's and 0.8 its own: the cosine is 0.36 on average.
