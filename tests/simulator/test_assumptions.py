@@ -85,10 +85,10 @@ def test_what_cannot_be_assumed_is_told_with_the_next_step(text: str, expected: 
 
 
 def test_every_parameter_can_be_assumed_at_its_own_value() -> None:
-    for preset in ("default", "small", "novelty", "topic-taste"):
+    for preset in ("default", "small", "novelty", "topic-taste", "even"):
         config = WorldConfig.preset(preset)
         for field in dataclasses.fields(config):
-            if field.name not in ("name", "language", "start_ms"):
+            if field.name not in ("name", "language", "draws", "start_ms"):
                 own = getattr(config, field.name)
                 (assumption,) = parse_assumptions([f"{field.name}={own!r}"])
                 assert with_assumption(config, field.name, assumption.values[0]) == config
@@ -96,7 +96,7 @@ def test_every_parameter_can_be_assumed_at_its_own_value() -> None:
 
 def test_the_example_of_every_parameter_has_its_own_value_and_another_allowed_one() -> None:
     for field in dataclasses.fields(WorldConfig):
-        if field.name in ("name", "language", "start_ms"):
+        if field.name in ("name", "language", "draws", "start_ms"):
             continue
         with pytest.raises(DataError) as caught:
             parse_assumptions([field.name])
