@@ -50,6 +50,7 @@ class LSVCR(Policy):
 
     name = "lsvcr"
     slow_to_train = True
+    training_effort = 2.0
     settings_class = LSVCRSettings
     options: LSVCRSettings
 

@@ -49,6 +49,8 @@ class Policy:
         is_oracle: True only for policies that read the world's truth; marked in every output.
         slow_to_train: Whether training takes so long that an experiment gives it a process of its
             own beside others.
+        training_effort: How long training takes, about, relative to SASRec's. Of policies that
+            train at the same time, those that take less long leave the processor to the others.
         settings_class: Declares its settings with their defaults and ranges.
         options: The settings it was made with.
     """
@@ -57,6 +59,7 @@ class Policy:
     ranks: ClassVar[tuple[str, ...]] = ()
     is_oracle: ClassVar[bool] = False
     slow_to_train: ClassVar[bool] = False
+    training_effort: ClassVar[float] = 1.0
     settings_class: ClassVar[type[Settings]] = Settings
     options: Settings = Settings()
 

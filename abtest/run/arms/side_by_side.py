@@ -2,12 +2,15 @@
 
 Every policy trains on one thread (`abtest.run.arms.training.TRAINING_THREADS`), so that the weights
 are the same bytes as one after another. The processes fill the cache of weights; whoever needs a
-policy then asks for it as always.
+policy then asks for it as always. The one that takes longest has priority, so that it is not alone
+at the end with the other cores idle.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +27,7 @@ from policies.mixed import Mixed
 from simulator.logs.dataset import Dataset
 
 _EVERY_SECONDS = 0.5
+_NICE = 10
 _WARNING = "warning: "
 
 
@@ -34,12 +38,14 @@ class _Asked:
     Attributes:
         spec, settings, seed: See `train`.
         files: Where its process tells what it does: ``NAME.progress``, ``NAME.messages``.
+        yields: Whether its process leaves the processor to others that want it.
     """
 
     spec: str
     settings: dict[str, Any]
     seed: int
     files: Path
+    yields: bool = False
 
     @property
     def progress(self) -> Path:
@@ -77,9 +83,10 @@ def train_side_by_side(
     if len(slow) < 2:
         return
     with tempfile.TemporaryDirectory(prefix="abtest-training-") as folder:
+        longest = max(effort for _, _, effort in slow)
         asked = [
-            _Asked(spec, settings, seed, Path(folder) / str(number))
-            for number, (spec, settings) in enumerate(slow)
+            _Asked(spec, settings, seed, Path(folder) / str(number), yields=effort < longest)
+            for number, (spec, settings, effort) in enumerate(slow)
         ]
         names = " and ".join(one.spec for one in asked)
         job = Job(prepare=partial(Dataset.open, dataset.path), work=_train_one)
@@ -102,9 +109,9 @@ def train_side_by_side(
 
 def _untrained(
     policies: Mapping[str, Mapping[str, Any]], dataset: Dataset, seed: int
-) -> list[tuple[str, dict[str, Any]]]:
-    """Names and settings of the slow ones without weights, each once; joined names in parts."""
-    found: dict[Path, tuple[str, dict[str, Any]]] = {}
+) -> list[tuple[str, dict[str, Any], float]]:
+    """Slow ones without weights, each once, joined names in parts: name, settings, effort."""
+    found: dict[Path, tuple[str, dict[str, Any], float]] = {}
     for spec, settings in policies.items():
         policy = make(spec, settings)
         parts = {"": (spec, dict(settings))}
@@ -115,12 +122,16 @@ def _untrained(
             if single.slow_to_train:
                 directory = weights_directory(single, part, dataset, seed)
                 if not directory.is_dir():
-                    found[directory] = (part, own)
+                    found[directory] = (part, own, single.training_effort)
     return list(found.values())
 
 
 def _train_one(dataset: Dataset, asked: _Asked, told: Told) -> None:
     """In a process of its own: train into the cache, and write down how far it has come."""
+    if asked.yields:
+        # Not on every system; and a process may have been made the nicest already.
+        with contextlib.suppress(AttributeError, OSError):
+            os.nice(_NICE)
     console = Console(io.StringIO(), quiet=True)
     last = 0.0
 

@@ -59,6 +59,44 @@ def test_weights_are_those_of_one_after_another(
     assert lines[-1].startswith("training sasrec and fmlprec side by side: ")
 
 
+def test_the_policy_that_takes_longest_has_priority(
+    small_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    niced: list[int] = []
+
+    class Engine:
+        """Takes what it is asked, and runs nothing."""
+
+        def __init__(self, *_: Any) -> None: ...
+
+        def __enter__(self) -> Engine:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def run(self, tasks: list[Any], _: Any) -> list[Any]:
+            asked.extend(tasks)
+            return []
+
+    monkeypatch.setenv("ABTEST_CACHE", str(tmp_path))
+    monkeypatch.setattr(side_by_side, "LocalEngine", Engine)
+    monkeypatch.setattr(side_by_side.os, "nice", niced.append, raising=False)
+    monkeypatch.setattr(side_by_side, "train", lambda *_, **__: None)
+    dataset = Dataset.open(small_log)
+    for third in ("lsvcr", "fmlprec"):
+        policies = {"sasrec": QUICK, "gru4rec": {}, third: {}}
+        train_side_by_side(policies, dataset, seed=1, processes=2, console=Console(quiet=True))
+    yields = [(one.spec, one.yields) for one in asked]
+    assert yields[:3] == [("sasrec", True), ("gru4rec", True), ("lsvcr", False)]
+    # Those that take equally long share the processor.
+    assert yields[3:] == [("sasrec", False), ("gru4rec", False), ("fmlprec", False)]
+    for one in asked[1:3]:
+        one.files.parent.mkdir(exist_ok=True)
+        side_by_side._train_one(dataset, one, lambda _: None)
+    assert niced == [10]
+
+
 @pytest.mark.usefixtures("no_processes")
 def test_nothing_is_started_for_one_slow_policy_or_one_process(
     small_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
