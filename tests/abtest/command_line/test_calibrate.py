@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.abtest.command_line.child_processes import runs, wait_until
 
 ARGUMENTS = ("--users", "50", "--worlds", "1", "--days", "1", "--ladder-users", "0")
 
@@ -29,17 +29,17 @@ def test_workers_of_a_killed_calibration_end(tmp_path: Path) -> None:
     try:
         # Something has been measured, so that a worker is there and busy.
         steps = tmp_path / "fitted.toml.steps.jsonl"
-        _wait(lambda: steps.exists() and steps.stat().st_size > 0, 120.0)
+        wait_until(lambda: steps.exists() and steps.stat().st_size > 0, 120.0)
         family = _children(started.pid)
         workers = [p for p in family if "spawn_main" in _read(p, "cmdline")]
         assert workers
         for pid in {started.pid, *(_parent(worker) for worker in workers)}:
             os.kill(pid, signal.SIGKILL)
         started.wait(20.0)
-        _wait(lambda: not any(_runs(worker) for worker in workers), 10.0)
+        wait_until(lambda: not any(runs(worker) for worker in workers), 10.0)
     finally:
         for pid in [*workers, started.pid]:
-            if _runs(pid):
+            if runs(pid):
                 os.kill(pid, signal.SIGKILL)
 
 
@@ -57,20 +57,8 @@ def _parent(pid: int) -> int:
     return int(text.rsplit(")", 1)[1].split()[1]) if text else 0
 
 
-def _runs(pid: int) -> bool:
-    text = _read(pid, "stat")
-    return bool(text) and text.rsplit(")", 1)[1].split()[0] != "Z"
-
-
 def _read(pid: int, name: str) -> str:
     try:
         return Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def _wait(true: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

@@ -17,6 +17,7 @@ import pytest
 from abtest.run.engines import Job, LocalEngine, WorkerDied, WorkerError
 from policies.errors import PolicyContractError, PolicyTooSlow
 from simulator.memory import out_of_memory_kills
+from tests.abtest.command_line.child_processes import runs, wait_until
 
 
 class Unfit(Exception):
@@ -167,12 +168,12 @@ def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> N
     parent = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root})
     try:
         files = [tmp_path / "a", tmp_path / "b"]
-        _wait(lambda: all(f.exists() and f.read_text() for f in files), 120.0)
+        wait_until(lambda: all(f.exists() and f.read_text() for f in files), 120.0)
         workers = [int(f.read_text()) for f in files]
-        assert all(_runs(pid) for pid in workers)
+        assert all(runs(pid) for pid in workers)
         parent.send_signal(how)
         parent.wait(20.0)
-        _wait(lambda: not any(_runs(pid) for pid in workers), 10.0)
+        wait_until(lambda: not any(runs(pid) for pid in workers), 10.0)
     finally:
         parent.kill()
 
@@ -208,28 +209,13 @@ def test_a_worker_that_still_imports_ends_with_its_parent(tmp_path: Path) -> Non
     )
     try:
         importing = tmp_path / "importing"
-        _wait(lambda: importing.exists() and bool(importing.read_text()), 120.0)
+        wait_until(lambda: importing.exists() and bool(importing.read_text()), 120.0)
         worker = int(importing.read_text())
         parent.kill()
         parent.wait(20.0)
-        _wait(lambda: not _runs(worker), 10.0)
+        wait_until(lambda: not runs(worker), 10.0)
     finally:
         parent.kill()
-
-
-def _wait(true: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        # A zombie that nobody has waited for has ended, too.
-        return "\tZ" not in Path(f"/proc/{pid}/status").read_text().split("State:", 1)[1][:3]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_what_a_task_prints_is_no_result(capfd: pytest.CaptureFixture[str]) -> None:
