@@ -112,14 +112,13 @@ def _unit(vectors: NDArray[np.floating[Any]]) -> Float32:
     return np.asarray(vectors / np.maximum(norm, 1e-12), dtype=np.float32)
 
 
-def topic_vectors(seed: int, *, even: bool = False) -> Float32:
+def topic_vectors(config: WorldConfig, seed: int) -> Float32:
     """float32[24, 16]: unit vectors; topics of one group are closer to each other.
 
-    Args:
-        seed: Of the world.
-        even: Whether topics are alike in the same way in every world. How well the best videos can
-            suit somebody depends on it, and with it most of what is published of a platform.
+    In even worlds topics are alike in the same way, whatever the seed. How well the best videos can
+    suit somebody depends on it, and with it most of what is published of a platform.
     """
+    even = config.draws == "even"
     n_groups = -(-N_TOPICS // TOPICS_PER_GROUP)
     group = np.arange(N_TOPICS) // TOPICS_PER_GROUP
     random = _generator(0 if even else seed, "world.topics")
@@ -151,7 +150,7 @@ def make_videos(config: WorldConfig, seed: int) -> Videos:
     random = _generator(seed, "world.videos")
     n = config.n_videos
     draws = _draws(config, random, n, 6)
-    centres = topic_vectors(seed, even=config.draws == "even")
+    centres = topic_vectors(config, seed)
     author_topic = draws.kinds(config.n_authors, N_TOPICS)
     author_offset = random.normal(size=(config.n_authors, DIMENSIONS)) / np.sqrt(DIMENSIONS)
     productivity = np.asarray(1.0 / (np.arange(config.n_authors) + 10.0) ** 0.6, dtype=np.float64)
@@ -234,7 +233,7 @@ def make_comments(config: WorldConfig, seed: int, videos: Videos) -> Comments:
     video = np.repeat(np.arange(n), counts)
     m = len(video)
     # Topics differ in how people talk under them.
-    topics = topic_vectors(seed, even=config.draws == "even")
+    topics = topic_vectors(config, seed)
     lean = draws.leanings(topics @ taste_map(config, seed)) * 0.5
     gumbel = -np.log(-np.log(random.random((m, N_STYLES))))
     dominant = np.argmax(lean[videos.topic[video]] + gumbel, axis=1)

@@ -88,7 +88,7 @@ class World:
     @cached_property
     def topics(self) -> NDArray[np.float32]:
         """float32[24, 16]: topic vectors."""
-        return topic_vectors(self.seed, even=self.config.draws == "even")
+        return topic_vectors(self.config, self.seed)
 
     @cached_property
     def videos(self) -> Videos:

@@ -92,7 +92,7 @@ def test_styles_of_a_topic_are_neither_more_nor_less_to_the_taste_of_those_who_l
     config = WorldConfig.preset("even")
     means = []
     for seed in range(10):
-        liked = topic_vectors(seed, even=True) @ taste_map(config, seed)
+        liked = topic_vectors(config, seed) @ taste_map(config, seed)
         lean = _even(seed).leanings(liked)
         np.testing.assert_allclose((lean * liked).sum(axis=1), 0.0, atol=1e-5)
         np.testing.assert_allclose(np.square(lean).mean(axis=1), 1.0, rtol=1e-9)

@@ -38,7 +38,7 @@ POOL = {0.01: 7.44, 0.05: 10.73, 0.10: 14.59, 0.25: 31.95, 0.5: 81.17, 0.75: 148
 def test_topics_of_a_group_are_close_and_videos_are_near_their_topic() -> None:
     inside, across = [], []
     for seed in range(20):
-        topics = topic_vectors(seed).astype(float)
+        topics = topic_vectors(CONFIG, seed).astype(float)
         np.testing.assert_allclose(np.linalg.norm(topics, axis=1), 1.0, rtol=1e-5)
         cosine = topics @ topics.T
         group = np.arange(N_TOPICS) // TOPICS_PER_GROUP
