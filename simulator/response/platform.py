@@ -17,7 +17,7 @@ from scipy.special import ndtri
 from simulator.calendar import HOUR_MS
 from simulator.randomness import mix, normal, purpose_key, uniform
 from simulator.requests import CommentOrders, CommentRequests, Int32, Slates, VideoRequests
-from simulator.response.watching import play_laws
+from simulator.response.playing import play_laws
 from simulator.world.config import WorldConfig
 from simulator.world.world import World
 

@@ -21,7 +21,7 @@ from simulator.randomness import mix, uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Read
 from simulator.response.displayed import DisplayedLikes
-from simulator.response.watching import Float32, sigmoid
+from simulator.response.page import Float32, sigmoid
 from simulator.world.config import WorldConfig
 from simulator.world.items import N_STYLES
 from simulator.world.people import People

@@ -17,6 +17,8 @@ from simulator.randomness import uniforms
 from simulator.requests import Int32, Int64
 from simulator.response.base import Finished, Population, Read, Response, Watched
 from simulator.response.displayed import DisplayedLikes
+from simulator.response.page import Bool, Float32, Page, sigmoid
+from simulator.response.playing import play_laws
 from simulator.response.reading import (
     SectionExpectations,
     comment_index,
@@ -26,16 +28,7 @@ from simulator.response.reading import (
     writing_ms,
 )
 from simulator.response.visits import BREAK_MS, VisitClock, in_session, next_start, pause_ms
-from simulator.response.watching import (
-    Bool,
-    Expectations,
-    Float32,
-    Page,
-    draw,
-    expectations,
-    play_laws,
-    sigmoid,
-)
+from simulator.response.watching import Expectations, draw, expectations
 from simulator.world.items import N_TOPICS
 from simulator.world.people import People
 from simulator.world.world import World
