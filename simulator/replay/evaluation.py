@@ -20,7 +20,7 @@ from simulator.replay.result import UNUSABLE, MetricResult, Overlap, SegmentResu
 from simulator.replay.summary import compare, recommended
 from simulator.replay.target.pages import cumulative_products
 from simulator.replay.target.targets import Target
-from simulator.replay.valuation import CommentStage, Valued, Weighted, value
+from simulator.replay.valuation import CommentStage, Measured, Valued, Weighted, value
 
 
 def weighted_rows(
@@ -133,16 +133,13 @@ def metric_results(
     valued: dict[str, dict[str, dict[str, Valued]]] = {}
     refused: dict[str, dict[str, str]] = {}
     for name in wanted:
-        outcome = METRICS[name].values(logged.outcomes)
-        known = ~np.isnan(outcome)
         shown = models[name].of_shown(logged.shown) if name in models else None
+        measured = Measured.of(name, logged.outcomes, shown)
         valued[name], refused[name] = {}, {}
         for policy, own in weighted.items():
-            found = value(METRICS[name], name, logged.outcomes, known, own, shown)
+            found = value(measured, own)
             if more:
-                further, why = further_values(
-                    METRICS[name], name, logged.outcomes, known, own, shown, more
-                )
+                further, why = further_values(measured, own, more)
                 found |= further
                 refused[name] = why | refused[name]
             valued[name][policy] = found
@@ -243,10 +240,8 @@ def segment_results(
                 shown = None
                 if whole.name in models:
                     shown = models[whole.name].of_shown(logged.shown)
-                valued = {
-                    p: value(metric, whole.name, logged.outcomes, known, weighted[p], shown)
-                    for p in (whole.treatment, control)
-                }
+                measured = Measured(whole.name, logged.outcomes, known, shown)
+                valued = {p: value(measured, weighted[p]) for p in (whole.treatment, control)}
                 if not all(name in v for v in valued.values()):
                     continue
                 found = compare(

@@ -18,12 +18,11 @@ from simulator.randomness import mix, purpose_key
 from simulator.replay.estimators import fieller
 from simulator.replay.evaluation import unseen_share
 from simulator.replay.logged import LoggedRows
-from simulator.replay.metrics import METRICS
 from simulator.replay.models.crossfit import CrossFit
 from simulator.replay.result import Growth, OverlapPoint, PrecisionPoint
 from simulator.replay.summary import detectable
 from simulator.replay.target.targets import Target
-from simulator.replay.valuation import UserSums, Weighted, first_sums
+from simulator.replay.valuation import Measured, UserSums, Weighted, first_sums
 
 PARTS = 8
 HEAVY = 0.01
@@ -67,13 +66,9 @@ def growth(
     overlaps = {
         name: _overlap(own, targets.get(name), logged, part) for name, own in weighted.items()
     }
-    outcome = METRICS[metric].values(logged.outcomes)
-    known = ~np.isnan(outcome)
     shown = None if model is None else model.of_shown(logged.shown)
-    sums = {
-        name: first_sums(METRICS[metric], metric, logged.outcomes, known, own, shown)
-        for name, own in weighted.items()
-    }
+    measured = Measured.of(metric, logged.outcomes, shown)
+    sums = {name: first_sums(measured, own) for name, own in weighted.items()}
     precision = {
         name: _precision(sums[name], sums[control], part) for name in treatments if name != control
     }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from simulator.errors import DataError
 from simulator.replay.diagnostics import judge
 from simulator.replay.estimators import Estimate
@@ -17,7 +15,7 @@ from simulator.replay.estimators.tails import quantile_effect
 from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS
 from simulator.replay.result import UNUSABLE, Overlap, QuantileResult
-from simulator.replay.valuation import Weighted, weighted_outcomes
+from simulator.replay.valuation import Measured, Weighted, weighted_outcomes
 
 
 def times_of(metrics: Sequence[str], quantiles: Sequence[float]) -> list[str]:
@@ -65,11 +63,8 @@ def quantile_results(
     results = []
     for name in times if quantiles else ():
         metric = METRICS[name]
-        known = ~np.isnan(metric.values(logged.outcomes))
-        found = {
-            policy: weighted_outcomes(metric, logged.outcomes, known, own)
-            for policy, own in weighted.items()
-        }
+        measured = Measured.of(name, logged.outcomes)
+        found = {policy: weighted_outcomes(measured, own) for policy, own in weighted.items()}
         for treatment in treatments:
             effective = min(found[treatment][1], found[control][1])
             for share in quantiles:

@@ -25,12 +25,51 @@ from simulator.replay.estimators.single import (
 from simulator.replay.estimators.tails import cap_of, cut_share, winsorised
 from simulator.replay.estimators.tuning import limits, slope, strengths
 from simulator.replay.further.orders import Orders
-from simulator.replay.metrics import ReplayMetric
+from simulator.replay.metrics import METRICS, ReplayMetric
 
 Float64 = NDArray[np.float64]
 
 _MODEL_ALONE = "the model's own error is in no interval"
 TUNED = "the interval leaves out the bias that the tuning accepts"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One metric of the logged impressions.
+
+    Attributes:
+        name: A key of `METRICS`.
+        outcomes: Columns, float64[N].
+        known: bool[N], rows with a known outcome; the others are left out.
+        model: float64[N], reward model of what was shown; None without.
+    """
+
+    name: str
+    outcomes: Mapping[str, Float64]
+    known: NDArray[np.bool_]
+    model: Float64 | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, outcomes: Mapping[str, Float64], model: Float64 | None = None
+    ) -> Measured:
+        """The metric of all rows whose outcome is known."""
+        return cls(name, outcomes, ~np.isnan(METRICS[name].values(dict(outcomes))), model)
+
+    @property
+    def metric(self) -> ReplayMetric:
+        """What is measured."""
+        return METRICS[self.name]
+
+    @property
+    def keep(self) -> NDArray[np.int64]:
+        """int64[K]: the rows with a known outcome."""
+        return np.flatnonzero(self.known)
+
+    @property
+    def y(self) -> Float64:
+        """float64[N]: the outcome; 0 where it is unknown."""
+        return np.where(self.known, self.metric.values(dict(self.outcomes)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -162,24 +201,16 @@ class UserSums:
         return Linear(total.value, total.influence, found.contributes)
 
 
-def first_sums(
-    metric: ReplayMetric,
-    name: str,
-    outcomes: Mapping[str, Float64],
-    known: NDArray[np.bool_],
-    policy: Weighted,
-    model: Float64 | None,
-) -> UserSums:
-    """Sums of ``sndr``, without a model of ``cascade`` or ``snips``; arguments as of `value`."""
-    y = np.where(known, metric.values(dict(outcomes)), 0.0)
-    keep = np.flatnonzero(known)
-    if metric.comments and policy.comments is not None:
-        y, _ = cascade_outcome(metric, outcomes, y, policy.comments)
+def first_sums(measured: Measured, policy: Weighted) -> UserSums:
+    """Sums of ``sndr``, without a model of ``cascade`` or ``snips``, of a metric under a policy."""
+    y, keep = measured.y, measured.keep
+    if measured.metric.comments and policy.comments is not None:
+        y, _ = cascade_outcome(measured, policy.comments)
     user, n = policy.user[keep], policy.n_users
     weight, outcome, level = policy.weight[keep], y[keep], None
-    if model is not None and name in policy.expected:
-        outcome = outcome - model[keep]
-        level = user_sums(policy.expected[name][keep], user, n)
+    if measured.model is not None and measured.name in policy.expected:
+        outcome = outcome - measured.model[keep]
+        level = user_sums(policy.expected[measured.name][keep], user, n)
     return UserSums(
         user_sums(weight * outcome, user, n),
         user_sums(weight, user, n),
@@ -188,46 +219,23 @@ def first_sums(
     )
 
 
-def weighted_outcomes(
-    metric: ReplayMetric,
-    outcomes: Mapping[str, Float64],
-    known: NDArray[np.bool_],
-    policy: Weighted,
-) -> tuple[Rows, float]:
+def weighted_outcomes(measured: Measured, policy: Weighted) -> tuple[Rows, float]:
     """Rows whose weighted outcomes have the target's distribution, and what they are worth.
 
     Where the order of comments can move the outcome, the weights are those of all that was seen.
-    Arguments as of `value`.
     """
-    keep = np.flatnonzero(known)
-    rows = policy.rows(metric.values(dict(outcomes)), keep)
+    keep = measured.keep
+    rows = policy.rows(measured.y, keep)
     moment = policy.second_moment[keep]
-    if metric.comments and policy.comments is not None:
+    if measured.metric.comments and policy.comments is not None:
         moment = moment * policy.comments.second_moment[keep]
         rows = rows.with_weight(rows.weight * policy.comments.whole[keep])
     return rows, effective_rows(moment, rows.weight)
 
 
-def value(
-    metric: ReplayMetric,
-    name: str,
-    outcomes: Mapping[str, Float64],
-    known: NDArray[np.bool_],
-    policy: Weighted,
-    model: Float64 | None,
-) -> dict[str, Valued]:
-    """All estimates of one metric under one policy.
-
-    Args:
-        metric: Which.
-        name: Its name, a key of ``policy.expected``.
-        outcomes: Columns, float64[N].
-        known: bool[N], rows with a known outcome.
-        policy: Weights.
-        model: float64[N], reward model of what was shown; None without.
-    """
-    y = np.where(known, metric.values(dict(outcomes)), 0.0)
-    keep = np.flatnonzero(known)
+def value(measured: Measured, policy: Weighted) -> dict[str, Valued]:
+    """All estimates of one metric under one policy."""
+    metric, y, keep = measured.metric, measured.y, measured.keep
     stage = policy.comments if metric.comments else None
     rows = policy.rows(y, keep)
     video_moment = policy.second_moment[keep]
@@ -247,7 +255,7 @@ def value(
                 rows.weight, seen[keep], whole, y[keep], rows.user, policy.n_users
             )
             found["nested"] = Valued(linear, both)
-        cascade, moment = cascade_outcome(metric, outcomes, y, stage)
+        cascade, moment = cascade_outcome(measured, stage)
         cascaded = effective_rows(video_moment * moment[keep], rows.weight * np.sqrt(moment[keep]))
         corrected, size = rows.with_outcome(cascade[keep]), cascaded
         found["cascade"] = weighted_value(self_normalised(corrected), corrected, size)
@@ -260,8 +268,9 @@ def value(
             paged = rows.with_weight(policy.page[keep])
             moment_size = effective_rows(policy.page_moment[keep], paged.weight)
             found["page"] = weighted_value(self_normalised(paged), paged, moment_size)
-    if model is not None and name in policy.expected:
-        found |= _with_model(corrected, model[keep], policy.expected[name][keep], size)
+    if measured.model is not None and measured.name in policy.expected:
+        expected = policy.expected[measured.name][keep]
+        found |= _with_model(corrected, measured.model[keep], expected, size)
     if metric.unit == "ms" and stage is None:
         found["winsorised"] = _winsorised(rows, size)
     return found
@@ -314,15 +323,14 @@ def effective_rows(moment: Float64, weight: Float64) -> float:
     return float(weight.sum()) ** 2 / square if square > 0 else 0.0
 
 
-def cascade_outcome(
-    metric: ReplayMetric, outcomes: Mapping[str, Float64], y: Float64, stage: CommentStage
-) -> tuple[Float64, Float64]:
+def cascade_outcome(measured: Measured, stage: CommentStage) -> tuple[Float64, Float64]:
     """The outcome with each comment's part weighted by the order down to it alone.
 
     What no comment accounts for, such as the moment of opening, is not weighted. The moment is the
     expected squared weight, averaged over an impression's comments; 1 where none was seen.
     """
-    part = np.nan_to_num(stage.values[comment_column(metric)])
+    y = measured.y
+    part = np.nan_to_num(stage.values[comment_column(measured.metric)])
     n = len(y)
     change = np.bincount(stage.impression, weights=(stage.cumulative - 1.0) * part, minlength=n)
     count = np.bincount(stage.impression, minlength=n)

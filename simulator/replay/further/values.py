@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +20,10 @@ from simulator.replay.estimators.single import (
 from simulator.replay.estimators.tuning import Estimator, floors, limits, slope, smoothings
 from simulator.replay.estimators.weights import implicit_exploration
 from simulator.replay.further.orders import values_of_orders
-from simulator.replay.metrics import ReplayMetric
 from simulator.replay.valuation import (
     TUNED,
     CommentStage,
+    Measured,
     Valued,
     Weighted,
     cascade_outcome,
@@ -47,27 +46,17 @@ _NEVER = {
 
 
 def further_values(
-    metric: ReplayMetric,
-    name: str,
-    outcomes: Mapping[str, Float64],
-    known: NDArray[np.bool_],
-    policy: Weighted,
-    model: Float64 | None,
-    wanted: tuple[str, ...],
+    measured: Measured, policy: Weighted, wanted: tuple[str, ...]
 ) -> tuple[dict[str, Valued], dict[str, str]]:
     """Estimates by estimator, and why the others of those that are wanted have none.
 
     Args:
-        metric: Which.
-        name: Its name, a key of ``policy.expected``.
-        outcomes: Columns, float64[N].
-        known: bool[N], rows with a known outcome.
+        measured: One metric of the logged impressions.
         policy: Weights.
-        model: float64[N], reward model of what was shown; None without.
         wanted: Names out of `simulator.replay.estimators.names.MORE`.
     """
-    y = np.where(known, metric.values(dict(outcomes)), 0.0)
-    keep = np.flatnonzero(known)
+    metric, y, keep = measured.metric, measured.y, measured.keep
+    name, model = measured.name, measured.model
     stage = policy.comments if metric.comments else None
     rows = policy.rows(y, keep)
     moment = policy.second_moment[keep]
@@ -83,7 +72,7 @@ def further_values(
         else:
             corrected = rows
             if stage is not None:
-                cascade, cascaded = cascade_outcome(metric, outcomes, y, stage)
+                cascade, cascaded = cascade_outcome(measured, stage)
                 corrected = rows.with_outcome(cascade[keep])
                 square = cascaded[keep]
                 size = effective_rows(moment * square, rows.weight * np.sqrt(square))
@@ -109,7 +98,7 @@ def further_values(
                 by_rows=True,
             )
             found["marginalised_ips"] = dataclasses.replace(valued, biased=_CATEGORY)
-    orders, reasons = _orders(metric, y, keep, rows, moment, stage, wanted)
+    orders, reasons = _orders(measured, rows, moment, stage, wanted)
     return found | orders, refused | reasons
 
 
@@ -132,15 +121,14 @@ def _tuned(rows: Rows, whole: Float64, size: float, wanted: tuple[str, ...]) -> 
 
 
 def _orders(
-    metric: ReplayMetric,
-    y: Float64,
-    keep: NDArray[np.int64],
+    measured: Measured,
     rows: Rows,
     moment: Float64,
     stage: CommentStage | None,
     wanted: tuple[str, ...],
 ) -> tuple[dict[str, Valued], dict[str, str]]:
     """Estimators of slates: what no comment accounts for is as logged."""
+    metric, y, keep = measured.metric, measured.y, measured.keep
     own = [name for name in SLATES if name in wanted]
     if stage is None or stage.orders is None:
         why = "the order of comments cannot move this metric"
