@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,7 @@ from simulator.replay.decisions import (
 from simulator.replay.diagnostics import shortfalls
 from simulator.replay.eligible import Pool, Rows, logged_rows
 from simulator.replay.estimators.names import asked_for
-from simulator.replay.evaluation import (
-    metric_results,
-    policy_overlap,
-    segment_results,
-    weighted_rows,
-)
+from simulator.replay.evaluation import metric_results, segment_results
 from simulator.replay.growth import growth
 from simulator.replay.interval_method import LIKELIHOOD, STUDENT, Intervals
 from simulator.replay.logged import LoggedRows
@@ -40,7 +36,6 @@ from simulator.replay.result import (
     USABLE,
     Growth,
     MetricResult,
-    Overlap,
     QuantileResult,
     ReplayResult,
 )
@@ -48,6 +43,7 @@ from simulator.replay.target.comment_stage import comment_models, comment_stages
 from simulator.replay.target.target_policy import TargetPolicy
 from simulator.replay.target.targets import CommentScorer, Predict, Scorer, Target, targets
 from simulator.replay.valuation import CommentStage, comment_column
+from simulator.replay.weighed_log import Question, WeighedLog
 
 Float64 = NDArray[np.float64]
 Make = Callable[[Float64], Regressor]
@@ -138,8 +134,7 @@ def replay(
     if pool == "all":
         table[0] = identify.Identified("videos", True, "propensities over all videos")
     changed, notes = identify.stages_to_change(table, {n: ranks[n] for n in names}, stage)
-    decided = has_decisions(dataset, "videos") and rows != "random" and pool == "auto"
-    if decided:
+    if has_decisions(dataset, "videos") and rows != "random" and pool == "auto":
         logged = video_decisions(dataset, since_ms)
     else:
         logged = logged_rows(
@@ -155,6 +150,7 @@ def replay(
     if primary is not None and primary not in every:
         raise DataError(f"the primary metric '{primary}' cannot be replayed from this log.",
                         f"Choose one of {', '.join(every)}.")  # fmt: skip
+    question = Question(treatments, control, main, interval, tuple(quantiles), more)
     comments = comment_decisions(dataset, since_ms) if "comments" in changed else None
     scoring = len(logged) if "videos" in changed else 0
     scoring += 0 if comments is None else len(comments)
@@ -164,64 +160,37 @@ def replay(
     score_meter = Meter(report, scoring, first=fitted, last=_SCORED)
     value_meter = Meter(report, len(every) + len(segments or {}), first=_SCORED)
     models = _models(dataset, logged, wanted, model, fit_meter) if fits else {}
-    found: dict[str, Target] = {}
+    chosen: dict[str, Target] = {}
     if "videos" in changed:
         predict: dict[str, Predict] = {name: fit.predict for name, fit in models.items()}
-        found = targets(
+        chosen = targets(
             dataset, logged, {n: scorers[n] for n in names}, target, seed=seed, models=predict,
             meter=score_meter, feature=_categories(dataset, more),
         )  # fmt: skip
     sections: dict[str, CommentStage] = {}
-    seen: list[MetricResult] = []
-    comment_overlaps: dict[str, Overlap] = {}
-    grown: Growth | None = None
-    levels: list[QuantileResult] = []
+    places: WeighedLog | None = None
     if comments is not None:
-        best = comment_target or TargetPolicy()
-        scored = {n: orders.get(n, _as_given) for n in names}
-        valuing = {comment_column(METRICS[name]) for name in wanted if METRICS[name].comments}
-        fits_below = {}
-        if model is not None and "cascade_dr" in more:
-            fits_below = comment_models(dataset, comments, sorted(valuing), model)
-        chances = targets(
-            dataset, comments, scored, best, seed=seed, meter=score_meter,
-            models={column: fit.predict for column, fit in fits_below.items()},
-            places=bool(more) and best == TargetPolicy(),
+        chances, below = _comment_targets(
+            dataset, comments, {n: orders.get(n, _as_given) for n in names},
+            comment_target or TargetPolicy(), wanted, model, question, seed, score_meter,
         )  # fmt: skip
-        sections = comment_stages(logged, comments, chances, fits_below, bool(more))
+        sections = comment_stages(logged, comments, chances, below, bool(more))
         if listed:
-            seen, comment_overlaps, grown, levels = _of_comments(
-                comments, chances, listed, main, treatments, control, interval, value_meter,
-                quantiles, more,
-            )  # fmt: skip
+            places = WeighedLog.of(comments, chances, chances)
         notes += [f"comment decisions {k.replace('_', ' ')}: {v:,}"
                   for k, v in comments.accounting.items() if v and "without" in k]  # fmt: skip
-    cluster = np.unique(logged.user, return_inverse=True)[1]
-    weighted = {n: weighted_rows(logged, found.get(n), sections.get(n), cluster) for n in names}
-    overlaps = {n: policy_overlap(n, w, found.get(n), logged) for n, w in weighted.items()}
-    results = metric_results(
-        logged, weighted, overlaps, models, wanted, main, treatments, control, interval,
-        value_meter, more,
-    )  # fmt: skip
-    split = segment_results(
-        logged, weighted, overlaps, models, [m for m in results if m.name == main], control,
-        segments or {}, interval, value_meter,
-    )  # fmt: skip
-    if grown is None:
-        grown = growth(logged, weighted, found, main, models.get(main), treatments, control)
-    own = [name for name in times if name in wanted]
-    levels = [
-        *quantile_results(logged, weighted, overlaps, own, quantiles, treatments, control), *levels
-    ]  # fmt: skip
+    impressions = WeighedLog.of(logged, names, chosen, sections, models)
+    found = _estimated(impressions, wanted, places, listed, times, question, value_meter)
+    primaries = [m for m in found.metrics if m.name == main and m.name in wanted]
+    split = segment_results(impressions, primaries, segments or {}, question, value_meter)
     value_meter.end()
-    results = [m for t in treatments for m in (*results, *seen) if m.treatment == t]
-    mains = [m.best.verdict for m in results if m.name == main]
     warnings = [*logged.warnings, *notes]
     warnings += shortfalls(
-        list(overlaps.values()), logged.kind, target.temperature, target.top_share
+        list(impressions.overlaps.values()), logged.kind, target.temperature, target.top_share
     )
     if control in treatments:
         warnings.append(f"both policies are '{control}': the difference is 0 by construction.")
+    mains = [m.best.verdict for m in found.metrics if m.name == main]
     sizes = logged.sizes()
     return ReplayResult(
         treatments=treatments,
@@ -232,16 +201,93 @@ def replay(
         eligible=logged.kind,
         eligible_size=(int(sizes.min()), int(sizes.max())),
         uniform=logged.uniform,
-        overlap=overlaps,
-        comment_overlap=comment_overlaps,
-        metrics=results,
+        overlap=dict(impressions.overlaps),
+        comment_overlap={} if places is None else dict(places.overlaps),
+        metrics=found.metrics,
         verdict=next(v for v in (UNUSABLE, CAUTION, USABLE) if v in mains),
         warnings=warnings,
         definition=_definition(logged, changed, target, interval),
         segments=split,
-        growth=grown,
-        quantiles=[one for t in treatments for one in levels if one.treatment == t],
+        growth=found.growth,
+        quantiles=found.quantiles,
     )
+
+
+class _Found(NamedTuple):
+    """Estimates of both stages, treatment by treatment."""
+
+    metrics: list[MetricResult]
+    quantiles: list[QuantileResult]
+    growth: Growth
+
+
+def _estimated(
+    impressions: WeighedLog,
+    wanted: list[str],
+    places: WeighedLog | None,
+    listed: list[str],
+    times: list[str],
+    question: Question,
+    meter: Meter,
+) -> _Found:
+    """Estimate the metrics of impressions, and those of places in sections, if there are any.
+
+    Args:
+        impressions: The logged impressions.
+        wanted: Their metrics.
+        places: Comments that were seen: what one place of a section is worth, those above it as
+            shown. None without.
+        listed: Their metrics.
+        times: Metrics of either with quantiles.
+        question: What is asked.
+        meter: Told the metrics that are estimated.
+    """
+    metrics: list[MetricResult] = []
+    quantiles: list[QuantileResult] = []
+    of_places: list[str] = []
+    if places is not None:
+        outcomes = places.logged.outcomes
+        of_places = [
+            name
+            for name in listed
+            if METRICS[name].column in outcomes
+            and np.nan_to_num(outcomes[METRICS[name].column]).any()
+        ]
+    for log, names in ((impressions, wanted), (places, of_places)):
+        if log is not None:
+            metrics += metric_results(log, names, question, meter)
+            own = [name for name in times if name in names]
+            quantiles += quantile_results(log, own, question)
+    about = places if places is not None and question.primary in of_places else impressions
+    return _Found(
+        [m for t in question.treatments for m in metrics if m.treatment == t],
+        [q for t in question.treatments for q in quantiles if q.treatment == t],
+        growth(about, question),
+    )
+
+
+def _comment_targets(
+    dataset: Dataset,
+    comments: LoggedRows,
+    scored: Mapping[str, CommentScorer],
+    target: TargetPolicy,
+    wanted: list[str],
+    model: Make | None,
+    question: Question,
+    seed: int,
+    meter: Meter,
+) -> tuple[dict[str, Target], dict[str, CrossFit]]:
+    """What each policy would have chosen among comments, and reward models of single comments."""
+    below: dict[str, CrossFit] = {}
+    if model is not None and "cascade_dr" in question.more:
+        valuing = {comment_column(METRICS[name]) for name in wanted if METRICS[name].comments}
+        below = comment_models(dataset, comments, sorted(valuing), model)
+    chances = targets(
+        dataset, comments, scored, target, seed=seed, meter=meter,
+        models={column: fit.predict for column, fit in below.items()},
+        places=bool(question.more) and target == TargetPolicy(),
+    )  # fmt: skip
+    return chances, below
 
 
 def _categories(dataset: Dataset, more: tuple[str, ...]) -> NDArray[np.int64] | None:
@@ -253,49 +299,6 @@ def _categories(dataset: Dataset, more: tuple[str, ...]) -> NDArray[np.int64] | 
 def _as_given(_: object) -> None:
     """The platform's own order of comments."""
     return
-
-
-def _of_comments(
-    comments: LoggedRows,
-    chances: Mapping[str, Target],
-    listed: list[str],
-    main: str,
-    treatments: tuple[str, ...],
-    control: str,
-    interval: Intervals,
-    meter: Meter,
-    quantiles: Sequence[float],
-    more: tuple[str, ...],
-) -> tuple[list[MetricResult], dict[str, Overlap], Growth | None, list[QuantileResult]]:
-    """What one place of a section is worth, those above it as shown."""
-    known = [
-        name
-        for name in listed
-        if METRICS[name].column in comments.outcomes
-        and np.nan_to_num(comments.outcomes[METRICS[name].column]).any()
-    ]
-    cluster = np.unique(comments.user, return_inverse=True)[1]
-    weighted = {n: weighted_rows(comments, own, None, cluster) for n, own in chances.items()}
-    overlaps = {n: policy_overlap(n, w, chances[n], comments) for n, w in weighted.items()}
-    results = metric_results(
-        comments,
-        weighted,
-        overlaps,
-        {},
-        known,
-        main,
-        treatments,
-        control,
-        interval,
-        meter,
-        more,
-    )  # fmt: skip
-    grown = None
-    if main in known:
-        grown = growth(comments, weighted, chances, main, None, treatments, control)
-    times = [name for name in known if METRICS[name].unit == "ms"]
-    levels = quantile_results(comments, weighted, overlaps, times, quantiles, treatments, control)
-    return results, overlaps, grown, levels
 
 
 def _models(

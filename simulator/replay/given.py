@@ -12,16 +12,16 @@ from simulator.logs.dataset import Dataset
 from simulator.logs.scanning import BATCH_ROWS
 from simulator.progress import Meter, Report
 from simulator.replay.estimators.names import asked_for
-from simulator.replay.evaluation import metric_results, policy_overlap, weighted_rows
+from simulator.replay.evaluation import metric_results
 from simulator.replay.growth import growth
 from simulator.replay.identification import Identified
 from simulator.replay.interval_method import LIKELIHOOD, STUDENT, Intervals
 from simulator.replay.logged import LoggedRows, outcome_arrays
 from simulator.replay.metrics import METRICS, OUTCOME_COLUMNS, PRIMARY
 from simulator.replay.quantiles import quantile_results, times_of
-from simulator.replay.result import CAUTION, UNUSABLE, USABLE, Overlap, ReplayResult
+from simulator.replay.result import CAUTION, UNUSABLE, USABLE, ReplayResult
 from simulator.replay.target.targets import Target
-from simulator.replay.valuation import Weighted
+from simulator.replay.weighed_log import Question, WeighedLog
 
 AS_LOGGED = "as logged"
 _READ, _WEIGHTED = 0.3, 0.5
@@ -83,19 +83,11 @@ def replay_given(
         raise DataError(f"the log has no metric '{primary}'.", f"It has: {', '.join(wanted)}.")
     times = times_of(wanted, quantiles)
     main = primary or next((n for n in (PRIMARY, "reward") if n in wanted), wanted[0])
-    cluster = np.unique(logged.user, return_inverse=True)[1]
+    question = Question(tuple(columns), AS_LOGGED, main, interval, tuple(quantiles), more)
     weighing = Meter(report, len(chances) + 1, first=_READ, last=_WEIGHTED)
-    weighted: dict[str, Weighted] = {}
-    overlaps: dict[str, Overlap] = {}
-    for name in (*chances, AS_LOGGED):
-        own = weighted[name] = weighted_rows(logged, chances.get(name), None, cluster)
-        overlaps[name] = policy_overlap(name, own, chances.get(name), logged)
-        weighing.add(1)
+    stage = WeighedLog.of(logged, (*chances, AS_LOGGED), chances, meter=weighing)
     estimating = Meter(report, len(wanted), first=_WEIGHTED)
-    results = metric_results(
-        logged, weighted, overlaps, {}, wanted, main, tuple(columns), AS_LOGGED, interval,
-        estimating, more,
-    )  # fmt: skip
+    results = metric_results(stage, wanted, question, estimating)
     estimating.end()
     mains = [m.best.verdict for m in results if m.name == main]
     why = f"columns '{propensity_column}' and {', '.join(repr(c) for c in columns)}"
@@ -108,17 +100,15 @@ def replay_given(
         eligible=logged.kind,
         eligible_size=(0, 0),
         uniform=False,
-        overlap=overlaps,
+        overlap=dict(stage.overlaps),
         metrics=results,
         verdict=next(v for v in (UNUSABLE, CAUTION, USABLE) if v in mains),
         warnings=[],
         definition="Mean outcome of a logged impression if its video had been shown with the "
         "probabilities given in the log, everything before it as logged. Per impression, not per "
         f"user-day. {interval.describe()}",
-        growth=growth(logged, weighted, chances, main, None, tuple(columns), AS_LOGGED),
-        quantiles=quantile_results(
-            logged, weighted, overlaps, times, quantiles, tuple(columns), AS_LOGGED
-        ),
+        growth=growth(stage, question),
+        quantiles=quantile_results(stage, times, question),
     )
 
 

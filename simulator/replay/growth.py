@@ -9,20 +9,17 @@ exposure, are those of the whole log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.randomness import mix, purpose_key
 from simulator.replay.estimators import fieller
-from simulator.replay.evaluation import unseen_share
 from simulator.replay.logged import LoggedRows
-from simulator.replay.models.crossfit import CrossFit
 from simulator.replay.result import Growth, OverlapPoint, PrecisionPoint
 from simulator.replay.summary import detectable
 from simulator.replay.target.targets import Target
-from simulator.replay.valuation import Measured, UserSums, Weighted, first_sums
+from simulator.replay.valuation import UserSums, Weighted, first_sums
+from simulator.replay.weighed_log import Question, WeighedLog, unseen_share
 
 PARTS = 8
 HEAVY = 0.01
@@ -42,37 +39,27 @@ def parts_of(users: NDArray[np.integer]) -> NDArray[np.int64]:
     return part
 
 
-def growth(
-    logged: LoggedRows,
-    weighted: Mapping[str, Weighted],
-    targets: Mapping[str, Target],
-    metric: str,
-    model: CrossFit | None,
-    treatments: tuple[str, ...],
-    control: str,
-) -> Growth:
+def growth(stage: WeighedLog, question: Question) -> Growth:
     """Overlap of every policy, and precision of every treatment, from every part.
 
     Args:
-        logged: The rows of the stage that the primary metric is about.
-        weighted: Per policy.
-        targets: Per policy; empty for a stage that is as logged.
-        metric: The primary metric.
-        model: Its reward model.
-        treatments: Policies to be compared with the control.
-        control: The policy that they are compared with.
+        stage: The stage that the primary metric is about.
+        question: What is asked.
     """
+    logged, control = stage.logged, question.control
     part = parts_of(np.unique(logged.user))
     overlaps = {
-        name: _overlap(own, targets.get(name), logged, part) for name, own in weighted.items()
+        name: _overlap(own, stage.targets.get(name), logged, part)
+        for name, own in stage.weighted.items()
     }
-    shown = None if model is None else model.of_shown(logged.shown)
-    measured = Measured.of(metric, logged.outcomes, shown)
-    sums = {name: first_sums(measured, own) for name, own in weighted.items()}
+    measured = stage.measured(question.primary)
+    sums = {name: first_sums(measured, own) for name, own in stage.weighted.items()}
     precision = {
-        name: _precision(sums[name], sums[control], part) for name in treatments if name != control
+        name: _precision(sums[name], sums[control], part)
+        for name in question.treatments
+        if name != control
     }
-    return Growth(metric, overlaps, precision)
+    return Growth(question.primary, overlaps, precision)
 
 
 def _overlap(

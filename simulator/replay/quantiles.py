@@ -6,16 +6,16 @@ rests on the rows beyond it: a log worth 1,000 rows has 10 of them above its 99t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from simulator.errors import DataError
 from simulator.replay.diagnostics import judge
 from simulator.replay.estimators import Estimate
 from simulator.replay.estimators.tails import quantile_effect
-from simulator.replay.logged import LoggedRows
 from simulator.replay.metrics import METRICS
-from simulator.replay.result import UNUSABLE, Overlap, QuantileResult
-from simulator.replay.valuation import Measured, Weighted, weighted_outcomes
+from simulator.replay.result import UNUSABLE, QuantileResult
+from simulator.replay.valuation import weighted_outcomes
+from simulator.replay.weighed_log import Question, WeighedLog
 
 
 def times_of(metrics: Sequence[str], quantiles: Sequence[float]) -> list[str]:
@@ -41,37 +41,28 @@ def times_of(metrics: Sequence[str], quantiles: Sequence[float]) -> list[str]:
 
 
 def quantile_results(
-    logged: LoggedRows,
-    weighted: Mapping[str, Weighted],
-    overlaps: Mapping[str, Overlap],
-    times: Sequence[str],
-    quantiles: Sequence[float],
-    treatments: tuple[str, ...],
-    control: str,
+    stage: WeighedLog, times: Sequence[str], question: Question
 ) -> list[QuantileResult]:
     """Quantiles of times of every treatment beside the control's.
 
     Args:
-        logged: The rows of one stage.
-        weighted: Per policy.
-        overlaps: Per policy.
+        stage: The rows, and how every policy weighs them.
         times: Names of metrics in ms.
-        quantiles: Shares in (0, 1).
-        treatments: Policies to be compared with the control.
-        control: The policy that they are compared with.
+        question: What is asked.
     """
+    control = question.control
     results = []
-    for name in times if quantiles else ():
+    for name in times if question.quantiles else ():
         metric = METRICS[name]
-        measured = Measured.of(name, logged.outcomes)
-        found = {policy: weighted_outcomes(measured, own) for policy, own in weighted.items()}
-        for treatment in treatments:
+        measured = stage.measured(name)
+        found = {p: weighted_outcomes(measured, own) for p, own in stage.weighted.items()}
+        for treatment in question.treatments:
             effective = min(found[treatment][1], found[control][1])
-            for share in quantiles:
+            for share in question.quantiles:
                 a, b, gap = quantile_effect(found[treatment][0], found[control][0], share)
                 beyond = effective * min(share, 1.0 - share)
                 verdict, reasons = judge(
-                    [overlaps[treatment], overlaps[control]],
+                    stage.overlaps_of(treatment, control),
                     effective,
                     beyond,
                     [a, b],
