@@ -61,7 +61,9 @@ def vector(world: str, people: int, seconds: float) -> tuple[float, float]:
 
 def main() -> None:
     """Print a line per number of people."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--world", default="default")
     parser.add_argument("--seconds", type=float, default=5.0, help="per line")
     parser.add_argument("--people", type=int, nargs="*", default=[1, 64, 1_024, 4_096])

@@ -273,7 +273,9 @@ def trained_pair(name: str, world: World, folder: Path, log_users: int) -> Pair:
 
 def main() -> None:
     """Print world x pair -> lift with its interval."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--users", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trained", action="append", default=[], help="a policy; repeatable")

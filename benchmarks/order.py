@@ -168,7 +168,9 @@ def report(found: dict[str, Totals]) -> tuple[list[tuple[str, ...]], int, int]:
 
 def main() -> None:
     """Print a table per world and seed: lift over random, marked where the order does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--world", action="append", help="preset; default: default and small")
     parser.add_argument("--seed", action="append", type=int, help="of the world; default: 1, 2, 3")
     parser.add_argument("--policy", action="append", help="only these steps, and random")

@@ -157,7 +157,9 @@ def speed(rows: int, actions: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--actions", type=int, default=100)
     parser.add_argument("--one", help=argparse.SUPPRESS)

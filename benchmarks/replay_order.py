@@ -146,7 +146,9 @@ def _bootstrap(a: np.ndarray, b: np.ndarray, draws: int = 2_000) -> tuple[float,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--log-users", type=int, default=1_000)

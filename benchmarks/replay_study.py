@@ -192,7 +192,9 @@ def figure(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--logs", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="Seed of the first log.")
     parser.add_argument("--jobs", type=int, default=1)

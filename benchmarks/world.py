@@ -145,7 +145,9 @@ def beside(other: Path, users: int, times: int) -> None:
 
 def main() -> None:
     """Print a line per policy and the ratio to the bare loop."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--policy", action="append", help="repeatable; default: random")
     parser.add_argument("--users", type=int, default=32_768, help="fewer for slow policies")
     parser.add_argument("--days", type=int, default=1)

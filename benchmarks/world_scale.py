@@ -79,7 +79,9 @@ def live(first: int, last: int, days: int) -> tuple[int, int, int, float]:
 
 def main() -> None:
     """Print a line as each group of people has lived, and the sums."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())

@@ -16,7 +16,9 @@ import importlib.util
 import os
 import time
 
-_PARSER = argparse.ArgumentParser(description=__doc__)
+_PARSER = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 _PARSER.add_argument("--users", type=int, default=20_000)
 _PARSER.add_argument("--metrics", type=int, default=10)
 _PARSER.add_argument("--replicates", type=int, default=1_000)

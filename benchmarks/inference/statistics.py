@@ -120,7 +120,9 @@ def compare_libraries(case: str, path: Path, per_arm: int, repeats: int) -> None
 
 def main() -> None:
     """Write the files, then a table per case."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--case", action="append", choices=list(CASES), help="repeatable")
     parser.add_argument("--users", type=int, action="append", help="per arm; repeatable")
     parser.add_argument("--repeats", type=int, default=15)

@@ -123,7 +123,9 @@ def measure(world: World, policy: Policy, users: int, days: int, repetitions: in
 
 def main() -> None:
     """Print a line per policy with caches and without, and what the last costs of the others."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--world", default="small", help="preset of the built-in world")
     parser.add_argument("--log-users", type=int, default=1_500, help="people in the log learned on")
     parser.add_argument("--users", type=int, default=1_024, help="people ranked for")

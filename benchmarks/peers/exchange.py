@@ -116,7 +116,9 @@ class Library:
 
 def run(new: Callable[[Training, argparse.Namespace], Library], doc: str | None) -> None:
     """Command line of every library: train within a budget, keep the best epoch, write vectors."""
-    parser = argparse.ArgumentParser(description=doc)
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("training", type=Path)
     parser.add_argument("result", type=Path)
     parser.add_argument("--seconds", type=float, default=60, help="CPU seconds of training")
