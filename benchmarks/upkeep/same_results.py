@@ -4,8 +4,9 @@
 
 Prints a row per output (files of datasets, runs and exports, and what commands print) with "same"
 or what differs: columns of a Parquet file, keys of a JSON document, lines of a text. Wall times
-(``timings.json``) are left out. Exits 1 where something differs or a command fails in one checkout
-only. Training is cheap on purpose; the aim is to see that a change of structure changed no result.
+(``timings.json``, ``run.log``) are left out. Exits 1 where something differs or a command fails in
+one checkout only. Training is cheap on purpose; the aim is to see that a change of structure
+changed no result.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ STEPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Each step may read what the steps before it wrote."""
 
-IGNORED = ("cache", "timings.json")
+IGNORED = ("cache", "timings.json", "run.log")
 MOST = 6
 
 
