@@ -122,104 +122,148 @@ def train(
         seek: ``seek(pass, number)``: what the loss draws from here on depends on the pass and the
             batch's number alone. Called before each batch where a step has several.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        _groups(module, settings),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    start_alike(parameters)
-    joint = settings.accumulation
-    if joint % world_size():
-        raise UnknownPolicy(
-            f"{world_size()} processes share the batches of a step, and accumulation is {joint}.",
-            f"Take a multiple: accumulation = {world_size()}",
-        )
-    first_seed = torch.initial_seed()
+    run = _Run(module, loss, settings, seek)
     file = StateFile(stage)
     shown = _Shown(progress, stage, settings)
-    best_metric, best_epoch = float("-inf"), 0
-    best = {name: value.clone() for name, value in module.state_dict().items()}
-    value, epoch, passes = 0.0, 0, 0
-    average = _Average(module, settings.average)
+    state = file.read()
+    if state is not None:
+        run.go_on_from(state)
+    elif settings.from_start:
+        run.judge(validate)
+    while run.goes_on():
+        for count, mean_loss in run.epoch_of(batches):
+            shown.step(run.epoch, run.best_epoch, count, mean_loss)
+        metric = run.judge(validate)
+        shown.epoch(run.epoch, run.best_epoch, run.loss, f"{metric_name} {metric:.4f}")
+        file.write(run.state())
+    module.load_state_dict(run.best)
+    module.eval()
+    progress(stage, 1.0, f"best epoch {run.best_epoch}, {metric_name} {run.best_metric:.4f}")
+    return TrainingSummary(run.epoch, run.passes, run.best_epoch, run.best_metric, run.loss)
 
-    def share(step: int) -> float:
-        warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-        return warm * (1 - max(epoch - 1, 0) / settings.epochs) if settings.decay else warm
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+class _Run:
+    """One training: the weights, what moves them, and the best ones so far.
 
-    def step(group: Sequence[Any], at: int) -> float:
+    Attributes:
+        epoch, passes: Done so far, the present ones included.
+        best_epoch, best_metric, best: The best epoch, its validation metric and its weights.
+        loss: Mean of the last epoch.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Callable[[Any], Tensor],
+        settings: TrainerSettings,
+        seek: Callable[[int, int], None] | None,
+    ) -> None:
+        self._module, self._loss_of, self._settings, self._seek = module, loss, settings, seek
+        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.AdamW(
+            _groups(module, settings),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        start_alike(self._parameters)
+        if settings.accumulation % world_size():
+            raise UnknownPolicy(
+                f"{world_size()} processes share the batches of a step, and accumulation is "
+                f"{settings.accumulation}.",
+                f"Take a multiple: accumulation = {world_size()}",
+            )
+        self._first_seed = torch.initial_seed()
+        self._average = _Average(module, settings.average)
+        self.epoch, self.passes, self.loss = 0, 0, 0.0
+        self.best_epoch, self.best_metric = 0, float("-inf")
+        self.best = {name: value.clone() for name, value in module.state_dict().items()}
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, self._share)
+
+    def goes_on(self) -> bool:
+        """Whether there are epochs left, and patience."""
+        without = self.epoch - max(self.best_epoch, 1)
+        return self.epoch < self._settings.epochs and without < max(1, self._settings.patience)
+
+    def epoch_of(self, batches: Callable[[int], Iterable[Any]]) -> Iterator[tuple[int, float]]:
+        """Learn for an epoch; after every step, the number of steps in it and their mean loss."""
+        self.epoch += 1
+        self._module.train()
+        joint = self._settings.accumulation
+        total, count, before = 0.0, 0, -1
+        while before < count < self._settings.epoch_steps:
+            before, self.passes = count, self.passes + 1
+            for number, group in enumerate(_grouped(batches(self.passes), joint)):
+                total += self._step(group, number * joint)
+                count += 1
+                yield count, total / count
+        self.loss = total / max(count, 1)
+
+    def judge(self, validate: Callable[[], float]) -> float:
+        """The validation metric of the present weights, which are kept if they are the best."""
+        self._module.eval()
+        with torch.no_grad(), self._average.in_place() as kept:
+            metric = of_the_first(validate())
+            if metric > self.best_metric:
+                self.best_metric, self.best_epoch = metric, self.epoch
+                self.best = {name: tensor.clone() for name, tensor in kept.items()}
+        return metric
+
+    def state(self) -> RunState:
+        """What to go on from."""
+        return RunState(
+            self.epoch,
+            self.passes,
+            self.best_epoch,
+            self.best_metric,
+            self.loss,
+            self._module.state_dict(),
+            self.best,
+            self._average.values,
+            self._optimiser.state_dict(),
+            self._schedule.state_dict(),
+        )
+
+    def go_on_from(self, state: RunState) -> None:
+        """Take over what an earlier process left."""
+        self.epoch, self.passes, self.loss = state.epoch, state.passes, state.loss
+        self.best_epoch, self.best_metric = state.best_epoch, state.best_metric
+        self.best = state.best
+        self._module.load_state_dict(state.model)
+        device = self._parameters[0].device
+        self._average.values = {name: value.to(device) for name, value in state.average.items()}
+        self._optimiser.load_state_dict(state.optimiser)
+        self._schedule.load_state_dict(state.schedule)
+        set_random_states(state.random)
+
+    def _share(self, step: int) -> float:
+        """Of the learning rate: it warms up, and may fall from epoch to epoch."""
+        warm = min(1.0, (step + 1) / max(1, self._settings.warmup_steps))
+        if not self._settings.decay:
+            return warm
+        return warm * (1 - max(self.epoch - 1, 0) / self._settings.epochs)
+
+    def _step(self, group: Sequence[Any], at: int) -> float:
         """One step on the batches ``at`` and after of this pass; their mean loss."""
-        optimiser.zero_grad(set_to_none=True)
+        self._optimiser.zero_grad(set_to_none=True)
         total = 0.0
         for number, batch in enumerate(group):
             if number % world_size() != rank():
                 continue
-            if joint > 1:
-                torch.manual_seed(((first_seed + passes) * 1_000_003 + at + number) % 2**63)
-                if seek is not None:
-                    seek(passes, at + number)
-            step_loss = loss(batch) * (world_size() / len(group))
+            if self._settings.accumulation > 1:
+                seed = (self._first_seed + self.passes) * 1_000_003 + at + number
+                torch.manual_seed(seed % 2**63)
+                if self._seek is not None:
+                    self._seek(self.passes, at + number)
+            step_loss = self._loss_of(batch) * (world_size() / len(group))
             step_loss.backward()  # type: ignore[no-untyped-call]
             total += float(step_loss.detach()) / world_size()
-        mean_gradients(parameters)
-        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
-        optimiser.step()
-        schedule.step()
-        average.update(schedule.last_epoch)
+        mean_gradients(self._parameters)
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip)
+        self._optimiser.step()
+        self._schedule.step()
+        self._average.update(self._schedule.last_epoch)
         return float(summed(torch.tensor(total, dtype=torch.float64)))
-
-    state = file.read()
-    if state is not None:
-        best_metric, best_epoch, best = state.best_metric, state.best_epoch, state.best
-        value, epoch, passes = state.loss, state.epoch, state.passes
-        module.load_state_dict(state.model)
-        average.values = {n: v.to(parameters[0].device) for n, v in state.average.items()}
-        optimiser.load_state_dict(state.optimiser)
-        schedule.load_state_dict(state.schedule)
-        set_random_states(state.random)
-    elif settings.from_start:
-        module.eval()
-        with torch.no_grad():
-            best_metric = of_the_first(validate())
-    while epoch < settings.epochs and epoch - max(best_epoch, 1) < max(1, settings.patience):
-        epoch += 1
-        module.train()
-        total, count, before = 0.0, 0, -1
-        while before < count < settings.epoch_steps:
-            before, passes = count, passes + 1
-            for number, group in enumerate(_grouped(batches(passes), joint)):
-                total += step(group, number * joint)
-                count += 1
-                shown.step(epoch, best_epoch, count, total / count)
-        value = total / max(count, 1)
-        module.eval()
-        with torch.no_grad(), average.in_place() as kept:
-            metric = of_the_first(validate())
-            if metric > best_metric:
-                best_metric, best_epoch = metric, epoch
-                best = {name: tensor.clone() for name, tensor in kept.items()}
-        shown.epoch(epoch, best_epoch, value, f"{metric_name} {metric:.4f}")
-        file.write(
-            RunState(
-                epoch,
-                passes,
-                best_epoch,
-                best_metric,
-                value,
-                module.state_dict(),
-                best,
-                average.values,
-                optimiser.state_dict(),
-                schedule.state_dict(),
-            )
-        )
-    module.load_state_dict(best)
-    module.eval()
-    progress(stage, 1.0, f"best epoch {best_epoch}, {metric_name} {best_metric:.4f}")
-    return TrainingSummary(epoch, passes, best_epoch, best_metric, value)
 
 
 def _groups(module: nn.Module, settings: TrainerSettings) -> list[dict[str, Any]]:
