@@ -290,7 +290,7 @@ def p_exact(p: float | None) -> str:
 def _difference_suffix(unit: str, *, alone: bool = False) -> str:
     if alone and unit.startswith("per "):
         return f" {unit}"
-    return " points" if unit == "%" else unit_suffix(unit)
+    return " points" if unit.split(" ")[0] == "%" else unit_suffix(unit)
 
 
 def _difference_decimals(estimate: Estimate) -> int:

@@ -14,7 +14,7 @@ from reports.results import (
 )
 from reports.verdict.rule import FEWEST_USERS
 from reports.verdict.words.checks import check_label, check_sentence
-from reports.verdict.words.metrics import of_role
+from reports.verdict.words.metrics import inline, of_role
 
 _SETTLED: frozenset[Finding] = frozenset({"check failed", "same policy", "false alarm"})
 """Findings after which a broken guardrail is no evidence."""
@@ -34,9 +34,9 @@ def sentence(result: ExperimentResult, comparison: ArmComparison) -> str:
         said = primary.warnings[0].rstrip(".") if primary.warnings else _no_data(primary)
         return f"No verdict: {said}{_harm(comparison, primary)}."
     simulated = "simulated " if result.simulated else ""
-    numbers = f"{simulated}{_lower(primary.label)} {_effect(primary)}"
+    numbers = f"{simulated}{inline(primary.label)} {_effect(primary)}"
     if verdict.finding == "same policy" and primary.absolute is None:
-        numbers = f"{simulated}{_lower(primary.label)} is the same in both arms"
+        numbers = f"{simulated}{inline(primary.label)} is the same in both arms"
     return f"{_lead(verdict)}: {numbers}{_harm(comparison, primary)}."
 
 
@@ -157,7 +157,7 @@ def _source(comparison: ArmComparison) -> str:
     named = ranked[:1] if abs(ranked[0].contribution.value) >= 0.7 * abs(split.lift) else ranked[:2]
     shown = formats.percents([split.lift, *(f.contribution.value for f in named)])
     parts = [
-        f"{_lower(f.label)} ({part} of {shown[0]})"
+        f"{inline(f.label)} ({part} of {shown[0]})"
         for f, part in zip(named, shown[1:], strict=True)
     ]
     return f"mostly {' and '.join(parts)}"
@@ -175,11 +175,6 @@ def _check_names(result: ExperimentResult, names: Iterable[str]) -> str:
 
 def _no_data(primary: MetricComparison) -> str:
     return f"'{primary.label}' has no data"
-
-
-def _lower(label: str) -> str:
-    """The label inside a sentence; an abbreviation stays as it is."""
-    return label if label[:2].isupper() else label[:1].lower() + label[1:]
 
 
 def _effect(primary: MetricComparison) -> str:
