@@ -389,3 +389,12 @@ def test_methods_do_not_contradict_what_the_report_shows(result: ExperimentResul
     several = render_html(make_result(arms={"a": 1.0, "b": 1.3, "c": 0.7}, users=100))
     assert "One primary metric, uncorrected." in one
     assert "One primary metric: treatments are corrected together." in several
+
+
+def test_a_run_of_one_day_explains_no_days() -> None:
+    several = make_result(users=100)
+    (comparison,) = several.comparisons
+    one = dataclasses.replace(comparison, daily=comparison.daily[:1], novelty=None)
+    page = render_html(dataclasses.replace(several, comparisons=(one,)))
+    assert "confidence sequence" in render_html(several)
+    assert "confidence sequence" not in page and "at one look" not in page
