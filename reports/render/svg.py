@@ -239,11 +239,11 @@ class Domain(NamedTuple):
         return [min(max(k * step, self.low), self.high) for k in range(first, last + 1)]
 
 
-def tick_amount(value: float) -> str:
-    """A tick of an axis of differences: "+5", "0", "-2.5"."""
-    return "0" if abs(value) < 1e-12 else f"{value:+,.4g}"
+def tick_amount(value: float, unit: str = "") -> str:
+    """A tick of an axis of differences: "+5 s", "0", "-2.5 points"."""
+    return "0" if abs(value) < 1e-12 else f"{value:+,.4g}{formats.difference_suffix(unit)}"
 
 
 def tick_percent(value: float) -> str:
     """A tick of a lift axis: "+5 %", "0", "-2.5 %"."""
-    return "0" if abs(value) < 1e-12 else f"{100.0 * value:+.4g} %"
+    return "0" if abs(value) < 1e-12 else f"{100.0 * value:+,.4g} %"

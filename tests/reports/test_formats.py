@@ -49,6 +49,11 @@ def test_an_absolute_lift_has_the_decimals_of_its_interval() -> None:
     assert formats.difference(estimate, "% of impressions").endswith(" points")
 
 
+def test_a_difference_of_zero_has_no_sign() -> None:
+    assert formats.difference(Estimate(-0.001, -2.4, 2.4), "per user-day") == "0.00"
+    assert formats.number(-0.0004, signed=True, decimals=2) == formats.number(0.0, decimals=2)
+
+
 def test_trimmed_loses_no_digits() -> None:
     assert [formats.trimmed(v) for v in (0.4, 0.0001, 3000.0, 1.25)] == [
         "0.4",

@@ -11,7 +11,7 @@ import pytest
 from reports import formats
 from reports.render.charts import factor_bars, lift_chart, row_axis
 from reports.render.html import render_html
-from reports.render.svg import Domain, Scale, error_bar, lift_domain
+from reports.render.svg import Domain, Scale, error_bar, lift_domain, tick_percent
 from reports.render.terminal import render
 from reports.results import (
     ArmComparison,
@@ -318,3 +318,13 @@ def test_an_axis_reaches_every_value_that_does_not_flatten_the_others() -> None:
     small = [Estimate(0.01 * i, 0.01 * i - 0.02, 0.01 * i + 0.02) for i in range(-3, 4)]
     domain = lift_domain([*small, Estimate(0.19, 0.12, 0.26), Estimate(0.3, 0.09, 0.53)])
     assert domain.high >= 0.3
+
+
+def test_an_axis_of_differences_has_a_unit(result: ExperimentResult) -> None:
+    metric = dataclasses.replace(
+        result.comparisons[0].metrics[0],
+        scale="absolute", absolute=Estimate(1_293.0, -640.0, 6_510.0), unit="s per user-day",
+    )  # fmt: skip
+    ticks = re.findall(r'class="tick"[^>]*>([^<]+)<', lift_chart(metric, "i", width=440))
+    assert len(ticks) > 2 and all(t.endswith((" s", "→")) or t[0] in "0←" for t in ticks)
+    assert tick_percent(10.0) == "+1,000 %"
