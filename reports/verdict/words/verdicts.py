@@ -149,18 +149,29 @@ def why(result: ExperimentResult, comparison: ArmComparison) -> str:
 
 
 def _source(comparison: ArmComparison) -> str:
-    """The factors that make up most of the lift, largest first; empty if not known."""
+    """The factors that make up most of the lift, largest first; empty if not known.
+
+    Those that work against the lift are no reason for it; the largest is named if it is large.
+    """
     split = comparison.factors
     if split is None or not split.lift:
         return ""
     ranked = sorted(split.factors, key=lambda f: -abs(f.contribution.value))
-    named = ranked[:1] if abs(ranked[0].contribution.value) >= 0.7 * abs(split.lift) else ranked[:2]
+    causes = [f for f in ranked if f.contribution.value * split.lift > 0.0]
+    if not causes:
+        return ""
+    if abs(causes[0].contribution.value) >= 0.7 * abs(split.lift):
+        causes = causes[:1]
+    against = [f for f in ranked if f.contribution.value * split.lift < 0.0]
+    against = [f for f in against[:1] if abs(f.contribution.value) >= 0.5 * abs(split.lift)]
+    named = [*causes[:2], *against]
     shown = formats.percents([split.lift, *(f.contribution.value for f in named)])
     parts = [
         f"{inline(f.label)} ({part} of {shown[0]})"
-        for f, part in zip(named, shown[1:], strict=True)
+        for f, part in zip(causes[:2], shown[1:], strict=False)
     ]
-    return f"mostly {' and '.join(parts)}"
+    said = f"mostly {' and '.join(parts)}"
+    return f"{said}, against {inline(against[0].label)} ({shown[-1]})" if against else said
 
 
 def _failed(result: ExperimentResult, verdict: Verdict) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.result_parts import FactorLift, TwoPartLift
-from reports.results import Estimate, HealthCheck
-from reports.verdict.words import checks, metrics, summary
+from reports.results import Estimate, FactorSplit, HealthCheck
+from reports.verdict.words import checks, metrics, summary, verdicts
 from tests.reports.verdict.test_decision import row
-from tests.reports.verdict.test_words import GUARD, TIME, compared
+from tests.reports.verdict.test_words import GUARD, TIME, VERDICT, compared, factor, result
 
 
 def test_a_guardrail_that_is_not_clear_says_what_its_p_value_would_have_to_be() -> None:
@@ -21,6 +21,20 @@ def test_a_guardrail_that_is_not_clear_says_what_its_p_value_would_have_to_be() 
         )
     within = replace(GUARD, margin_p=0.003)
     assert metrics.guardrail(within).endswith("beyond 5 % (p = 0.003, one-sided).")
+
+
+def test_a_factor_against_the_lift_is_no_reason_for_it() -> None:
+    """-5.6 % is not "mostly comment stay per open (+17.2 %)", which rose."""
+    for parts, reason in (
+        ((-0.06, -0.016, -0.152, 0.172), "mostly c (-15.2 % of -5.6 %), against d (+17.2 %)"),
+        ((0.08, -0.02, 0.04, 0.0), "mostly a (+8.0 % of +10.0 %)"),
+        ((0.065, -0.06, 0.06, 0.035),
+         "mostly a (+6.5 % of +10.0 %) and c (+6.0 % of +10.0 %), against b (-6.0 %)"),
+    ):  # fmt: skip
+        factors = tuple(factor(name, part) for name, part in zip("abcd", parts, strict=True))
+        split = FactorSplit("time", sum(parts), factors, 0.95)
+        found = replace(compared(TIME, factors=split), verdict=replace(VERDICT, finding="harmed"))
+        assert verdicts.why(result(found), found) == f"Why: {reason}."
 
 
 def test_the_part_of_people_in_a_lift_is_said_only_where_it_is_known() -> None:
