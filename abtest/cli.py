@@ -7,6 +7,7 @@ Results go to standard output, everything else to standard error. Exit codes are
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ from abtest.commands import (
 )
 from abtest.commands.messages import usage_message
 from abtest.errors import STOPPED, ExitCode, UsageError, describe_error
-from abtest.terminal import prepare, put
+from abtest.terminal import flowing, prepare, put
 from reports.formats import visible
 
 _LONGEST = 2_000
@@ -86,6 +87,18 @@ data.register(app)
 policy.register(app)
 world.register(app)
 doctor.register(app)
+
+
+def _flow(group: typer.Typer) -> None:
+    """Let every help text be wrapped by the terminal that shows it, not where its source is."""
+    for command in group.registered_commands:
+        command.help = flowing(inspect.getdoc(command.callback) or "") or command.help
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _flow(inner.typer_instance)
+
+
+_flow(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

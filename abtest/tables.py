@@ -67,12 +67,13 @@ def wrapped(text: str) -> list[str]:
 
 
 def fitted(text: str) -> str:
-    """A text whose lines fit the terminal; what is cut keeps its indent."""
+    """A text whose lines fit the terminal; the rest of an indented line is further in."""
     width, lines = text_width(None), []
     for line in text.splitlines():
         body = line.lstrip()
         indent = line[: len(line) - len(body)]
-        lines += [line] if cell_len(line) <= width else wrap(body, width, indent)
+        inside = indent + "    " if indent else ""
+        lines += [line] if cell_len(line) <= width else wrap(body, width, indent, inside)
     return "\n".join(lines)
 
 

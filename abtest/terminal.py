@@ -30,6 +30,26 @@ def prepare() -> None:
             stream.reconfigure(errors=_HANDLER)
 
 
+def flowing(text: str) -> str:
+    """A docstring whose paragraphs and entries are one line each, to be wrapped where it is shown.
+
+    A line goes on with the one before if that has the same indent of none, or if the line is
+    further in, unless the one before announces a block with a colon.
+    """
+    lines: list[str] = []
+    start = 0
+    for line in text.splitlines():
+        inside = len(line) - len(line.lstrip())
+        before = lines[-1] if lines else ""
+        goes_on = inside > start or inside == start == 0
+        if before and line.strip() and goes_on and not before.endswith(":"):
+            lines[-1] = f"{before} {line.strip()}"
+            continue
+        lines.append(line.rstrip())
+        start = inside
+    return "\n".join(lines)
+
+
 def encoding_of(stream: TextIO | None = None) -> str:
     """The encoding of standard output, or of another stream; UTF-8 for those without one."""
     return getattr(stream or sys.stdout, "encoding", None) or "utf-8"

@@ -107,7 +107,7 @@ def number(value: float | None, *, signed: bool = False, decimals: int | None = 
         return f"{value:{'+' if signed else ''}.2e}"
     places = _decimals([value]) if decimals is None else decimals
     text = f"{value:{'+' if signed else ''},.{places}f}"
-    return text.replace("-", "") if _is_zero(text) and not signed else text
+    return text.lstrip("+-") if _is_zero(text) else text
 
 
 def whole(value: float) -> str:
@@ -153,7 +153,7 @@ def difference(estimate: Estimate | None, unit: str, *, alone: bool = False) -> 
     if estimate is None or not known(estimate.value):
         return MISSING
     places = _difference_decimals(estimate)
-    suffix = _difference_suffix(unit, alone=alone)
+    suffix = difference_suffix(unit, alone=alone)
     return number(estimate.value, signed=True, decimals=places) + suffix
 
 
@@ -211,7 +211,7 @@ def absolute_interval(estimate: Estimate | None, unit: str, *, alone: bool = Fal
         return MISSING
     places = _difference_decimals(estimate)
     low, high = (number(v, signed=True, decimals=places) for v in (estimate.low, estimate.high))
-    return f"{low} to {high}{_difference_suffix(unit, alone=alone)}"
+    return f"{low} to {high}{difference_suffix(unit, alone=alone)}"
 
 
 def shown_interval(metric: MetricComparison) -> str:
@@ -231,7 +231,7 @@ def shown_effect(metric: MetricComparison) -> str:
 
 def amount(value: float, unit: str) -> str:
     """A size that somebody chose, in a metric's unit: "0.5 s", "2 points"."""
-    return trimmed(value) + _difference_suffix(unit)
+    return trimmed(value) + difference_suffix(unit)
 
 
 def margin(metric: MetricComparison) -> str:
@@ -247,7 +247,7 @@ def detectable_size(metric: MetricComparison) -> str:
     """What the test could detect, without sign; `MISSING` where it is not known."""
     if metric.scale == "absolute" and metric.detectable_difference is not None:
         text = number(metric.detectable_difference)
-        return text if text == MISSING else text + _difference_suffix(metric.unit, alone=True)
+        return text if text == MISSING else text + difference_suffix(metric.unit, alone=True)
     return percent(metric.detectable_effect, signed=False)
 
 
@@ -287,10 +287,11 @@ def p_exact(p: float | None) -> str:
     return f"p = {p:.0e}" if p >= 1e-300 else "p < 1e-300"
 
 
-def _difference_suffix(unit: str, *, alone: bool = False) -> str:
+def difference_suffix(unit: str, *, alone: bool = False) -> str:
+    """What follows a difference: " s", " points" of percentages, " per user" if it stands alone."""
     if alone and unit.startswith("per "):
         return f" {unit}"
-    return " points" if unit == "%" else unit_suffix(unit)
+    return " points" if unit.split(" ")[0] == "%" else unit_suffix(unit)
 
 
 def _difference_decimals(estimate: Estimate) -> int:

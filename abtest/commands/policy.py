@@ -14,7 +14,7 @@ from abtest.config_sources import suggest
 from abtest.console import Console
 from abtest.errors import ExitCode, UsageError
 from abtest.files import write_text
-from abtest.terminal import put, put_json
+from abtest.terminal import flowing, put, put_json
 
 app = typer.Typer(no_args_is_help=True, help="Built-in and your own policies.")
 
@@ -94,12 +94,12 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
         return
     put(fitted(f"{spec}  ({kind.__module__}.{kind.__qualname__})"))
     put("")
-    put(fitted(described(kind)))
+    put(fitted(flowing(described(kind))))
     if kind.is_oracle:
         put(f"\noracle: {ORACLE_NOTE}")
     put(f"\ncode: {inspect.getsourcefile(kind)}")
     if of_settings.__doc__ and settings:
-        put(fitted(f"\n{of_settings.__name__}: {inspect.getdoc(of_settings)}"))
+        put(fitted(f"\n{of_settings.__name__}: {flowing(inspect.getdoc(of_settings) or '')}"))
     if settings:
         put(fitted("\nsettings (abtest.toml, [policies.NAME]):"))
         for key, value in settings.items():

@@ -387,7 +387,8 @@ def _execute(
         )
         put(f"\nReport: {outcome.directory / 'report.html'}")
         put(f"Next:   {next_step(outcome.result, outcome.directory)}")
-        put("        abtest policy new my_policy   (a ranker of your own)")
+        if not any(".py" in arm.treatment for arm in outcome.result.comparisons):
+            put("        abtest policy new my_policy   (a ranker of your own)")
     code = conclude(outcome.result, fail_on)
     if code is not ExitCode.COMPLETE:
         raise typer.Exit(int(code))

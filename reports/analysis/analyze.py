@@ -149,6 +149,7 @@ def _compare_arms(
 ) -> ArmComparison:
     control, treatment = pair
     primary = metrics[0]
+    split = steps.after(factor_split(table, plan, pair, design))
     segments, interactions = steps.after(segment_lifts(table, plan, pair, design))
     return ArmComparison(
         treatment=treatment,
@@ -170,5 +171,6 @@ def _compare_arms(
         novelty=steps.after(novelty(table, plan, pair, design)),
         interactions=interactions,
         two_part=steps.after(two_parts(first.estimated, first.chosen, pair, plan.confidence)),
-        factors=steps.after(factor_split(table, plan, pair, design)),
+        # Factors of a lift that does not exist, because the control may be zero, say nothing.
+        factors=None if primary.relative is None else split,
     )

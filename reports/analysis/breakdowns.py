@@ -162,8 +162,9 @@ def segment_lifts(
     found: list[tuple[str, str, int, Estimated, Comparison]] = []
     for name in table.segment_names:
         sizes = level_sizes(table, name, pair)
+        count = min if design == "twin" else sum  # Of people: twins are in both arms.
         levels: dict[Group, int] = {
-            level: sum(arms) for level, arms in sizes.items() if min(arms) >= SMALLEST_SEGMENT
+            level: count(arms) for level, arms in sizes.items() if min(arms) >= SMALLEST_SEGMENT
         }
         tried = estimate_levels(table, chosen, pair, design, within_segments, name, levels)
         for level, estimated in tried.items():

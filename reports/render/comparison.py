@@ -146,7 +146,7 @@ def _differences(runs: Sequence[tuple[str, ExperimentResult]]) -> list[str]:
         ("abtest version", [_version(r) for r in results]),
     ]
     differing = [
-        f"{name} ({', '.join(str(v) for v in values)})"
+        f"{name} ({', '.join(formats.count(v) if name == 'people' else str(v) for v in values)})"
         for name, values in facts
         if any(v != values[0] for v in values) and None not in values
     ]

@@ -152,7 +152,10 @@ def _forest(runs: Runs, name: str, label: str, identity: str) -> PageTable:
     unit = "; ".join(f"{method}: {own}" if method else own for method, own in units)
     if not mixed:
         unit = next((metric.unit for *_, metric in rows), "")
-    return PageTable(f"{label} ({unit})", columns, cells, right=(3, 5), charts=(4,))
+    guarded = {words.margin(metric) for *_, metric in rows if metric.role == "guardrail"}
+    # Of a guardrail "not clear" is about its margin, and p is not.
+    margin = f"; guardrail: {' or '.join(sorted(guarded))}; p is for no change" if guarded else ""
+    return PageTable(f"{label} ({unit}){margin}", columns, cells, right=(3, 5), charts=(4,))
 
 
 def _named_run(run: str, method: str) -> Cell:

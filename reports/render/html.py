@@ -93,6 +93,7 @@ def _environment() -> jinja2.Environment:
         words.bias,
         words.how_assumed,
         words.how_biased,
+        words.inline,
         words.margin,
         words.novelty,
         words.sensitivity,

@@ -78,7 +78,9 @@ def table(
         widths[0] = min(widths[0], room)
     lines: list[str] = []
     for row in cells:
-        labels = wrap(row[0], widths[0])
+        name = row[0].lstrip()
+        indent = row[0][: len(row[0]) - len(name)]
+        labels = wrap(name, widths[0], indent, indent + "  " if indent else None)
         parts = [_pad(labels[0], widths[0], left=True)]
         parts += [_pad(row[i], widths[i], left=i in left) for i in range(1, len(row))]
         lines.append((" " * gap).join(parts).rstrip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -93,7 +94,7 @@ def tick_labels(
     *,
     label: Callable[[float], str] | None = None,
 ) -> list[str]:
-    """Labels of an axis: zero and both ends first, others where there is room.
+    """Labels of an axis: zero, both ends, and of the others every one, every second, and so on.
 
     Args:
         ticks: Values, ascending.
@@ -103,19 +104,37 @@ def tick_labels(
         label: How a value is written; as a lift if None.
     """
     write = label or tick_percent
-    ends = {ticks[0], ticks[-1]} if ticks else set()
-    order = sorted(ticks, key=lambda t: (abs(t) > 1e-12, t not in ends, abs(t)))
-    taken: list[tuple[float, float]] = []
-    body = []
-    for tick in order:
-        shown, x = write(tick), scale.at(tick)
-        half = _CHARACTER * len(shown) / 2.0
-        x = min(max(x, half), width - half)
-        if any(x - half < right + 6.0 and x + half > left - 6.0 for left, right in taken):
-            continue
-        taken.append((x - half, x + half))
-        body.append(text(x, y, shown))
-    return body
+    spans = []
+    for tick in ticks:
+        half = _CHARACTER * len(write(tick)) / 2.0
+        x = min(max(scale.at(tick), half), width - half)
+        spans.append((x - half, x, x + half))
+    zero = next((i for i, tick in enumerate(ticks) if abs(tick) < 1e-12), 0)
+    choices = [_labelled(spans, zero, step) for step in range(1, len(ticks) + 1)]
+    apart = {round(b - a, 9) for a, b in itertools.pairwise(ticks)}
+    even = len(apart) < 2
+    shown = next((chosen for chosen, tight in choices if not (tight and even)), [])
+    return [text(spans[i][1], y, write(ticks[i])) for i in shown]
+
+
+def _labelled(
+    spans: Sequence[tuple[float, float, float]], zero: int, step: int
+) -> tuple[list[int], bool]:
+    """Which ticks have labels if every ``step``-th from zero gets one; whether one had no room."""
+
+    def free(number: int, others: Iterable[int]) -> bool:
+        left, _, right = spans[number]
+        return all(left >= spans[o][2] + 6.0 or right <= spans[o][0] - 6.0 for o in others)
+
+    kept = [zero]
+    kept += [end for end in (0, len(spans) - 1) if end not in kept and free(end, kept)]
+    between: list[int] = []
+    tight = False
+    for number in range(zero % step, len(spans), step):
+        if number not in kept and free(number, kept):
+            tight = tight or not free(number, between)
+            between += [number] if free(number, between) else []
+    return [*kept, *between], tight
 
 
 def path(points: Sequence[tuple[float, float]], style: str, *, closed: bool = False) -> str:
@@ -168,6 +187,8 @@ def error_bar(scale: Scale, y: float, estimate: Estimate, outcome: str, size: fl
 def lift_domain(estimates: Iterable[Estimate | None], include: Iterable[float] = ()) -> Domain:
     """An axis range that shows zero and all intervals, but not all of a few very wide ones.
 
+    Values are shown even where their intervals leave the axis, unless one would flatten the others.
+
     Args:
         estimates: Relative lifts with their intervals.
         include: Further values that must be visible.
@@ -176,7 +197,8 @@ def lift_domain(estimates: Iterable[Estimate | None], include: Iterable[float] =
     ends = [[v for v in (e.value, e.low, e.high) if v is not None] for e in shown]
     reach = sorted(max(abs(v) for v in values) for values in ends)
     limit = 3.0 * reach[3 * len(reach) // 4] if reach else 0.01
-    limit = max([limit, *(abs(v) for v in include)])
+    tame = [abs(e.value) for e in shown if abs(e.value) <= 3.0 * limit]
+    limit = max([limit, *tame, *(abs(v) for v in include)])
     values = [v for group in ends for v in group] + list(include)
     low = max(min([0.0, *values]), -limit)
     high = min(max([0.0, *values]), limit)
@@ -217,11 +239,11 @@ class Domain(NamedTuple):
         return [min(max(k * step, self.low), self.high) for k in range(first, last + 1)]
 
 
-def tick_amount(value: float) -> str:
-    """A tick of an axis of differences: "+5", "0", "-2.5"."""
-    return "0" if abs(value) < 1e-12 else f"{value:+,.4g}"
+def tick_amount(value: float, unit: str = "") -> str:
+    """A tick of an axis of differences: "+5 s", "0", "-2.5 points"."""
+    return "0" if abs(value) < 1e-12 else f"{value:+,.4g}{formats.difference_suffix(unit)}"
 
 
 def tick_percent(value: float) -> str:
     """A tick of a lift axis: "+5 %", "0", "-2.5 %"."""
-    return "0" if abs(value) < 1e-12 else f"{100.0 * value:+.4g} %"
+    return "0" if abs(value) < 1e-12 else f"{100.0 * value:+,.4g} %"

@@ -238,22 +238,22 @@ class _Page:
             values = [formats.MISSING] * 2 if missing else formats.arm_values(arms, metric.unit)
             rows.append(
                 [
-                    f"{_MARKS.get(metric.outcome, '?')} {metric.label}",
+                    f"  {_MARKS.get(metric.outcome, '?')} {metric.label}",
                     *values,
                     formats.shown_effect(metric),
                     formats.shown_interval(metric),
                     formats.p_value(metric.p_adjusted),
                 ]
             )
-        head = ["  Metric", "control", "treatment", "lift", "interval", "p adj."]
-        lines = table(head, rows, self._width - 2)
+        head = ["    Metric", "control", "treatment", "lift", "interval", "p adj."]
+        lines = table(head, rows, self._width)
         if lines is None:
             for metric, (label, before, after, lift, bounds, _) in zip(metrics, rows, strict=True):
-                self._say(label, "  ", "    ")
+                self._say(label.strip(), "  ", "    ")
                 p = formats.p_equals(metric.p_adjusted)
                 self._say(f"{before} -> {after}, {lift} ({bounds}), adjusted {p}", "      ")
         else:
-            self._lines += ["  " + line for line in lines]
+            self._lines += lines
         self._say(
             "+ better, - worse, . not clear, ? no data. Values per user"
             f"{'' if self._result.design == 'observed' else '-day'}, or of a ratio. p and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from rich.cells import cell_len
 
 from abtest.tables import facts
 from abtest.tables import table as text_table
-from abtest.terminal import put_json
+from abtest.terminal import flowing, put_json
 from reports.formats import encodable
+from reports.render.layout import table
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 
@@ -140,3 +142,45 @@ def test_json_stays_json(monkeypatch: pytest.MonkeyPatch) -> None:
     put_json({"name": "评 − é \U0001f600"})
     monkeypatch.undo()
     assert json.loads(raw.getvalue().decode("cp1252")) == {"name": "评 − é \U0001f600"}
+
+
+@pytest.mark.parametrize("command", ["power", "train", "evaluate", "world experiments"])
+def test_help_is_wrapped_by_the_terminal_not_where_its_source_is(
+    abtest: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """A paragraph has one short line, its last."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = abtest(*command.split(), "--help").out.split("Options ─")[0]
+    prose = [x.strip() for x in re.split(r"\n\s*\n", shown) if ". " in x or x.count("\n")]
+    prose = [x for x in prose if not x.startswith(("abtest ", "Usage"))]
+    assert prose
+    for paragraph in prose:
+        lines = [line.strip() for line in paragraph.splitlines()]
+        for line, after in itertools.pairwise(lines):
+            room = 78 - len(line) - 1
+            assert len(after.split()[0]) > room, paragraph
+
+
+def test_a_docstring_flows() -> None:
+    text = (
+        "What it is,\nin two lines.\n\nAttributes:\n    name: One\n        entry.\n    other: Next."
+        "\n    last: End.\n\n  an example\n"
+    )
+    assert flowing(text).splitlines() == [
+        "What it is, in two lines.",
+        "",
+        "Attributes:",
+        "    name: One entry.",
+        "    other: Next.",
+        "    last: End.",
+        "",
+        "  an example",
+    ]
+
+
+def test_a_wrapped_name_of_a_row_stays_inside_its_table() -> None:
+    lines = table(["  Factor", "control"], [["  Play time per video", "8.69 s"]], 24)
+    assert lines is not None
+    assert [line.rstrip() for line in lines] == [
+        "  Factor         control", "  Play time per   8.69 s", "    video",
+    ]  # fmt: skip

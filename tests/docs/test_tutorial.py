@@ -27,6 +27,9 @@ def test_every_command_of_the_tutorial_works(
         if words[0] == "run" and "--dry-run" not in words:
             words += ["--workers", "1"]
         assert run_cli(words) == 0, f"{command}: {capsys.readouterr().err}"
+        if words[0] == "run":
+            # Whoever runs a ranker of their own is not told to write one.
+            assert "policy new" not in capsys.readouterr().out
     assert {"my_policy.py", "my_comments.py", "my_network.py", "first.md"} <= {
         path.name for path in tmp_path.iterdir()
     }

@@ -45,6 +45,13 @@ def test_an_absolute_lift_has_the_decimals_of_its_interval() -> None:
     estimate = Estimate(0.007424, -0.03426, 0.0491)
     assert formats.difference(estimate, "s per user-day") == "+0.0074 s"
     assert formats.absolute_interval(estimate, "%") == "-0.0343 to +0.0491 points"
+    # A difference of shares of impressions is in points too: beside -33.9 %, "-13.3 %" misleads.
+    assert formats.difference(estimate, "% of impressions").endswith(" points")
+
+
+def test_a_difference_of_zero_has_no_sign() -> None:
+    assert formats.difference(Estimate(-0.001, -2.4, 2.4), "per user-day") == "0.00"
+    assert formats.number(-0.0004, signed=True, decimals=2) == formats.number(0.0, decimals=2)
 
 
 def test_trimmed_loses_no_digits() -> None:

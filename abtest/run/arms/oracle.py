@@ -154,7 +154,7 @@ class OracleComments(Oracle):
     ranks = ("comments",)
 
 
-ORACLE_NOTE = "reads the simulated world's truth, cannot be deployed"
+ORACLE_NOTE = "reads the simulated world's truth and cannot be deployed"
 _REMEDY = "Example: abtest run -t oracle -c popular"
 
 

@@ -6,6 +6,7 @@ by colour.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -90,7 +91,7 @@ def lift_chart(
     if drawn is None:
         return Markup("")
     height, middle, top, bottom = 112, 54.0, 26.0, 82.0
-    label = svg.tick_amount if absolute else svg.tick_percent
+    label = functools.partial(svg.tick_amount, unit=metric.unit) if absolute else svg.tick_percent
     margin = None
     if metric.margin is not None:
         size = metric.margin

@@ -27,6 +27,7 @@ is silent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,6 +56,7 @@ class TailRisk(NamedTuple):
         predicted: Coverage to expect.
         confidence: Coverage promised.
         warns: Whether the difference is too large.
+        paired: Whether ``smallest`` counts pairs.
     """
 
     skewness: float
@@ -64,15 +66,24 @@ class TailRisk(NamedTuple):
     predicted: float
     confidence: float
     warns: bool
+    paired: bool = False
 
     def sentence(self) -> str:
         """The warning; empty if there is none."""
         if not self.warns:
             return ""
+        who = (
+            f"{self.smallest:,} pairs"
+            if self.paired
+            else f"{self.smallest:,} users in the smaller arm"
+        )
+        more = "more users" if self.paired else "more users, more equal arms"
+        # As many decimals as tell the two apart: the rule warns of a fifth of what is missing to 1.
+        places = max(0, math.ceil(-math.log10(100 * TOLERATED * (1.0 - self.confidence)) - 1e-9))
         return (
-            f"Heavy tail (skewness {self.skewness:.0f}) with {self.smallest:,} users in the "
-            f"smaller arm: the {100 * self.confidence:.3g} % interval covers about "
-            f"{100 * self.predicted:.0f} %. Use more users, more equal arms or a capped metric."
+            f"Heavy tail (skewness {self.skewness:.0f}) with {who}: the "
+            f"{100 * self.confidence:.3g} % interval covers about "
+            f"{100 * self.predicted:.{places}f} %. Use {more} or a capped metric."
         )
 
 
@@ -216,7 +227,8 @@ def tail_risk_of_pairs(differences: ArrayLike | Spread, *, confidence: float = 0
             "the metric does not vary.", "Every pair differs alike.", "No lift is computed."
         )
     skewness = spread.cubes / deviation**3 / spread.users
-    return _judged(skewness, skewness / np.sqrt(spread.users), spread.users, confidence)
+    distortion = skewness / np.sqrt(spread.users)
+    return _judged(skewness, distortion, spread.users, confidence)._replace(paired=True)
 
 
 def _judged(skewness: float, distortion: float, smallest: int, confidence: float) -> TailRisk:

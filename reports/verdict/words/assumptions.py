@@ -190,7 +190,7 @@ def evidence_of(grid: AssumptionGrid) -> str:
     """What the world's own value rests on; goes after a semicolon."""
     own = formats.trimmed(grid.base)
     return {
-        "none": "published evidence does not tell it",
+        "none": "no published evidence tells its value",
         "fitted": f"this world's value, {own}, is fitted to published figures",
         "set": f"this world's value, {own}, was set by reasoning",
     }[grid.evidence]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from reports import formats
 from reports.results import ExperimentResult, HealthCheck, MetricComparison
 from reports.verdict.words.learned_people import believable, unsupported
-from reports.verdict.words.metrics import of_role
+from reports.verdict.words.metrics import inline, of_role
 
 Status = Literal["pass", "warn", "fail", "not run", "note"]
 
@@ -74,7 +74,7 @@ def _differed(facts: Mapping[str, Any]) -> str:
     lift = facts["lift"]
     size = "" if lift is None else f" by {formats.percent(lift)}"
     return (
-        f"{facts['metric'].lower()} differed{size} before the start "
+        f"{inline(facts['metric'])} differed{size} before the start "
         f"({formats.p_exact(facts['p'])}); adjusting for it moves the difference by "
         f"{abs(facts['moved']):.1f} standard errors"
     )
@@ -128,7 +128,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "metric not known before": lambda f: f"'{f['metric']}' is not known from before",
     "metric alike": lambda f: (
-        f"{f['metric'].lower()} was alike before the start ({formats.p_equals(f['p'])})"
+        f"{inline(f['metric'])} was alike before the start ({formats.p_equals(f['p'])})"
     ),
     "metric differed": _differed,
     "every metric occurs": lambda f: "every metric occurs",
@@ -136,11 +136,11 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"'{f['metric']}' is 0 for all {formats.count(f['users'])} users; no lift computed"
     ),
     "too few users": lambda f: "too few users",
-    "nobody has a value": lambda f: f"nobody has any {f['metric'].lower()}",
-    "zero or one": lambda f: f"{f['metric'].lower()} is 0 or 1 per user",
+    "nobody has a value": lambda f: f"nobody has any {inline(f['metric'])}",
+    "zero or one": lambda f: f"{inline(f['metric'])} is 0 or 1 per user",
     "top share": lambda f: (
         f"the top 1 % of users hold {formats.percent(f['share'], signed=False)} of all "
-        f"{f['metric'].lower()}"
+        f"{inline(f['metric'])}"
     ),
 }
 """The sentence of every code of `reports.analysis.health`, from its facts."""
@@ -199,7 +199,7 @@ def _power(result: ExperimentResult) -> list[Chip]:
     if not known:
         return []
     weakest = max(known, key=lambda m: (m.scale == "absolute", _detected(m)))
-    name = weakest.label.lower()
+    name = inline(weakest.label)
     detail = f"detects ±{formats.detectable_size(weakest)} in {name} (80 % power)"
     return [Chip("Power", "note", detail)]
 

@@ -32,6 +32,12 @@ def family(metrics: list[MetricComparison]) -> str:
     return ", ".join(name for name in names if name)
 
 
+def inline(label: str) -> str:
+    """A label inside a sentence: its first letter small, unless it is an abbreviation."""
+    start = label.split(" ")[0][:2]
+    return label if len(start) > 1 and start.isupper() else label[:1].lower() + label[1:]
+
+
 def harm(metric: MetricComparison) -> str:
     """What would be bad: "a rise" or "a fall"."""
     return "a fall" if metric.direction == "up" else "a rise"
@@ -60,6 +66,8 @@ def guardrail(metric: MetricComparison) -> str:
     p = "" if metric.margin_p is None else f" ({formats.p_equals(metric.margin_p)}, one-sided)"
     if metric.outcome == "within margin":
         return f"the interval rules out {beyond}{p}."
+    if p:
+        p = p.replace(")", f"; it would take less than {0.5 * (1.0 - metric.confidence):.3g})")
     return f"the interval does not rule out {beyond}{p}."
 
 
@@ -67,10 +75,10 @@ def detectable(metric: MetricComparison) -> str:
     """The power of the test in words."""
     size = formats.detectable_size(metric)
     if size == formats.MISSING:
-        return f"What this test could detect in {metric.label.lower()} is not known."
+        return f"What this test could detect in {inline(metric.label)} is not known."
     return (
         f"With this data's variance, the test detects a change of ±{size} in "
-        f"{metric.label.lower()} (80 % power)."
+        f"{inline(metric.label)} (80 % power)."
     )
 
 
@@ -105,10 +113,13 @@ def two_part(comparison: ArmComparison) -> str | None:
     found = comparison.two_part
     if found is None:
         return None
+    bounds = formats.interval(found.from_share)
+    if bounds == formats.MISSING:
+        return "How much of the lift comes from more or fewer people cannot be told."
+    part = formats.lift(found.from_share).lstrip("+")
     return (
-        f"Part of the lift that comes from more or fewer people: {formats.lift(found.from_share)} "
-        f"({formats.confidence(found.confidence)} CI {formats.interval(found.from_share)}), "
-        "on the log scale."
+        f"{part} of the lift ({formats.confidence(found.confidence)} CI {bounds}) comes from more "
+        "or fewer people, on the log scale."
     )
 
 

@@ -14,7 +14,7 @@ from reports.results import (
     MetricComparison,
 )
 from reports.verdict.words.checks import Chip
-from reports.verdict.words.metrics import of_role
+from reports.verdict.words.metrics import inline, of_role
 
 _COUNTED = (
     ("fail", "failed", "failed"),
@@ -51,10 +51,7 @@ def trade_offs(comparison: ArmComparison) -> str:
         moved = [m for m in secondary if m.outcome == outcome]
         moved.sort(key=lambda m: -abs(m.relative.value if m.relative else 0.0))
         if moved:
-            named = [
-                f"{m.label[:1].lower()}{m.label[1:]} {formats.shown_effect(m)}"
-                for m in moved[:_MOST_NAMED]
-            ]
+            named = [f"{inline(m.label)} {formats.shown_effect(m)}" for m in moved[:_MOST_NAMED]]
             more = len(moved) - len(named)
             named += [f"{more} more"] if more else []
             parts.append(f"{outcome}: {', '.join(named)}")
@@ -106,7 +103,7 @@ def factor_parts(split: FactorSplit) -> list[str]:
 def factor_line(split: FactorSplit) -> str:
     """Where the lift comes from, in one sentence."""
     *parts, whole = factor_parts(split)
-    named = [f"{f.label.lower()} {part}" for f, part in zip(split.factors, parts, strict=True)]
+    named = [f"{inline(f.label)} {part}" for f, part in zip(split.factors, parts, strict=True)]
     return f"Of {whole}: {', '.join(named)}."
 
 

@@ -14,7 +14,7 @@ from reports.results import (
 )
 from reports.verdict.rule import FEWEST_USERS
 from reports.verdict.words.checks import check_label, check_sentence
-from reports.verdict.words.metrics import of_role
+from reports.verdict.words.metrics import inline, of_role
 
 _SETTLED: frozenset[Finding] = frozenset({"check failed", "same policy", "false alarm"})
 """Findings after which a broken guardrail is no evidence."""
@@ -34,9 +34,9 @@ def sentence(result: ExperimentResult, comparison: ArmComparison) -> str:
         said = primary.warnings[0].rstrip(".") if primary.warnings else _no_data(primary)
         return f"No verdict: {said}{_harm(comparison, primary)}."
     simulated = "simulated " if result.simulated else ""
-    numbers = f"{simulated}{_lower(primary.label)} {_effect(primary)}"
+    numbers = f"{simulated}{inline(primary.label)} {_effect(primary)}"
     if verdict.finding == "same policy" and primary.absolute is None:
-        numbers = f"{simulated}{_lower(primary.label)} is the same in both arms"
+        numbers = f"{simulated}{inline(primary.label)} is the same in both arms"
     return f"{_lead(verdict)}: {numbers}{_harm(comparison, primary)}."
 
 
@@ -149,18 +149,29 @@ def why(result: ExperimentResult, comparison: ArmComparison) -> str:
 
 
 def _source(comparison: ArmComparison) -> str:
-    """The factors that make up most of the lift, largest first; empty if not known."""
+    """The factors that make up most of the lift, largest first; empty if not known.
+
+    Those that work against the lift are no reason for it; the largest is named if it is large.
+    """
     split = comparison.factors
     if split is None or not split.lift:
         return ""
     ranked = sorted(split.factors, key=lambda f: -abs(f.contribution.value))
-    named = ranked[:1] if abs(ranked[0].contribution.value) >= 0.7 * abs(split.lift) else ranked[:2]
+    causes = [f for f in ranked if f.contribution.value * split.lift > 0.0]
+    if not causes:
+        return ""
+    if abs(causes[0].contribution.value) >= 0.7 * abs(split.lift):
+        causes = causes[:1]
+    against = [f for f in ranked if f.contribution.value * split.lift < 0.0]
+    against = [f for f in against[:1] if abs(f.contribution.value) >= 0.5 * abs(split.lift)]
+    named = [*causes[:2], *against]
     shown = formats.percents([split.lift, *(f.contribution.value for f in named)])
     parts = [
-        f"{_lower(f.label)} ({part} of {shown[0]})"
-        for f, part in zip(named, shown[1:], strict=True)
+        f"{inline(f.label)} ({part} of {shown[0]})"
+        for f, part in zip(causes[:2], shown[1:], strict=False)
     ]
-    return f"mostly {' and '.join(parts)}"
+    said = f"mostly {' and '.join(parts)}"
+    return f"{said}, against {inline(against[0].label)} ({shown[-1]})" if against else said
 
 
 def _failed(result: ExperimentResult, verdict: Verdict) -> str:
@@ -175,11 +186,6 @@ def _check_names(result: ExperimentResult, names: Iterable[str]) -> str:
 
 def _no_data(primary: MetricComparison) -> str:
     return f"'{primary.label}' has no data"
-
-
-def _lower(label: str) -> str:
-    """The label inside a sentence; an abbreviation stays as it is."""
-    return label if label[:2].isupper() else label[:1].lower() + label[1:]
 
 
 def _effect(primary: MetricComparison) -> str:

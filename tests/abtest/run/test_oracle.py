@@ -27,7 +27,7 @@ from tests.abtest.quiet_world import quiet_world
 
 Run = Callable[..., "Result"]  # type: ignore[name-defined]  # noqa: F821
 
-NOTE = "reads the simulated world's truth, cannot be deployed"
+NOTE = "reads the simulated world's truth and cannot be deployed"
 NAMES = ("oracle", "oracle-video", "oracle-comments")
 
 

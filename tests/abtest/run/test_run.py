@@ -53,6 +53,7 @@ def test_run_prints_a_verdict_and_writes_a_report(
     assert result.code == 0, result.err
     assert "simulated" in result.out
     assert "Report: run/report.html" in result.out
+    assert "abtest policy new my_policy" in result.out
     weak = re.search(r"300 people can detect only \+/-([\d.]+) % .* --users (\d+)", result.err)
     assert weak is not None and float(weak[1]) > 3.5 and int(weak[2]) > 300
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

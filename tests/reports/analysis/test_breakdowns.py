@@ -216,3 +216,14 @@ def test_results_of_older_versions_still_load_and_render(plain: ExperimentResult
     assert "valid at every look" not in page
     assert "not at every look" in page
     assert "Novelty:" not in page
+
+
+@pytest.mark.parametrize("design", ["online", "twin"])
+def test_a_segment_counts_people_once(design: str) -> None:
+    """A twin lives in both arms: it is one pair, not two."""
+    level = pl.when(pl.col("user_id") % 2 == 0).then(pl.lit("even")).otherwise(pl.lit("odd"))
+    frame = make_outcomes(3, ARMS, users=400, twin=design == "twin")
+    result = run(frame.with_columns(level.alias("segment_activity")), design)
+    people = result.comparisons[0].metrics[0].control.users * (1 if design == "twin" else 2)
+    counts = [segment.users for segment in result.comparisons[0].segments]
+    assert counts and sum(counts) == people

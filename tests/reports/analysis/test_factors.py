@@ -100,3 +100,16 @@ def test_every_arm_has_one_value_which_is_its_total_over_its_base() -> None:
     assert watch.control.adjusted is not None
     difference = watch.treatment.adjusted - watch.control.adjusted
     assert watch.absolute.value == pytest.approx(difference)
+
+
+def test_a_metric_without_a_relative_lift_has_no_factors_of_it() -> None:
+    """Where the control may be zero there is no lift that factors could add up to."""
+    frame = make_outcomes(5, {"sasrec": 1.0, "lsvcr": 1.2}, users=5)
+    noisy = pl.col("comment_watch_time_ms") * pl.when(pl.col("user_id") % 5 == 0).then(1).otherwise(
+        0
+    )
+    frame = frame.with_columns(noisy.alias("comment_watch_time_ms"))
+    plan = with_factors(AnalysisPlan(metrics=METRICS))
+    (comparison,) = analyze(frame, plan, control="sasrec", treatments=["lsvcr"]).comparisons
+    assert comparison.metrics[0].absolute is not None and comparison.metrics[0].relative is None
+    assert comparison.factors is None

@@ -229,6 +229,17 @@ def test_it_prints(browser: Browser, pages: Path) -> None:
     assert browser.run(BESIDE) == []
 
 
+def test_paper_shows_what_is_folded_but_not_hundreds_of_parameters(
+    browser: Browser, pages: Path
+) -> None:
+    browser.open(pages / "better.html", width=1280)
+    browser.command("Emulation.setEmulatedMedia", media="print")
+    shown = """return [...document.querySelectorAll("details")].map(d =>
+        [d.classList.contains("appendix"), d.lastElementChild.checkVisibility()])"""
+    found = {(appendix, visible) for appendix, visible in browser.run(shown)}
+    assert found == {(True, False), (False, True)}
+
+
 @pytest.mark.skipif(driver.axe_source() is None, reason="no axe-core here: npm install axe-core")
 @pytest.mark.parametrize(
     ("name", "dark"),

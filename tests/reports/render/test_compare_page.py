@@ -77,3 +77,19 @@ def test_a_replay_and_a_simulation_share_a_forest_per_metric() -> None:
     document = json.loads(comparison_json(runs))
     assert [run["method"] for run in document["runs"]] == ["replay", "simulation"]
     assert any("A replay values" in note for note in document["notes"])
+
+
+def test_a_guardrail_says_what_its_outcome_is_about() -> None:
+    """Beside p = 0.016, "not clear" is a riddle unless the margin is named."""
+    html = render_comparison_html(RUNS)
+    captions = re.findall(r"<caption>(.*?)</caption>", html)
+    guarded = [c for c in captions if "guardrail: must not rise by more than" in c]
+    named = [m.label for m in A.comparisons[0].metrics if m.role == "guardrail"]
+    assert [c.split(" (")[0] for c in guarded] == named and named
+    assert all("p is for no change" in c for c in guarded)
+
+
+def test_numbers_of_people_are_written_as_everywhere() -> None:
+    runs = [("a", make_result(1, context={"users": 1500}, users=100))]
+    runs.append(("b", make_result(2, context={"users": 300}, users=100)))
+    assert "people (1,500, 300)" in render_comparison_html(runs)

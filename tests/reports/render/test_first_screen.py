@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from reports import formats
 from reports.render.charts import factor_bars, lift_chart, row_axis
 from reports.render.html import render_html
-from reports.render.svg import Domain, Scale, error_bar, lift_domain
+from reports.render.svg import Domain, Scale, error_bar, lift_domain, tick_percent
 from reports.render.terminal import render
 from reports.results import (
     ArmComparison,
@@ -294,3 +295,36 @@ def test_several_treatments_are_compared_before_any_of_them() -> None:
     text = render(result, width=80, encoding="ascii", color=False)
     assert text.index("  b ") < text.index("Checks:") < text.index("Primary metric")
     assert text.count("Checks:") == 1
+
+
+def test_labels_between_zero_and_the_ends_are_evenly_spaced() -> None:
+    """Where not all fit, every second stays: never +20 % and then +80 %."""
+    for low, high in ((-0.07, 0.75), (-0.22, 0.9), (-0.75, 0.13), (-0.4, 2.1), (-0.3, 0.65)):
+        for width in (220, 320, 440):
+            domain = lift_domain([Estimate(low / 2 + high / 2, low, high)])
+            image = row_axis(domain, "axis", width)
+            shown = re.findall(r'class="tick" x="([\d.]+)"[^>]*>([^<]+)<', image)
+            numbers = sorted(float(t.replace("−", "-").split("\u00a0")[0]) for _, t in shown)
+            ends = (100 * domain.low, 100 * domain.high)
+            inner = [n for n in numbers if n == 0.0 or min(abs(n - e) for e in ends) > 1e-6]
+            gaps = {round(b - a, 6) for a, b in itertools.pairwise(inner)}
+            assert len(gaps) < 2, (low, high, width, numbers)
+            places = sorted((float(x), len(t)) for x, t in shown)
+            for (a, m), (b, n) in itertools.pairwise(places):
+                assert b - a >= 3.5 * (m + n), (low, high, width, shown)
+
+
+def test_an_axis_reaches_every_value_that_does_not_flatten_the_others() -> None:
+    small = [Estimate(0.01 * i, 0.01 * i - 0.02, 0.01 * i + 0.02) for i in range(-3, 4)]
+    domain = lift_domain([*small, Estimate(0.19, 0.12, 0.26), Estimate(0.3, 0.09, 0.53)])
+    assert domain.high >= 0.3
+
+
+def test_an_axis_of_differences_has_a_unit(result: ExperimentResult) -> None:
+    metric = dataclasses.replace(
+        result.comparisons[0].metrics[0],
+        scale="absolute", absolute=Estimate(1_293.0, -640.0, 6_510.0), unit="s per user-day",
+    )  # fmt: skip
+    ticks = re.findall(r'class="tick"[^>]*>([^<]+)<', lift_chart(metric, "i", width=440))
+    assert len(ticks) > 2 and all(t.endswith((" s", "→")) or t[0] in "0←" for t in ticks)
+    assert tick_percent(10.0) == "+1,000 %"

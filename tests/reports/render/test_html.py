@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from reports.interference_parts import Interference
 from reports.render.charts import ROW_WIDTH, row_bar
 from reports.render.html import render_html, write_html
 from reports.render.svg import Domain, lift_domain
@@ -374,3 +375,26 @@ def test_ticks_are_round_and_inside() -> None:
         assert 2 <= len(ticks) <= 8 and all(low <= t <= high for t in ticks)
         steps = {round(b - a, 9) for a, b in itertools.pairwise(ticks)}
         assert len(steps) == 1
+
+
+def test_methods_do_not_contradict_what_the_report_shows(result: ExperimentResult) -> None:
+    independent = "Users do not influence each other"
+    assert independent in render_html(result)
+    shared = dataclasses.replace(
+        result, interference=Interference({"supply": 0.3}, 100, 1, 16.0, 0.95, ())
+    )
+    page = render_html(shared)
+    assert independent not in page and "users influence each other" in page
+    one = render_html(make_result(users=100))
+    several = render_html(make_result(arms={"a": 1.0, "b": 1.3, "c": 0.7}, users=100))
+    assert "One primary metric, uncorrected." in one
+    assert "One primary metric: treatments are corrected together." in several
+
+
+def test_a_run_of_one_day_explains_no_days() -> None:
+    several = make_result(users=100)
+    (comparison,) = several.comparisons
+    one = dataclasses.replace(comparison, daily=comparison.daily[:1], novelty=None)
+    page = render_html(dataclasses.replace(several, comparisons=(one,)))
+    assert "confidence sequence" in render_html(several)
+    assert "confidence sequence" not in page and "at one look" not in page

@@ -223,3 +223,12 @@ def test_foreign_content_is_escaped_or_left_out(
 
 def test_how_much_more_log_is_said_no_more_exactly_than_it_is_known() -> None:
     assert [growth._times(last, 0.005) for last in (0.112, 0.03, 0.012)] == ["500", "36", "5.8"]
+
+
+def test_the_head_of_a_replay_says_that_a_log_was_weighed(replayed: ExperimentResult) -> None:
+    observed = dataclasses.replace(replayed, design="observed")
+    head = Page(render_html(observed)).text("header")
+    assert "Replay of a simulated log" in head and "weighted" in head
+    assert "All people in the log are simulated" in head and "analysed as they are" not in head
+    real = dataclasses.replace(observed, simulated=False)
+    assert "simulated" not in Page(render_html(real)).text("header")

@@ -80,26 +80,26 @@ BETTER, WORSE, OPEN = (0.04, 0.01), (-0.03, 0.01), (0.005, 0.01)
     ("effects", "code", "sentence"),
     [
         ({0.2: BETTER, 1.0: BETTER, 2.0: BETTER}, "better everywhere",
-         "Better for every assumed strength of comment taste from 0.2 to 2; published evidence "
-         "does not tell it."),
+         "Better for every assumed strength of comment taste from 0.2 to 2; no published evidence "
+         "tells its value."),
         ({0.2: WORSE, 1.0: WORSE}, "worse everywhere",
-         "Worse for every assumed strength of comment taste from 0.2 to 1; published evidence "
-         "does not tell it."),
+         "Worse for every assumed strength of comment taste from 0.2 to 1; no published evidence "
+         "tells its value."),
         ({0.2: OPEN, 1.0: OPEN}, "unclear everywhere",
-         "Not clear for any assumed strength of comment taste from 0.2 to 1; published evidence "
-         "does not tell it."),
+         "Not clear for any assumed strength of comment taste from 0.2 to 1; no published evidence "
+         "tells its value."),
         ({0.2: OPEN, 0.5: BETTER, 1.0: BETTER, 2.0: BETTER}, "better in part",
          "Depends on the strength of comment taste: better from 0.5 to 2, not clear at 0.2; "
-         "published evidence does not tell it."),
+         "no published evidence tells its value."),
         ({0.2: BETTER, 0.5: OPEN, 1.0: BETTER}, "better in part",
          "Depends on the strength of comment taste: better at 0.2 and 1, not clear at 0.5; "
-         "published evidence does not tell it."),
+         "no published evidence tells its value."),
         ({0.2: WORSE, 0.5: OPEN, 1.0: OPEN}, "worse in part",
          "Depends on the strength of comment taste: worse at 0.2, not clear from 0.5 to 1; "
-         "published evidence does not tell it."),
+         "no published evidence tells its value."),
         ({0.2: WORSE, 0.5: OPEN, 1.0: BETTER, 2.0: BETTER}, "changes sign",
          "Depends on the strength of comment taste: better from 1 to 2, worse at 0.2, not clear "
-         "at 0.5; published evidence does not tell it."),
+         "at 0.5; no published evidence tells its value."),
     ],
 )  # fmt: skip
 def test_every_way_a_lift_can_go_has_a_code_and_a_sentence(
@@ -144,8 +144,8 @@ def test_several_assumptions_give_what_holds_what_does_not_and_what_matters_most
     weak = grid({0.2: (-0.02, 0.01), 1.0: BETTER}, parameter="b", label="second")
     assert said(result, firm, weak) == (
         "Better over the whole range of 1 of the 2 assumptions varied. Depends on the second: "
-        "better at 1, worse at 0.2. The lift rests most on the second (-2.0 to +4.0 %); published "
-        "evidence does not tell it."
+        "better at 1, worse at 0.2. The lift rests most on the second (-2.0 to +4.0 %); no "
+        "published evidence tells its value."
     )
     record = assumed(result, firm, weak)
     assert record.assumptions is not None

@@ -67,7 +67,7 @@ def test_totals_of_an_arm() -> None:
 
 def test_what_else_moved_is_named_largest_first_and_then_counted() -> None:
     moved = [
-        replace(row(f"M{i}", "better", Estimate(0.01 * i, 0.0, 1.0)), role="secondary")
+        replace(row(f"Metric{i}", "better", Estimate(0.01 * i, 0.0, 1.0)), role="secondary")
         for i in range(1, 7)
     ]
     fell = replace(row("Likes", "worse", Estimate(-0.5, -0.6, -0.4)), role="secondary")
@@ -75,11 +75,11 @@ def test_what_else_moved_is_named_largest_first_and_then_counted() -> None:
     told = replace(row("F1", "better", Estimate(9.0, 8.0, 10.0)), role="secondary")
     split = FactorSplit("time", 0.05, (factor("F1", 0.05),), 0.95)
     said = summary.trade_offs(compared(TIME, *moved, fell, still, told, factors=split))
-    better = "m6 +6.0 %, m5 +5.0 %, m4 +4.0 %, m3 +3.0 %, 2 more"
+    better = "metric6 +6.0 %, metric5 +5.0 %, metric4 +4.0 %, metric3 +3.0 %, 2 more"
     assert said == f"Also better: {better}; worse: likes -50.0 %."
     assert summary.trade_offs(compared(TIME, still)) == ""
     four = summary.trade_offs(compared(TIME, *moved[:4]))
-    assert four == "Also better: m4 +4.0 %, m3 +3.0 %, m2 +2.0 %, m1 +1.0 %."
+    assert four == "Also better: metric4 +4.0 %, metric3 +3.0 %, metric2 +2.0 %, metric1 +1.0 %."
 
 
 def factor(name: str, part: float, low: float = 0.01, high: float = 0.02) -> Factor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,6 +94,15 @@ def test_the_warning_says_what_to_expect() -> None:
     assert found.predicted < 0.94
     assert "500 users in the smaller arm" in found.sentence()
     assert "capped" in found.sentence()
+    # What is promised and what is covered never look the same.
+    for confidence in (0.95, 0.985, 0.994, 0.9994):
+        for size in (40, 400, 4_000):
+            risk = tail_risk_of_pairs(x[:size], confidence=confidence)
+            if risk.warns:
+                promised, covered = re.findall(r"([\d.]+) %", risk.sentence())
+                assert float(promised) > float(covered), risk.sentence()
+                assert f"{min(size, len(x)):,} pairs" in risk.sentence()
+                assert "arm" not in risk.sentence()
     assert not tail_risk(np.tile(x, 20), np.tile(x[:500], 20)).warns
 
 
