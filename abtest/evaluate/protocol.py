@@ -105,7 +105,8 @@ def evaluate_policies(
             cut_ms = split_time(dataset, days=protocol.test_days, share=protocol.test_share)
         except PolicyError as error:
             raise UsageError(error.problem, error.hint) from None
-    results, unsuited = [], False
+    results: list[TaskResult] = []
+    remedies: list[str] = []
     for task in protocol.tasks:
         entrants = [r for r in rows if task in ranked_by(policy_class(r.spec))]
         others = [r.label for r in rows if r not in entrants]
@@ -117,7 +118,7 @@ def evaluate_policies(
         try:
             test = cases(task, dataset, protocol, cut_ms)
         except PolicyError as error:
-            unsuited = True
+            remedies.append(error.hint)
             results.append(result.without(error.problem))
             continue
         results.append(
@@ -125,8 +126,8 @@ def evaluate_policies(
         )
     if all(r.problem for r in results):
         problem = " ".join(r.problem for r in results)
-        if unsuited:
-            raise DataError(problem, f"Look at it: abtest data describe {dataset.path}")
+        if remedies:
+            raise DataError(problem, remedies[0])
         raise UsageError(problem, "See: abtest policy list")
     return results
 
@@ -155,7 +156,7 @@ def _evaluate(
         if refused is not None:
             # A policy that this log does not suit is no reason to lose the others.
             left_out.append(f"{row.label}: {refused.problem.rstrip('.')}")
-            console.warn(f"{row.label} is left out: {refused.problem}")
+            console.warn(f"{row.label} is left out: {refused}")
             continue
         runs = [found for found in outcomes if isinstance(found, Ranking)]
         ranked = [run.ranked for run in runs if run.ranked is not None]
