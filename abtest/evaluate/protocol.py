@@ -26,6 +26,7 @@ from policies.evaluation.holdout import HeldOut, split_time
 from policies.evaluation.metrics import COVERAGE_CUTOFF, NAMES, case_metrics, coverage, per_person
 from policies.registry import create, policy_class, ranked_by, settings_of
 from simulator.errors import DataError
+from simulator.logs.checks.needs import refuse_placeholders
 from simulator.logs.dataset import Dataset
 
 DWELL_R = "dwell_r"
@@ -99,6 +100,8 @@ def evaluate_policies(
         DataError: no task can be evaluated on this log.
         UsageError: none of the policies ranks what was asked for.
     """
+    if protocol.signal == "clicked":
+        refuse_placeholders(dataset, "is_click")
     cut_ms = None
     if protocol.split == "time":
         try:

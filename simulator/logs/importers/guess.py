@@ -281,5 +281,6 @@ def _missing(column: Column, sample: _Sample) -> str:
         return (
             f"{column.name} = {{ placeholder = {value} }}  # no such column; commands that need it "
             "will refuse"
+            + (". If every row is one: is_click = 1" if column.name == "is_click" else "")
         )
     return f'# {column.name} = "COLUMN"  # required: {column.doc}; no column looks like it'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,3 +69,39 @@ def test_a_run_stops_before_it_compares_a_policy_that_knows_nothing(
     assert result.code == 3, result.out
     assert "itemknn learns from liked videos" in result.err
     assert "last-failure" not in result.err
+
+
+def test_what_the_source_does_not_say_is_refused_by_the_commands_that_need_it(
+    abtest: Run, clicks: Path, tmp_path: Path
+) -> None:
+    mapped = tmp_path / "map.toml"
+    text = mapped.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith(("is_click", "play_time"))]
+    unsaid = "\n".join([*lines, "is_click = {placeholder = 1}", "play_time_ms = {placeholder = 0}"])
+    mapped.write_text(unsaid, encoding="utf-8")
+    source, log = tmp_path / "clicks.csv", tmp_path / "unsaid"
+    imported = abtest("data", "import", source, log, "--map", mapped)
+    assert imported.code == 0, imported.err
+    assert f"abtest data describe {log} --against kuaishou" in imported.out
+    arms = ("-t", "popular", "-c", "random", "--data", log)
+    for command in (
+        ("run", *arms, "--primary", "play_time", "--workers", "1"),
+        ("replay", *arms),
+        ("data", "fidelity", log),
+        ("evaluate", "popular", "--data", log, "--signal", "clicked"),
+    ):
+        refused = abtest(*command)
+        assert refused.code == 3, (command, refused.out)
+        assert "does not say is_click: it is a placeholder" in refused.err
+        assert "is_click = 1" in refused.err
+    shown = abtest("data", "describe", log, "--json").out
+    figures = {s["name"]: s["value"] for s in json.loads(shown)["statistics"]}
+    assert figures["rows.impressions"] == 160
+    assert figures["click_rate.standard"] is None
+    # Of a log whose every row is a click, the same column is data.
+    mapped.write_text(unsaid.replace("is_click = {placeholder = 1}", "is_click = 1"), "utf-8")
+    assert abtest("data", "import", source, log, "--map", mapped, "--force").code == 0
+    told = abtest("evaluate", "popular", "--task", "videos", "--data", log, "--signal", "clicked")
+    assert told.code == 0, told.err
+    run = abtest("run", *arms, "--primary", "play_time", "--workers", "1")
+    assert run.code == 3 and "does not say play_time_ms" in run.err

@@ -251,11 +251,16 @@ def test_settings_of_the_project_file_reach_the_policies(
     assert "neighbours" in refused.err
 
 
-def test_several_treatments_and_training_seeds(abtest: Run, log: Path) -> None:
-    result = abtest(
+def test_several_treatments_and_training_seeds(abtest: Run, log: Path, tmp_path: Path) -> None:
+    asked = (
         "replay", "-t", "random", "-t", "itemknn", "-c", "popular", "--data", log,
         "--explore-share", "40%", "--primary", "click_rate", "--training-seeds", "2",
     )  # fmt: skip
+    refused = abtest(*asked)
+    assert refused.code == 3
+    assert f"the part of {log} before what is replayed has none" in refused.err
+    (tmp_path / "abtest.toml").write_text('[policies.itemknn]\nsignal = "clicked"\n')
+    result = abtest(*asked)
     assert result.code == 0, result.err
     assert "itemknn against popular, per impression" in result.out
     assert "over 2 training seeds" in " ".join(result.out.split())
