@@ -14,7 +14,7 @@ import polars as pl
 from simulator.errors import DataError
 from simulator.logs.importers.mapping import MADE
 from simulator.logs.schema import TABLES, Column
-from simulator.tables import Kind, Number, Table, Tally, Time, TypedCells, Whole, open_table
+from simulator.tables import Kind, Number, Table, Tally, Time, TypedCells, Whole, label, open_table
 from simulator.tables.times import EARLIEST_MS, LATEST_MS, Unit
 
 _ROWS = 20_000
@@ -48,6 +48,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "like_count": ("likes", "likecount", "commentlikecnt"),
     "comment_count": ("comments", "commentcount"),
 }  # fmt: skip
+_FEW_BAD = 0.01
+"""Share of the cells of a column that may be bad."""
 _SINCE_MS = 946_684_800_000
 """2000: a column of other numbers hardly lies above it."""
 _PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
@@ -60,22 +62,36 @@ class _Sample:
     table: Table
     rows: pl.DataFrame
 
-    def texts(self, name: str) -> pl.Series:
-        return self.rows[name].cast(pl.String).drop_nulls()
-
     def whole(self, name: str) -> pl.Series | None:
         """Its values, if all are whole numbers."""
         read = self._as(name, Whole(unknown=("nan", "NaN")))
         return None if read.bad is not None and read.bad.any() else read.values.drop_nulls()
 
     def number(self, name: str) -> pl.Series | None:
-        """Its values, if all are numbers."""
+        """Its values, if they are numbers, but for a few bad cells."""
         read = self._as(name, Number())
         values = read.values.drop_nulls()
-        return None if read.bad is not None or values.is_empty() else values
+        return None if _too_bad(read) or values.is_empty() else values
+
+    def are_times(self, name: str) -> bool:
+        """Whether its values are texts of times, but for a few bad cells."""
+        read = Time(unit="text").read(self.rows[name])
+        return not _too_bad(read) and bool(read.values.count())
+
+    def are_labels(self, name: str) -> bool:
+        """Whether its values are 0 and 1, or true and false, but for a few bad cells."""
+        return not _too_bad(self._as(name, label()))
 
     def _as(self, name: str, kind: Kind) -> TypedCells:
         return self.table.as_written({name: kind})[name].read(self.rows[name])
+
+
+def _too_bad(read: TypedCells) -> bool:
+    """Whether so many cells are bad that the column is of another kind.
+
+    A few are rather bad rows, which the import names.
+    """
+    return read.bad is not None and int(read.bad.sum()) > _FEW_BAD * len(read.bad)
 
 
 def propose(
@@ -123,7 +139,8 @@ def _section(sample: _Sample, several: bool) -> list[str]:
     lines = [f"# {sample.table.files[0]} ({sample.table.dialect}): {why}", f"[{name}]"]
     if several:
         lines.append(f"files = [{json.dumps(sample.table.files[0].name)}]")
-    free = list(sample.table.columns)
+    nested = [c for c in sample.table.columns if sample.rows[c].dtype.is_nested()]
+    free = [c for c in sample.table.columns if c not in nested]
     for column in TABLES[name].columns:
         if column.name in MADE.get(name, ()) or isinstance(column.dtype, pl.List):
             continue
@@ -141,6 +158,8 @@ def _section(sample: _Sample, several: bool) -> list[str]:
             lines.append(_missing(column, sample))
     if free:
         lines.append(f"# not used: {', '.join(free)}")
+    if nested:
+        lines.append(f"# not used, lists or structures: {', '.join(nested)}")
     return lines
 
 
@@ -195,12 +214,7 @@ def _entry(column: Column, name: str, sample: _Sample) -> str | None:
             return f"{key} = {{ column = {quoted}, names = true }}  # texts, numbered by a hash"
         return f"{key} = {quoted}{by_name}"
     if column.unit == "0/1":
-        values = set(sample.texts(name).str.to_lowercase().unique())
-        return (
-            f"{key} = {quoted}{by_name}"
-            if values <= {"0", "1", "0.0", "1.0", "true", "false"}
-            else None
-        )
+        return f"{key} = {quoted}{by_name}" if sample.are_labels(name) else None
     if column.unit == "ms":
         return _span(key, name, quoted, sample)
     if column.dtype == pl.String:
@@ -214,8 +228,7 @@ def _only_times(name: str, sample: _Sample) -> bool:
         return True
     values = sample.number(name)
     if values is None:
-        read = Time(unit="text").read(sample.rows[name])
-        return not (read.bad is not None and read.bad.any()) and bool(read.values.count())
+        return sample.are_times(name)
     first, last = values.min(), values.max()
     return (
         isinstance(first, float)
@@ -232,8 +245,7 @@ def _time(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
         return f"{key} = {quoted}  # times; those without a zone are in the zone above"
     values = sample.number(name)
     if values is None:
-        read = Time(unit="text").read(sample.rows[name])
-        if read.bad is not None and read.bad.any():
+        if not sample.are_times(name):
             return None
         return (
             f'{key} = {{ column = {quoted}, unit = "text" }}  # in the zone above, if none is named'

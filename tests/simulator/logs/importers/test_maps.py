@@ -262,3 +262,26 @@ def test_tables_of_several_files_are_told_apart(tmp_path: Path) -> None:
     assert dataset.scan("videos").collect()["caption"].to_list() == ["A film"]
     assert dataset.scan("comments").collect()["text"].to_list() == ["nice"]
     assert dataset.scan("impressions").collect()["time_ms"].to_list() == [1_649_390_400_000]
+
+
+def test_one_bad_row_does_not_hide_a_column_from_the_proposal(tmp_path: Path) -> None:
+    rows = [f"{i % 9},{i % 7},{1_700_000_000_000 + i},{i % 2},9000" for i in range(400)]
+    whole = "user,item,ts,click,watch\n"
+    (tmp_path / "t.csv").write_text(whole + "\n".join(rows), encoding="utf-8")
+    good = propose([tmp_path / "t.csv"])
+    assert '\ntime_ms = "ts"' in good and "not used" not in good
+    broken = ["1,1,never,1,9000", "1,1,1700000000000,maybe,9000", "1,1,1700000000000,1,n/a?"]
+    (tmp_path / "t.csv").write_text(whole + "\n".join([*rows, *broken]), encoding="utf-8")
+    assert propose([tmp_path / "t.csv"]) == good
+    # A column of which a tenth is no time is none.
+    (tmp_path / "t.csv").write_text(whole + "\n".join([*rows, *broken[:1] * 40]), encoding="utf-8")
+    assert "# time_ms = " in propose([tmp_path / "t.csv"])
+
+
+def test_columns_of_lists_and_structures_do_not_stop_a_proposal(tmp_path: Path) -> None:
+    rows = {"user": [1, 2], "item": [3, 4], "ts": [1_700_000_000_000, 1_700_000_001_000]}
+    nested = {"page": [{"slot": 1}, {"slot": 2}], "tags": [["a"], ["b", "c"]]}
+    pl.DataFrame({**rows, **nested}).write_parquet(tmp_path / "t.parquet")
+    text = propose([tmp_path / "t.parquet"])
+    assert '\ntime_ms = "ts"' in text
+    assert "# not used, lists or structures: page, tags" in text
