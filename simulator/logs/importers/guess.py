@@ -48,8 +48,17 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "like_count": ("likes", "likecount", "commentlikecnt"),
     "comment_count": ("comments", "commentcount"),
 }  # fmt: skip
+_DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%d/%b/%Y")
+_TIMES = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
+_FORMS = (
+    *(f"{date} {time}" for date in _DATES for time in _TIMES),
+    *(f"%Y-%m-%d {time}" for time in _TIMES[2:]),
+    "%a, %d %b %Y %H:%M:%S",
+)
+"""How times are written where not as year, month, day."""
 _FEW_BAD = 0.01
 """Share of the cells of a column that may be bad."""
+_WORDS = (("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"))
 _SINCE_MS = 946_684_800_000
 """2000: a column of other numbers hardly lies above it."""
 _PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
@@ -73,9 +82,9 @@ class _Sample:
         values = read.values.drop_nulls()
         return None if _too_bad(read) or values.is_empty() else values
 
-    def are_times(self, name: str) -> bool:
+    def are_times(self, name: str, form: str | None = None) -> bool:
         """Whether its values are texts of times, but for a few bad cells."""
-        read = Time(unit="text").read(self.rows[name])
+        read = Time(unit="text", form=form).read(self.rows[name])
         return not _too_bad(read) and bool(read.values.count())
 
     def are_labels(self, name: str) -> bool:
@@ -123,8 +132,12 @@ def propose(
 
 def _sample(table: Table) -> _Sample:
     tally = Tally("skip")
-    frames, rows = [], 0
+    frames: list[pl.DataFrame] = []
+    rows = 0
     for batch in itertools.islice(table.batches(tally=tally), 8):
+        if frames and batch.frame.schema != frames[0].schema:
+            # Files of one table may hold a column in different types; the first one is enough.
+            continue
         frames.append(batch.frame)
         rows += batch.frame.height
         if rows >= _ROWS:
@@ -214,12 +227,24 @@ def _entry(column: Column, name: str, sample: _Sample) -> str | None:
             return f"{key} = {{ column = {quoted}, names = true }}  # texts, numbered by a hash"
         return f"{key} = {quoted}{by_name}"
     if column.unit == "0/1":
-        return f"{key} = {quoted}{by_name}" if sample.are_labels(name) else None
+        return f"{key} = {quoted}{by_name}" if sample.are_labels(name) else _yes(key, name, sample)
     if column.unit == "ms":
         return _span(key, name, quoted, sample)
     if column.dtype == pl.String:
         return f"{key} = {quoted}{by_name}"
     return f"{key} = {quoted}{by_name}" if sample.number(name) is not None else None
+
+
+def _yes(key: str, name: str, sample: _Sample) -> str | None:
+    """A line for labels that are words, as yes and no."""
+    if sample.rows[name].dtype != pl.String:
+        return None
+    words = set(sample.rows[name].drop_nulls().str.strip_chars().str.to_lowercase().unique())
+    yes = next((yes for yes, no in _WORDS if yes in words and words <= {yes, no}), None)
+    if yes is None:
+        return None
+    expression = json.dumps(f"lower(col({name!r})) == {yes!r}", ensure_ascii=False)
+    return f"{key} = {expression}  # guessed from the values"
 
 
 def _only_times(name: str, sample: _Sample) -> bool:
@@ -246,7 +271,7 @@ def _time(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
     values = sample.number(name)
     if values is None:
         if not sample.are_times(name):
-            return None
+            return _time_in_a_form(key, name, quoted, sample)
         return (
             f'{key} = {{ column = {quoted}, unit = "text" }}  # in the zone above, if none is named'
         )
@@ -255,10 +280,21 @@ def _time(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
     units: list[Unit] = ["s", "ms", "us", "ns"]
     fit = [u for u in units if EARLIEST_MS <= middle / _PER_MS[u] <= LATEST_MS]
     if not fit:
-        return None
+        return _time_in_a_form(key, name, quoted, sample)
     if fit[0] == "ms":
         return f"{key} = {quoted}"
     return f'{key} = {{ column = {quoted}, unit = "{fit[0]}" }}  # guessed from the values'
+
+
+def _time_in_a_form(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
+    """A line for times that are not written year, month, day."""
+    dates = [d for d in _DATES if sample.are_times(name, d)]
+    fit = dates or [f for f in _FORMS if sample.are_times(name, f)]
+    if not fit:
+        return None
+    other = f"; {fit[1]} fits as well" if len(fit) > 1 else ""
+    entry = f'column = {quoted}, unit = "text", form = "{fit[0]}"'
+    return f"{key} = {{ {entry} }}  # guessed from the values{other}"
 
 
 def _span(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
