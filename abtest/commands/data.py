@@ -143,6 +143,8 @@ def import_command(
         put(f"         abtest run --data {target} -t lsvcr -c sasrec --design twin")
     elif "abtest run --data: videos" in possible:
         put(f"         abtest run --data {target} -t sasrec -c popular --primary play_time")
+    elif "abtest replay: videos" in possible:
+        put(f"         abtest replay --data {target} -t popular -c random")
 
 
 def _check_target(target: Path) -> None:

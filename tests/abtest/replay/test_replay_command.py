@@ -298,6 +298,11 @@ def test_a_bandit_log_from_table_to_verdict(abtest: Run, tmp_path: Path) -> None
     names = "action=item,reward=got,propensity=p,target=new"
     done = abtest("data", "import", "choices.csv", "log", "--propensities", names)
     assert done.code == 0, done.err
+    # The log says nothing of play times: an experiment would read 0 in every row.
+    assert "abtest replay --data log -t popular -c random" in done.out
+    assert "play_time_ms is a placeholder" in " ".join(done.out.split())
+    run = abtest("run", "-t", "popular", "-c", "random", "--data", "log", "--primary", "play_time")
+    assert run.code == 3 and "does not say play_time_ms" in run.err
     result = abtest("replay", "--data", "log", "--target-probability", "target_probability")
     assert result.code == 0, result.err
     assert "caution" in result.out
