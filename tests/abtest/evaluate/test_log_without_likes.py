@@ -28,6 +28,8 @@ def clicks(abtest: Run, tmp_path: Path) -> Path:
     assert abtest("data", "map", source, "--out", mapped).code == 0
     imported = abtest("data", "import", source, tmp_path / "log", "--map", mapped)
     assert imported.code == 0, imported.err
+    # The next command is one that can be run.
+    assert f"--data {tmp_path / 'log'} -t popular -c random" in imported.out
     return tmp_path / "log"
 
 
