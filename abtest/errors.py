@@ -8,7 +8,13 @@ from enum import IntEnum
 
 from polars.exceptions import PolarsError
 
-from policies.errors import CheckpointError, PolicyContractError, PolicyError, UnknownPolicy
+from policies.errors import (
+    CheckpointError,
+    PolicyContractError,
+    PolicyError,
+    UnknownPolicy,
+    UnsuitedLog,
+)
 from reports.plan import PlanError
 from reports.results import ResultFormatError
 from reports.statistics.errors import StatisticsError
@@ -75,7 +81,7 @@ def describe_error(error: BaseException) -> tuple[ExitCode, str] | None:
             return error.code, str(error)
         case UnknownPolicy() | PlanError() | RuleError():
             return ExitCode.USAGE, str(error)
-        case CheckpointError():
+        case CheckpointError() | UnsuitedLog():
             return ExitCode.DATA, str(error)
         case PolicyContractError() | PolicyError() | ScorerError():
             return ExitCode.POLICY, str(error)

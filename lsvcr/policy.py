@@ -31,10 +31,10 @@ from policies.checkpoint import load_arrays, save_arrays
 from policies.comments.value.fuse import own_weight
 from policies.comments.value.visits import held_people
 from policies.distributed import of_the_first
-from policies.errors import PolicyError
+from policies.errors import UnsuitedLog
 from policies.memory import require_memory
 from simulator.logs.dataset import Dataset
-from simulator.requests import CommentRequests, VideoRequests
+from simulator.requests import CommentRequests, Signal, VideoRequests
 
 _ALIGNMENT_LOSSES = ("lm", "rec", "align", "behaviour")
 
@@ -86,6 +86,10 @@ class LSVCR(Policy):
         """Language model loss, and epochs and validation NDCG@5 per task, of the last fit."""
         return dict(self._summary)
 
+    def learns_from(self) -> tuple[Signal, ...]:
+        """See `policies.base.Policy.learns_from`."""
+        return (self.options.signal, "discussed")
+
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Language model, text embeddings, then one fine-tuned model per task."""
         s = self.options
@@ -104,7 +108,7 @@ class LSVCR(Policy):
         start = self._start(dataset, both, seed, share(progress, 0.0, 1 / 3), without)
         tables, aligned = start.tables, start.weights
         if not (s.ids or tables.width):
-            raise PolicyError(
+            raise UnsuitedLog(
                 f"lsvcr without ids ranks by text, and {dataset.path} has no captions or comments.",
                 "Leave ids = true for this log.",
             )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from policies.settings import Settings, make_settings
 from simulator.logs.dataset import Dataset
-from simulator.requests import CommentRequests, HistoryView, Int32, VideoRequests
+from simulator.requests import CommentRequests, HistoryView, Int32, Signal, VideoRequests
 
 Scores = NDArray[np.float32]
 Progress = Callable[[str, float, str], None]
@@ -78,6 +78,13 @@ class Policy:
         place of its own. The default offers none.
         """
         return {}
+
+    def learns_from(self) -> tuple[Signal, ...]:
+        """Kinds of events of which a log must hold at least one, or `fit` would learn nothing.
+
+        A command that trains the policy refuses a log without any. The default needs none.
+        """
+        return ()
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Train on a log. Must be deterministic given the dataset, settings and seed."""

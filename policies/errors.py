@@ -27,6 +27,10 @@ class UnknownPolicy(PolicyError):
     setting: str = ""
 
 
+class UnsuitedLog(PolicyError):
+    """A log lacks what a policy learns from; other policies may do with it."""
+
+
 class PolicyContractError(PolicyError):
     """A policy returned something that the contract forbids.
 

@@ -142,7 +142,12 @@ def import_command(
     if {"abtest run --data -t lsvcr", "abtest run --data: comment watch time"} <= possible:
         put(f"         abtest run --data {target} -t lsvcr -c sasrec --design twin")
     elif "abtest run --data: videos" in possible:
-        put(f"         abtest run --data {target} -t sasrec -c popular --primary play_time")
+        # Sequence models learn from likes unless they are told otherwise.
+        liked = any(n.command == "abtest evaluate: videos" and not n.remark for n in uses)
+        arms = "-t sasrec -c popular" if liked else "-t popular -c random"
+        put(f"         abtest run --data {target} {arms} --primary play_time")
+    elif "abtest replay: videos" in possible:
+        put(f"         abtest replay --data {target} -t popular -c random")
 
 
 def _check_target(target: Path) -> None:

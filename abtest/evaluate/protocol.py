@@ -26,6 +26,7 @@ from policies.evaluation.holdout import HeldOut, split_time
 from policies.evaluation.metrics import COVERAGE_CUTOFF, NAMES, case_metrics, coverage, per_person
 from policies.registry import create, policy_class, ranked_by, settings_of
 from simulator.errors import DataError
+from simulator.logs.checks.needs import refuse_placeholders
 from simulator.logs.dataset import Dataset
 
 DWELL_R = "dwell_r"
@@ -99,13 +100,16 @@ def evaluate_policies(
         DataError: no task can be evaluated on this log.
         UsageError: none of the policies ranks what was asked for.
     """
+    if protocol.signal == "clicked":
+        refuse_placeholders(dataset, "is_click")
     cut_ms = None
     if protocol.split == "time":
         try:
             cut_ms = split_time(dataset, days=protocol.test_days, share=protocol.test_share)
         except PolicyError as error:
             raise UsageError(error.problem, error.hint) from None
-    results, unsuited = [], False
+    results: list[TaskResult] = []
+    remedies: list[str] = []
     for task in protocol.tasks:
         entrants = [r for r in rows if task in ranked_by(policy_class(r.spec))]
         others = [r.label for r in rows if r not in entrants]
@@ -117,7 +121,7 @@ def evaluate_policies(
         try:
             test = cases(task, dataset, protocol, cut_ms)
         except PolicyError as error:
-            unsuited = True
+            remedies.append(error.hint)
             results.append(result.without(error.problem))
             continue
         results.append(
@@ -125,8 +129,8 @@ def evaluate_policies(
         )
     if all(r.problem for r in results):
         problem = " ".join(r.problem for r in results)
-        if unsuited:
-            raise DataError(problem, f"Look at it: abtest data describe {dataset.path}")
+        if remedies:
+            raise DataError(problem, remedies[0])
         raise UsageError(problem, "See: abtest policy list")
     return results
 
@@ -155,7 +159,7 @@ def _evaluate(
         if refused is not None:
             # A policy that this log does not suit is no reason to lose the others.
             left_out.append(f"{row.label}: {refused.problem.rstrip('.')}")
-            console.warn(f"{row.label} is left out: {refused.problem}")
+            console.warn(f"{row.label} is left out: {refused}")
             continue
         runs = [found for found in outcomes if isinstance(found, Ranking)]
         ranked = [run.ranked for run in runs if run.ranked is not None]

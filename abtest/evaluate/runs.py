@@ -20,7 +20,7 @@ from abtest.run.arms.places import ids_in_errors, user_id
 from abtest.run.arms.training import load_policy, train
 from abtest.run.cluster.cargo import Needs
 from abtest.run.engines import Told
-from policies.errors import PolicyError
+from policies.errors import PolicyError, UnsuitedLog
 from policies.evaluation.candidates import CommentCandidates, VideoCandidates
 from policies.evaluation.case_history import history_at
 from policies.evaluation.comment_visits import visits_held_out
@@ -141,10 +141,11 @@ def rank(
                 dwell = None if seen is None or ranked is None else seen.judge(policy)
             return Ranking(ranked, trained.summary, dwell)
     except PolicyError as error:
-        if type(error) is not PolicyError:
+        if type(error) not in (PolicyError, UnsuitedLog):
             raise
         # The log that people know, not the part of it that lies in our cache.
-        return PolicyError(error.problem.replace(str(training.path), str(bench.dataset.path)))
+        known = error.problem.replace(str(training.path), str(bench.dataset.path))
+        return PolicyError(known, error.hint)
 
 
 def bench_on_node(needs: Needs, task: Task, protocol: Protocol, cut_ms: int | None) -> Bench:

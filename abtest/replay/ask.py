@@ -23,6 +23,7 @@ from abtest.run.environments import segment_columns
 from policies.registry import parts_of, policy_class, ranked_by
 from reports.render.methods import PER_USER_DAY
 from simulator.errors import DataError
+from simulator.logs.checks.needs import refuse_placeholders
 from simulator.logs.dataset import Dataset
 from simulator.memory import require_room
 from simulator.replay import (
@@ -143,6 +144,7 @@ def replay_policies(
     names = tuple(dict.fromkeys((*asked.treatments, asked.control)))
     ranks = {name: ranked_by(policy_class(name)) for name in names}
     dataset = open_dataset(asked.data, console)
+    refuse_placeholders(dataset, "is_click")
     if dataset.info.rows.get("impressions", 0) == 0:
         raise RunDataError(
             f"{dataset.path} has no impressions: nothing to replay.",
@@ -232,6 +234,7 @@ def _check_stage(asked: ReplayOptions, dataset: Dataset) -> None:
 def _given(asked: ReplayOptions, console: Console) -> Replayed:
     """Policies whose probabilities stand in the log: nothing is trained."""
     dataset = open_dataset(asked.data, console)
+    refuse_placeholders(dataset, "is_click")
     rows = dataset.info.rows.get("impressions", 0)
     needed = rows * (BYTES_OF_GIVEN + 8 * len(asked.given))
     require_room(needed, f"replaying {rows:,} impressions", LESS_TO_REPLAY)

@@ -13,8 +13,9 @@ import polars as pl
 
 from abtest.console import Console
 from abtest.paths import cache_directory
-from abtest.run.arms.training import load_policy, train
+from abtest.run.arms.training import TrainedPolicy, load_policy, train
 from policies.base import Policy, Scores
+from policies.errors import UnsuitedLog
 from policies.ranking import checked_comment_scores, checked_video_scores
 from policies.registry import policy_class, ranked_by, settings_of
 from policies.videos.random import RandomPolicy
@@ -71,21 +72,33 @@ def train_scorers(
         seed: Of training.
         console: Progress.
         candidates: Policy whose proposals all the others rank; None for all that could be shown.
+
+    Raises:
+        UnsuitedLog: a policy can learn nothing from that part.
     """
     training = earlier_part(dataset, cut_ms)
+
+    def fitted(spec: str) -> TrainedPolicy:
+        try:
+            own = settings_of(spec, settings)
+            return train(spec, own, training, seed=seed, console=console)
+        except UnsuitedLog as error:
+            # The log that people know, not the part of it that lies in our cache.
+            known = f"the part of {dataset.path} before what is replayed"
+            problem = error.problem.replace(str(training.path), known)
+            raise UnsuitedLog(problem, error.hint) from None
+
     found = Scorers({}, {}, {})
     stage = None
     if candidates is not None:
-        own = settings_of(candidates, settings)
-        trained = train(candidates, own, training, seed=seed, console=console)
+        trained = fitted(candidates)
         stage = load_policy(trained, training)
         stage.reset(len(dataset.user_ids()))
         found.summaries[f"{candidates} (candidates)"] = {
             "settings": trained.settings, "proposed": PROPOSED, **trained.summary
         }  # fmt: skip
     for spec in dict.fromkeys(specs):
-        own = settings_of(spec, settings)
-        trained = train(spec, own, training, seed=seed, console=console)
+        trained = fitted(spec)
         policy = load_policy(trained, training)
         policy.reset(len(dataset.user_ids()))
         found.videos[spec] = scorer(policy) if stage is None else behind(stage, scorer(policy))

@@ -12,6 +12,7 @@ from abtest.run.arms.foreign import make
 from abtest.run.arms.oracle import check_control, check_dataset
 from abtest.run.datasets import sound_dataset, world_log
 from policies.registry import parts_of, settings_of
+from simulator.logs.checks.needs import LEARNED, refuse_placeholders
 from simulator.logs.dataset import Dataset
 
 
@@ -65,6 +66,7 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
 
     Raises:
         RunDataError, UsageError: what is missing.
+        DataError: it does not say what people clicked on, or how long they watched.
     """
     check_dataset((config.control, *config.treatment), dataset)
     impressions = dataset.info.rows.get("impressions", 0)
@@ -73,6 +75,7 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
             f"{dataset.path} has no impressions: nothing to learn from.",
             f"Check it: abtest data check {dataset.path}",
         )
+    refuse_placeholders(dataset, *LEARNED)
     videos, users = dataset.catalogue().n_videos, len(dataset.user_ids())
     if videos < 2:
         raise RunDataError(f"{dataset.path} has {videos} video; ranking needs at least 2.")

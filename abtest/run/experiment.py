@@ -51,7 +51,7 @@ from abtest.run.simulate import SimulationSpec, group_count
 from abtest.run.sizing import analysis_plan, analyze_outcomes, simulate, warn_if_weak
 from abtest.run.twins import MainRun
 from abtest.version import __version__
-from policies.errors import PolicyError, UnknownPolicy
+from policies.errors import PolicyError, UnknownPolicy, UnsuitedLog
 from policies.registry import plugin_warnings, settings_of
 from reports.render.html import write_html
 from reports.results import ExperimentResult
@@ -225,7 +225,7 @@ def _timed(directory: RunDirectory, console: Console) -> Iterator[None]:
 def _has_a_story(error: BaseException) -> bool:
     """Whether a traceback tells more than the message: of somebody's code, or of a bug of ours."""
     return describe_error(error) is None or (
-        isinstance(error, PolicyError) and not isinstance(error, UnknownPolicy)
+        isinstance(error, PolicyError) and not isinstance(error, UnknownPolicy | UnsuitedLog)
     )
 
 

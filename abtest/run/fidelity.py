@@ -19,7 +19,7 @@ from abtest.run.arms.training import fix_threads
 from abtest.run.environments import EnvironmentSpec
 from abtest.run.speeds import remember
 from simulator.devices import devices
-from simulator.logs.checks.needs import selection
+from simulator.logs.checks.needs import LEARNED, refuse_placeholders, selection
 from simulator.logs.dataset import Dataset
 from simulator.logs.describe import compare
 from simulator.memory import require_room
@@ -55,7 +55,9 @@ def fit_response(dataset: Dataset, *, seed: int, console: Console) -> Path:
 
     Raises:
         TooLarge: see `check_room`.
+        DataError: the log does not say what people clicked on, or how long they watched.
     """
+    refuse_placeholders(dataset, *LEARNED)
     directory = response_directory(dataset, seed)
 
     def waiting() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from policies.errors import PolicyError
 from simulator.logs.dataset import Dataset, DatasetWriter
-from simulator.logs.interactions import Interactions, interactions
+from simulator.logs.interactions import Interactions, has_events, interactions
 from simulator.logs.scanning import batches
 from simulator.logs.schema import EVENT_TABLES
 from simulator.requests import Int32, Int64, Signal
@@ -93,7 +93,9 @@ def held_out(dataset: Dataset, signal: Signal, *, since_ms: int | None = None) -
             if since_ms is None
             else f"no {signal} video of {dataset.path} after the split can be held out."
         )
-        raise PolicyError(problem, f"Look at it: abtest data describe {dataset.path}")
+        other = "clicked" if signal == "liked" and has_events(dataset, "clicked") else ""
+        hint = f"Hold out clicks instead: --signal {other}" if other else ""
+        raise PolicyError(problem, hint or f"Look at it: abtest data describe {dataset.path}")
     video = events.video[chosen]
     return HeldOut(
         user[chosen],

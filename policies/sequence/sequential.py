@@ -22,7 +22,7 @@ from policies.sequence.settings import VideoHistorySettings
 from policies.sequence.softmax import NegativeSampler, next_item_loss
 from simulator.logs.dataset import Dataset
 from simulator.logs.interactions import interactions
-from simulator.requests import HistoryView, Int32, VideoRequests
+from simulator.requests import HistoryView, Int32, Signal, VideoRequests
 
 _ROWS = "ids.rows"
 
@@ -59,6 +59,10 @@ class SequentialPolicy(Policy):
     @abstractmethod
     def new_encoder(self, n_items: int) -> SequenceEncoder:
         """An untrained encoder; draws its weights from torch's generator."""
+
+    def learns_from(self) -> tuple[Signal, ...]:
+        """See `policies.base.Policy.learns_from`."""
+        return (self.options.signal,)
 
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Train on every liked (clicked) video; stop when held-out users stop improving."""

@@ -72,6 +72,10 @@ class ItemToItem(Policy):
             float32[B, C].
         """
 
+    def learns_from(self) -> tuple[Signal, ...]:
+        """See `policies.base.Policy.learns_from`."""
+        return (self.options.signal,)
+
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Make the weights; nothing here is random."""
         self._dataset_hash = dataset.info.content_hash

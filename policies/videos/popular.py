@@ -54,6 +54,10 @@ class PopularPolicy(Policy):
         self._scores: NDArray[np.float32] | None = None
         self._dataset_hash = ""
 
+    def learns_from(self) -> tuple[Signal, ...]:
+        """See `policies.base.Policy.learns_from`."""
+        return (self.options.signal,)
+
     def fit(self, dataset: Dataset, *, seed: int, progress: Progress = silent) -> None:
         """Count decayed events per video.
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policies.base import Progress, silent
-from policies.errors import PolicyError
+from policies.errors import UnsuitedLog
 from policies.memory import require_memory
 from policies.sequence.encoder import VECTORS_AT_A_TIME, SequenceEncoder
 from policies.sequence.sequential import SequentialPolicy
@@ -169,7 +169,7 @@ class UniSRec(SequentialPolicy):
         """Make the text vectors, then train as every sequence model does.
 
         Raises:
-            PolicyError: no video has a caption.
+            UnsuitedLog: no video has a caption.
             UnknownPolicy: texts and vectors of the videos take more memory than there is.
         """
         s, n = self.options, dataset.catalogue().n_videos
@@ -182,7 +182,7 @@ class UniSRec(SequentialPolicy):
         )
         captions = dataset.captions()
         if not any(captions):
-            raise PolicyError(
+            raise UnsuitedLog(
                 f"unisrec ranks by captions, and no video of {dataset.path} has one.",
                 "Use a policy that needs none: abtest policy list",
             )

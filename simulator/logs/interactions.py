@@ -36,6 +36,12 @@ consecutive ones of a user on the same video.
 BYTES_PER_EVENT = 40
 """What an event takes while all of them are sorted."""
 LESS = "Take part of the people: abtest run --data DATASET --sample-users 20000"
+_MARKS: dict[Signal, tuple[str, pl.Expr]] = {
+    "clicked": ("is_click", pl.col("is_click") == 1),
+    "liked": ("is_like", pl.col("is_like") == 1),
+    "discussed": ("comment_stay_time", pl.col("comment_stay_time") > 0),
+}
+"""Signal to the column of impressions that tells its events, and which rows are events."""
 _PENDING = 1_000_000
 """Events that wait, at most, until only the latest of each person are kept."""
 
@@ -93,11 +99,7 @@ def interactions(
         wanted[users] = True
     if signal == "discussed" and dataset.has("comment_events"):
         return _discussed(dataset, before_ms, wanted)
-    column, label = {
-        "clicked": ("is_click", pl.col("is_click") == 1),
-        "liked": ("is_like", pl.col("is_like") == 1),
-        "discussed": ("comment_stay_time", pl.col("comment_stay_time") > 0),
-    }[signal]
+    column, label = _MARKS[signal]
     if not dataset.has_column("impressions", column):
         empty = np.empty(0, dtype=np.int32)
         return Interactions(empty, empty, np.empty(0, dtype=np.int64), None)
@@ -118,6 +120,17 @@ def interactions(
             parts = [_latest(_sorted(parts), latest)[:3]]
     found = _sorted(parts)
     return found if latest is None else _latest(found, latest)
+
+
+def has_events(dataset: Dataset, signal: Signal) -> bool:
+    """Whether a log holds any event of one signal; see `interactions`."""
+    table, (column, label) = "impressions", _MARKS[signal]
+    if signal == "discussed" and dataset.has("comment_events"):
+        table, column, label = "comment_events", "is_like", ENGAGED
+    if not dataset.has_column(table, column):
+        return False
+    found = dataset.scan(table).select(label.any()).collect(engine="streaming").item()
+    return bool(found)
 
 
 def require_room_for(dataset: Dataset, table: str, label: pl.Expr, size: int, events: str) -> None:

@@ -10,7 +10,7 @@ from simulator.tables.kinds import Kind, Number, Replace, Text, TypedCells, Whol
 from simulator.tables.sources import find_sources, is_table_name, nearby
 from simulator.tables.table import Batch, Table, open_table
 from simulator.tables.tally import BadRows, Tally
-from simulator.tables.times import Time, Unit, check_zone
+from simulator.tables.times import Time, Unit, check_form, check_zone
 
 __all__ = [
     "EXACT_FLOAT",
@@ -28,6 +28,7 @@ __all__ = [
     "Unit",
     "Whole",
     "as_text",
+    "check_form",
     "check_zone",
     "find_sources",
     "is_table_name",

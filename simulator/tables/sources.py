@@ -13,7 +13,18 @@ from urllib.parse import unquote
 
 from simulator.errors import DataError
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".dat", ".inter", ".item", ".user")
+TEXT_SUFFIXES = (
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".tab",
+    ".dat",
+    ".inter",
+    ".item",
+    ".user",
+    ".jsonl",
+    ".ndjson",
+)
 PARQUET_SUFFIXES = (".parquet", ".pq")
 PACKED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 _PARQUET_MAGIC = b"PAR1"

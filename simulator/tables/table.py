@@ -25,11 +25,13 @@ from simulator.errors import DataError
 from simulator.tables.cells import as_text
 from simulator.tables.decimals import Mark, WithComma, mark_of, parse_mark
 from simulator.tables.delimited import LINE, DelimitedFile, Piece, lines_of
+from simulator.tables.json_lines import JsonLinesFile, is_json_lines
 from simulator.tables.kinds import Kind, TypedCells
 from simulator.tables.parquet import ParquetFile
 from simulator.tables.sources import Source, find_sources
 from simulator.tables.tally import Tally
 
+File = DelimitedFile | JsonLinesFile | ParquetFile
 _EXAMPLES = 3
 _SHOWN = 40
 
@@ -75,7 +77,7 @@ class Table:
 
     def __init__(
         self,
-        files: Sequence[tuple[Source, DelimitedFile | ParquetFile]],
+        files: Sequence[tuple[Source, File]],
         decimal: Mark | None = None,
     ) -> None:
         self._files = list(files)
@@ -84,8 +86,15 @@ class Table:
         self.schema = {**first.schema, **{name: pl.String() for name, _ in source.partition}}
         self.columns = list(self.schema)
         self.files = [s.path for s, _ in self._files]
-        self.is_text = isinstance(first, DelimitedFile)
+        self.is_text = not isinstance(first, ParquetFile)
+        for _, file in self._files[1:]:
+            if isinstance(file, JsonLinesFile):
+                # An object leaves out what it has no value for, and so may all those of a day.
+                self.schema |= {n: t for n, t in file.schema.items() if n not in self.schema}
+        self.columns = list(self.schema)
         for other, file in self._files[1:]:
+            if isinstance(file, JsonLinesFile):
+                continue
             names = [*file.columns, *(name for name, _ in other.partition)]
             different = sorted(set(names) ^ set(self.columns))
             if different:
@@ -195,17 +204,17 @@ class Table:
     def _pieces(
         self,
         source: Source,
-        file: DelimitedFile | ParquetFile,
+        file: File,
         columns: list[str],
         numeric: _Numeric,
         tally: Tally,
     ) -> Iterator[Piece]:
         named = dict(source.partition)
         own = [name for name in columns if name not in named or name in file.schema]
-        if isinstance(file, ParquetFile):
-            pieces = file.pieces(own, tally)
-        else:
+        if isinstance(file, DelimitedFile):
             pieces = file.pieces(own, numeric.whole, numeric.decimal, tally)
+        else:
+            pieces = file.pieces(own, tally)
         for piece in pieces:
             constant = [pl.lit(named[n], pl.String).alias(n) for n in columns if n not in own]
             yield Piece(piece.frame.with_columns(constant), piece.last_lines)
@@ -265,7 +274,9 @@ def open_table(
     names: Sequence[str] | None = None,
     decimal: str | None = None,
 ) -> Table:
-    """Open a table: delimited text (packed or not) or Parquet; only its beginning is read.
+    """Open a table: delimited text or JSON lines (packed or not), or Parquet.
+
+    Only its beginning is read.
 
     Args:
         paths: A file, a directory (``name=value`` folders become columns), or several. Names are
@@ -279,10 +290,12 @@ def open_table(
         DataError: nothing there, unreadable, files whose columns differ, or no such mark.
     """
     mark = None if decimal is None else parse_mark(decimal)
-    files: list[tuple[Source, DelimitedFile | ParquetFile]] = []
+    files: list[tuple[Source, File]] = []
     for source in find_sources(paths):
         if source.parquet:
             files.append((source, ParquetFile(source.path)))
+        elif delimiter is None and names is None and is_json_lines(source.path, encoding):
+            files.append((source, JsonLinesFile(source.path, encoding=encoding)))
         else:
             text = DelimitedFile(source.path, encoding=encoding, delimiter=delimiter, names=names)
             files.append((source, text))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,6 +25,7 @@ _FORMATS = (
     "%Y-%m-%d %H:%M",
     "%Y-%m-%d",
 )
+_EXAMPLE = dt.datetime(2022, 4, 8, 12, 30)
 _OFFSET = r"\s*(Z|z|UTC|GMT|[+-]\d{2}:?\d{2})$"
 
 
@@ -33,6 +37,7 @@ class Time:
         unit: Of numbers: "s", "ms", "us" or "ns" since 1970; "text" for dates and times such as
             ``2022-04-08 12:30:00.5`` or ``2022-04-08T12:30+08:00``.
         zone: Of texts, and of Parquet times, that name none.
+        form: How texts are written, as ``%d.%m.%Y %H:%M:%S``; None for year, month, day.
         unknown: Texts that mean "unknown".
         plausible: Whether a time before 1990 or after 2100 is bad.
     """
@@ -40,6 +45,7 @@ class Time:
     required: bool = False
     unit: Unit = "ms"
     zone: str = "UTC"
+    form: str | None = None
     unknown: tuple[str, ...] = ()
     plausible: bool = True
     dtype: pl.DataType = field(default_factory=pl.Int64)
@@ -52,6 +58,8 @@ class Time:
     @property
     def expected(self) -> str:
         """What a cell should hold, for messages."""
+        if self.form is not None:
+            return f"a time written as {self.form}"
         if self.unit == "text":
             return "a date or a time, as 2022-04-08 12:30:00"
         names = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -93,13 +101,17 @@ class Time:
             if text.filter(unknown).is_in(list(self.unknown)).any():
                 repairs["sentinel to unknown"] = text.is_in(list(self.unknown)).fill_null(False)
             text = text.zip_with(~unknown, pl.Series([None], dtype=pl.String))
-        values = _of_text(text, self.zone)
+        values = _of_text(text, self.zone, _FORMATS if self.form is None else (self.form,))
         return TypedCells(values, text.is_not_null() & values.is_null(), repairs)
 
     def why(self, cell: object) -> str:
         """Which unit a number may be in."""
+        if self.unit == "text":
+            other = re.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{4}\b", str(cell).strip())
+            told = other is not None and self.form is None
+            return 'the map can say how: form = "%d.%m.%Y %H:%M:%S"' if told else ""
         found = why_bad(cell)
-        if found or self.unit == "text":
+        if found:
             return found
         try:
             value = int(str(cell).split(".")[0])
@@ -136,15 +148,34 @@ def _of_temporal(column: pl.Series, zone: str) -> pl.Series:
     return column.dt.epoch("ms")
 
 
-def _of_text(text: pl.Series, zone: str) -> pl.Series:
+def check_form(form: str) -> str:
+    """The form of times, if it can be read.
+
+    Raises:
+        DataError: it is none.
+    """
+    written = _EXAMPLE.strftime(form.replace("%.f", ""))
+    try:
+        read = pl.Series([written]).str.to_datetime(form, strict=False, time_unit="ms")[0]
+    except pl.exceptions.PolarsError:
+        read = None
+    if read is None or read.date() != _EXAMPLE.date():
+        raise DataError(
+            f"'{form}' is no form of dates and times.",
+            "As %d.%m.%Y %H:%M:%S; a zone behind it is found by itself",
+        )
+    return form
+
+
+def _of_text(text: pl.Series, zone: str, forms: Sequence[str]) -> pl.Series:
     """Unix ms of dates and times; null where they cannot be read."""
-    clean = pl.col("text").str.replace(r"^(\d{4})/(\d{1,2})/", "$1-$2-")
-    clean = clean.str.replace(r"^(\S+)T", "$1 ")
+    clean = pl.col("text")
+    if forms is _FORMATS:
+        clean = clean.str.replace(r"^(\d{4})/(\d{1,2})/", "$1-$2-")
+        clean = clean.str.replace(r"^(\S+)T", "$1 ")
     offset = clean.str.extract(r"\d{1,2}:\d{2}\S*?" + _OFFSET, 1)
     plain = pl.when(offset.is_null()).then(clean).otherwise(clean.str.replace(_OFFSET, ""))
-    naive = pl.coalesce(
-        plain.str.to_datetime(form, strict=False, time_unit="ms") for form in _FORMATS
-    )
+    naive = pl.coalesce(plain.str.to_datetime(form, strict=False, time_unit="ms") for form in forms)
     local = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     digits = offset.str.replace(":", "")
     minutes = (

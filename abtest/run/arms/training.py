@@ -22,10 +22,11 @@ from abtest.run.arms.weights import SUMMARY, check_weights, damaged, write_summa
 from abtest.run.speeds import remember
 from policies.base import Policy
 from policies.distributed import of_the_first, rank
-from policies.errors import CheckpointError, PolicyContractError, PolicyError
+from policies.errors import CheckpointError, PolicyContractError, PolicyError, UnsuitedLog
 from policies.mixed import Mixed
 from policies.sequence.resume import kept_in
 from simulator.logs.dataset import Dataset
+from simulator.logs.interactions import has_events
 
 TRAINING_THREADS = 1
 """Policies train side by side instead (`abtest.run.arms.side_by_side`)."""
@@ -186,8 +187,26 @@ def _fit(
     """Fit a policy, or go on with it."""
     fix_threads()
     seen = known_to(policy, dataset)
+    _check_events(policy, spec, seen)
     with console.stage(TRAINING, f"training {spec}") as stage, kept_in(unfinished):
         told(spec, "fit", lambda: policy.fit(seen, seed=seed, progress=stage.update))
+
+
+def _check_events(policy: Policy, spec: str, dataset: Dataset) -> None:
+    """Refuse a log without any event of the kinds that a policy learns from.
+
+    Raises:
+        UnsuitedLog: there is none; from it every candidate would get the same score.
+    """
+    kinds = told(spec, "learns_from", policy.learns_from)
+    if not kinds or any(has_events(dataset, kind) for kind in kinds):
+        return
+    hint = "Take a log with such events: abtest data check DATASET"
+    if "signal" in policy.settings() and "clicked" not in kinds and has_events(dataset, "clicked"):
+        hint = f'Learn from clicks: signal = "clicked" in abtest.toml, [policies.{spec}]'
+    raise UnsuitedLog(
+        f"{spec} learns from {' or '.join(kinds)} videos, and {dataset.path} has none.", hint
+    )
 
 
 def _trained(spec: str, settings: Mapping[str, Any], directory: Path) -> TrainedPolicy:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from simulator.errors import DataError
 from simulator.logs.dataset import Dataset
 
 
@@ -74,6 +75,10 @@ class _Log:
             )
         return ""
 
+    def no_likes(self) -> str:
+        missing = self.lacks("impressions", "is_like")
+        return missing or ("" if self._counts["is_like"] else "no impression is liked")
+
     def no_random_rows(self) -> str:
         missing = self.lacks("impressions", "is_rand")
         return missing or ("" if self._counts["is_rand"] else "no impression has is_rand = 1")
@@ -88,14 +93,40 @@ def selection(dataset: Dataset) -> str:
     return _Log(dataset).selection()
 
 
+LEARNED = ("is_click", "play_time_ms")
+"""Columns of impressions without which nobody can learn how people respond."""
+
+
+def refuse_placeholders(dataset: Dataset, *columns: str) -> None:
+    """Refuse a log whose source lacks what a command would read as data.
+
+    Args:
+        dataset: The log.
+        columns: Of impressions, which the command reads.
+
+    Raises:
+        DataError: one of them is a placeholder.
+    """
+    for column in columns:
+        if f"impressions.{column}" in dataset.info.placeholders:
+            constant = "If every row is a click, say so in the map: is_click = 1. "
+            raise DataError(
+                f"{dataset.path} does not say {column}: it is a placeholder, the same in every "
+                "row.",
+                (constant if column == "is_click" else "")
+                + f"What the log is good for: abtest data check {dataset.path}",
+            )
+
+
 _REACTIONS = ("is_like", "is_hate", "is_follow", "is_comment", "is_forward")
 
 
 def _counted(dataset: Dataset) -> dict[str, int]:
     """Rows, and how many of them are clicked, have a rarer reaction, are randomly shown."""
-    present = [c for c in ("is_click", "is_rand") if dataset.has_column("impressions", c)]
+    told = ("is_click", "is_like", "is_rand")
+    present = [c for c in told if dataset.has_column("impressions", c)]
     rare = [c for c in _REACTIONS if dataset.has_column("impressions", c)]
-    names = ("is_click", "is_rand", "marked")
+    names = (*told, "marked")
     found = {"rows": dataset.info.rows.get("impressions", 0), **dict.fromkeys(names, 0)}
     sums = [(pl.col(name) == 1).sum() for name in present]
     if rare:
@@ -109,6 +140,9 @@ def _counted(dataset: Dataset) -> dict[str, int]:
     return found
 
 
+_BY_CLICKS = '{}: add --signal clicked, and let policies learn from it (signal = "clicked")'
+
+
 def needs(dataset: Dataset) -> list[Need]:
     """What each command could do with a log, in the order of the README."""
     log = _Log(dataset)
@@ -117,6 +151,7 @@ def needs(dataset: Dataset) -> list[Need]:
         clicks, log.no_negatives(), log.lacks("impressions", "play_time_ms") if not clicks else ""
     )
     stay = log.lacks("impressions", "comment_stay_time")
+    likes = log.no_likes()
     events = log.without("comment_events")
     texts = log.any_of(log.lacks("comments", "text"), log.lacks("videos", "caption"))
     sections = log.any_of(events, stay)
@@ -128,11 +163,15 @@ def needs(dataset: Dataset) -> list[Need]:
         ("abtest run --data: comment watch time", log.all_of(learn, stay), log.selection()),
         ("abtest run --data: ranking comments", log.all_of(learn, log.without("comments")), ""),
         ("abtest run --data -t lsvcr", log.all_of(learn, sections), texts and f"IDs only: {texts}"),
-        ("abtest evaluate: videos", clicks, log.no_negatives()),
+        ("abtest evaluate: videos", log.any_of(clicks, likes), likes and _BY_CLICKS.format(likes)),
         ("abtest evaluate: comments", log.all_of(log.without("comments"), events), ""),
         ("abtest replay: videos", log.all_of(clicks, shown), ""),
         ("abtest replay: comments", log.without("comment_decisions"), ""),
-        ("abtest data describe --against kuaishou", clicks, stay),
+        (
+            "abtest data describe --against kuaishou",
+            log.without("impressions"),
+            _remarks(clicks, stay),
+        ),
     ]
     return [Need(name, not why, why, "" if why else remark) for name, why, remark in rows]
 

@@ -109,6 +109,10 @@ def _content(dataset: Dataset, sums: dict[str, int]) -> list[Finding]:
     return [Finding("dataset.json", "", None, "error", problem, "Import or make it again")]
 
 
+_USUAL_TWICE = 0.02
+"""Share of impressions that are there twice; where more are, it was not the platform."""
+
+
 def _duplicates(dataset: Dataset, table: TableFormat, meter: Meter) -> list[Finding]:
     if table.key:
         key = table.key[0]
@@ -119,7 +123,12 @@ def _duplicates(dataset: Dataset, table: TableFormat, meter: Meter) -> list[Find
     elif table.name == "impressions":
         found = repeated_impressions(dataset, meter)
         what, column = "the same impression is there twice", ""
+        rows = max(dataset.info.rows.get(table.name, 0), 1)
         severity, hint = "warning", "Usual in KuaiRand (0.6 to 0.9 % of rows); they are kept"
+        if found.count > _USUAL_TWICE * rows:
+            hint = (
+                f"{100 * found.count / rows:.1f} % of rows; they are kept. Was a file given twice?"
+            )
     else:
         return []
     if not found.count:

@@ -132,6 +132,7 @@ def import_bandit(
         randomisation={"videos": {"mechanism": "recorded", "pool": "all", "table": "impressions"}},
         overwrite=overwrite,
     ) as writer:  # fmt: skip
+        writer.placeholders += ["impressions.play_time_ms"]
         writer.append("impressions", impressions)
         writer.append("users", impressions.select("user_id").unique().sort("user_id"))
         writer.append(

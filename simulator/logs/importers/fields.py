@@ -37,7 +37,7 @@ class Field:
         required: Files without it are refused, rows without it rejected.
         scale: Multiplies numbers (1000 for seconds to milliseconds).
         maximum: Of numbers.
-        unit, zone: Of times.
+        unit, zone, form: Of times.
         sentinels: Texts that mean "unknown".
     """
 
@@ -50,6 +50,7 @@ class Field:
     maximum: int = 2**63 - 1
     unit: Unit = "ms"
     zone: str = "UTC"
+    form: str | None = None
     sentinels: tuple[str, ...] = tuple(SENTINELS)
 
     def find(self, header: list[str]) -> str | None:
@@ -73,7 +74,9 @@ class Field:
                 )
             case "time":
                 unit: Unit = "s" if self.scale == 1000 else self.unit
-                return Time(required=required, unit=unit, zone=self.zone, unknown=unknown)
+                return Time(
+                    required=required, unit=unit, zone=self.zone, form=self.form, unknown=unknown
+                )
             case "label":
                 return Whole(
                     required=required, minimum=0, maximum=1, type=self.dtype, unknown=unknown,

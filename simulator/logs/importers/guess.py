@@ -14,7 +14,7 @@ import polars as pl
 from simulator.errors import DataError
 from simulator.logs.importers.mapping import MADE
 from simulator.logs.schema import TABLES, Column
-from simulator.tables import Kind, Number, Table, Tally, Time, TypedCells, Whole, open_table
+from simulator.tables import Kind, Number, Table, Tally, Time, TypedCells, Whole, label, open_table
 from simulator.tables.times import EARLIEST_MS, LATEST_MS, Unit
 
 _ROWS = 20_000
@@ -48,6 +48,17 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "like_count": ("likes", "likecount", "commentlikecnt"),
     "comment_count": ("comments", "commentcount"),
 }  # fmt: skip
+_DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%d/%b/%Y")
+_TIMES = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
+_FORMS = (
+    *(f"{date} {time}" for date in _DATES for time in _TIMES),
+    *(f"%Y-%m-%d {time}" for time in _TIMES[2:]),
+    "%a, %d %b %Y %H:%M:%S",
+)
+"""How times are written where not as year, month, day."""
+_FEW_BAD = 0.01
+"""Share of the cells of a column that may be bad."""
+_WORDS = (("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"))
 _SINCE_MS = 946_684_800_000
 """2000: a column of other numbers hardly lies above it."""
 _PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
@@ -60,22 +71,36 @@ class _Sample:
     table: Table
     rows: pl.DataFrame
 
-    def texts(self, name: str) -> pl.Series:
-        return self.rows[name].cast(pl.String).drop_nulls()
-
     def whole(self, name: str) -> pl.Series | None:
         """Its values, if all are whole numbers."""
         read = self._as(name, Whole(unknown=("nan", "NaN")))
         return None if read.bad is not None and read.bad.any() else read.values.drop_nulls()
 
     def number(self, name: str) -> pl.Series | None:
-        """Its values, if all are numbers."""
+        """Its values, if they are numbers, but for a few bad cells."""
         read = self._as(name, Number())
         values = read.values.drop_nulls()
-        return None if read.bad is not None or values.is_empty() else values
+        return None if _too_bad(read) or values.is_empty() else values
+
+    def are_times(self, name: str, form: str | None = None) -> bool:
+        """Whether its values are texts of times, but for a few bad cells."""
+        read = Time(unit="text", form=form).read(self.rows[name])
+        return not _too_bad(read) and bool(read.values.count())
+
+    def are_labels(self, name: str) -> bool:
+        """Whether its values are 0 and 1, or true and false, but for a few bad cells."""
+        return not _too_bad(self._as(name, label()))
 
     def _as(self, name: str, kind: Kind) -> TypedCells:
         return self.table.as_written({name: kind})[name].read(self.rows[name])
+
+
+def _too_bad(read: TypedCells) -> bool:
+    """Whether so many cells are bad that the column is of another kind.
+
+    A few are rather bad rows, which the import names.
+    """
+    return read.bad is not None and int(read.bad.sum()) > _FEW_BAD * len(read.bad)
 
 
 def propose(
@@ -107,8 +132,12 @@ def propose(
 
 def _sample(table: Table) -> _Sample:
     tally = Tally("skip")
-    frames, rows = [], 0
+    frames: list[pl.DataFrame] = []
+    rows = 0
     for batch in itertools.islice(table.batches(tally=tally), 8):
+        if frames and batch.frame.schema != frames[0].schema:
+            # Files of one table may hold a column in different types; the first one is enough.
+            continue
         frames.append(batch.frame)
         rows += batch.frame.height
         if rows >= _ROWS:
@@ -123,7 +152,8 @@ def _section(sample: _Sample, several: bool) -> list[str]:
     lines = [f"# {sample.table.files[0]} ({sample.table.dialect}): {why}", f"[{name}]"]
     if several:
         lines.append(f"files = [{json.dumps(sample.table.files[0].name)}]")
-    free = list(sample.table.columns)
+    nested = [c for c in sample.table.columns if sample.rows[c].dtype.is_nested()]
+    free = [c for c in sample.table.columns if c not in nested]
     for column in TABLES[name].columns:
         if column.name in MADE.get(name, ()) or isinstance(column.dtype, pl.List):
             continue
@@ -141,6 +171,8 @@ def _section(sample: _Sample, several: bool) -> list[str]:
             lines.append(_missing(column, sample))
     if free:
         lines.append(f"# not used: {', '.join(free)}")
+    if nested:
+        lines.append(f"# not used, lists or structures: {', '.join(nested)}")
     return lines
 
 
@@ -195,17 +227,24 @@ def _entry(column: Column, name: str, sample: _Sample) -> str | None:
             return f"{key} = {{ column = {quoted}, names = true }}  # texts, numbered by a hash"
         return f"{key} = {quoted}{by_name}"
     if column.unit == "0/1":
-        values = set(sample.texts(name).str.to_lowercase().unique())
-        return (
-            f"{key} = {quoted}{by_name}"
-            if values <= {"0", "1", "0.0", "1.0", "true", "false"}
-            else None
-        )
+        return f"{key} = {quoted}{by_name}" if sample.are_labels(name) else _yes(key, name, sample)
     if column.unit == "ms":
         return _span(key, name, quoted, sample)
     if column.dtype == pl.String:
         return f"{key} = {quoted}{by_name}"
     return f"{key} = {quoted}{by_name}" if sample.number(name) is not None else None
+
+
+def _yes(key: str, name: str, sample: _Sample) -> str | None:
+    """A line for labels that are words, as yes and no."""
+    if sample.rows[name].dtype != pl.String:
+        return None
+    words = set(sample.rows[name].drop_nulls().str.strip_chars().str.to_lowercase().unique())
+    yes = next((yes for yes, no in _WORDS if yes in words and words <= {yes, no}), None)
+    if yes is None:
+        return None
+    expression = json.dumps(f"lower(col({name!r})) == {yes!r}", ensure_ascii=False)
+    return f"{key} = {expression}  # guessed from the values"
 
 
 def _only_times(name: str, sample: _Sample) -> bool:
@@ -214,8 +253,7 @@ def _only_times(name: str, sample: _Sample) -> bool:
         return True
     values = sample.number(name)
     if values is None:
-        read = Time(unit="text").read(sample.rows[name])
-        return not (read.bad is not None and read.bad.any()) and bool(read.values.count())
+        return sample.are_times(name)
     first, last = values.min(), values.max()
     return (
         isinstance(first, float)
@@ -232,9 +270,8 @@ def _time(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
         return f"{key} = {quoted}  # times; those without a zone are in the zone above"
     values = sample.number(name)
     if values is None:
-        read = Time(unit="text").read(sample.rows[name])
-        if read.bad is not None and read.bad.any():
-            return None
+        if not sample.are_times(name):
+            return _time_in_a_form(key, name, quoted, sample)
         return (
             f'{key} = {{ column = {quoted}, unit = "text" }}  # in the zone above, if none is named'
         )
@@ -243,10 +280,21 @@ def _time(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
     units: list[Unit] = ["s", "ms", "us", "ns"]
     fit = [u for u in units if EARLIEST_MS <= middle / _PER_MS[u] <= LATEST_MS]
     if not fit:
-        return None
+        return _time_in_a_form(key, name, quoted, sample)
     if fit[0] == "ms":
         return f"{key} = {quoted}"
     return f'{key} = {{ column = {quoted}, unit = "{fit[0]}" }}  # guessed from the values'
+
+
+def _time_in_a_form(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
+    """A line for times that are not written year, month, day."""
+    dates = [d for d in _DATES if sample.are_times(name, d)]
+    fit = dates or [f for f in _FORMS if sample.are_times(name, f)]
+    if not fit:
+        return None
+    other = f"; {fit[1]} fits as well" if len(fit) > 1 else ""
+    entry = f'column = {quoted}, unit = "text", form = "{fit[0]}"'
+    return f"{key} = {{ {entry} }}  # guessed from the values{other}"
 
 
 def _span(key: str, name: str, quoted: str, sample: _Sample) -> str | None:
@@ -281,5 +329,6 @@ def _missing(column: Column, sample: _Sample) -> str:
         return (
             f"{column.name} = {{ placeholder = {value} }}  # no such column; commands that need it "
             "will refuse"
+            + (". If every row is one: is_click = 1" if column.name == "is_click" else "")
         )
     return f'# {column.name} = "COLUMN"  # required: {column.doc}; no column looks like it'

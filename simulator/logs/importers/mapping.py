@@ -34,14 +34,24 @@ from simulator.logs.importers.fields import Column as Mapped
 from simulator.logs.importers.fields import Computed, Constant, Field, FieldKind
 from simulator.logs.importers.formats import Format, Role
 from simulator.logs.schema import TABLES, Column
-from simulator.tables import Kind, Number, Table, Text, Whole, check_zone
+from simulator.tables import Kind, Number, Table, Text, Whole, check_form, check_zone
 from simulator.tables.times import UNITS
 
 MADE = {"impressions": ("session_id", "request_id", "position")}
 """Columns that an import makes of row order and times."""
 MAPPED_TABLES = ("impressions", "comment_events", "users", "videos", "comments")
 _TOP = ("name", "licence", "language", "zone", "unknown")
-_KEYS = ("column", "unit", "zone", "names", "unknown", "expression", "constant", "placeholder")
+_KEYS = (
+    "column",
+    "unit",
+    "zone",
+    "form",
+    "names",
+    "unknown",
+    "expression",
+    "constant",
+    "placeholder",
+)
 _SPANS = ("play_time_ms", "duration_ms", "profile_stay_time", "comment_stay_time", "dwell_ms")
 """Columns of milliseconds that may come in seconds."""
 
@@ -281,10 +291,17 @@ def _field(
         zone = check_zone(str(spec.get("zone", found.settings.get("zone", "UTC"))))
         if unit not in UNITS:
             raise found.fail(table, column.name, f"unit '{unit}' is none of {', '.join(UNITS)}.")
+        form = spec.get("form")
+        try:
+            form = None if form is None else check_form(str(form))
+        except (DataError, ValueError) as error:
+            raise found.fail(table, column.name, f"form: {error}") from None
+        if form is not None and unit != "text":
+            raise found.fail(table, column.name, 'form is of texts: add unit = "text".')
         return [
             Field(
                 column.name, (name,), "time", pl.Int64(), required=column.required, unit=unit,
-                zone=zone, sentinels=sentinels,
+                zone=zone, form=form, sentinels=sentinels,
             )
         ]  # fmt: skip
     scale = 1

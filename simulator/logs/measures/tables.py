@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -24,19 +24,26 @@ class LogTables:
 
     Args:
         tables: Table name to frame; absent tables are simply not there.
+        placeholders: Columns, as ``impressions.is_click``, that are not data: taken as absent.
     """
 
-    def __init__(self, tables: Mapping[str, pl.LazyFrame]) -> None:
+    def __init__(
+        self, tables: Mapping[str, pl.LazyFrame], placeholders: Collection[str] = ()
+    ) -> None:
         self._tables = dict(tables)
         self._columns = {
-            name: set(frame.collect_schema().names()) for name, frame in self._tables.items()
+            name: {c for c in frame.collect_schema().names() if f"{name}.{c}" not in placeholders}
+            for name, frame in self._tables.items()
         }
         self._rows: dict[str, int] = {}
 
     @classmethod
     def of(cls, dataset: Dataset) -> LogTables:
         """The tables of a dataset directory; nothing is read yet."""
-        return cls({name: dataset.scan(name) for name in dataset.info.rows if dataset.has(name)})
+        return cls(
+            {name: dataset.scan(name) for name in dataset.info.rows if dataset.has(name)},
+            dataset.info.placeholders,
+        )
 
     def rows(self, table: str) -> int:
         """Number of rows; 0 for an absent table."""

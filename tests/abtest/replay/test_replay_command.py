@@ -251,11 +251,16 @@ def test_settings_of_the_project_file_reach_the_policies(
     assert "neighbours" in refused.err
 
 
-def test_several_treatments_and_training_seeds(abtest: Run, log: Path) -> None:
-    result = abtest(
+def test_several_treatments_and_training_seeds(abtest: Run, log: Path, tmp_path: Path) -> None:
+    asked = (
         "replay", "-t", "random", "-t", "itemknn", "-c", "popular", "--data", log,
         "--explore-share", "40%", "--primary", "click_rate", "--training-seeds", "2",
     )  # fmt: skip
+    refused = abtest(*asked)
+    assert refused.code == 3
+    assert f"the part of {log} before what is replayed has none" in refused.err
+    (tmp_path / "abtest.toml").write_text('[policies.itemknn]\nsignal = "clicked"\n')
+    result = abtest(*asked)
     assert result.code == 0, result.err
     assert "itemknn against popular, per impression" in result.out
     assert "over 2 training seeds" in " ".join(result.out.split())
@@ -293,6 +298,11 @@ def test_a_bandit_log_from_table_to_verdict(abtest: Run, tmp_path: Path) -> None
     names = "action=item,reward=got,propensity=p,target=new"
     done = abtest("data", "import", "choices.csv", "log", "--propensities", names)
     assert done.code == 0, done.err
+    # The log says nothing of play times: an experiment would read 0 in every row.
+    assert "abtest replay --data log -t popular -c random" in done.out
+    assert "play_time_ms is a placeholder" in " ".join(done.out.split())
+    run = abtest("run", "-t", "popular", "-c", "random", "--data", "log", "--primary", "play_time")
+    assert run.code == 3 and "does not say play_time_ms" in run.err
     result = abtest("replay", "--data", "log", "--target-probability", "target_probability")
     assert result.code == 0, result.err
     assert "caution" in result.out

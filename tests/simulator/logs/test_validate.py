@@ -54,6 +54,10 @@ def test_duplicates(make_dataset: Make) -> None:
     assert found["users"].severity == "error"
     assert (found["users"].column, found["users"].row) == ("user_id", 1)
     assert found["impressions"].severity == "warning"
+    assert found["impressions"].hint == "50.0 % of rows; they are kept. Was a file given twice?"
+    few = make_dataset(impressions(video_id=[5, 5, *range(100, 198)], time_ms=[9] * 100), "few")
+    (usual,) = (f for f in check(few) if "twice" in f.message)
+    assert usual.hint.startswith("Usual in KuaiRand")
 
 
 @pytest.mark.parametrize("at_a_time", [1, 5, 1_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import operator
 from collections.abc import Callable
@@ -262,3 +263,99 @@ def test_tables_of_several_files_are_told_apart(tmp_path: Path) -> None:
     assert dataset.scan("videos").collect()["caption"].to_list() == ["A film"]
     assert dataset.scan("comments").collect()["text"].to_list() == ["nice"]
     assert dataset.scan("impressions").collect()["time_ms"].to_list() == [1_649_390_400_000]
+
+
+def test_one_bad_row_does_not_hide_a_column_from_the_proposal(tmp_path: Path) -> None:
+    rows = [f"{i % 9},{i % 7},{1_700_000_000_000 + i},{i % 2},9000" for i in range(400)]
+    whole = "user,item,ts,click,watch\n"
+    (tmp_path / "t.csv").write_text(whole + "\n".join(rows), encoding="utf-8")
+    good = propose([tmp_path / "t.csv"])
+    assert '\ntime_ms = "ts"' in good and "not used" not in good
+    broken = ["1,1,never,1,9000", "1,1,1700000000000,maybe,9000", "1,1,1700000000000,1,n/a?"]
+    (tmp_path / "t.csv").write_text(whole + "\n".join([*rows, *broken]), encoding="utf-8")
+    assert propose([tmp_path / "t.csv"]) == good
+    # A column of which a tenth is no time is none.
+    (tmp_path / "t.csv").write_text(whole + "\n".join([*rows, *broken[:1] * 40]), encoding="utf-8")
+    assert "# time_ms = " in propose([tmp_path / "t.csv"])
+
+
+def test_columns_of_lists_and_structures_do_not_stop_a_proposal(tmp_path: Path) -> None:
+    rows = {"user": [1, 2], "item": [3, 4], "ts": [1_700_000_000_000, 1_700_000_001_000]}
+    nested = {"page": [{"slot": 1}, {"slot": 2}], "tags": [["a"], ["b", "c"]]}
+    pl.DataFrame({**rows, **nested}).write_parquet(tmp_path / "t.parquet")
+    text = propose([tmp_path / "t.parquet"])
+    assert '\ntime_ms = "ts"' in text
+    assert "# not used, lists or structures: page, tags" in text
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [
+        ("%d.%m.%Y %H:%M:%S%.f", "%d.%m.%Y %H:%M:%S"),
+        ("%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M"),
+        ("%m/%d/%Y %H:%M:%S%.f", "%m/%d/%Y %H:%M:%S"),
+        ("%Y%m%d %H:%M:%S%.f", "%Y%m%d %H:%M:%S"),
+        ("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M:%S %p"),
+        ("%a, %d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S GMT"),
+        ("%d.%m.%Y", "%d.%m.%Y"),
+        ("%Y%m%d", "%Y%m%d"),
+    ],
+)
+def test_times_in_other_forms_are_proposed_and_read(
+    tmp_path: Path, form: str, written: str
+) -> None:
+    start = dt.datetime(2022, 4, 8, 9, 30, tzinfo=dt.UTC)
+    moments = [start + dt.timedelta(hours=13 * i) for i in range(20)]
+    rows = [f'{i % 4};{i % 5};"{m.strftime(written)}";1;9000\n' for i, m in enumerate(moments)]
+    table = "user;item;ts;click;watch\n" + "".join(rows)
+    (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    text = propose([tmp_path / "t.csv"])
+    assert f'time_ms = {{ column = "ts", unit = "text", form = "{form}" }}' in text
+    assert "fits as well" not in text
+    found = made(tmp_path, table, text).scan("impressions").select("time_ms").collect()["time_ms"]
+    kept = [dt.datetime.strptime(m.strftime(written), written) for m in moments]
+    assert sorted(found) == [int(m.replace(tzinfo=dt.UTC).timestamp() * 1000) for m in kept]
+
+
+def test_a_form_of_times_is_checked_and_bad_times_name_it(tmp_path: Path) -> None:
+    table = "uid;item;when;watched\nann;v;31.01.2022 10:00;5\nann;v;31.02.2022 10:00;5\n"
+    text = """[impressions]
+user_id = { column = "uid", names = true }
+video_id = { column = "item", names = true }
+time_ms = { column = "when", unit = "text", form = "FORM" }
+play_time_ms = "watched"
+is_click = 1
+"""
+    with pytest.raises(
+        DataError, match=r"line 3: when is '31\.02\.2022 10:00', expected a time wri"
+    ):
+        made(tmp_path, table, text.replace("FORM", "%d.%m.%Y %H:%M"))
+    with pytest.raises(DataError, match=r'the map can say how: form = "%d.%m.%Y'):
+        made(tmp_path, table, text.replace(', form = "FORM"', ""))
+    for wrong in ("%H:%M", "%Q", "%d.%m.%Y %H", "day"):
+        with pytest.raises(DataError, match=r"map.toml line 4: .*is no form of dates"):
+            made(tmp_path, table, text.replace("FORM", wrong))
+    with pytest.raises(DataError, match="form is of texts"):
+        made(tmp_path, table, text.replace('"text"', '"s"').replace("FORM", "%d.%m.%Y"))
+
+
+def test_yes_and_no_are_proposed_as_labels(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{i % 3},{i % 4},{1_700_000_000 + i},{'Yes' if i % 4 else 'no'},5\n" for i in range(8)
+    )
+    table = "user,item,ts,click,watch\n" + rows
+    (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    text = propose([tmp_path / "t.csv"])
+    assert "not used" not in text
+    clicks = made(tmp_path, table, text).scan("impressions").select("is_click").collect()
+    assert clicks["is_click"].sum() == 6
+
+
+def test_a_folder_whose_files_differ_in_types_is_proposed_from_the_first(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"user": [1], "item": [3], "ts": [1_700_000_000_000], "watch": [5]})
+    folder = tmp_path / "days"
+    folder.mkdir()
+    rows.write_parquet(folder / "1.parquet")
+    rows.with_columns(pl.col("watch").cast(pl.Float64)).write_parquet(folder / "2.parquet")
+    rows.write_csv(folder / "3.csv")
+    assert '\ntime_ms = "ts"' in propose([folder])
