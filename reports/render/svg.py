@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from reports import formats
 from reports.results import Estimate
+from reports.results import Scale as EffectScale
 
 _MIN_SPAN = 1e-4
 
@@ -215,6 +216,11 @@ class Domain(NamedTuple):
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [min(max(k * step, self.low), self.high) for k in range(first, last + 1)]
+
+
+def tick_of(scale: EffectScale) -> Callable[[float], str]:
+    """How the ticks of an axis of lifts or of differences are written."""
+    return tick_amount if scale == "absolute" else tick_percent
 
 
 def tick_amount(value: float) -> str:

@@ -72,7 +72,7 @@ def test_bands_have_the_critical_value_of_the_mixture(design: str) -> None:
         )  # type: ignore[arg-type]
         for day in range(table.days)
     ]
-    band = always_valid(looks, 0.95)[-1]
+    band = always_valid(looks, 0.95)[-1].relative
     last = looks[-1]
     error = difference_error(*last.arms, last.covariance)
     critical = float(critical_value(EffectMixture.tuned(error).time(0, error), 0.05))
@@ -97,7 +97,7 @@ def test_bands_hold_at_every_look_and_one_look_intervals_do_not() -> None:
             Estimated(arms, 0.0, False, (nobody, nobody), lambda: iter(()))
             for arms in cumulative_estimates(control, treatment, 10)
         ]
-        bands = [b for b in always_valid(looks, 0.95) if b is not None]
+        bands = [b for look in always_valid(looks, 0.95) if (b := look.relative) is not None]
         band_alarms += any((b.low or 0.0) > 0.0 or (b.high or 0.0) < 0.0 for b in bands)
         look_alarms += any(look.compare(0.95).p_value < 0.05 for look in looks)
     assert band_alarms < 36 <= look_alarms
