@@ -371,9 +371,10 @@ class FactorSplit:
 
 @dataclass(frozen=True)
 class ArmDistribution:
-    """Per-user distribution of the primary metric in one arm.
+    """Per-user distribution of the primary metric in one arm, in its unit.
 
-    ``edges`` has one more element than ``shares``; ``zero_share`` is the share of users at 0.
+    ``edges`` has one more element than ``shares``; both are empty where a value is below zero.
+    ``zero_share`` is the share of users at 0.
     """
 
     arm: str

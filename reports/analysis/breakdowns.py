@@ -319,11 +319,15 @@ def _factor(part: Part, pair: tuple[str, str], shown: float) -> FactorLift:
 def distributions(
     table: Users, chosen: Metric, pair: tuple[str, str]
 ) -> tuple[ArmDistribution, ...]:
-    """Values over users per arm, before any capping."""
+    """Values over users per arm, before any capping, in the shown unit.
+
+    Where a value is below zero there are quantiles only: the bins are on a logarithmic axis.
+    """
+    shown = 100.0 if chosen.percent else 1.0
 
     def values(part: UserTable) -> Float:
         columns = matrix(part.during, chosen, table.days)
-        return columns[:, 0] / np.maximum(columns[:, 1], 1e-12)
+        return shown * columns[:, 0] / np.maximum(columns[:, 1], 1e-12)
 
     def positive(part: UserTable) -> Float:
         own = values(part)
@@ -332,18 +336,27 @@ def distributions(
     def of_arm(arm: str) -> Columns:
         return lambda part: values(part)[part.rows(arm)]
 
-    count = int(total(table, lambda part: len(positive(part))))
-    if count == 0:
+    def signs(part: UserTable) -> Float:
+        own = values(part)
+        return np.array([(own > 0).sum(), (own < 0).sum()], np.float64)
+
+    above, below = (int(count) for count in total(table, signs))
+    if above == below == 0:
         return ()
-    asked: list[tuple[Columns, int, Sequence[float]]] = [(positive, count, (0.001, 0.999))]
-    asked += [(of_arm(arm), table.size(arm), QUANTILES) for arm in pair]
-    (low, high), *levels = quantiles(table, asked)
-    edges = np.geomspace(max(low, 1e-9), max(high, low * 1.01, 1e-8), 25)
+    asked: list[tuple[Columns, int, Sequence[float]]] = [
+        (of_arm(arm), table.size(arm), QUANTILES) for arm in pair
+    ]
+    edges = np.zeros(0)
+    if below:
+        levels = quantiles(table, asked)
+    else:
+        (low, high), *levels = quantiles(table, [(positive, above, (0.001, 0.999)), *asked])
+        edges = np.geomspace(max(low, 1e-9), max(high, low * 1.01, 1e-8), 25)
 
     def counts(part: UserTable) -> Float:
         """Users at zero and in each bin, per arm."""
         own = [values(part)[part.rows(arm)] for arm in pair]
-        binned = [np.histogram(np.clip(x[x > 0], edges[0], edges[-1]), edges)[0] for x in own]
+        binned = [_binned(x[x > 0], edges) for x in own]
         return np.array([[(x == 0).sum(), *bins] for x, bins in zip(own, binned, strict=True)])
 
     result = []
@@ -353,3 +366,10 @@ def distributions(
         shares = tuple((np.array(bins) / users).tolist())
         result.append(ArmDistribution(arm, zero / users, tuple(edges.tolist()), shares, named))
     return tuple(result)
+
+
+def _binned(values: Float, edges: Float) -> Float:
+    """Users per bin; those beyond the ends are in the outermost bins."""
+    if len(edges) == 0:
+        return np.zeros(0)
+    return np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].astype(np.float64)

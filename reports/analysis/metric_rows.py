@@ -119,7 +119,7 @@ class MetricRow:
         error = result.standard_error
         raw = sum(e.raw_variance for e in self.estimated.arms)
         scale, warnings = self._scale(result)
-        risk = self.estimated.tail_risk(confidence)
+        risk = self.estimated.tail_risk(confidence, scale)
         if risk is not None and risk.warns:
             warnings.append(risk.sentence())
         harm = self._harm()

@@ -112,6 +112,7 @@ def _environment() -> jinja2.Environment:
         "by_spread": words.by_spread,
         "charts": charts,
         "common_scale": formats.common_scale,
+        "corrections": _corrections,
         "count": formats.count,
         "drawn_minimum": _drawn_minimum,
         "evidence_of": words.evidence_of,
@@ -198,6 +199,21 @@ def _overview_metrics(result: ExperimentResult) -> list[tuple[str, str]]:
     first = result.comparisons[0]
     roles: tuple[Role, ...] = ("secondary", "guardrail")
     return [(m.metric, m.label) for role in roles for m in words.of_role(first, role)]
+
+
+def _corrections(result: ExperimentResult) -> list[str]:
+    """How the metrics of each role that has any are corrected."""
+    roles: tuple[tuple[Role, str], ...] = (
+        ("primary", "Primary metric"),
+        ("secondary", "Secondary metrics"),
+    )
+    found = []
+    for role, name in roles:
+        metrics = [m for c in result.comparisons for m in words.of_role(c, role)]
+        how = words.family(metrics).replace("(", "").replace(")", "") or "uncorrected"
+        if metrics:
+            found.append(f"{name}: {how}.")
+    return found
 
 
 def _uncorrected_treatments(result: ExperimentResult) -> bool:
