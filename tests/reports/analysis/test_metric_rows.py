@@ -128,6 +128,19 @@ def test_without_days_before_no_variance_is_removed_not_even_by_rounding() -> No
         assert "of the variance." not in render_html(result)
 
 
+@pytest.mark.parametrize(("gain", "scale"), [(2.0, "absolute"), (2_000.0, "relative")])
+def test_a_lift_that_cannot_be_read_is_shown_as_a_difference(gain: float, scale: str) -> None:
+    """Beside 10^9, 2 are 0.0000002 %, and 2,000 are 0.0002 %."""
+    frame = users(6, "ab").with_columns(
+        pl.col("less") + 1e9 + pl.when(pl.col("arm") == "b").then(gain).otherwise(0.0)
+    )
+    row = rows(frame)["b"]["less"]
+    assert row.scale == scale and row.absolute is not None
+    assert row.absolute.value == pytest.approx(gain, abs=0.5)
+    assert (row.relative is None) == (scale == "absolute")
+    assert any("so large a control" in text for text in row.warnings) == (scale == "absolute")
+
+
 def test_families_are_named_by_role() -> None:
     found = rows(users(3, "ab"))["b"]
     assert found["time"].family == "primary"
