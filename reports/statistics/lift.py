@@ -202,15 +202,3 @@ def detectable_difference(
     """
     law = stats.t(degrees_of_freedom)
     return float((law.isf(alpha / 2.0) + law.isf(1.0 - power)) * standard_error)
-
-
-def detectable_effect(
-    control: ArmEstimate, standard_error: float, *, power: float = 0.8, alpha: float = 0.05
-) -> float | None:
-    """Smallest relative effect found with this power, from this data's variance (two-sided).
-
-    None if the control is zero: nothing is relative to it.
-    """
-    if control.adjusted == 0.0:
-        return None
-    return detectable_difference(standard_error, power=power, alpha=alpha) / abs(control.adjusted)
