@@ -7,8 +7,6 @@ from dataclasses import replace
 import pytest
 
 from reports.results import Estimate
-from reports.statistics.errors import StatisticsError
-from reports.statistics.multiplicity import graphical
 from tests.reports.verdict.test_decision import judged, row
 
 UP = Estimate(0.05, 0.02, 0.08)
@@ -112,11 +110,3 @@ def test_the_smaller_arm_is_the_one_that_is_too_small() -> None:
     assert judged(few).decision == (
         "Decision: keep running, because an arm has 29 users, fewer than 100."
     )
-
-
-def test_shares_of_alpha_sum_to_one_at_most() -> None:
-    nothing = [[0.0, 0.0], [0.0, 0.0]]
-    assert graphical([0.01, 0.04], [0.5, 0.5], nothing) == pytest.approx([0.02, 0.08])
-    for weights in ([0.5, 0.55], [-0.1, 0.5]):
-        with pytest.raises(StatisticsError):
-            graphical([0.01, 0.04], weights, nothing)
