@@ -38,6 +38,7 @@ ABSOLUTE = replace(METRIC, scale="absolute", relative=None, margin_scale="absolu
         (formats.effect(METRIC.relative, "relative", "s"), "+5.0 %"),
         (formats.effect(METRIC.absolute, "absolute", "per user"), "+1.50 per user"),
         (formats.effect_interval(METRIC.relative, "relative", "s"), "+2.0 to +8.0 %"),
+        (formats.effect_interval(METRIC.absolute, "absolute", "per s"), "+0.50 to +2.50 per s"),
         (formats.effect_interval(METRIC.absolute, "absolute", "s"), "+0.50 to +2.50 s"),
         (formats.effect_interval(METRIC.absolute, "absolute", "%"), "+0.50 to +2.50 points"),
         (formats.shown_effect(METRIC), "+5.0 %"),

@@ -199,6 +199,18 @@ def test_two_parts_are_the_tests_of_readers_and_of_time_per_reader() -> None:
     assert "People with any comment watch time" in render_html(result)
 
 
+@pytest.mark.parametrize("design", ["online", "twin"])
+def test_twins_with_zeros_have_no_two_parts(design: str) -> None:
+    """Their arms are not independent."""
+    silent = make_outcomes(48, ARMS, users=200, twin=design == "twin").with_columns(
+        pl.when(pl.col("user_id") % 3 == 0)
+        .then(0.0)
+        .otherwise(pl.col("comment_watch_time_ms"))
+        .alias("comment_watch_time_ms")
+    )
+    assert (first(run(silent, design=design)).two_part is None) == (design == "twin")
+
+
 def test_no_two_parts_without_zeros(plain: ExperimentResult) -> None:
     assert first(plain).two_part is None
     assert "per such person" not in render_html(plain)

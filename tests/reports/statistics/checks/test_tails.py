@@ -203,3 +203,9 @@ def test_a_numerator_of_zero_is_no_missing_denominator() -> None:
     assert len(linear_parts([silent, silent])) == 2
     with pytest.raises(StatisticsError, match="no denominator"):
         linear_parts([silent, Moments.of(np.column_stack([np.ones(5), np.zeros(5)]))])
+
+
+def test_a_treatment_that_is_zero_for_all_has_the_tail_of_the_control() -> None:
+    x = np.random.default_rng(15).exponential(size=90)
+    found = tail_risk(x, np.zeros(90), lift=-1.0)
+    assert found.distortion == pytest.approx(-stats.skew(x) / np.sqrt(90), rel=1e-9)
