@@ -208,6 +208,8 @@ def analyze(
         "primary": primary,
         **options,
     }
+    if asked.get("metrics_file") is not None:
+        asked["metrics_file"] = Path(asked["metrics_file"])
     unknown = sorted(set(asked) - set(ObservedOptions.__dataclass_fields__))
     if unknown:
         raise UsageError(f"analyze has no option '{unknown[0]}'.", "See: help(abtest.analyze)")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from reports.results import ArmValue, Estimate, MetricComparison
+from reports.results import ArmValue, Estimate, MetricComparison, Scale
 
 MISSING = "n/a"
 _MOST_DECIMALS = 6
@@ -227,6 +227,28 @@ def shown_effect(metric: MetricComparison) -> str:
     if metric.scale == "absolute":
         return difference(metric.absolute, metric.unit, alone=True)
     return lift(metric.relative)
+
+
+def effect(estimate: Estimate | None, scale: Scale, unit: str) -> str:
+    """A lift, or a difference in this unit: "+3.2 %", "+1.34 per user"."""
+    return difference(estimate, unit, alone=True) if scale == "absolute" else lift(estimate)
+
+
+def effect_interval(estimate: Estimate | None, scale: Scale, unit: str) -> str:
+    """The bounds of a lift, or of a difference in this unit."""
+    if scale == "absolute":
+        return absolute_interval(estimate, unit, alone=True)
+    return interval(estimate)
+
+
+def common_scale(metrics: Iterable[MetricComparison]) -> Scale:
+    """The scale on which comparisons of one metric can stand on one axis."""
+    return "absolute" if any(m.scale == "absolute" for m in metrics) else "relative"
+
+
+def on_scale(metric: MetricComparison, scale: Scale) -> Estimate | None:
+    """The difference or the relative lift."""
+    return metric.absolute if scale == "absolute" else metric.relative
 
 
 def amount(value: float, unit: str) -> str:

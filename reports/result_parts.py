@@ -222,16 +222,18 @@ class Band:
 
 @dataclass(frozen=True)
 class DailyLift:
-    """Relative lift of the primary metric on one day, and cumulatively up to it.
+    """Lift of the primary metric on one day, and cumulatively up to it.
 
     ``lift`` and ``cumulative`` hold at one look. ``always_valid`` bounds ``cumulative`` at all
-    looks together; None in results of versions without it.
+    looks together; None in results of versions without it. All three are differences in the
+    metric's unit if ``scale`` is "absolute".
     """
 
     day: int
     lift: Estimate | None
     cumulative: Estimate | None
     always_valid: Band | None = None
+    scale: Scale = "relative"
 
     @property
     def banded(self) -> Estimate | None:
@@ -247,11 +249,13 @@ class Novelty:
 
     Attributes:
         days: That were fitted.
-        slope: Change of the relative lift per day (0.01 = one hundredth of the control).
+        slope: Change of the lift per day (0.01 = one hundredth of the control, or of the metric's
+            unit).
         first, last: Fitted lift on the first and the last day.
         p_value: Two-sided, of no slope.
         family: Of the test.
         confidence: Of the interval.
+        scale: "absolute" if the lifts are differences in the metric's unit.
     """
 
     days: int
@@ -261,17 +265,28 @@ class Novelty:
     p_value: float
     family: str
     confidence: float
+    scale: Scale = "relative"
 
 
 @dataclass(frozen=True)
 class SegmentLift:
-    """Relative lift of the primary metric in one segment, Holm-adjusted inside its family."""
+    """Lift of the primary metric in one segment, Holm-adjusted inside its family.
+
+    ``relative`` if ``scale`` is "relative", else ``absolute``, in the metric's unit.
+    """
 
     segment: str
     level: str
     users: int
     relative: Estimate | None
     p_adjusted: float | None
+    absolute: Estimate | None = None
+    scale: Scale = "relative"
+
+    @property
+    def effect(self) -> Estimate | None:
+        """The lift on its scale."""
+        return self.absolute if self.scale == "absolute" else self.relative
 
 
 @dataclass(frozen=True)
@@ -356,9 +371,10 @@ class FactorSplit:
 
 @dataclass(frozen=True)
 class ArmDistribution:
-    """Per-user distribution of the primary metric in one arm.
+    """Per-user distribution of the primary metric in one arm, in its unit.
 
-    ``edges`` has one more element than ``shares``; ``zero_share`` is the share of users at 0.
+    ``edges`` has one more element than ``shares``; both are empty where a value is below zero.
+    ``zero_share`` is the share of users at 0.
     """
 
     arm: str

@@ -150,7 +150,8 @@ def _compare_arms(
     control, treatment = pair
     primary = metrics[0]
     split = steps.after(factor_split(table, plan, pair, design))
-    segments, interactions = steps.after(segment_lifts(table, plan, pair, design))
+    segments, interactions = steps.after(segment_lifts(table, plan, pair, design, primary.scale))
+    daily = steps.after(daily_lifts(table, plan, pair, design, primary.scale))
     return ArmComparison(
         treatment=treatment,
         control=control,
@@ -164,11 +165,11 @@ def _compare_arms(
             min_effect_scale="absolute" if plan.min_effect_in_units else "relative",
         ),
         metrics=tuple(metrics),
-        daily=steps.after(daily_lifts(table, plan, pair, design)),
+        daily=daily,
         segments=segments,
         distributions=steps.after(distributions(table, plan.metric(plan.primary), pair)),
         true_effect=first.at(plan.confidence).relative if design == "twin" else None,
-        novelty=steps.after(novelty(table, plan, pair, design)),
+        novelty=steps.after(novelty(table, plan, pair, design, daily)),
         interactions=interactions,
         two_part=steps.after(two_parts(first.estimated, first.chosen, pair, plan.confidence)),
         # Factors of a lift that does not exist, because the control may be zero, say nothing.

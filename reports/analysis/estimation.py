@@ -65,14 +65,19 @@ class Estimated:
     read: Callable[[], Iterator[Pair]]
     rates: Rates | None = None
 
-    def tail_risk(self, confidence: float) -> TailRisk | None:
-        """Whether the tails are too heavy for the number of users; None for the score method."""
+    def tail_risk(self, confidence: float, scale: Scale = "relative") -> TailRisk | None:
+        """Whether the tails are too heavy for the number of users; None for the score method.
+
+        Args:
+            confidence: Of the intervals.
+            scale: Whether a lift is reported beside the difference.
+        """
         if self.rates is not None:
             return None
         if self.paired:
             return tail_risk_of_pairs(self._spreads[0], confidence=confidence)
         value = self.arms[0].adjusted
-        lift = self.arms[1].adjusted / value - 1.0 if value else 0.0
+        lift = self.arms[1].adjusted / value - 1.0 if value and scale == "relative" else 0.0
         return tail_risk(*self._spreads, lift=lift, confidence=confidence)
 
     @functools.cached_property

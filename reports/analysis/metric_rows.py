@@ -119,7 +119,7 @@ class MetricRow:
         error = result.standard_error
         raw = sum(e.raw_variance for e in self.estimated.arms)
         scale, warnings = self._scale(result)
-        risk = self.estimated.tail_risk(confidence)
+        risk = self.estimated.tail_risk(confidence, scale)
         if risk is not None and risk.warns:
             warnings.append(risk.sentence())
         harm = self._harm()
@@ -144,7 +144,7 @@ class MetricRow:
             p_value=result.p_value,
             p_adjusted=p,
             detectable_effect=None if scale == "absolute" else reach / value,
-            variance_reduction=None if score or raw <= 0.0 else max(0.0, 1.0 - error**2 / raw),
+            variance_reduction=None if score or raw <= 0.0 else _removed(error**2, raw),
             outcome=self._outcome(result, p, harm),
             warnings=tuple(warnings),
             scale=scale,
@@ -234,6 +234,12 @@ class MetricRow:
             outcome="no data",
             warnings=(f"'{self.chosen.name}': {said} No lift computed.",),
         )
+
+
+def _removed(left: float, raw: float) -> float:
+    """Share of a variance that is gone; what rounding makes of none is none."""
+    removed = 1.0 - left / raw
+    return removed if removed > 1e-12 else 0.0
 
 
 def metric_rows(

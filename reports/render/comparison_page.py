@@ -116,25 +116,30 @@ def _forest(runs: Runs, name: str, label: str, identity: str) -> PageTable:
         for metric in comparison.metrics
         if (shared_name(metric.metric) if mixed else metric.metric) == name
     ]
-    domain = svg.lift_domain([metric.relative for *_, metric in rows])
+    scale = formats.common_scale(metric for *_, metric in rows)
+    domain = svg.lift_domain([formats.on_scale(metric, scale) for *_, metric in rows])
     columns: list[Cell] = [
         "Run",
         "Treatment",
         "Control",
         "Lift",
-        "Interval " + charts.row_axis(domain, f"{identity}-axis", _WIDTH),
+        "Interval " + charts.row_axis(domain, f"{identity}-axis", _WIDTH, scale),
         "p",
         "Outcome",
     ]
     cells: list[list[Cell]] = []
     for number, (run, method, comparison, metric) in enumerate(rows):
+        effect = formats.on_scale(metric, scale)
+        bounds = formats.effect_interval(effect, scale, metric.unit)
         bar = charts.row_bar(
-            metric.relative,
+            effect,
             metric.outcome,
             domain,
             f"{identity}-{number}",
             f"{run}, {comparison.treatment}",
             width=_WIDTH,
+            of=scale,
+            said=f"{formats.effect(effect, scale, metric.unit)}, interval {bounds}",
         )
         state = comparison.verdict.state if metric.role == "primary" else metric.outcome
         cells.append(

@@ -26,6 +26,7 @@ from reports.results import (
     FactorSplit,
     MetricComparison,
     Role,
+    Scale,
 )
 from reports.verdict import words
 
@@ -79,6 +80,8 @@ def _environment() -> jinja2.Environment:
         formats.confidence,
         formats.detectable_size,
         formats.difference,
+        formats.effect,
+        formats.effect_interval,
         formats.interval,
         formats.lift,
         formats.number,
@@ -109,6 +112,8 @@ def _environment() -> jinja2.Environment:
         "bias_rows": words.bias_rows,
         "by_spread": words.by_spread,
         "charts": charts,
+        "common_scale": formats.common_scale,
+        "corrections": _corrections,
         "count": formats.count,
         "drawn_minimum": _drawn_minimum,
         "evidence_of": words.evidence_of,
@@ -121,6 +126,7 @@ def _environment() -> jinja2.Environment:
         "overview_domain": _overview_domain,
         "overview_metrics": _overview_metrics,
         "of_role": words.of_role,
+        "on_scale": formats.on_scale,
         "p_value": formats.p_value,
         "part_values": _part_values,
         "preference": words.preference,
@@ -174,20 +180,19 @@ def _metric_of(comparison: ArmComparison, name: str) -> MetricComparison | None:
     return next((m for m in comparison.metrics if m.metric == name), None)
 
 
-def _drawn_minimum(comparison: ArmComparison) -> float | None:
-    """The minimum effect, where it is on the scale of the primary metric's effect."""
-    primary, verdict = _primary_of(comparison), comparison.verdict
-    if primary is None or primary.scale != verdict.min_effect_scale:
-        return None
-    return verdict.min_effect
+def _drawn_minimum(comparison: ArmComparison, scale: Scale) -> float | None:
+    """The minimum effect, where it is on the scale of what is drawn."""
+    verdict = comparison.verdict
+    return verdict.min_effect if verdict.min_effect_scale == scale else None
 
 
-def _overview_domain(result: ExperimentResult) -> svg.Domain:
+def _overview_domain(result: ExperimentResult, scale: Scale) -> svg.Domain:
     """The axis that the primary metrics of all treatments share."""
     primaries = [_primary_of(comparison) for comparison in result.comparisons]
-    effects = [_drawn_minimum(c) or 0.0 for c in result.comparisons]
+    effects = [_drawn_minimum(c, scale) or 0.0 for c in result.comparisons]
     include = [*effects, *(-effect for effect in effects)]
-    return svg.lift_domain([m.relative for m in primaries if m is not None], include)
+    drawn = [formats.on_scale(m, scale) for m in primaries if m is not None]
+    return svg.lift_domain(drawn, include)
 
 
 def _overview_metrics(result: ExperimentResult) -> list[tuple[str, str]]:
@@ -195,6 +200,21 @@ def _overview_metrics(result: ExperimentResult) -> list[tuple[str, str]]:
     first = result.comparisons[0]
     roles: tuple[Role, ...] = ("secondary", "guardrail")
     return [(m.metric, m.label) for role in roles for m in words.of_role(first, role)]
+
+
+def _corrections(result: ExperimentResult) -> list[str]:
+    """How the metrics of each role that has any are corrected."""
+    roles: tuple[tuple[Role, str], ...] = (
+        ("primary", "Primary metric"),
+        ("secondary", "Secondary metrics"),
+    )
+    found = []
+    for role, name in roles:
+        metrics = [m for c in result.comparisons for m in words.of_role(c, role)]
+        how = words.family(metrics).replace("(", "").replace(")", "") or "uncorrected"
+        if metrics:
+            found.append(f"{name}: {how}.")
+    return found
 
 
 def _uncorrected_treatments(result: ExperimentResult) -> bool:
@@ -208,7 +228,7 @@ def _levels(arm: ArmDistribution) -> list[str]:
 
 def _lift_domain(comparison: ArmComparison, *, segments: bool) -> svg.Domain:
     if segments:
-        return svg.lift_domain(segment.relative for segment in comparison.segments)
+        return svg.lift_domain(segment.effect for segment in comparison.segments)
     return svg.lift_domain(m.relative for m in words.of_role(comparison, "secondary"))
 
 

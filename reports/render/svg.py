@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,7 @@ from markupsafe import Markup, escape
 
 from reports import formats
 from reports.results import Estimate
+from reports.results import Scale as EffectScale
 
 _MIN_SPAN = 1e-4
 
@@ -237,6 +239,11 @@ class Domain(NamedTuple):
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [min(max(k * step, self.low), self.high) for k in range(first, last + 1)]
+
+
+def tick_of(scale: EffectScale, unit: str = "") -> Callable[[float], str]:
+    """How the ticks of an axis of lifts, or of differences in a unit, are written."""
+    return functools.partial(tick_amount, unit=unit) if scale == "absolute" else tick_percent
 
 
 def tick_amount(value: float, unit: str = "") -> str:

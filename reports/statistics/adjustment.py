@@ -166,7 +166,7 @@ def _check(cells: Sequence[Cells], strata: Sequence[Hashable]) -> None:
             where = "an arm" if stratum is None else f"stratum {_name(stratum)} of an arm"
             raise StatisticsError(
                 "a variance needs at least two users.",
-                f"There are {smallest} in {where}.",
+                f"There {'is' if smallest == 1 else 'are'} {smallest} in {where}.",
                 "" if stratum is None else "Join small strata, or leave the strata out.",
             )
 

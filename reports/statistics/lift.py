@@ -114,10 +114,14 @@ def difference_error(
             "Leave out the covariate that repeats it.",
         )
     if raw == 0.0 or variance <= _ROUNDING * total:
-        same = "effect" if covariance else "value"
-        raise StatisticsError(
-            "the metric does not vary.", f"Every user has the same {same}.", "No lift is computed."
-        )
+        detail = f"Every user has the same {'effect' if covariance else 'value'}."
+        apart = not np.isclose(control.value, treatment.value, rtol=1e-12, atol=0.0)
+        if not covariance and apart:
+            detail = (
+                f"Every user of the control has {control.value:g}, every user of the treatment "
+                f"{treatment.value:g}."
+            )
+        raise StatisticsError("the metric does not vary.", detail, "No lift is computed.")
     return float(np.sqrt(variance))
 
 
@@ -198,15 +202,3 @@ def detectable_difference(
     """
     law = stats.t(degrees_of_freedom)
     return float((law.isf(alpha / 2.0) + law.isf(1.0 - power)) * standard_error)
-
-
-def detectable_effect(
-    control: ArmEstimate, standard_error: float, *, power: float = 0.8, alpha: float = 0.05
-) -> float | None:
-    """Smallest relative effect found with this power, from this data's variance (two-sided).
-
-    None if the control is zero: nothing is relative to it.
-    """
-    if control.adjusted == 0.0:
-        return None
-    return detectable_difference(standard_error, power=power, alpha=alpha) / abs(control.adjusted)

@@ -105,6 +105,16 @@ def test_wrong_arguments_are_usage_errors(arguments: dict[str, object], expected
         abtest.analyze("users.csv", covariat="x")
 
 
+def test_a_file_of_metrics_is_named_by_its_path_or_as_text(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.toml"
+    file.write_text('[metrics.doubled]\nnumerator = "x"\nfactor = 2\n', encoding="utf-8")
+    arms = ["control", "treatment"] * 20
+    users = pl.DataFrame({"user_id": range(40), "arm": arms, "x": [float(i) for i in range(40)]})
+    for name in (file, str(file)):
+        row = abtest.analyze(users, metrics_file=name).metrics().row(0, named=True)
+        assert row["control_value"] == pytest.approx(2.0 * 19.0)
+
+
 def test_results_show_as_html_with_styles_in_a_page_of_their_own() -> None:
     users = pl.DataFrame(
         {

@@ -53,7 +53,7 @@ def assumption_chart(
     ends = [place(values[0]), place(values[-1])]
     pad = 0.08 * (ends[1] - ends[0]) or 1.0
     xs = svg.Scale(ends[0] - pad, ends[1] + pad, _LEFT, _WIDTH - _RIGHT)
-    label = svg.tick_amount if record.scale == "absolute" else svg.tick_percent
+    label = svg.tick_of(record.scale)
     body = []
     for tick in domain.ticks(5):
         body.append(svg.line(_LEFT, ys.at(tick), _WIDTH - _RIGHT, ys.at(tick), "grid"))

@@ -15,10 +15,18 @@ _LEFT = 78.0
 """Room for the labels of the axis, also where small paper or screens make them larger."""
 
 
-def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) -> Markup:
-    """Relative lift by day: of each day alone, or of all days up to it.
+def daily_chart(
+    daily: Sequence[DailyLift], identity: str, *, cumulative: bool, unit: str = ""
+) -> Markup:
+    """Lift by day: of each day alone, or of all days up to it.
 
     Both charts of one experiment share their scale.
+
+    Args:
+        daily: Days; all on one scale.
+        identity: Unique in the document.
+        cumulative: All days up to each.
+        unit: Of the metric, for differences.
     """
     so_far = [d.banded or d.cumulative for d in daily]
     drawn = so_far if cumulative else [d.lift for d in daily]
@@ -27,6 +35,8 @@ def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) 
     if not shown:
         return Markup("")
     width, height, top, bottom = 460, 240, 16.0, 200.0
+    of = daily[0].scale
+    label = svg.tick_of(of)
     domain = svg.lift_domain([*(d.lift for d in daily), *so_far])
     ys = svg.Scale(*domain, bottom, top)
     first, last = daily[0].day, daily[-1].day
@@ -34,7 +44,7 @@ def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) 
     body = []
     for tick in domain.ticks(5):
         body.append(svg.line(_LEFT, ys.at(tick), width - 12, ys.at(tick), "grid"))
-        body.append(svg.text(_LEFT - 8, ys.at(tick) + 4, svg.tick_percent(tick), anchor="end"))
+        body.append(svg.text(_LEFT - 8, ys.at(tick) + 4, label(tick), anchor="end"))
     body.append(svg.line(_LEFT, ys.at(0.0), width - 12, ys.at(0.0), "zero"))
     every = max(1, math.ceil((last - first + 1) / 12))
     days = range(first, last + 1, every)
@@ -44,7 +54,8 @@ def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) 
     what = "all days so far" if cumulative else "each day alone"
     final_day, final = shown[-1]
     desc = (
-        f"On day {final_day + 1}: {formats.lift(final)}, interval {formats.interval(final)}. "
+        f"On day {final_day + 1}: {formats.effect(final, of, unit)}, interval "
+        f"{formats.effect_interval(final, of, unit)}. "
         "All numbers are in the table below."
     )
     return svg.frame(
@@ -52,7 +63,7 @@ def daily_chart(daily: Sequence[DailyLift], identity: str, *, cumulative: bool) 
         width=width,
         height=height,
         identity=identity,
-        title=f"Relative lift, {what}",
+        title=f"{'Difference' if of == 'absolute' else 'Relative lift'}, {what}",
         desc=desc,
     )
 

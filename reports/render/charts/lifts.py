@@ -6,7 +6,6 @@ by colour.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 
@@ -14,18 +13,27 @@ from markupsafe import Markup
 
 from reports import formats
 from reports.render import svg
-from reports.results import Estimate, Factor, MetricComparison
+from reports.results import Estimate, Factor, MetricComparison, Scale
 
 ROW_WIDTH, ROW_HEIGHT = 220, 30
 _INSET = 10.0
 _MARK = 4.5
 
 
-def row_axis(domain: svg.Domain, identity: str, width: int = ROW_WIDTH) -> Markup:
-    """The scale above a column of `row_bar`s, labelled at zero and at both ends."""
+def row_axis(
+    domain: svg.Domain, identity: str, width: int = ROW_WIDTH, of: Scale = "relative"
+) -> Markup:
+    """The scale above a column of `row_bar`s, labelled at zero and at both ends.
+
+    Args:
+        domain: Its range.
+        identity: Unique in the document.
+        width: In pixels.
+        of: Lifts, or differences.
+    """
     scale = svg.Scale(*domain, _INSET, width - _INSET)
     body = [svg.line(scale.at(t), 18, scale.at(t), 22, "grid") for t in domain.ticks()]
-    body += svg.tick_labels(domain.ticks(), scale, 13, width)
+    body += svg.tick_labels(domain.ticks(), scale, 13, width, label=svg.tick_of(of))
     return svg.frame(body, width=width, height=22, identity=identity, title="Scale of the bars")
 
 
@@ -38,8 +46,22 @@ def row_bar(
     *,
     width: int = ROW_WIDTH,
     min_effect: float | None = None,
+    of: Scale = "relative",
+    said: str = "",
 ) -> Markup:
-    """One lift and its interval on an axis that all rows of a table share."""
+    """One effect and its interval on an axis that all rows of a table share.
+
+    Args:
+        estimate: What is drawn; None leaves the row empty.
+        outcome: Its shape.
+        domain: Range of the axis.
+        identity: Unique in the document.
+        title: What the effect is about.
+        width: In pixels.
+        min_effect: Half of the shaded band, on the axis.
+        of: Lifts, or differences.
+        said: Effect and interval in words; of a lift, they are made here.
+    """
     scale = svg.Scale(*domain, _INSET, width - _INSET)
     body = _minimum(min_effect, scale, 0.0, ROW_HEIGHT)
     body += [svg.line(scale.at(t), 0, scale.at(t), ROW_HEIGHT, "grid") for t in domain.ticks()]
@@ -47,15 +69,16 @@ def row_bar(
     drawn = svg.usable(estimate)
     if drawn is not None:
         body += svg.error_bar(scale, ROW_HEIGHT / 2, drawn, outcome, _MARK)
-    words = f"{title}: {formats.lift(estimate)}, interval {formats.interval(estimate)}, {outcome}"
+    said = said or f"{formats.lift(estimate)}, interval {formats.interval(estimate)}"
+    words = f"{title}: {said}, {outcome}"
     bar = svg.frame(body, width=width, height=ROW_HEIGHT, identity=identity, title=words)
-    return bar + _row_scale(domain, f"{identity}-scale", width)
+    return bar + _row_scale(domain, f"{identity}-scale", width, of)
 
 
-def _row_scale(domain: svg.Domain, identity: str, width: int) -> Markup:
+def _row_scale(domain: svg.Domain, identity: str, width: int, of: Scale) -> Markup:
     """The labels of the axis again, below a bar: shown where the head of the table is not."""
     scale = svg.Scale(*domain, _INSET, width - _INSET)
-    labels = svg.tick_labels(domain.ticks(), scale, 12, width)
+    labels = svg.tick_labels(domain.ticks(), scale, 12, width, label=svg.tick_of(of))
     drawn = svg.frame(labels, width=width, height=16, identity=identity, title="Scale of the bar")
     return Markup('<div class="row-scale" aria-hidden="true">{}</div>').format(drawn)
 
@@ -91,7 +114,7 @@ def lift_chart(
     if drawn is None:
         return Markup("")
     height, middle, top, bottom = 112, 54.0, 26.0, 82.0
-    label = functools.partial(svg.tick_amount, unit=metric.unit) if absolute else svg.tick_percent
+    label = svg.tick_of(metric.scale, metric.unit)
     margin = None
     if metric.margin is not None:
         size = metric.margin

@@ -97,14 +97,20 @@ def novelty(comparison: ArmComparison) -> str | None:
     found = comparison.novelty
     if found is None:
         return None
+    noun, slope = "lift", f"{formats.lift(found.slope)} of the control"
+    bounds = formats.interval(found.slope)
+    if found.scale == "absolute":
+        primary = next(iter(of_role(comparison, "primary")), None)
+        unit = "" if primary is None else primary.unit
+        noun, slope = "difference", formats.difference(found.slope, unit)
+        bounds = formats.absolute_interval(found.slope, unit)
     word = "no clear trend"
     if found.p_value < 1.0 - found.confidence:
-        word = "the lift rises" if found.slope.value > 0.0 else "the lift falls"
+        word = f"the {noun} {'rises' if found.slope.value > 0.0 else 'falls'}"
     return (
-        f"Novelty: over {found.days} days the lift changes by {formats.lift(found.slope)} of the "
-        f"control per day ({formats.confidence(found.confidence)} CI "
-        f"{formats.interval(found.slope)}; {formats.p_equals(found.p_value)}; family: "
-        f"{found.family}): {word}."
+        f"Novelty: over {found.days} days the {noun} changes by {slope} per day "
+        f"({formats.confidence(found.confidence)} CI {bounds}; "
+        f"{formats.p_equals(found.p_value)}; family: {found.family}): {word}."
     )
 
 

@@ -64,7 +64,7 @@ def segment_level(level: str) -> str:
 
 def segment_outcome(segment: SegmentLift, metric: MetricComparison) -> str:
     """Whether the corrected interval of a segment excludes no change, and on which side."""
-    lift = segment.relative
+    lift = segment.effect
     if lift is None or lift.low is None or lift.high is None:
         return "no data"
     if lift.low <= 0.0 <= lift.high:
@@ -76,8 +76,10 @@ def interactions(comparison: ArmComparison) -> list[str]:
     """A sentence per segment variable between whose levels the lift differs."""
     primary = next(iter(of_role(comparison, "primary")), None)
     alpha = 0.05 if primary is None else 1.0 - primary.confidence
+    absolute = any(segment.scale == "absolute" for segment in comparison.segments)
     return [
-        f"The lift differs between the levels of '{test.segment}' "
+        f"The {'effect' if absolute else 'lift'} differs between the levels of "
+        f"'{test.segment}' "
         f"({formats.p_equals(test.p_adjusted)}; {test.family})."
         for test in comparison.interactions
         if test.p_adjusted < alpha

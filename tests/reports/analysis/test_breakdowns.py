@@ -72,7 +72,7 @@ def test_bands_have_the_critical_value_of_the_mixture(design: str) -> None:
         )  # type: ignore[arg-type]
         for day in range(table.days)
     ]
-    band = always_valid(looks, 0.95)[-1]
+    band = always_valid(looks, 0.95)[-1].relative
     last = looks[-1]
     error = difference_error(*last.arms, last.covariance)
     critical = float(critical_value(EffectMixture.tuned(error).time(0, error), 0.05))
@@ -97,7 +97,7 @@ def test_bands_hold_at_every_look_and_one_look_intervals_do_not() -> None:
             Estimated(arms, 0.0, False, (nobody, nobody), lambda: iter(()))
             for arms in cumulative_estimates(control, treatment, 10)
         ]
-        bands = [b for b in always_valid(looks, 0.95) if b is not None]
+        bands = [b for look in always_valid(looks, 0.95) if (b := look.relative) is not None]
         band_alarms += any((b.low or 0.0) > 0.0 or (b.high or 0.0) < 0.0 for b in bands)
         look_alarms += any(look.compare(0.95).p_value < 0.05 for look in looks)
     assert band_alarms < 36 <= look_alarms
@@ -197,6 +197,18 @@ def test_two_parts_are_the_tests_of_readers_and_of_time_per_reader() -> None:
     assert parts.intensity.control.value == pytest.approx(a[a > 0].mean())
     assert parts.from_share.value < 0.0 or parts.from_share.value > 1.0
     assert "People with any comment watch time" in render_html(result)
+
+
+@pytest.mark.parametrize("design", ["online", "twin"])
+def test_twins_with_zeros_have_no_two_parts(design: str) -> None:
+    """Their arms are not independent."""
+    silent = make_outcomes(48, ARMS, users=200, twin=design == "twin").with_columns(
+        pl.when(pl.col("user_id") % 3 == 0)
+        .then(0.0)
+        .otherwise(pl.col("comment_watch_time_ms"))
+        .alias("comment_watch_time_ms")
+    )
+    assert (first(run(silent, design=design)).two_part is None) == (design == "twin")
 
 
 def test_no_two_parts_without_zeros(plain: ExperimentResult) -> None:

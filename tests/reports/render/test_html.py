@@ -387,8 +387,8 @@ def test_methods_do_not_contradict_what_the_report_shows(result: ExperimentResul
     assert independent not in page and "users influence each other" in page
     one = render_html(make_result(users=100))
     several = render_html(make_result(arms={"a": 1.0, "b": 1.3, "c": 0.7}, users=100))
-    assert "One primary metric, uncorrected." in one
-    assert "One primary metric: treatments are corrected together." in several
+    assert "Primary metric: uncorrected." in one
+    assert "Primary metric: Holm, 2 treatments." in several
 
 
 def test_a_run_of_one_day_explains_no_days() -> None:

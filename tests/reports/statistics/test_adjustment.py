@@ -189,7 +189,7 @@ def test_cells_that_are_too_small_are_named() -> None:
     arm = two_arms(9)[0]
     strata = np.zeros(len(arm), dtype=int)
     strata[0] = 7
-    with pytest.raises(StatisticsError, match=r"There are 1 in stratum '7' of an arm"):
+    with pytest.raises(StatisticsError, match=r"There is 1 in stratum '7' of an arm"):
         adjusted_estimates([cells(arm, strata), cells(arm, strata)])
     with pytest.raises(StatisticsError, match="too small for slopes of its own"):
         adjusted_estimates([Moments.of(arm[:3]), Moments.of(arm)], slopes="by arm")

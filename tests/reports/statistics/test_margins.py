@@ -220,3 +220,14 @@ def test_a_share_of_a_control_near_zero_is_no_margin() -> None:
     assert harm_test(a, worse, margin=0.1).broken < 1e-6
     assert harm_test(a, arm(0.049, 0.01), margin=0.5).within > 0.025
     assert harm_test(a, a, margin=0.5, scale="absolute").within < 1e-3
+
+
+def test_a_margin_at_which_pairs_do_not_vary_cannot_be_tested() -> None:
+    """Everybody has half of what they had, and half is the margin."""
+    named: Any = {"covariance": 0.5, "paired": True}
+    a, b = arm(10.0, 1.0), arm(5.0, 0.25)
+    with pytest.raises(StatisticsError, match="cannot be tested"):
+        harm_test(a, b, margin=0.5, **named)
+    with pytest.raises(StatisticsError, match="cannot be tested"):
+        margin_test(a, b, margin=-0.5, **named)
+    assert harm_test(a, b, margin=0.4, **named).broken < 1e-6

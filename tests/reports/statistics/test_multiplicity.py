@@ -174,3 +174,11 @@ def test_what_is_no_p_value_is_refused(
 ) -> None:
     with pytest.raises(StatisticsError, match="p value is none"):
         adjust([0.01, bad])
+
+
+def test_shares_of_alpha_sum_to_one_at_most() -> None:
+    nothing = [[0.0, 0.0], [0.0, 0.0]]
+    assert graphical([0.01, 0.04], [0.5, 0.5], nothing) == pytest.approx([0.02, 0.08])
+    for weights in ([0.5, 0.55], [-0.1, 0.5]):
+        with pytest.raises(StatisticsError):
+            graphical([0.01, 0.04], weights, nothing)

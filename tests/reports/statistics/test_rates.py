@@ -192,6 +192,18 @@ def test_margins_agree_with_the_interval(direction: str, scale: str, margin: flo
         assert (found.broken < alpha) == (best < -margin)
 
 
+@pytest.mark.parametrize("small_sample", [True, False])
+def test_the_standard_error_is_that_of_the_test_without_effect(small_sample: bool) -> None:
+    """The difference over its standard error is the z of the p value: of the pooled z test."""
+    found = compare_rates(Rate(7, 900), Rate(19, 600), small_sample=small_sample)
+    z, p = proportions_ztest([19, 7], [600, 900])
+    factor = math.sqrt(1_499.0 / 1_500.0) if small_sample else 1.0
+    assert found.absolute.value / found.standard_error == pytest.approx(z * factor, rel=1e-12)
+    if not small_sample:
+        assert found.p_value == pytest.approx(p, rel=1e-12)
+    assert found.degrees_of_freedom == math.inf
+
+
 def test_what_is_no_rate_is_refused() -> None:
     with pytest.raises(StatisticsError, match="does not vary"):
         compare_rates(Rate(0, 10), Rate(0, 20))

@@ -146,3 +146,31 @@ def test_log_interval_covers_as_promised_at_the_limit(ratio: float) -> None:
 def test_a_mean_that_is_not_positive_has_no_logarithm(a: float, b: float) -> None:
     with pytest.raises(StatisticsError, match="no logarithm"):
         log_lift(arm(a, 0.01), arm(b, 0.01))
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_bounds_of_pairs_are_the_lifts_that_the_paired_test_does_not_reject(
+    sign: float, confidence: float
+) -> None:
+    """At a bound R the paired t test of ``y - (1 + R) x`` has p = 1 - confidence."""
+    rng = np.random.default_rng(12)
+    x = sign * (5.0 + rng.gamma(2.0, 3.0, 150))
+    y = 1.1 * x + rng.normal(0.0, 4.0, 150)
+    covariance = float(np.cov(x, y)[0, 1]) / 150
+    arms = estimate_arms([means(x), means(y)])
+    found = compare(*arms, covariance=covariance, paired=True, confidence=confidence)
+    assert found.relative is not None
+    assert found.relative.low is not None and found.relative.high is not None
+    assert found.relative.low < found.relative.value < found.relative.high
+    for bound in found.relative[1:]:
+        p = stats.ttest_1samp(y - (1.0 + bound) * x, 0.0).pvalue  # type: ignore[operator]
+        assert p == pytest.approx(1.0 - confidence, rel=1e-9)
+
+
+def test_a_control_of_zero_is_too_noisy_for_any_lift() -> None:
+    found = compare(arm(0.0, 0.0), arm(1.0, 0.01))
+    assert found.relative is None and found.control_too_noisy
+    found = compare(arm(0.1, 0.01), arm(1.0, 0.01))
+    assert found.relative is not None and found.control_too_noisy
+    assert (found.relative.low, found.relative.high) == (None, None)

@@ -19,7 +19,7 @@ from statsmodels.stats.power import tt_ind_solve_power
 from reports.statistics.checks.srm import sample_ratio_p_value
 from reports.statistics.errors import StatisticsError
 from reports.statistics.estimates import ArmEstimate, adjustment, estimate_arms
-from reports.statistics.lift import compare, detectable_effect
+from reports.statistics.lift import compare, detectable_difference
 from reports.statistics.moments import Moments
 from reports.statistics.multiplicity import adjusted_confidence, holm
 
@@ -199,15 +199,17 @@ def test_sample_ratio_is_exact_for_two_arms_and_chi_square_for_more() -> None:
     assert sample_ratio_p_value([400, 300, 310], [4, 3, 3]) == pytest.approx(three)
 
 
-def test_detectable_effect_is_the_power_of_statsmodels() -> None:
+def test_the_detectable_difference_is_the_power_of_statsmodels() -> None:
     rng = np.random.default_rng(7)
     control, treatment = (means(rng.gamma(2.0, 3.0, 5_000)) for _ in range(2))
     arms = estimate_arms([control, treatment])
     result = compare(*arms)
-    found = detectable_effect(arms[0], result.standard_error)
     deviation = np.sqrt((arms[0].variance + arms[1].variance) / 2 * 5_000)
-    expected = tt_ind_solve_power(nobs1=5_000, alpha=0.05, power=0.8) * deviation / arms[0].value
-    assert found == pytest.approx(expected, rel=1e-3)
+    for alpha, power in ((0.05, 0.8), (0.01, 0.8), (0.05, 0.9)):
+        named = {k: v for k, v in (("alpha", alpha), ("power", power)) if v not in (0.05, 0.8)}
+        found = detectable_difference(result.standard_error, **named)
+        expected = tt_ind_solve_power(nobs1=5_000, alpha=alpha, power=power) * deviation
+        assert found == pytest.approx(expected, rel=1e-3)
 
 
 def watch_time(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

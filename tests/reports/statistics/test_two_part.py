@@ -129,3 +129,15 @@ def test_what_has_no_two_parts_is_an_error() -> None:
     same = two_part_moments(some)
     with pytest.raises(StatisticsError, match="both arms are equal"):
         two_part(same, same)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_two_parts_do_not_depend_on_the_unit(scale: float) -> None:
+    x, y, plain = decomposed(5)
+    found = two_part(two_part_moments(scale * x), two_part_moments(scale * y))
+    for part, same in zip(found[:3], plain[:3], strict=True):
+        assert part.logs.lift == pytest.approx(same.logs.lift, rel=1e-9)
+    assert found.share.control.value == pytest.approx((x > 0.0).mean())
+    constant = [two_part_moments(scale * 0.1 * (own > 0.0)) for own in (x, y)]
+    with pytest.raises(StatisticsError, match=r"intensity .*does not vary"):
+        two_part(*constant)

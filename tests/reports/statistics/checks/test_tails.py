@@ -171,3 +171,52 @@ def test_linear_parts_read_block_by_block_what_linearised_holds() -> None:
         assert found == pytest.approx(values, abs=1e-12)
     with pytest.raises(StatisticsError, match="no denominator"):
         linear_parts([Moments.of(np.zeros((3, 2)))])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_pairs_have_the_skewness_of_scipy_in_any_unit(scale: float) -> None:
+    x = scale * np.random.default_rng(12).exponential(size=70)
+    found = tail_risk_of_pairs(x)
+    assert found.skewness == pytest.approx(stats.skew(x), rel=1e-9)
+    assert found.distortion == pytest.approx(stats.skew(x) / np.sqrt(70), rel=1e-9)
+    assert tail_risk_of_pairs(scale * np.array([1.0, 3.0])).skewness == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_third_cumulants_are_third_moments_over_the_square_of_users(scale: float) -> None:
+    """Arms of one shape: the third central moment of each over n^2."""
+    x = np.random.default_rng(13).exponential(size=90)
+    a, b = third_cumulants(scale * x, np.tile(3.0 * scale * x, 2))
+    moment = float(((x - x.mean()) ** 3).mean())
+    assert a == pytest.approx(scale**3 * moment / 90**2, rel=1e-9)
+    assert b == pytest.approx((3.0 * scale) ** 3 * moment / 180**2, rel=1e-9)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_what_one_tail_errs_more_is_halls_first_term(confidence: float) -> None:
+    """Hall 1992, section 2.6: ``phi(z) (2 z^2 + 1) rho / 6``."""
+    x = np.random.default_rng(14).exponential(size=200)
+    found = tail_risk(x, x[:40], confidence=confidence)
+    z = stats.norm.isf((1.0 - confidence) / 2.0)
+    expected = stats.norm.pdf(z) * (2.0 * z**2 + 1.0) * abs(found.distortion) / 6.0
+    assert found.lopsided == pytest.approx(expected, rel=1e-9)
+
+
+def test_no_coverage_is_below_zero() -> None:
+    """One user of 4,000 holds everything, beside 12 of whom one does."""
+    found = tail_risk(np.eye(1, 4_000)[0], np.eye(1, 12)[0], confidence=0.999)
+    assert shortfall(found.distortion, 0.999) > 0.999
+    assert found.predicted == 0.0
+
+
+def test_a_numerator_of_zero_is_no_missing_denominator() -> None:
+    silent = Moments.of(np.column_stack([np.zeros(5), np.ones(5)]))
+    assert len(linear_parts([silent, silent])) == 2
+    with pytest.raises(StatisticsError, match="no denominator"):
+        linear_parts([silent, Moments.of(np.column_stack([np.ones(5), np.zeros(5)]))])
+
+
+def test_a_treatment_that_is_zero_for_all_has_the_tail_of_the_control() -> None:
+    x = np.random.default_rng(15).exponential(size=90)
+    found = tail_risk(x, np.zeros(90), lift=-1.0)
+    assert found.distortion == pytest.approx(-stats.skew(x) / np.sqrt(90), rel=1e-9)
