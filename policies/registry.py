@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from policies.base import Policy
@@ -25,6 +26,9 @@ from policies.errors import PolicyError, UnknownPolicy
 from policies.mixed import PARTS, Mixed, Part
 from policies.names import BUILT_IN, ENTRY_POINTS
 from policies.settings import Settings, make_settings
+
+USER_MODULE = "_abtest_user_"
+"""Names of modules begin so that were read from a file of somebody's own."""
 
 
 @dataclass(frozen=True)
@@ -245,25 +249,9 @@ def _from_file(spec: str) -> type[Policy]:
         near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.py")], n=1)
         nearby = f" Nearby: {folder / near[0]}." if near else ""
         raise UnknownPolicy(f"no file at {path}.{nearby}", "Write one: abtest policy new my_policy")
-    # A private name: a user's own folder called `policies` or `random` must not collide.
-    digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()
-    module_name = f"_abtest_user_{path.stem}_{digest}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        spec_of_module = importlib.util.spec_from_file_location(module_name, path)
-        assert spec_of_module is not None and spec_of_module.loader is not None
-        module = importlib.util.module_from_spec(spec_of_module)
-        sys.modules[module_name] = module
-        try:
-            spec_of_module.loader.exec_module(module)
-        except BaseException as error:
-            # Nothing half-imported may be found by the next who asks.
-            del sys.modules[module_name]
-            if not isinstance(error, (Exception, SystemExit)):
-                raise
-            raise PolicyError(f"{path} cannot be imported: {error}.") from error
+    module = _module_of(path)
     classes = [
-        n for n, k in vars(module).items() if inspect.isclass(k) and k.__module__ == module_name
+        n for n, k in vars(module).items() if inspect.isclass(k) and k.__module__ == module.__name__
     ]
     if not name:
         policies = [n for n in classes if issubclass(vars(module)[n], Policy)]
@@ -277,6 +265,46 @@ def _from_file(spec: str) -> type[Policy]:
         guess = f" Did you mean '{close[0]}'?" if close else ""
         raise UnknownPolicy(f"{path} has no class '{name}'.{guess}")
     return _checked(getattr(module, name), spec)
+
+
+def _module_of(path: Path) -> ModuleType:
+    """A file's module, read anew if the file was changed: a notebook goes on after an edit."""
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be imported: {error}.") from error
+    # A private name: a user's own folder called `policies` or `random` must not collide.
+    digest = hashlib.blake2b(bytes(path.resolve()) + b"\0" + source, digest_size=6).hexdigest()
+    name = f"{USER_MODULE}{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        # These bytes, not those of a compiled copy that Python believes to be as new.
+        exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+    except BaseException as error:
+        # Nothing half-imported may be found by the next who asks.
+        del sys.modules[name]
+        if not isinstance(error, (Exception, SystemExit)):
+            raise
+        raise PolicyError(f"{path} cannot be imported: {error}.", _beside(path, error)) from error
+    return module
+
+
+def _beside(path: Path, error: BaseException) -> str:
+    """How to import a module that lies beside a file: its folder is not where Python looks."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not name:
+        return ""
+    if not (path.parent / f"{name}.py").is_file() and not (path.parent / name).is_dir():
+        return ""
+    return (
+        f"{name} lies beside it: set PYTHONPATH={path.resolve().parent}, or make a package "
+        "(docs/plugins.md)"
+    )
 
 
 def _checked(kind: Any, spec: str) -> type[Policy]:
