@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -103,6 +104,39 @@ def test_wrong_arguments_are_usage_errors(arguments: dict[str, object], expected
     assert expected in str(caught.value)
     with pytest.raises(UsageError, match="no option 'covariat'"):
         abtest.analyze("users.csv", covariat="x")
+
+
+class Ranker(abtest.Policy):
+    """Not in a file that processes could read."""
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: abtest.run(Ranker, "random"), "Example: treatment='my_policy.py:Ranker'"),
+        (lambda: abtest.run("popular", Ranker()), "Example: control='my_policy.py:Ranker'"),
+        (lambda: abtest.run(["popular", 3], "random"), "treatment is 3, expected a policy's name"),
+        (lambda: abtest.run("popular", ["random"]), "control is ['random'], expected"),
+        (lambda: abtest.evaluate(Ranker), "Example: policies='my_policy.py:Ranker'"),
+        (lambda: abtest.evaluate([Path("sasrec"), Ranker]), "'my_policy.py:Ranker'"),
+        (lambda: abtest.replay(Ranker, "random"), "Example: treatment='my_policy.py:Ranker'"),
+        (lambda: abtest.replay("popular", None), "control is None"),
+        (lambda: abtest.run("popular", "random", policies={"popular": 4}), "expected a table"),
+        (lambda: abtest.run("popular", "random", policies=4), "policies is 4, expected a table"),
+        (lambda: abtest.run("popular", "random", policies={"sasrek": {}}), "Did you mean 'sasrec'"),
+        (lambda: abtest.evaluate("popular", settings=4), "settings are 4, expected"),
+        (lambda: abtest.evaluate("popular", settings={"popular": 4}), "expected a table"),
+        # What is never read would change nothing, silently.
+        (lambda: abtest.evaluate("popular", settings={"sasrec": {"dim": 8}}), "not part of this"),
+        (lambda: abtest.replay("popular", "random", settings={"ease": {}}), "not part of this"),
+    ],
+)
+def test_policies_and_settings_that_cannot_be_are_told(
+    call: Callable[[], object], expected: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        call()
+    assert expected in str(caught.value)
 
 
 def test_results_show_as_html_with_styles_in_a_page_of_their_own() -> None:

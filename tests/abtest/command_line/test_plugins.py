@@ -173,6 +173,25 @@ def test_a_metric_of_a_package_can_be_named(abtest: Run, install: Callable[..., 
     assert told.code == 2 and "Did you mean 'deep_share'?" in told.err
 
 
+def test_a_metric_of_what_is_not_simulated_is_told_before_anything_is_trained(
+    abtest: Run, install: Callable[..., None]
+) -> None:
+    revenue = Metric("revenue_share", "Revenue", "", ("clicks",), ("revenue",))
+    install(Point("abtest.metrics", "revenue_share", revenue))
+    command = ("run", "-t", "popular", "-c", "random", "--world", "small")
+    for asked in (("--primary", "revenue_share"), ("--guardrail", "revenue_share=-1%")):
+        for further in ((), ("--dry-run",)):
+            told = abtest(*command, *asked, *further)
+            assert told.code == 2, told.err
+            assert "'revenue_share' adds up 'revenue', which is no outcome of" in told.err
+            assert "training" not in told.err
+
+
+def test_columns_of_a_metric_are_a_tuple() -> None:
+    with pytest.raises(ValueError, match=r"numerator is a text, expected a tuple: \(\"clicks\",\)"):
+        Metric("clicks", "Clicks", "", ("clicks"))  # type: ignore[arg-type]
+
+
 def test_a_section_stands_in_the_report_and_cannot_break_it(
     abtest: Run, install: Callable[..., None], tmp_path: Path
 ) -> None:
