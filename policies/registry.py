@@ -1,7 +1,8 @@
 """Find policies by name: built in, from installed packages, or from a file of one's own.
 
-A spec is a name (``sasrec``), a file and a class (``my_policy.py:MyPolicy``), a name with settings
-(``lsvcr:variant=paper,epochs=3``), or two of these joined by a plus (``sasrec+lsvcr``).
+A spec is a name (``sasrec``), a file and a class (``my_policy.py:MyPolicy``), or a module and a
+class (``acme.rankers:Mine``). Settings may follow (``lsvcr:variant=paper,epochs=3``), and a plus
+joins two (``sasrec+lsvcr``).
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def create(spec: str, **settings: Any) -> Policy:
         kind = policy_class(spec)
         name, own = split_settings(spec)
         given = {**settings, **own}
-        if kind.settings_class is not Settings:
+        if kind.settings_class is not Settings or kind.__init__ is Policy.__init__:
             make_settings(kind.settings_class, given, name)
         try:
             policy = kind(**given)
@@ -104,8 +105,19 @@ def _joined(spec: str, parts: tuple[str, str], settings: Mapping[str, Any]) -> M
 def parts_of(spec: str) -> tuple[str, str] | None:
     """The two names in ``sasrec+lsvcr``; None for a single policy."""
     first, plus, second = spec.partition("+")
-    # A plus in a file's own name joins nothing.
-    return (first, second) if plus and "/" not in spec and not Path(spec).exists() else None
+    if not plus:
+        return None
+    # A plus in a file's own name, or in that of its folder, joins nothing.
+    path = _path_in(spec)
+    if "+" in str(path) and (path.exists() or ("+" in str(path.parent) and path.parent.is_dir())):
+        return None
+    if "/" in first and not _path_in(first).exists() and split_settings(first)[0] not in _plugins():
+        return None
+    return first, second
+
+
+def _path_in(spec: str) -> Path:
+    return Path(spec.partition(":")[0])
 
 
 def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
@@ -113,9 +125,11 @@ def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
 
     Values are JSON where they can be read as such, texts otherwise.
     """
-    name, colon, rest = spec.partition(":")
-    if not colon or "=" not in rest or name.endswith(".py"):
+    words = spec.split(":")
+    at = next((i for i, word in enumerate(words) if i and "=" in word), None)
+    if at is None:
         return spec, {}
+    name, rest = ":".join(words[:at]), ":".join(words[at:])
     settings = {}
     for pair in rest.split(","):
         key, equals, value = pair.partition("=")
@@ -152,6 +166,9 @@ def policy_class(spec: str) -> type[Policy]:
     if parts_of(spec) is not None:
         return Mixed
     spec, _ = split_settings(spec)
+    module = _importable(spec)
+    if module:
+        return _from_module(spec, module)
     if ":" in spec or spec.endswith(".py"):
         return _from_file(spec)
     if spec in BUILT_IN:
@@ -241,6 +258,41 @@ def _load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def _importable(spec: str) -> str:
+    """The module in ``acme.rankers:Mine``; empty for a file, a name, or where there is none."""
+    module, colon, _ = spec.partition(":")
+    dotted = all(part.isidentifier() for part in module.split("."))
+    if not colon or not dotted or module.endswith(".py") or module in BUILT_IN:
+        return ""
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return "" if found is None else module
+
+
+def _from_module(spec: str, name: str) -> type[Policy]:
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise PolicyError(f"module {name} cannot be imported: {error}.") from error
+    wanted = spec.partition(":")[2]
+    if not hasattr(module, wanted):
+        close = difflib.get_close_matches(wanted, _policies_of(module), n=1)
+        guess = f" Did you mean '{close[0]}'?" if close else ""
+        raise UnknownPolicy(f"module {name} has no class '{wanted}'.{guess}")
+    return _checked(getattr(module, wanted), spec)
+
+
+def _policies_of(module: ModuleType) -> list[str]:
+    """Names of the policies that a module defines."""
+    return [
+        name
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind) and issubclass(kind, Policy) and kind.__module__ == module.__name__
+    ]
+
+
 def _from_file(spec: str) -> type[Policy]:
     where, _, name = spec.rpartition(":") if ":" in spec else (spec, "", "")
     path = Path(where)
@@ -250,18 +302,15 @@ def _from_file(spec: str) -> type[Policy]:
         nearby = f" Nearby: {folder / near[0]}." if near else ""
         raise UnknownPolicy(f"no file at {path}.{nearby}", "Write one: abtest policy new my_policy")
     module = _module_of(path)
-    classes = [
-        n for n, k in vars(module).items() if inspect.isclass(k) and k.__module__ == module.__name__
-    ]
     if not name:
-        policies = [n for n in classes if issubclass(vars(module)[n], Policy)]
+        policies = _policies_of(module)
         if len(policies) != 1:
-            raise UnknownPolicy(
-                f"{path}: which class?", f"Write {path}:{(policies or classes or ['ClassName'])[0]}"
-            )
+            example = f"{path}:{(policies or ['ClassName'])[0]}"
+            raise UnknownPolicy(f"{path}: which class?", f"Write {example}")
         name = policies[0]
     if not hasattr(module, name):
-        close = difflib.get_close_matches(name, classes, n=1) or classes[:1]
+        policies = _policies_of(module)
+        close = difflib.get_close_matches(name, policies, n=1) or policies[:1]
         guess = f" Did you mean '{close[0]}'?" if close else ""
         raise UnknownPolicy(f"{path} has no class '{name}'.{guess}")
     return _checked(getattr(module, name), spec)
