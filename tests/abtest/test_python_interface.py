@@ -13,6 +13,7 @@ import pytest
 
 import abtest
 from abtest.errors import UsageError
+from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,12 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "print(abtest.__version__, [m for m in ('torch', 'polars', 'numpy') if m in sys.modules])"
     )
     assert loaded == f"{abtest.__version__} []"
+
+
+def test_every_package_gives_its_types_to_code_that_uses_it() -> None:
+    """A plugin imports `policies.base` and others; without the mark all their names are Any."""
+    for room in ROOMS:
+        assert (ROOT / room / "py.typed").is_file(), room
 
 
 CALL = "assert calls_run()\n"
