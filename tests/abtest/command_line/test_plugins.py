@@ -224,3 +224,16 @@ def test_a_section_stands_in_the_report_and_cannot_break_it(
     assert "silent" not in shown.err
     with pytest.raises(ValueError, match="row 1: 1 cells, expected 2"):
         Section("x", (), ("a", "b"), [("1",)])
+
+
+def test_a_policy_without_settings_of_a_class_is_not_described_by_the_base(
+    abtest: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from policies.base import Policy\n\n\nclass Mine(Policy):\n"
+        "    def __init__(self, power=2):\n        self.power = power\n"
+        "    def settings(self):\n        return {'power': self.power}\n"
+        "    def score_videos(self, requests): ...\n"
+    )
+    shown = abtest("policy", "show", tmp_path / "mine.py")
+    assert "power = 2" in shown.out and "Base of every policy" not in shown.out

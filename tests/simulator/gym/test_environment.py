@@ -299,7 +299,7 @@ def test_bad_calls_are_named(lively_world: World) -> None:
     scored = FeedEnv(lively_world, comments="scores")
     scored.reset(seed=1)
     for action in (np.arange(6), {"slate": np.arange(6)}):
-        with pytest.raises(ValueError, match='a dict of "slate", "comments"'):
+        with pytest.raises(ValueError, match='a dict of "slate" and "comments"'):
             scored.step(action)
     vector = FeedVectorEnv(2, lively_world)
     with pytest.raises(ValueError, match="one integer"):
