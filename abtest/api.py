@@ -14,13 +14,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import polars as pl
 
 from abtest.analyze import analyze_table
 from abtest.config import Design, Language
-from abtest.config_sources import config_of, parse_percent
+from abtest.config_sources import check_policy_settings, config_of, parse_percent
 from abtest.console import Console
 from abtest.errors import UsageError
 from abtest.evaluate.asked import TASKS, Protocol
@@ -30,9 +30,11 @@ from abtest.replay import ReplayOptions, replay_policies
 from abtest.replay.record import as_experiment
 from abtest.results.returned import EvaluationResult, Experiment, ReplayOutcome
 from abtest.run.arms.oracle import refuse_oracles
+from abtest.run.checks import refuse_unused
 from abtest.run.datasets import open_dataset
 from abtest.run.experiment import run_experiment
 from abtest.run.machines import Machines, machines_of_jobs
+from policies.base import Policy
 from simulator.logs.dataset import Dataset
 from simulator.replay import TargetPolicy
 from simulator.replay.interval_method import Intervals
@@ -137,7 +139,9 @@ def run(
 
         config = RunDirectory.open(Path(resume)).configuration()
     else:
-        given["policies"] = policies or {}
+        given["policies"] = {} if policies is None else policies
+        given["treatment"] = _policies(treatment, "treatment")
+        given["control"] = _policy(control, "control")
         config = config_of(given)
     outcome = run_experiment(
         config,
@@ -270,7 +274,8 @@ def replay(
         UsageError: an argument is out of range.
         DataError: the log does not identify what was asked.
     """
-    names = _several(treatment)
+    names = _policies(treatment, "treatment")
+    control = _policy(control, "control")
     refuse_oracles([*names, control])
     share = parse_percent(explore_share) if isinstance(explore_share, str) else explore_share
     asked = ReplayOptions(
@@ -285,7 +290,7 @@ def replay(
         propensity_column=propensity,
         rows=rows,
         seed=training_seed,
-        policies=settings or {},
+        policies=_settings(settings, [*names, control]),
     )
     replayed = replay_policies(asked, console=Console(quiet=not progress))
     return ReplayOutcome(as_experiment(replayed, asked, command="abtest.replay(...)"), replayed)
@@ -335,7 +340,7 @@ def evaluate(
         UsageError: the arguments make no evaluation, or no cluster answers.
         DataError: nothing can be evaluated on this log.
     """
-    names = _several(policies)
+    names = _policies(policies, "policies")
     refuse_oracles(names)
     if task not in (*TASKS, "both"):
         raise UsageError(f"task is '{task}', expected videos, comments or both.")
@@ -354,7 +359,7 @@ def evaluate(
         seed=seed,
         signal=signal,
     )
-    rows = contestants(names, settings or {}, ablations=ablations)
+    rows = contestants(names, _settings(settings, names), ablations=ablations)
     machines = machines_of_jobs(engine, address, workers)
     dataset = data if isinstance(data, Dataset) else open_dataset(str(data), console)
     return EvaluationResult(tuple(evaluate_policies(rows, dataset, protocol, console, machines)))
@@ -362,3 +367,28 @@ def evaluate(
 
 def _several(names: Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _policies(given: object, argument: str) -> tuple[str, ...]:
+    """Names of policies."""
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    asked = cast(Sequence[object], given) if several else (given,)
+    return tuple(_policy(one, argument) for one in asked)
+
+
+def _policy(given: object, argument: str) -> str:
+    """A policy's name. A class is none: other processes find a policy by its name."""
+    if isinstance(given, (str, Path)):
+        return str(given)
+    kind = given if isinstance(given, type) else type(given)
+    example = f"my_policy.py:{kind.__name__}" if issubclass(kind, Policy) else "sasrec"
+    raise UsageError(
+        f"{argument} is {given!r}, expected a policy's name, or its file and class.",
+        f"Example: {argument}='{example}'",
+    )
+
+
+def _settings(settings: Settings | None, specs: Sequence[str]) -> Settings:
+    check_policy_settings({} if settings is None else settings)
+    refuse_unused(settings or {}, specs)
+    return settings or {}

@@ -95,7 +95,22 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
         problem = _type_problem(key, given[key])
         if problem:
             raise UsageError(problem, "Nothing was run")
+    check_policy_settings(given.get("policies", {}))
     return make_config(_with_numbers(given))
+
+
+def check_policy_settings(policies: Any) -> None:
+    """Refuse settings per policy that are no table of tables of plain values.
+
+    Raises:
+        UsageError: names the policy and the setting.
+    """
+    if not isinstance(policies, Mapping):
+        raise UsageError(f"settings are {policies!r}, expected a table per policy.")
+    for name, settings in policies.items():
+        problem = _policy_problem(str(name), settings) or _settings_problem(name, settings)
+        if problem:
+            raise UsageError(problem, "Nothing was run")
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def checked_comment_scores(policy: Policy, requests: CommentRequests) -> Scores 
 def _check(policy: Policy, scores: object, candidates: Int32, users: Int32, what: str) -> None:
     name = type(policy).__name__
     remedy = f"Reproduce: abtest policy check {policy.name or name}"
-    if not isinstance(scores, np.ndarray):
+    if not isinstance(scores, np.ndarray) or isinstance(scores, np.ma.MaskedArray):
         raise PolicyContractError(
             f"{name} returned {what} scores of type {type(scores).__name__}, expected a NumPy "
             f"array of shape {candidates.shape}.",

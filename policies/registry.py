@@ -1,7 +1,8 @@
 """Find policies by name: built in, from installed packages, or from a file of one's own.
 
-A spec is a name (``sasrec``), a file and a class (``my_policy.py:MyPolicy``), a name with settings
-(``lsvcr:variant=paper,epochs=3``), or two of these joined by a plus (``sasrec+lsvcr``).
+A spec is a name (``sasrec``), a file and a class (``my_policy.py:MyPolicy``), or a module and a
+class (``acme.rankers:Mine``). Settings may follow (``lsvcr:variant=paper,epochs=3``), and a plus
+joins two (``sasrec+lsvcr``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from policies.base import Policy
@@ -25,6 +27,9 @@ from policies.errors import PolicyError, UnknownPolicy
 from policies.mixed import PARTS, Mixed, Part
 from policies.names import BUILT_IN, ENTRY_POINTS
 from policies.settings import Settings, make_settings
+
+USER_MODULE = "_abtest_user_"
+"""Names of modules begin so that were read from a file of somebody's own."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def create(spec: str, **settings: Any) -> Policy:
         kind = policy_class(spec)
         name, own = split_settings(spec)
         given = {**settings, **own}
-        if kind.settings_class is not Settings:
+        if kind.settings_class is not Settings or kind.__init__ is Policy.__init__:
             make_settings(kind.settings_class, given, name)
         try:
             policy = kind(**given)
@@ -100,8 +105,19 @@ def _joined(spec: str, parts: tuple[str, str], settings: Mapping[str, Any]) -> M
 def parts_of(spec: str) -> tuple[str, str] | None:
     """The two names in ``sasrec+lsvcr``; None for a single policy."""
     first, plus, second = spec.partition("+")
-    # A plus in a file's own name joins nothing.
-    return (first, second) if plus and "/" not in spec and not Path(spec).exists() else None
+    if not plus:
+        return None
+    # A plus in a file's own name, or in that of its folder, joins nothing.
+    path = _path_in(spec)
+    if "+" in str(path) and (path.exists() or ("+" in str(path.parent) and path.parent.is_dir())):
+        return None
+    if "/" in first and not _path_in(first).exists() and split_settings(first)[0] not in _plugins():
+        return None
+    return first, second
+
+
+def _path_in(spec: str) -> Path:
+    return Path(spec.partition(":")[0])
 
 
 def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
@@ -109,9 +125,11 @@ def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
 
     Values are JSON where they can be read as such, texts otherwise.
     """
-    name, colon, rest = spec.partition(":")
-    if not colon or "=" not in rest or name.endswith(".py"):
+    words = spec.split(":")
+    at = next((i for i, word in enumerate(words) if i and "=" in word), None)
+    if at is None:
         return spec, {}
+    name, rest = ":".join(words[:at]), ":".join(words[at:])
     settings = {}
     for pair in rest.split(","):
         key, equals, value = pair.partition("=")
@@ -148,6 +166,9 @@ def policy_class(spec: str) -> type[Policy]:
     if parts_of(spec) is not None:
         return Mixed
     spec, _ = split_settings(spec)
+    module = _importable(spec)
+    if module:
+        return _from_module(spec, module)
     if ":" in spec or spec.endswith(".py"):
         return _from_file(spec)
     if spec in BUILT_IN:
@@ -237,6 +258,41 @@ def _load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def _importable(spec: str) -> str:
+    """The module in ``acme.rankers:Mine``; empty for a file, a name, or where there is none."""
+    module, colon, _ = spec.partition(":")
+    dotted = all(part.isidentifier() for part in module.split("."))
+    if not colon or not dotted or module.endswith(".py") or module in BUILT_IN:
+        return ""
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return "" if found is None else module
+
+
+def _from_module(spec: str, name: str) -> type[Policy]:
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise PolicyError(f"module {name} cannot be imported: {error}.") from error
+    wanted = spec.partition(":")[2]
+    if not hasattr(module, wanted):
+        close = difflib.get_close_matches(wanted, _policies_of(module), n=1)
+        guess = f" Did you mean '{close[0]}'?" if close else ""
+        raise UnknownPolicy(f"module {name} has no class '{wanted}'.{guess}")
+    return _checked(getattr(module, wanted), spec)
+
+
+def _policies_of(module: ModuleType) -> list[str]:
+    """Names of the policies that a module defines."""
+    return [
+        name
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind) and issubclass(kind, Policy) and kind.__module__ == module.__name__
+    ]
+
+
 def _from_file(spec: str) -> type[Policy]:
     where, _, name = spec.rpartition(":") if ":" in spec else (spec, "", "")
     path = Path(where)
@@ -245,38 +301,59 @@ def _from_file(spec: str) -> type[Policy]:
         near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.py")], n=1)
         nearby = f" Nearby: {folder / near[0]}." if near else ""
         raise UnknownPolicy(f"no file at {path}.{nearby}", "Write one: abtest policy new my_policy")
-    # A private name: a user's own folder called `policies` or `random` must not collide.
-    digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()
-    module_name = f"_abtest_user_{path.stem}_{digest}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        spec_of_module = importlib.util.spec_from_file_location(module_name, path)
-        assert spec_of_module is not None and spec_of_module.loader is not None
-        module = importlib.util.module_from_spec(spec_of_module)
-        sys.modules[module_name] = module
-        try:
-            spec_of_module.loader.exec_module(module)
-        except BaseException as error:
-            # Nothing half-imported may be found by the next who asks.
-            del sys.modules[module_name]
-            if not isinstance(error, (Exception, SystemExit)):
-                raise
-            raise PolicyError(f"{path} cannot be imported: {error}.") from error
-    classes = [
-        n for n, k in vars(module).items() if inspect.isclass(k) and k.__module__ == module_name
-    ]
+    module = _module_of(path)
     if not name:
-        policies = [n for n in classes if issubclass(vars(module)[n], Policy)]
+        policies = _policies_of(module)
         if len(policies) != 1:
-            raise UnknownPolicy(
-                f"{path}: which class?", f"Write {path}:{(policies or classes or ['ClassName'])[0]}"
-            )
+            example = f"{path}:{(policies or ['ClassName'])[0]}"
+            raise UnknownPolicy(f"{path}: which class?", f"Write {example}")
         name = policies[0]
     if not hasattr(module, name):
-        close = difflib.get_close_matches(name, classes, n=1) or classes[:1]
+        policies = _policies_of(module)
+        close = difflib.get_close_matches(name, policies, n=1) or policies[:1]
         guess = f" Did you mean '{close[0]}'?" if close else ""
         raise UnknownPolicy(f"{path} has no class '{name}'.{guess}")
     return _checked(getattr(module, name), spec)
+
+
+def _module_of(path: Path) -> ModuleType:
+    """A file's module, read anew if the file was changed: a notebook goes on after an edit."""
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be imported: {error}.") from error
+    # A private name: a user's own folder called `policies` or `random` must not collide.
+    digest = hashlib.blake2b(bytes(path.resolve()) + b"\0" + source, digest_size=6).hexdigest()
+    name = f"{USER_MODULE}{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        # These bytes, not those of a compiled copy that Python believes to be as new.
+        exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+    except BaseException as error:
+        # Nothing half-imported may be found by the next who asks.
+        del sys.modules[name]
+        if not isinstance(error, (Exception, SystemExit)):
+            raise
+        raise PolicyError(f"{path} cannot be imported: {error}.", _beside(path, error)) from error
+    return module
+
+
+def _beside(path: Path, error: BaseException) -> str:
+    """How to import a module that lies beside a file: its folder is not where Python looks."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not name:
+        return ""
+    if not (path.parent / f"{name}.py").is_file() and not (path.parent / name).is_dir():
+        return ""
+    return (
+        f"{name} lies beside it: set PYTHONPATH={path.resolve().parent}, or make a package "
+        "(docs/plugins.md)"
+    )
 
 
 def _checked(kind: Any, spec: str) -> type[Policy]:

@@ -36,7 +36,7 @@ class Metric:
             zero or negative. A control that is not clear of zero has no relative lift in any case.
 
     Raises:
-        ValueError: a percentage would be multiplied by 100 twice.
+        ValueError: a percentage would be multiplied by 100 twice, or columns are a text.
     """
 
     name: str
@@ -51,6 +51,12 @@ class Metric:
     lift: Literal["relative", "absolute"] = "relative"
 
     def __post_init__(self) -> None:
+        for part in ("numerator", "denominator"):
+            columns = getattr(self, part)
+            if isinstance(columns, str):
+                raise ValueError(
+                    f"metric '{self.name}': {part} is a text, expected a tuple: (\"{columns}\",)"
+                )
         if self.percent and self.scale == 100.0:
             raise ValueError(
                 f"metric '{self.name}': percent=True already multiplies by 100; leave scale out"

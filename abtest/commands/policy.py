@@ -74,11 +74,14 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
     from abtest.run.arms.oracle import ORACLE_NOTE
     from abtest.tables import fitted
     from policies.registry import create, described
+    from policies.settings import Settings
 
     policy = create(spec)
     kind = type(policy)
     settings = policy.settings()
     of_settings = kind.settings_class
+    # A constructor with arguments of its own describes them itself.
+    about = inspect.getdoc(of_settings) if settings and of_settings is not Settings else None
     if as_json:
         put_json(
             {
@@ -88,7 +91,7 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
                 "is_oracle": kind.is_oracle,
                 "code": inspect.getsourcefile(kind),
                 "settings": settings,
-                "settings_description": inspect.getdoc(of_settings) if settings else None,
+                "settings_description": about,
             }
         )
         return
@@ -98,8 +101,8 @@ def show(spec: Spec, as_json: options.Json = False) -> None:
     if kind.is_oracle:
         put(f"\noracle: {ORACLE_NOTE}")
     put(f"\ncode: {inspect.getsourcefile(kind)}")
-    if of_settings.__doc__ and settings:
-        put(fitted(f"\n{of_settings.__name__}: {flowing(inspect.getdoc(of_settings) or '')}"))
+    if about:
+        put(fitted(f"\n{of_settings.__name__}: {flowing(about)}"))
     if settings:
         put(fitted("\nsettings (abtest.toml, [policies.NAME]):"))
         for key, value in settings.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from abtest.config import DEMO_DATA, RunConfig
@@ -11,7 +12,7 @@ from abtest.run.arms.candidates import check_candidates
 from abtest.run.arms.foreign import make
 from abtest.run.arms.oracle import check_control, check_dataset
 from abtest.run.datasets import sound_dataset, world_log
-from policies.registry import parts_of, settings_of
+from policies.registry import parts_of, settings_of, split_settings
 from simulator.logs.checks.needs import LEARNED, refuse_placeholders
 from simulator.logs.dataset import Dataset
 
@@ -39,8 +40,21 @@ def check_policies(config: RunConfig) -> None:
     check_control(config.control)
     if config.candidates is not None:
         check_candidates(config.candidates, dict(config.policies.get(config.candidates, {})))
-    named = policy_names(config)
-    unused = set(config.policies) - {*named, *(p for spec in named for p in parts_of(spec) or ())}
+    refuse_unused(config.policies, policy_names(config))
+
+
+def refuse_unused(settings: Mapping[str, object], specs: Sequence[str]) -> None:
+    """Refuse settings of a policy that takes no part: its name may be misspelt.
+
+    Args:
+        settings: By policy.
+        specs: The policies that take part.
+
+    Raises:
+        UsageError: names the policy.
+    """
+    parts = {part for spec in specs for part in (spec, *(parts_of(spec) or ()))}
+    unused = set(settings) - parts - {split_settings(part)[0] for part in parts}
     if unused:
         raise UsageError(
             f"settings for '{sorted(unused)[0]}', which is not part of this experiment.",

@@ -211,12 +211,18 @@ class RunDirectory:
     def _other_weights(self, stored: Any, now: dict[str, str]) -> str:
         found = stored if isinstance(stored, dict) else {}
         for policy, weights in now.items():
-            if found.get(policy) != weights:
+            before = str(found.get(policy))
+            if before != weights:
+                # A folder's name has a hash of data, settings, seed and code.
+                why = (
+                    "its code or its settings were changed since"
+                    if before.split(" ")[0] != weights.split(" ")[0]
+                    else "they were trained anew, or on another kind of processor, where the last "
+                    "bits differ"
+                )
                 return (
                     f"{self.path} was simulated with other weights of {policy} "
-                    f"({found.get(policy)} is not {weights}): they were trained anew, or on "
-                    "another kind of processor, where the last bits differ. Pieces of both "
-                    "would be no experiment."
+                    f"({before} is not {weights}): {why}. Pieces of both would be no experiment."
                 )
         return f"{self.path} was simulated with weights of other policies ({sorted(found)})."
 

@@ -22,9 +22,10 @@ from abtest.run.run_directory import RunDirectory
 from abtest.run.simulate import SimulationPool, SimulationSpec, group_count
 from reports import formats
 from reports.analysis.analyze import analyze
-from reports.plan import AnalysisPlan, build_plan
+from reports.plan import AnalysisPlan, PlanError, build_plan
 from reports.results import ExperimentResult
 from reports.verdict.rule import parse_rule
+from simulator.behaviours import OUTCOMES
 from simulator.logs.dataset import Dataset
 
 PILOT_GROUPS = 2
@@ -173,14 +174,22 @@ def analysis_plan(config: RunConfig) -> AnalysisPlan:
     """Metrics, guardrails and decision rule that an experiment asks for.
 
     Raises:
-        PlanError, RuleError: there is no such metric, guardrail or rule.
+        PlanError, RuleError: there is no such metric, guardrail or rule, or an installed package's
+            metric needs what is not simulated.
     """
-    return with_factors(
-        build_plan(
-            metrics=platform_metrics(),
-            primary=config.primary,
-            guardrails=config.guardrail,
-            min_effect=config.min_effect,
-            rule=parse_rule(config.rule),
-        )
+    plan = build_plan(
+        metrics=platform_metrics(),
+        primary=config.primary,
+        guardrails=config.guardrail,
+        min_effect=config.min_effect,
+        rule=parse_rule(config.rule),
     )
+    for name in (plan.primary, *plan.guardrails):
+        wanted = plan.metrics[name]
+        for column in (*wanted.numerator, *wanted.denominator):
+            if column not in OUTCOMES:
+                raise PlanError(
+                    f"metric '{name}' adds up '{column}', which is no outcome of a simulated "
+                    f"user-day. Known: {', '.join(OUTCOMES)}"
+                )
+    return with_factors(plan)

@@ -6,6 +6,7 @@ comments under each slot's video beforehand, for the case that the section is op
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import gymnasium
@@ -102,7 +103,11 @@ class _Platform:
         terminated, truncated = episodes.next_turn()
         reward = np.zeros(self.people)
         if episodes.last is not None:
-            reward = self._reward(episodes.last)
+            shown = np.zeros(self.people, dtype=np.bool_)
+            if waiting is not None:
+                shown[waiting.row] = True
+            # Whoever begins an episode was shown nothing, which a function need not know.
+            reward = np.where(shown, self._reward(episodes.last), 0.0)
         return self._observe(), reward, terminated, truncated
 
     def infos(self) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
@@ -130,6 +135,12 @@ class _Platform:
         return self._observer.observe(self._running, self._offered)
 
     def _page(self, action: Action, rows: NDArray[np.int32]) -> AgentPage:
+        if self._scored and not (
+            isinstance(action, Mapping) and set(action) >= {"slate", "comments"}
+        ):
+            raise ValueError(
+                'with comments="scores" the action is a dict of "slate" and "comments"'
+            )
         slate = np.asarray(action["slate"] if self._scored else action)
         expected = (self.people, self._slots)
         if slate.shape != expected or slate.dtype.kind not in "iu":

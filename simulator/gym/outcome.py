@@ -75,11 +75,22 @@ def reward_function(reward: Reward) -> Callable[[PageOutcome], Float64]:
     """float64[N] of a page, from a name of `REWARDS`, weights by name, or a function.
 
     Raises:
-        ValueError: unknown name, or no weights.
+        ValueError: unknown name, no weights, or one that is not finite; from the function, that it
+            gives anything else than a finite number per person.
     """
     if callable(reward):
         own = reward
-        return lambda page: np.asarray(own(page), dtype=np.float64)
+
+        def checked(page: PageOutcome) -> Float64:
+            found = np.asarray(own(page), dtype=np.float64)
+            if found.shape != page.left.shape or not np.isfinite(found).all():
+                raise ValueError(
+                    f"the reward has shape {found.shape}, expected finite numbers of shape "
+                    f"{page.left.shape}: one per person"
+                )
+            return found
+
+        return checked
     weights = {reward: 1.0} if isinstance(reward, str) else dict(reward)
     if not weights:
         raise ValueError(f"reward has no terms; known: {', '.join(REWARDS)}")
@@ -88,6 +99,8 @@ def reward_function(reward: Reward) -> Callable[[PageOutcome], Float64]:
             close = difflib.get_close_matches(name, REWARDS, n=1)
             guess = f" Did you mean '{close[0]}'?" if close else ""
             raise ValueError(f"unknown reward '{name}'.{guess} Known: {', '.join(REWARDS)}")
+        if not np.isfinite(weights[name]):
+            raise ValueError(f"the weight of {name} is {weights[name]}, expected a finite number")
 
     def weighted(page: PageOutcome) -> Float64:
         terms = [weight * REWARDS[name](page) for name, weight in weights.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ import pytest
 
 import abtest
 from abtest.errors import UsageError
+from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +37,12 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "print(abtest.__version__, [m for m in ('torch', 'polars', 'numpy') if m in sys.modules])"
     )
     assert loaded == f"{abtest.__version__} []"
+
+
+def test_every_package_gives_its_types_to_code_that_uses_it() -> None:
+    """A plugin imports `policies.base` and others; without the mark all their names are Any."""
+    for room in ROOMS:
+        assert (ROOT / room / "py.typed").is_file(), room
 
 
 CALL = "assert calls_run()\n"
@@ -113,6 +121,39 @@ def test_a_file_of_metrics_is_named_by_its_path_or_as_text(tmp_path: Path) -> No
     for name in (file, str(file)):
         row = abtest.analyze(users, metrics_file=name).metrics().row(0, named=True)
         assert row["control_value"] == pytest.approx(2.0 * 19.0)
+
+
+class Ranker(abtest.Policy):
+    """Not in a file that processes could read."""
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: abtest.run(Ranker, "random"), "Example: treatment='my_policy.py:Ranker'"),
+        (lambda: abtest.run("popular", Ranker()), "Example: control='my_policy.py:Ranker'"),
+        (lambda: abtest.run(["popular", 3], "random"), "treatment is 3, expected a policy's name"),
+        (lambda: abtest.run("popular", ["random"]), "control is ['random'], expected"),
+        (lambda: abtest.evaluate(Ranker), "Example: policies='my_policy.py:Ranker'"),
+        (lambda: abtest.evaluate([Path("sasrec"), Ranker]), "'my_policy.py:Ranker'"),
+        (lambda: abtest.replay(Ranker, "random"), "Example: treatment='my_policy.py:Ranker'"),
+        (lambda: abtest.replay("popular", None), "control is None"),
+        (lambda: abtest.run("popular", "random", policies={"popular": 4}), "expected a table"),
+        (lambda: abtest.run("popular", "random", policies=4), "policies is 4, expected a table"),
+        (lambda: abtest.run("popular", "random", policies={"sasrek": {}}), "Did you mean 'sasrec'"),
+        (lambda: abtest.evaluate("popular", settings=4), "settings are 4, expected"),
+        (lambda: abtest.evaluate("popular", settings={"popular": 4}), "expected a table"),
+        # What is never read would change nothing, silently.
+        (lambda: abtest.evaluate("popular", settings={"sasrec": {"dim": 8}}), "not part of this"),
+        (lambda: abtest.replay("popular", "random", settings={"ease": {}}), "not part of this"),
+    ],
+)
+def test_policies_and_settings_that_cannot_be_are_told(
+    call: Callable[[], object], expected: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        call()
+    assert expected in str(caught.value)
 
 
 def test_results_show_as_html_with_styles_in_a_page_of_their_own() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from abtest.policy_tools.new import KINDS, Kind, class_name, policy_source, suite_source
-from abtest.run.contract.runner import Broken, Runner
+from abtest.run.contract.answers import Broken
+from abtest.run.contract.runner import Runner
 from abtest.run.contract.suite import OF_ONE_TRAINING, RULES, TRAINS, UNSTEADY, check_policy
 from abtest.testing import PolicySuite
 from policies.registry import policy_class, ranked_by

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 from abtest.console import TRAINING, Console
 from abtest.files import locked, new_directory
 from abtest.paths import cache_directory
+from abtest.run.arms.code import code_version
 from abtest.run.arms.foreign import guarded, make, told
 from abtest.run.arms.oracle import Oracle
 from abtest.run.arms.weights import SUMMARY, check_weights, damaged, write_summary
@@ -54,28 +54,6 @@ class TrainedPolicy:
     def facts(self) -> dict[str, Any]:
         """Its name, its weights and its training, for the report."""
         return {"policy": self.spec, "weights": self.directory.name, **self.summary}
-
-
-def code_version(policy: Policy) -> str:
-    """A hash of the source files that can change what the policy learns.
-
-    For a policy of ours: every module of the packages `policies`, `lsvcr` and `simulator.logs`;
-    for a user's file: that file as well.
-    """
-    root = Path(inspect.getfile(Policy)).parents[1]
-    files = [
-        file
-        for package in ("policies", "lsvcr", "simulator/logs")
-        for file in sorted((root / package).rglob("*.py"))
-    ]
-    source = inspect.getsourcefile(type(policy))
-    if source is not None and Path(source) not in files:
-        files.append(Path(source))
-    digest = hashlib.blake2b(digest_size=8)
-    for file in files:
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def weights_directory(policy: Policy, spec: str, dataset: Dataset, seed: int) -> Path:

@@ -305,7 +305,7 @@ def files_of(policies: Iterable[str]) -> list[str]:
     found = set()
     for policy in policies:
         for part in parts_of(policy) or (policy,):
-            file = part.rpartition(":")[0] if ":" in part else part
+            file = part.partition(":")[0]
             if file.endswith(".py"):
                 found.add(file)
     return sorted(found)

@@ -71,8 +71,8 @@ def with_candidates(requests: VideoRequests, candidates: Any) -> VideoRequests:
     return dataclasses.replace(requests, candidates=candidates)
 
 
-def fingerprint(requests: VideoRequests) -> tuple[bytes, ...]:
+def fingerprint(requests: VideoRequests | CommentRequests) -> tuple[bytes, ...]:
     """All bytes that a policy is given."""
-    arrays = (requests.row, requests.user, requests.time_ms, requests.key, requests.candidates)
+    arrays = [value for value in vars(requests).values() if isinstance(value, np.ndarray)]
     histories = tuple(requests.history.videos(s).tobytes() for s in SIGNALS)
     return (*[a.tobytes() for a in arrays], *histories, requests.history.comments().tobytes())

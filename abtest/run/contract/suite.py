@@ -13,7 +13,8 @@ from typing import Any
 from abtest.run.arms.foreign import make, ours
 from abtest.run.arms.places import named, user_id
 from abtest.run.arms.training import TrainedPolicy, load_policy
-from abtest.run.contract.runner import Broken, Differs, Runner
+from abtest.run.contract.answers import Broken, Differs
+from abtest.run.contract.runner import Runner
 from policies.errors import PolicyContractError, PolicyTooSlow
 from simulator.logs.dataset import Dataset
 

@@ -173,6 +173,25 @@ def test_a_metric_of_a_package_can_be_named(abtest: Run, install: Callable[..., 
     assert told.code == 2 and "Did you mean 'deep_share'?" in told.err
 
 
+def test_a_metric_of_what_is_not_simulated_is_told_before_anything_is_trained(
+    abtest: Run, install: Callable[..., None]
+) -> None:
+    revenue = Metric("revenue_share", "Revenue", "", ("clicks",), ("revenue",))
+    install(Point("abtest.metrics", "revenue_share", revenue))
+    command = ("run", "-t", "popular", "-c", "random", "--world", "small")
+    for asked in (("--primary", "revenue_share"), ("--guardrail", "revenue_share=-1%")):
+        for further in ((), ("--dry-run",)):
+            told = abtest(*command, *asked, *further)
+            assert told.code == 2, told.err
+            assert "'revenue_share' adds up 'revenue', which is no outcome of" in told.err
+            assert "training" not in told.err
+
+
+def test_columns_of_a_metric_are_a_tuple() -> None:
+    with pytest.raises(ValueError, match=r"numerator is a text, expected a tuple: \(\"clicks\",\)"):
+        Metric("clicks", "Clicks", "", ("clicks"))  # type: ignore[arg-type]
+
+
 def test_a_section_stands_in_the_report_and_cannot_break_it(
     abtest: Run, install: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -205,3 +224,16 @@ def test_a_section_stands_in_the_report_and_cannot_break_it(
     assert "silent" not in shown.err
     with pytest.raises(ValueError, match="row 1: 1 cells, expected 2"):
         Section("x", (), ("a", "b"), [("1",)])
+
+
+def test_a_policy_without_settings_of_a_class_is_not_described_by_the_base(
+    abtest: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from policies.base import Policy\n\n\nclass Mine(Policy):\n"
+        "    def __init__(self, power=2):\n        self.power = power\n"
+        "    def settings(self):\n        return {'power': self.power}\n"
+        "    def score_videos(self, requests): ...\n"
+    )
+    shown = abtest("policy", "show", tmp_path / "mine.py")
+    assert "power = 2" in shown.out and "Base of every policy" not in shown.out

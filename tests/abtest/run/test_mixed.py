@@ -27,6 +27,15 @@ def test_a_plus_joins_two_names_but_not_within_a_file(tmp_path: Path) -> None:
     assert parts_of("sasrec+lsvcr") == ("sasrec", "lsvcr")
     assert parts_of("sasrec") is None
     assert parts_of(f"{tmp_path}/a+b.py:Mine") is None
+    own = tmp_path / "with+plus" / "mine.py"
+    own.parent.mkdir()
+    assert parts_of(f"{own}:Mine") is None
+    own.write_text("")
+    assert parts_of(f"{own}:Mine:dim=2") is None
+    plain = tmp_path / "mine.py"
+    plain.write_text("")
+    assert parts_of(f"sasrec+{plain}:Mine") == ("sasrec", f"{plain}:Mine")
+    assert parts_of(f"{plain}:dim=2+likes") == (f"{plain}:dim=2", "likes")
 
 
 def test_each_part_gets_its_own_settings() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from abtest.config import RunConfig
 from abtest.console import Console
-from abtest.errors import Interrupted, UsageError
+from abtest.errors import Interrupted, RunDataError, UsageError
 from abtest.files import write_parquet
 from abtest.results.metrics import platform_metrics
 from abtest.run import sizing
@@ -235,3 +235,18 @@ def test_a_pilot_is_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     detectable = (1.959964 + 0.841621) * 0.5776 * 2.0 / (2 * GROUP_SIZE) ** 0.5
     assert wanted == pytest.approx(2 * (detectable / config.detect) ** 2, abs=1.0)
     assert not (directory.path / "outcomes.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        ("mine_py-2222 aaaa", "its code or its settings were changed since"),
+        ("mine_py-1111 bbbb", "they were trained anew, or on another kind of processor"),
+    ],
+)
+def test_weights_that_are_others_are_told_why(tmp_path: Path, now: str, why: str) -> None:
+    plan = {"weights": {"mine.py": "mine_py-1111 aaaa"}}
+    run = RunDirectory.create(tmp_path / "run", RunConfig(treatment=("mine.py",)), plan)
+    run.check_plan(plan)
+    with pytest.raises(RunDataError, match=why):
+        run.check_plan({"weights": {"mine.py": now}})

@@ -139,6 +139,39 @@ def test_a_function_may_be_the_reward(lively_world: World) -> None:
         assert (reward == info["click"][:, 0] * 3).all()
 
 
+def test_who_begins_an_episode_has_no_reward_whatever_a_function_says(
+    lively_world: World,
+) -> None:
+    vector = FeedVectorEnv(10, lively_world, reward=lambda page: np.ones(10) - 3 * page.left)
+    began = np.zeros(10, dtype=np.bool_)
+    episodes = 0
+    for _, reward, terminated, _, _ in play(vector, 40, seed=1)[1:]:
+        assert (reward == np.where(began, 0.0, np.where(terminated, -2.0, 1.0))).all()
+        began = terminated
+        episodes += terminated.sum()
+    assert episodes > 5
+
+
+@pytest.mark.parametrize(
+    ("reward", "told"),
+    [
+        (
+            lambda page: np.zeros(3),
+            "has shape (3,), expected finite numbers of shape (2,)",
+        ),
+        (lambda page: 1.0, "the reward has shape ()"),
+        (lambda page: np.full(2, np.nan), "expected finite numbers"),
+    ],
+)
+def test_a_function_that_gives_no_reward_is_told(
+    lively_world: World, reward: Callable[[Any], Any], told: str
+) -> None:
+    vector = FeedVectorEnv(2, lively_world, reward=reward)
+    vector.reset(seed=1)
+    with pytest.raises(ValueError, match=re.escape(told)):
+        vector.step(np.tile(np.arange(6), (2, 1)))
+
+
 def test_after_an_episode_the_next_step_only_begins_another(lively_world: World) -> None:
     vector = FeedVectorEnv(40, lively_world, days=1)
     told = play(vector, 60, seed=6)
@@ -238,6 +271,7 @@ def test_scores_of_comments_matter_and_zeros_do_not(lively_world: World) -> None
     [
         ({"reward": "comment_second"}, "Did you mean 'comment_seconds'"),
         ({"reward": {}}, "no terms"),
+        ({"reward": {"clicks": float("nan")}}, "the weight of clicks is nan"),
         ({"episode": "day"}, "expected session or horizon"),
         ({"comments": "mine"}, "expected platform or scores"),
         ({"days": 0}, "days is 0"),
@@ -262,6 +296,11 @@ def test_bad_calls_are_named(lively_world: World) -> None:
         assert not told[3]
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(np.arange(6))
+    scored = FeedEnv(lively_world, comments="scores")
+    scored.reset(seed=1)
+    for action in (np.arange(6), {"slate": np.arange(6)}):
+        with pytest.raises(ValueError, match='a dict of "slate" and "comments"'):
+            scored.step(action)
     vector = FeedVectorEnv(2, lively_world)
     with pytest.raises(ValueError, match="one integer"):
         vector.reset(seed=[1, 2])  # type: ignore[arg-type]
