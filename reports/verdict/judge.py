@@ -151,6 +151,18 @@ def _decision(
     return "ship", "better"
 
 
+def surely_reached(primary: MetricComparison, min_effect: float, scale: Scale) -> bool:
+    """Whether the whole interval of the primary metric reaches a minimum effect.
+
+    Args:
+        primary: The metric.
+        min_effect: The minimum.
+        scale: Of the minimum: a share of the control, or the metric's unit.
+    """
+    low = _benefit(primary)[1]
+    return low is not None and low >= _on_scale(primary, min_effect, scale)
+
+
 def _benefit(primary: MetricComparison) -> tuple[float, float | None, float | None]:
     """The effect and its bounds on its scale, turned so that more is better; 0 where unknown."""
     effect = primary.absolute if primary.scale == "absolute" else primary.relative

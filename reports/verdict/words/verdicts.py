@@ -12,6 +12,7 @@ from reports.results import (
     MetricComparison,
     Verdict,
 )
+from reports.verdict.judge import surely_reached
 from reports.verdict.rule import FEWEST_USERS
 from reports.verdict.words.checks import check_label, check_sentence
 from reports.verdict.words.metrics import inline, of_role
@@ -233,7 +234,12 @@ def _guardrails(comparison: ArmComparison, names: Sequence[str]) -> str:
 
 
 def _by_at_least(verdict: Verdict, primary: MetricComparison) -> str:
-    return f" by at least {_wanted(verdict, primary)}" if verdict.min_effect else ""
+    """The minimum effect that is reached: by the whole interval, or by the estimate alone."""
+    if not verdict.min_effect:
+        return ""
+    if surely_reached(primary, verdict.min_effect, verdict.min_effect_scale):
+        return f" by at least {_wanted(verdict, primary)}"
+    return f" (estimated at {_wanted(verdict, primary)} or more)"
 
 
 def _wanted(verdict: Verdict, primary: MetricComparison) -> str:

@@ -104,6 +104,20 @@ def test_shipping_says_what_became_of_the_guardrails() -> None:
     )
 
 
+def test_better_by_at_least_the_minimum_is_said_only_where_the_whole_interval_is() -> None:
+    """By the rule the estimate must reach the minimum effect; its lower bound may be below it."""
+    wide = judged(row("time", "better", Estimate(0.05, 0.009, 0.09)))
+    assert wide.verdict.decision == "ship"
+    assert wide.decision == (
+        "Decision: ship, because 'Time' is better (estimated at 1 % or more) and there is no "
+        "guardrail."
+    )
+    at = judged(row("time", "better", Estimate(0.05, 0.01, 0.09)))
+    assert "better by at least 1 %" in at.decision
+    fall = replace(row("time", "better", Estimate(-0.05, -0.09, -0.009)), direction="down")
+    assert "(estimated at 1 % or more)" in judged(fall).decision
+
+
 def test_the_smaller_arm_is_the_one_that_is_too_small() -> None:
     few = row("time", "better", UP, users=5_000)
     few = replace(few, treatment=replace(few.treatment, users=29))
