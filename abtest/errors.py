@@ -22,7 +22,10 @@ from reports.verdict.rule import RuleError
 from simulator.errors import DataError, SimulatorError, TooLarge
 from simulator.replay import ScorerError
 
-STOPPED = "stopped. The same command goes on from what is kept: trainings from their last epoch."
+STOPPED = (
+    "stopped. The same command starts again with what it has kept, if anything: trainings go on "
+    "from their last epoch."
+)
 
 
 class ExitCode(IntEnum):
