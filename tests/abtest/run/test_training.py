@@ -133,7 +133,7 @@ def test_ctrl_c_says_that_nothing_is_lost(
     for command in ("train", "evaluate"):
         result = alone(command, "popular", "--data", small_log)
         assert result.code == 130
-        assert "stopped. The same command goes on" in result.err
+        assert "stopped. The same command starts again with what it has kept" in result.err
 
 
 def test_a_policy_of_ones_own_that_fails_is_told_in_a_line(
