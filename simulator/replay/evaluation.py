@@ -36,11 +36,10 @@ def metric_results(
     """
     control, interval, more = question.control, question.interval, question.more
     results = []
-    rows: dict[str, Measured] = {}
     valued: dict[str, dict[str, dict[str, Valued]]] = {}
     refused: dict[str, dict[str, str]] = {}
     for name in wanted:
-        measured = rows[name] = stage.measured(name)
+        measured = stage.measured(name)
         valued[name], refused[name] = {}, {}
         for policy, own in stage.weighted.items():
             found = value(measured, own)
@@ -55,7 +54,7 @@ def metric_results(
         for name in wanted:
             metric = METRICS[name]
             first = recommended(valued[name][treatment])
-            outcome = rows[name].y[rows[name].known]
+            outcome = Measured.of(name, stage.logged.outcomes).outcome
             estimates = {
                 estimator: compare(
                     valued[name][treatment][estimator],
@@ -123,6 +122,7 @@ def segment_results(
         meter: Told the segments that are done.
     """
     logged, control = stage.logged, question.control
+    every = {whole.name: stage.measured(whole.name) for whole in primary} if segments else {}
     results = []
     for segment, levels in segments.items():
         of_row = levels[logged.user]
@@ -133,7 +133,7 @@ def segment_results(
                 continue
             for whole in primary:
                 metric, name = METRICS[whole.name], whole.recommended
-                measured = stage.measured(whole.name, own)
+                measured = every[whole.name].among(own)
                 valued = {p: value(measured, stage.weighted[p]) for p in (whole.treatment, control)}
                 if not all(name in v for v in valued.values()):
                     continue
@@ -141,7 +141,7 @@ def segment_results(
                     valued[whole.treatment][name],
                     valued[control][name],
                     stage.overlaps_of(whole.treatment, control),
-                    measured.y[measured.known],
+                    measured.outcome,
                     share=metric.unit == "share",
                     amount=metric.unit == "ms",
                     same=whole.treatment == control,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -70,6 +71,15 @@ class Measured:
     def y(self) -> Float64:
         """float64[N]: the outcome; 0 where it is unknown."""
         return np.where(self.known, self.metric.values(dict(self.outcomes)), 0.0)
+
+    @property
+    def outcome(self) -> Float64:
+        """float64[K]: the known outcomes."""
+        return self.metric.values(dict(self.outcomes))[self.known]
+
+    def among(self, rows: NDArray[np.bool_]) -> Measured:
+        """The metric of some of the rows, bool[N]."""
+        return dataclasses.replace(self, known=self.known & rows)
 
 
 @dataclass(frozen=True)

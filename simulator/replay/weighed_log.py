@@ -39,11 +39,6 @@ class Question:
     quantiles: tuple[float, ...] = ()
     more: tuple[str, ...] = ()
 
-    @property
-    def policies(self) -> list[str]:
-        """Treatments and control, each once."""
-        return list(dict.fromkeys((*self.treatments, self.control)))
-
     def spends_draws_on(self, metric: str) -> bool:
         """Whether the way of intervals that was asked for is meant for all estimates of it."""
         return metric == self.primary or self.interval.method != BOOTSTRAP
@@ -97,14 +92,11 @@ class WeighedLog:
                 meter.add(1)
         return cls(logged, targets, weighted, overlaps, models or {})
 
-    def measured(self, name: str, rows: NDArray[np.bool_] | None = None) -> Measured:
-        """One metric of the rows, or of some of them (bool[N])."""
+    def measured(self, name: str) -> Measured:
+        """One metric of the rows; its reward model, if there is one, predicts all of them."""
         model = self.models.get(name)
         shown = None if model is None else model.of_shown(self.logged.shown)
-        found = Measured.of(name, self.logged.outcomes, shown)
-        if rows is None:
-            return found
-        return Measured(name, found.outcomes, found.known & rows, shown)
+        return Measured.of(name, self.logged.outcomes, shown)
 
     def overlaps_of(self, *policies: str) -> list[Overlap]:
         """The overlaps of some policies."""
