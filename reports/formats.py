@@ -224,9 +224,7 @@ def shown_interval(metric: MetricComparison) -> str:
 
 def shown_effect(metric: MetricComparison) -> str:
     """The relative lift; the difference where effects are absolute."""
-    if metric.scale == "absolute":
-        return difference(metric.absolute, metric.unit, alone=True)
-    return lift(metric.relative)
+    return effect(metric.on(metric.scale), metric.scale, metric.unit)
 
 
 def effect(estimate: Estimate | None, scale: Scale, unit: str) -> str:
@@ -244,11 +242,6 @@ def effect_interval(estimate: Estimate | None, scale: Scale, unit: str) -> str:
 def common_scale(metrics: Iterable[MetricComparison]) -> Scale:
     """The scale on which comparisons of one metric can stand on one axis."""
     return "absolute" if any(m.scale == "absolute" for m in metrics) else "relative"
-
-
-def on_scale(metric: MetricComparison, scale: Scale) -> Estimate | None:
-    """The difference or the relative lift."""
-    return metric.absolute if scale == "absolute" else metric.relative
 
 
 def amount(value: float, unit: str) -> str:

@@ -152,6 +152,10 @@ class MetricComparison:
     detectable_difference: float | None = None
     method: str = "welch"
 
+    def on(self, scale: Scale) -> Estimate | None:
+        """The difference, or the relative lift."""
+        return self.absolute if scale == "absolute" else self.relative
+
 
 @dataclass(frozen=True)
 class HealthCheck:

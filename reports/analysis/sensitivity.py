@@ -104,7 +104,7 @@ def _effect(metric: MetricComparison, scale: Scale) -> tuple[Estimate | None, st
     """The effect and its outcome; none at all where everyone did the same in both arms."""
     if metric.absolute is None and metric.control.value == metric.treatment.value != 0.0:
         return Estimate(0.0, 0.0, 0.0), "not clear"
-    return metric.absolute if scale == "absolute" else metric.relative, metric.outcome
+    return metric.on(scale), metric.outcome
 
 
 def _primary(result: ExperimentResult, number: int) -> MetricComparison | None:

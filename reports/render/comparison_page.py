@@ -117,7 +117,7 @@ def _forest(runs: Runs, name: str, label: str, identity: str) -> PageTable:
         if (shared_name(metric.metric) if mixed else metric.metric) == name
     ]
     scale = formats.common_scale(metric for *_, metric in rows)
-    domain = svg.lift_domain([formats.on_scale(metric, scale) for *_, metric in rows])
+    domain = svg.lift_domain([metric.on(scale) for *_, metric in rows])
     columns: list[Cell] = [
         "Run",
         "Treatment",
@@ -129,7 +129,7 @@ def _forest(runs: Runs, name: str, label: str, identity: str) -> PageTable:
     ]
     cells: list[list[Cell]] = []
     for number, (run, method, comparison, metric) in enumerate(rows):
-        effect = formats.on_scale(metric, scale)
+        effect = metric.on(scale)
         bounds = formats.effect_interval(effect, scale, metric.unit)
         bar = charts.row_bar(
             effect,

@@ -126,7 +126,6 @@ def _environment() -> jinja2.Environment:
         "overview_domain": _overview_domain,
         "overview_metrics": _overview_metrics,
         "of_role": words.of_role,
-        "on_scale": formats.on_scale,
         "p_value": formats.p_value,
         "part_values": _part_values,
         "preference": words.preference,
@@ -191,7 +190,7 @@ def _overview_domain(result: ExperimentResult, scale: Scale) -> svg.Domain:
     primaries = [_primary_of(comparison) for comparison in result.comparisons]
     effects = [_drawn_minimum(c, scale) or 0.0 for c in result.comparisons]
     include = [*effects, *(-effect for effect in effects)]
-    drawn = [formats.on_scale(m, scale) for m in primaries if m is not None]
+    drawn = [m.on(scale) for m in primaries if m is not None]
     return svg.lift_domain(drawn, include)
 
 

@@ -165,7 +165,7 @@ def surely_reached(primary: MetricComparison, min_effect: float, scale: Scale) -
 
 def _benefit(primary: MetricComparison) -> tuple[float, float | None, float | None]:
     """The effect and its bounds on its scale, turned so that more is better; 0 where unknown."""
-    effect = primary.absolute if primary.scale == "absolute" else primary.relative
+    effect = primary.on(primary.scale)
     if effect is None:
         return 0.0, None, None
     if primary.direction == "up":

@@ -80,5 +80,5 @@ def test_a_text(text: str, expected: str) -> None:
 def test_one_axis_takes_differences_where_one_of_the_comparisons_has_no_lift() -> None:
     assert formats.common_scale([METRIC, METRIC]) == "relative"
     assert formats.common_scale([METRIC, ABSOLUTE]) == "absolute"
-    assert formats.on_scale(METRIC, "absolute") == METRIC.absolute
-    assert formats.on_scale(METRIC, "relative") == METRIC.relative
+    assert METRIC.on("absolute") == METRIC.absolute
+    assert METRIC.on("relative") == METRIC.relative
