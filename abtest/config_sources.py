@@ -108,7 +108,7 @@ def check_policy_settings(policies: Any) -> None:
     if not isinstance(policies, Mapping):
         raise UsageError(f"settings are {policies!r}, expected a table per policy.")
     for name, settings in policies.items():
-        problem = _policy_problem(str(name), settings) or _settings_problem(name, settings)
+        problem = _policy_problem(str(name), settings)
         if problem:
             raise UsageError(problem, "Nothing was run")
 
@@ -139,7 +139,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
             where = f"{path} line {_line_of(text, key)}"
             raise UsageError(f"{where}: {problem}", "Nothing was run")
     for name, settings in table.get("policies", {}).items():
-        problem = _policy_problem(name, settings) or _settings_problem(name, settings)
+        problem = _policy_problem(name, settings)
         if problem:
             line = max(_line_of(text, f"policies.{name}"), _line_of(text, name))
             raise UsageError(f"{path} line {line}: {problem}", "Nothing was run")
@@ -230,7 +230,8 @@ def _settings_problem(name: str, settings: Mapping[str, Any], depth: int = 0) ->
 _DEEPEST = 3
 
 
-def _policy_problem(name: str, settings: Any) -> str | None:
+def _policy_problem(name: str, settings: Any) -> str:
+    """What is wrong with the settings under a policy's name; empty if nothing is."""
     # Imported here: most configurations have no settings of policies, and names may load plugins.
     from policies.registry import names, parts_of
 
@@ -238,9 +239,9 @@ def _policy_problem(name: str, settings: Any) -> str | None:
         return f"policies.{name} is {settings!r}, expected a table, [policies.{name}]."
     if parts_of(name) is not None:
         return f'[policies."{name}"] is never read: each part has settings under its own name.'
-    if ":" in name or name.endswith(".py") or name in names():
-        return None
-    return f"[policies.{name}]: there is no policy of that name.{suggest(name, names())}"
+    if not (":" in name or name.endswith(".py") or name in names()):
+        return f"[policies.{name}]: there is no policy of that name.{suggest(name, names())}"
+    return _settings_problem(name, settings)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

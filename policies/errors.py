@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class PolicyError(Exception):
     """Base class: what is wrong, where, and what to do next.
@@ -15,6 +17,10 @@ class PolicyError(Exception):
         super().__init__(f"{problem} {hint}".strip())
         self.problem = problem
         self.hint = hint
+
+    def naming(self, known: str, hidden: str) -> Self:
+        """The same error about a log that people know, not about one that lies in our cache."""
+        return type(self)(self.problem.replace(hidden, known), self.hint)
 
 
 class UnknownPolicy(PolicyError):

@@ -143,9 +143,7 @@ def rank(
     except PolicyError as error:
         if type(error) not in (PolicyError, UnsuitedLog):
             raise
-        # The log that people know, not the part of it that lies in our cache.
-        known = error.problem.replace(str(training.path), str(bench.dataset.path))
-        return PolicyError(known, error.hint)
+        return error.naming(str(bench.dataset.path), str(training.path))
 
 
 def bench_on_node(needs: Needs, task: Task, protocol: Protocol, cut_ms: int | None) -> Bench:

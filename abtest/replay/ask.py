@@ -143,8 +143,7 @@ def replay_policies(
         return _given(asked, console)
     names = tuple(dict.fromkeys((*asked.treatments, asked.control)))
     ranks = {name: ranked_by(policy_class(name)) for name in names}
-    dataset = open_dataset(asked.data, console)
-    refuse_placeholders(dataset, "is_click")
+    dataset = _opened(asked, console)
     if dataset.info.rows.get("impressions", 0) == 0:
         raise RunDataError(
             f"{dataset.path} has no impressions: nothing to replay.",
@@ -231,10 +230,16 @@ def _check_stage(asked: ReplayOptions, dataset: Dataset) -> None:
         )
 
 
-def _given(asked: ReplayOptions, console: Console) -> Replayed:
-    """Policies whose probabilities stand in the log: nothing is trained."""
+def _opened(asked: ReplayOptions, console: Console) -> Dataset:
+    """The log; refused if it does not say what was clicked."""
     dataset = open_dataset(asked.data, console)
     refuse_placeholders(dataset, "is_click")
+    return dataset
+
+
+def _given(asked: ReplayOptions, console: Console) -> Replayed:
+    """Policies whose probabilities stand in the log: nothing is trained."""
+    dataset = _opened(asked, console)
     rows = dataset.info.rows.get("impressions", 0)
     needed = rows * (BYTES_OF_GIVEN + 8 * len(asked.given))
     require_room(needed, f"replaying {rows:,} impressions", LESS_TO_REPLAY)

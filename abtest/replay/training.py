@@ -83,10 +83,8 @@ def train_scorers(
             own = settings_of(spec, settings)
             return train(spec, own, training, seed=seed, console=console)
         except UnsuitedLog as error:
-            # The log that people know, not the part of it that lies in our cache.
             known = f"the part of {dataset.path} before what is replayed"
-            problem = error.problem.replace(str(training.path), known)
-            raise UnsuitedLog(problem, error.hint) from None
+            raise error.naming(known, str(training.path)) from None
 
     found = Scorers({}, {}, {})
     stage = None

@@ -84,7 +84,6 @@ class Table:
         self.decimal = decimal
         source, first = self._files[0]
         self.schema = {**first.schema, **{name: pl.String() for name, _ in source.partition}}
-        self.columns = list(self.schema)
         self.files = [s.path for s, _ in self._files]
         self.is_text = not isinstance(first, ParquetFile)
         for _, file in self._files[1:]:
